@@ -1,0 +1,1 @@
+"""One thin main per step of a recipe: parse, call, report."""

@@ -1,0 +1,66 @@
+"""What every main shares: an argument parser that helps, and errors without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes whole option names only, and answers a wrong one with the nearest that exists."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As argparse, but names the nearest valid option for each unknown one."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error("; ".join(self._explain(item) for item in unknown))
+        return parsed
+
+    def _explain(self, item: str) -> str:
+        if not item.startswith("-"):
+            return f"unexpected argument {item!r}"
+        name = item.split("=", 1)[0]
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        near = difflib.get_close_matches(name.replace("-", "_").replace("__", "--", 1), known, 1, 0)
+        return f"unknown option {name}" + (f" (the nearest valid one is {near[0]})" if near else "")
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """An ArgumentParser without abbreviations, with defaults shown in --help."""
+    return _Parser(
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
+def run(main: Callable[[], Any]) -> NoReturn:
+    """Call `main()` as a program: log to stderr; ValueError and OSError become one line.
+
+    Exit status: 0 if it returns, 1 for a ValueError or OSError (a user's mistake or the
+    machine's), 130 for an interrupt. SPEECHLM_TRACEBACK=1 shows the traceback as well.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    try:
+        main()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (ValueError, OSError) as error:
+        if os.environ.get("SPEECHLM_TRACEBACK"):
+            logging.exception("traceback, because SPEECHLM_TRACEBACK is set")
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)

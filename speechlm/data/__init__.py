@@ -1,0 +1,1 @@
+"""Audio, Kaldi data directories, unit archives, text corpora and corpus formats."""

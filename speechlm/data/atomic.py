@@ -1,0 +1,88 @@
+"""Outputs that are either complete or absent.
+
+A result is written beside its final name and renamed when the block ends well, so that a run
+killed at any point never leaves half a file under a name which a later stage would read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_HOST = socket.gethostname().split(".")[0] or "localhost"
+
+
+@contextmanager
+def output_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path (same folder, same suffix) that becomes `path` at the end.
+
+    The parent folder is made if needed. The block must create the file; on any exception,
+    also KeyboardInterrupt, the temporary file is removed and an older `path` stays as it was.
+    """
+    final = Path(path)
+    temporary = _temporary(final)
+    try:
+        yield temporary
+        os.replace(temporary, final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def output_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new empty folder that becomes `path` at the end; an older `path` is replaced.
+
+    On any exception the new folder is removed and an older `path` stays as it was.
+    """
+    final = Path(path)
+    temporary = _temporary(final)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if final.exists():
+            old = temporary.with_name(temporary.name + ".old")
+            os.rename(final, old)
+            os.rename(temporary, final)
+            _remove(old)
+        else:
+            os.rename(temporary, final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _temporary(final: Path) -> Path:
+    """A free name beside `final`; what killed processes of this host left there is removed."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".tmp.{_HOST}."
+    for name in os.listdir(final.parent):
+        if name.startswith(prefix):
+            pid, _, rest = name[len(prefix) :].partition(".")
+            if rest in (final.name, final.name + ".old") and not _runs_elsewhere(pid):
+                _remove(final.parent / name)
+    return final.parent / f"{prefix}{os.getpid()}.{final.name}"
+
+
+def _runs_elsewhere(pid: str) -> bool:
+    """Whether another process with this number is alive."""
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
