@@ -1,0 +1,36 @@
+# make mini: install what is missing, then the mini recipe from the first stage to the last
+# make test: install what is missing, then lint and all tests
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+
+.PHONY: help install check mini test lint kenlm clean
+
+help:
+	@echo "make mini   install into .venv, run egs/mini from audio to word error rate"
+	@echo "make test   install into .venv, lint, run all tests"
+	@echo "make lint   ruff and shellcheck"
+	@echo "make check  say what is installed, what is missing and what that costs"
+	@echo "make kenlm  build lmplz (optional; a built-in estimator does without)"
+	@echo "make clean  remove what recipes and tests made (not .venv, not downloads)"
+
+install:
+	@tools/install.sh
+
+check: install
+	@$(PYTHON) tools/check_install.py
+
+mini: install
+	cd egs/mini && ./run.sh
+
+test: install lint
+	$(PYTHON) -m pytest test
+
+lint: install
+	@tools/lint.sh
+
+kenlm: install
+	tools/install_kenlm.sh
+
+clean:
+	rm -rf egs/*/data egs/*/dump egs/*/exp build *.egg-info .pytest_cache .ruff_cache
+	find speechlm test tools egs -name __pycache__ -type d -prune -exec rm -rf {} +
