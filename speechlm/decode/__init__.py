@@ -1,0 +1,1 @@
+"""Decoding of speech with fine-tuned models."""

@@ -1,0 +1,1 @@
+"""Scores of hypotheses and labels against references, and their reports."""
