@@ -19,7 +19,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real recordings and reference tensors; a test that asks for it skips without."""
+    """The folder of real recordings and reference tensors; tests that ask for it skip if absent."""
     path = Path(os.environ.get("SPEECHLM_SHARED", ROOT.parent / "shared"))
     if not path.is_dir():
         pytest.skip(f"no shared data at {path} (set SPEECHLM_SHARED to where it is)")
