@@ -1,0 +1,241 @@
+"""Symbols and ids: the phone inventory, discrete units, and characters.
+
+Three numberings meet here and are kept apart by name everywhere:
+
+- a *symbol* is text, e.g. ``AH0_I`` or ``E``;
+- a *label* is its line number in ``tokens.txt`` (what frame-label archives hold);
+- a *model id* is its row in the embedding: label + 4, after ``<s> <pad> </s> <unk>``,
+  with ``<mask>`` as the last row (the dictionaries of the released SpeechLM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.data.atomic import output_file
+
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+BOS, PAD, EOS, UNK = range(4)
+BLANK = BOS
+"""CTC blank of every character output: row 0."""
+MASK = "<mask>"
+N_SPECIALS = len(SPECIALS)
+
+VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
+CONSONANTS = (
+    *("B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG"),
+    *("P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"),
+)
+STRESSES = ("0", "1", "2")
+POSITIONS = ("B", "E", "I", "S")
+"""Word positions: begin, end, inside, single (a word of one phone)."""
+N_DISAMBIGUATION = 17
+SILENCE, NOISE = "SIL", "SPN_S"
+"""Silence is written without a position. Noise and unknown words are a word of one phone."""
+
+
+def _inventory() -> tuple[str, ...]:
+    symbols = ["<eps>"]
+    for name in ("SIL", "SPN"):
+        symbols += [name, *(f"{name}_{position}" for position in POSITIONS)]
+    for phone in sorted(VOWELS + CONSONANTS):
+        stresses = ("", *STRESSES) if phone in VOWELS else ("",)
+        symbols += [f"{phone}{s}_{position}" for s in stresses for position in POSITIONS]
+    symbols += [f"#{n}" for n in range(N_DISAMBIGUATION)]
+    return tuple(symbols)
+
+
+PHONES: tuple[str, ...] = _inventory()
+"""The 364 entries of SpeechLM-P's ``dict.phn.txt``, in its order; the index is the label."""
+phone_id: dict[str, int] = {symbol: label for label, symbol in enumerate(PHONES)}
+"""Label of each phone symbol."""
+FOLDED_PHONES: tuple[str, ...] = ("SIL", "SPN", *sorted(VOWELS + CONSONANTS))
+"""Classes for scoring: silence, noise and the 39 ARPAbet phones."""
+_FOLDED_ID = {symbol: n for n, symbol in enumerate(FOLDED_PHONES)}
+
+
+def fold_phone(symbol: str) -> str:
+    """Phone without word position and stress, for scoring: ``AH0_I`` -> ``AH``.
+
+    Raises ValueError for symbols that are no phone (``<eps>``, ``#1``, unknown ones).
+    """
+    base = symbol.partition("_")[0].rstrip("012")
+    if base not in _FOLDED_ID or symbol.startswith("#"):
+        raise ValueError(
+            f"{symbol!r} is not a phone: expected one of {' '.join(FOLDED_PHONES)}, "
+            "with an optional stress digit and position (_B _I _E _S)"
+        )
+    return base
+
+
+def folding_table(symbols: Sequence[str] = PHONES) -> np.ndarray:
+    """Index into FOLDED_PHONES for every label: int64 (len(symbols),); -1 where it is no phone."""
+    table = np.full(len(symbols), -1, np.int64)
+    for label, symbol in enumerate(symbols):
+        if symbol == "<eps>" or symbol.startswith("#"):
+            continue
+        table[label] = _FOLDED_ID[fold_phone(symbol)]
+    return table
+
+
+def add_positions(phones: Sequence[str]) -> list[str]:
+    """Word-position-dependent spelling of one word's phones: ``_B _I.. _E``, or ``_S`` alone."""
+    if len(phones) == 1:
+        return [f"{phones[0]}_S"]
+    if not phones:
+        raise ValueError("a word without phones: every pronunciation needs at least one")
+    marks = ["B", *["I"] * (len(phones) - 2), "E"]
+    return [f"{phone}_{mark}" for phone, mark in zip(phones, marks, strict=True)]
+
+
+class UnitVocabulary:
+    """Discrete units (phones or clusters): symbol <-> label <-> model id.
+
+    Attributes: ``symbols`` (label -> symbol), ``bos pad eos unk mask`` (model ids),
+    ``n_ids`` (rows of the embedding: 4 specials + units + ``<mask>``).
+    """
+
+    bos, pad, eos, unk = BOS, PAD, EOS, UNK
+
+    def __init__(self, symbols: Iterable[str], source: str = "the given symbols") -> None:
+        self.symbols = tuple(symbols)
+        self.source = source
+        self._labels = {symbol: label for label, symbol in enumerate(self.symbols)}
+        if not self.symbols:
+            raise ValueError(f"{source}: no units; expected one symbol a line")
+        if len(self._labels) != len(self.symbols):
+            twice = sorted({s for s in self.symbols if self.symbols.count(s) > 1})
+            raise ValueError(f"{source}: symbols occur twice: {' '.join(twice[:10])}")
+        reserved = set(self.symbols) & {*SPECIALS, MASK}
+        if reserved:
+            raise ValueError(
+                f"{source}: {' '.join(sorted(reserved))} must not be listed; "
+                "the specials and <mask> are added to every vocabulary"
+            )
+
+    @classmethod
+    def phones(cls) -> UnitVocabulary:
+        """SpeechLM-P's 364 phones (369 model ids)."""
+        return cls(PHONES, "the built-in phone inventory")
+
+    @classmethod
+    def read(cls, path: str | Path) -> UnitVocabulary:
+        """Read ``tokens.txt``: one symbol a line, line number = label."""
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        bad = [n for n, line in enumerate(lines, 1) if len(line.split()) != 1]
+        if bad:
+            raise ValueError(
+                f"{path}: expected one symbol a line; not so at line(s) "
+                f"{', '.join(map(str, bad[:10]))}"
+            )
+        return cls((line.strip() for line in lines), str(path))
+
+    def write(self, path: str | Path) -> None:
+        """Write ``tokens.txt`` (atomically)."""
+        with output_file(path) as temporary:
+            Path(temporary).write_text("".join(f"{s}\n" for s in self.symbols), encoding="utf-8")
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def mask(self) -> int:
+        """Model id of ``<mask>``, the last row."""
+        return N_SPECIALS + len(self.symbols)
+
+    @property
+    def n_ids(self) -> int:
+        """Number of model ids: 4 specials + units + ``<mask>``."""
+        return self.mask + 1
+
+    def label(self, symbol: str) -> int:
+        """Label of a symbol; ValueError if it is not in the vocabulary."""
+        try:
+            return self._labels[symbol]
+        except KeyError:
+            first, last = self.symbols[0], self.symbols[-1]
+            raise ValueError(
+                f"unit {symbol!r} is not in {self.source} ({len(self)} units: {first} .. {last})"
+            ) from None
+
+    def labels(self, symbols: Iterable[str]) -> np.ndarray:
+        """Labels of symbols, int64 (T,)."""
+        return np.array([self.label(symbol) for symbol in symbols], np.int64)
+
+    def to_model_ids(self, labels: np.ndarray) -> np.ndarray:
+        """Embedding rows of labels (any shape), int64. ValueError for labels out of range."""
+        labels = np.asarray(labels)
+        if labels.size and (labels.min() < 0 or labels.max() >= len(self)):
+            raise ValueError(
+                f"labels {labels.min()} .. {labels.max()} do not fit {self.source}, "
+                f"which has labels 0 .. {len(self) - 1}"
+            )
+        return labels.astype(np.int64) + N_SPECIALS
+
+    def to_symbols(self, model_ids: Iterable[int]) -> list[str]:
+        """Symbols of model ids, specials and ``<mask>`` included."""
+        names = (*SPECIALS, *self.symbols, MASK)
+        return [names[int(i)] for i in model_ids]
+
+    def check_same(self, other: UnitVocabulary) -> None:
+        """ValueError that names both sources if the vocabularies differ (e.g. data and model)."""
+        if self.symbols == other.symbols:
+            return
+        pairs = enumerate(zip(self.symbols, other.symbols, strict=False))
+        shorter = min(len(self), len(other))
+        n = next((n for n, (ours, theirs) in pairs if ours != theirs), shorter)
+        names = [v.symbols[n] if n < len(v) else "nothing" for v in (self, other)]
+        raise ValueError(
+            f"the units of {self.source} ({len(self)}) and {other.source} ({len(other)}) differ: "
+            f"label {n} is {names[0]} in the first and {names[1]} in the second. Make the labels "
+            "again with the tokenizer that the model was trained with, or choose the matching model"
+        )
+
+
+class CharacterVocabulary:
+    """The characters of LibriSpeech-style text: ``|`` (word end), A-Z by frequency, apostrophe.
+
+    33 ids: 4 specials, the 28 characters of the released ``dict.ltr.txt`` in its order, ``<mask>``.
+    """
+
+    bos, pad, eos, unk, blank = BOS, PAD, EOS, UNK, BLANK
+    characters = "|ETAONIHSRDLUMCWFGYPBVK'XJQZ"
+    word_end = N_SPECIALS
+    mask = N_SPECIALS + len(characters)
+    n_ids = mask + 1
+    symbols = (*SPECIALS, *characters, MASK)
+
+    def __init__(self) -> None:
+        self.byte_table = np.full(256, -1, np.int64)
+        """Id of each ASCII byte of a sentence, a space counting as ``|``; -1: not allowed."""
+        for symbol_id, character in enumerate(self.characters, N_SPECIALS):
+            self.byte_table[ord(character)] = symbol_id
+        self.byte_table[ord("|")] = -1
+        self.byte_table[ord(" ")] = self.word_end
+
+    def encode(self, sentence: str) -> np.ndarray:
+        """Ids of a sentence, int64: words separated and the last one ended by ``|``; no ``</s>``.
+
+        Raises ValueError naming characters other than A-Z, apostrophe and space.
+        """
+        sentence = " ".join(sentence.split())
+        if not sentence:
+            return np.zeros(0, np.int64)
+        raw = np.frombuffer((sentence + " ").encode("utf-8"), np.uint8)
+        ids = self.byte_table[raw]
+        if (ids < 0).any():
+            bad = sorted({c for c in sentence if ord(c) > 127 or self.byte_table[ord(c)] < 0})
+            raise ValueError(
+                f"characters {' '.join(map(repr, bad))} in {sentence[:80]!r}: only "
+                "A-Z, the apostrophe and spaces are allowed; normalise the text first"
+            )
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Sentence of ids (repeats kept; specials and ``<mask>`` skipped, ``|`` -> space)."""
+        names = self.symbols
+        letters = (names[int(i)] for i in ids if N_SPECIALS <= int(i) < self.mask)
+        return " ".join("".join(letters).replace("|", " ").split())
