@@ -1,0 +1,213 @@
+"""Hyper-parameters of SpeechLM: every value of the paper is stated here, once."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+CONV_LAYERS_512 = ((512, 10, 5),) + ((512, 3, 2),) * 4 + ((512, 2, 2),) * 2
+"""(channels, kernel, stride) of the seven convolutions: 25 ms windows, 20 ms steps at 16 kHz."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpeechLMConfig:
+    """Shape and training behaviour of a SpeechLM; the defaults are the paper's Base model."""
+
+    conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS_512
+    """(channels, kernel, stride) of each convolution of the waveform front end."""
+    conv_norm: str = "group"
+    """"group": group norm after the first convolution only (Base); "layer": after each (Large)."""
+    normalize_waveform: bool = False
+    """Whether each utterance is scaled to zero mean and unit variance before cropping (Large)."""
+    ignore_padding: bool = False
+    """False: the authors' treatment of padded batches, where zero padding enters the group norm
+    and may lengthen an utterance by a frame; True: an utterance alone and in a batch agree."""
+    feature_grad_mult: float = 0.1
+    """Factor on the gradient that enters the front end; 0 runs it without gradient."""
+
+    embed_dim: int = 768
+    """Width D of both Transformers."""
+    ffn_dim: int = 3072
+    """Inner width of the feed-forward layers."""
+    heads: int = 8
+    """Attention heads; must divide embed_dim."""
+    speech_layers: int = 6
+    """Layers of the Speech Transformer."""
+    shared_layers: int = 6
+    """Layers of the Shared Transformer."""
+    pre_norm: bool = False
+    """Layer norm before each sub-layer (Large) instead of after it (Base)."""
+    pos_conv_kernel: int = 128
+    """Taps of the convolutional position embedding."""
+    pos_conv_groups: int = 16
+    """Groups of the convolutional position embedding."""
+    relative_clip: int = 160
+    """Relative positions (query - key) are clipped to [-clip, clip - 1] frames."""
+    max_positions: int = 3000
+    """Rows of the Shared Transformer's learned absolute positions; later frames share the last."""
+
+    dropout: float = 0.1
+    """Dropout on sub-layer outputs and on the encoders' inputs."""
+    attention_dropout: float = 0.1
+    """Dropout on attention probabilities."""
+    activation_dropout: float = 0.0
+    """Dropout inside the feed-forward layers."""
+    input_dropout: float = 0.1
+    """Dropout on the projected front-end features."""
+    speech_layerdrop: float = 0.1
+    """Probability of skipping a layer of the Speech Transformer in training."""
+    shared_layerdrop: float = 0.1
+    """Probability of skipping a layer of the Shared Transformer in training."""
+    ctc_dropout: float = 0.1
+    """Dropout inside the character CTC head."""
+
+    unit_dim: int = 256
+    """Width of the space in which units are predicted by cosine similarity."""
+    temperature: float = 0.1
+    """Divisor of the cosine similarities."""
+    mask_prob: float = 0.80
+    """Expected share of frames in masked spans before overlaps (speech and text)."""
+    mask_length: int = 10
+    """Frames of one masked span."""
+    swap_prob: float = 0.40
+    """The same share for random swapping; only unmasked frames are swapped."""
+    swap_length: int = 5
+    """Frames of one swapped span."""
+    label_rate: int = 100
+    """Unit labels per second of speech: 100 (phoneme units, Base) or 50 (hidden units, Large)."""
+
+    feature_penalty_weight: float = 10.0
+    """Weight of the mean square of the front-end features."""
+    text_ctc_weight: float = 0.1
+    """Weight of UCTC, the CTC loss of unit sequences on characters."""
+
+    def __post_init__(self) -> None:
+        layers = tuple(tuple(int(v) for v in layer) for layer in self.conv_layers)
+        object.__setattr__(self, "conv_layers", layers)
+        if not layers or any(len(layer) != 3 or min(layer) < 1 for layer in layers):
+            raise ValueError(
+                "conv_layers: expected triples (channels, kernel, stride) of positive integers, "
+                f"got {self.conv_layers!r}"
+            )
+        if self.conv_norm not in ("group", "layer"):
+            raise ValueError(f'conv_norm: expected "group" or "layer", got {self.conv_norm!r}')
+        self._check_sizes()
+        self._check_shares()
+
+    def _check_sizes(self) -> None:
+        for name in (
+            "embed_dim", "ffn_dim", "heads", "speech_layers", "shared_layers", "pos_conv_kernel",
+            "pos_conv_groups", "relative_clip", "max_positions", "unit_dim", "mask_length",
+            "swap_length", "label_rate",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+        for divisor in ("heads", "pos_conv_groups"):
+            if self.embed_dim % getattr(self, divisor):
+                raise ValueError(
+                    f"embed_dim ({self.embed_dim}) must be a multiple of {divisor} "
+                    f"({getattr(self, divisor)})"
+                )
+        if (self.label_rate * self.frame_shift) % 16000:
+            raise ValueError(
+                f"label_rate: expected a multiple of the frame rate "
+                f"({16000 / self.frame_shift:g} Hz), got {self.label_rate}"
+            )
+        if self.temperature <= 0:
+            raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
+
+    def _check_shares(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            is_share = field.name.endswith(("dropout", "layerdrop", "_prob"))
+            if is_share and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{field.name}: expected a number in [0, 1], got {value!r}")
+
+    @property
+    def frame_shift(self) -> int:
+        """Samples between two frames: 320 (20 ms)."""
+        shift = 1
+        for _, _, stride in self.conv_layers:
+            shift *= stride
+        return shift
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.embed_dim // self.heads
+
+    def frames(self, samples: int) -> int:
+        """Frames that the front end makes of so many samples: (samples - 400) // 320 + 1."""
+        for _, kernel, stride in self.conv_layers:
+            samples = (samples - kernel) // stride + 1
+        return max(0, samples)
+
+    @classmethod
+    def base(cls, **changes: Any) -> SpeechLMConfig:
+        """The paper's Base model."""
+        return cls.from_dict(changes)
+
+    @classmethod
+    def large(cls, **changes: Any) -> SpeechLMConfig:
+        """The paper's Large model."""
+        large = {
+            "conv_norm": "layer",
+            "normalize_waveform": True,
+            "feature_grad_mult": 1.0,
+            "embed_dim": 1024,
+            "ffn_dim": 4096,
+            "heads": 16,
+            "speech_layers": 12,
+            "shared_layers": 12,
+            "pre_norm": True,
+            "dropout": 0.0,
+            "attention_dropout": 0.0,
+            "input_dropout": 0.0,
+            "speech_layerdrop": 0.0,
+            "shared_layerdrop": 0.0,
+            "label_rate": 50,
+        }
+        return cls.from_dict({**large, **changes})
+
+    @classmethod
+    def tiny(cls, **changes: Any) -> SpeechLMConfig:
+        """Base made small enough to train on a CPU in minutes: the same mechanisms, 4 M weights."""
+        widths = ((64, 10, 5), (64, 3, 2)) + ((128, 3, 2),) * 3 + ((128, 2, 2),) * 2
+        tiny = {
+            "conv_layers": widths,
+            "ignore_padding": True,
+            "embed_dim": 192,
+            "ffn_dim": 768,
+            "heads": 4,
+            "speech_layers": 3,
+            "shared_layers": 3,
+            "pos_conv_kernel": 64,
+            "pos_conv_groups": 16,
+            "unit_dim": 96,
+            "speech_layerdrop": 0.0,
+            "shared_layerdrop": 0.0,
+        }
+        return cls.from_dict({**tiny, **changes})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SpeechLMConfig:
+        """A config from its fields; what is left out keeps the Base value.
+
+        Raises:
+            ValueError: a key that is no field (the nearest field is named), or a wrong value.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+                raise ValueError(f'unknown model option "{key}"; did you mean "{near[0]}"?')
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain numbers, strings and lists, fit for YAML or JSON."""
+        values = dataclasses.asdict(self)
+        values["conv_layers"] = [list(layer) for layer in self.conv_layers]
+        return values

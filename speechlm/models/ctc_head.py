@@ -1,0 +1,36 @@
+"""The character CTC head, trained by UCTC on text and reused by CTC fine-tuning on speech.
+
+B batch, T frames, D model width, V characters. Sub-module names are the authors' keys.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechlm.models.dropout import dropout
+
+
+class CTCHead(nn.Module):
+    """Conv1d (kernel 2, padding 1, no bias) -> dropout -> layer norm -> GELU -> linear.
+
+    Source: paper, UCTC loss; DESIGN section 2.
+    """
+
+    def __init__(self, dim: int, n_characters: int, dropout: float = 0.1):
+        super().__init__()
+        self.dropout = dropout
+        self.add_module("1", nn.Conv1d(dim, dim, 2, padding=1, bias=False))
+        self.add_module("3", nn.ModuleDict({"2": nn.LayerNorm(dim)}))
+        self.add_module("5", nn.Linear(dim, n_characters))
+
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The last projection, D -> V."""
+        return getattr(self, "5")
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, T, D) -> logits (B, T + 1, V); output t sees frames t - 1 and t."""
+        mixed = getattr(self, "1")(hidden.transpose(1, 2)).transpose(1, 2)
+        mixed = dropout(mixed, self.dropout, self.training)
+        return self.output_layer(F.gelu(getattr(self, "3")["2"](mixed)))

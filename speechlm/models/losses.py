@@ -1,0 +1,76 @@
+"""The terms of the SpeechLM loss.
+
+N masked frames of a batch, D model width, P width of the unit space, V units, B batch, T frames,
+U characters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BLANK, PAD, EOS = 0, 1, 2
+"""Ids shared by all vocabularies: CTC blank (also <s>), padding, end of sentence."""
+
+
+@dataclasses.dataclass
+class UnitPrediction:
+    """Masked prediction of units at one depth."""
+
+    logits: Tensor
+    """(N, V) float32."""
+    loss: Tensor
+    """Cross entropy summed over the N frames."""
+    correct: Tensor
+    """Number of frames whose best unit is the target."""
+
+
+def unit_logits(
+    hidden: Tensor, project: nn.Linear, embeddings: Tensor, temperature: float
+) -> Tensor:
+    """Scores of all units: cos(W h, e_v) / temperature, in float32.
+
+    Args:
+        hidden: (N, D) states of the frames to predict.
+        project: W, D -> P.
+        embeddings: (V, P), one row a unit.
+
+    Returns:
+        (N, V). Source: paper, UMLM loss; temperature 0.1.
+    """
+    projected = F.normalize(project(hidden).float(), dim=-1, eps=1e-8)
+    units = F.normalize(embeddings.float(), dim=-1, eps=1e-8)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return projected @ units.T / temperature
+
+
+def predict_units(
+    hidden: Tensor, targets: Tensor, project: nn.Linear, embeddings: Tensor, temperature: float
+) -> UnitPrediction:
+    """UMLM at one depth: logits, summed cross entropy and hits for (N, D) states, (N,) units."""
+    logits = unit_logits(hidden, project, embeddings, temperature)
+    loss = F.cross_entropy(logits, targets, reduction="sum")
+    correct = (logits.detach().argmax(-1) == targets).sum()
+    return UnitPrediction(logits, loss, correct)
+
+
+def ctc_loss(logits: Tensor, frame_lengths: Tensor, characters: Tensor) -> Tensor:
+    """CTC summed over the batch; sentences that do not fit into their frames count 0.
+
+    Args:
+        logits: (B, T', V) with T' >= max(frame_lengths).
+        frame_lengths: (B,) scored frames.
+        characters: (B, U) ids, right-padded with PAD; a trailing EOS is not part of the target.
+
+    Returns:
+        () float32.
+    """
+    target_lengths = ((characters != PAD) & (characters != EOS)).sum(1)
+    log_probs = F.log_softmax(logits.float(), -1).transpose(0, 1)
+    return F.ctc_loss(
+        log_probs, characters, frame_lengths, target_lengths,
+        blank=BLANK, reduction="sum", zero_infinity=True,
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+"""Span masks over frames and channels (HuBERT's scheme, which SpeechLM uses for speech and text).
+
+B batch, T frames (or channels). Everything is drawn on the device of `lengths`, in parallel over
+the batch, from torch's generator: `torch.manual_seed` makes runs repeatable.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MIN_SPANS = 2
+"""Spans that every utterance gets, however short it is."""
+
+
+def span_mask(
+    lengths: Tensor,
+    width: int,
+    prob: float,
+    span: int,
+    min_spans: int = MIN_SPANS,
+    same_count: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draws masked spans for each row.
+
+    A row of n valid frames gets max(min_spans, floor(prob * n / span + u)) spans, u uniform in
+    [0, 1), whose starts are drawn without replacement in [0, n - span); spans may overlap and are
+    clipped to the row. Then each row loses random frames until all rows of the batch have the
+    smallest row's number of masked frames.
+
+    Args:
+        lengths: (B,) valid frames of each row; nothing beyond them is masked.
+        width: T, columns of the mask.
+        prob: expected share of frames in spans, before overlaps.
+        span: frames of a span.
+        min_spans: spans at least, per row.
+        same_count: one u for the whole batch, as for channels, instead of one per row.
+        generator: source of randomness on the device of `lengths` (default: torch's own).
+
+    Returns:
+        (B, T) bool, True where masked.
+
+    Source: HuBERT (Hsu et al. 2021), section II-B; mask_prob and mask_length in the paper's setup.
+    """
+    rows, device = lengths.shape[0], lengths.device
+    if prob <= 0.0 or rows == 0:
+        return torch.zeros(rows, width, dtype=torch.bool, device=device)
+    lengths = lengths.to(torch.int64)
+    jitter = torch.rand(1 if same_count else rows, device=device, generator=generator)
+    spans = (prob * lengths.double() / span + jitter).floor().long().clamp(min=min_spans)
+    starts_allowed = torch.where(lengths - span <= spans, spans + 1, lengths - span)
+    starts_allowed = torch.minimum(starts_allowed, lengths)
+
+    columns = torch.arange(width, device=device)
+    starts = _choose(columns < starts_allowed[:, None], spans, generator)
+    covered = starts.long().cumsum(1)
+    covered[:, span:] = covered[:, span:] - covered[:, :-span].clone() if span < width else 0
+    mask = (covered > 0) & (columns < lengths[:, None])
+    return _choose(mask, mask.sum(1).min().expand(rows), generator)
+
+
+def _choose(allowed: Tensor, count: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Picks `count` (B,) random columns among the `allowed` (B, T) of each row (all if fewer)."""
+    order = torch.rand(allowed.shape, device=allowed.device, generator=generator)
+    rank = order.masked_fill(~allowed, 2.0).argsort(1).argsort(1)
+    return allowed & (rank < count[:, None])

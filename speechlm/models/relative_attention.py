@@ -1,0 +1,98 @@
+"""Self-attention with learned relative key positions.
+
+B batch, T frames, D model width, H heads, d head width, R = 2 * clip relative positions.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class RelativePositions(nn.Module):
+    """The key table e (R, d) of one encoder, shared by its heads and layers.
+
+    Row index: clip(query - key, -clip, clip - 1) + clip. Source: Shaw et al. 2018 (keys only).
+    """
+
+    def __init__(self, head_dim: int, clip: int):
+        super().__init__()
+        self.pe_k = nn.Embedding(2 * clip, head_dim)
+
+    def forward(self) -> Tensor:
+        """The table (R, d)."""
+        return self.pe_k.weight
+
+
+def relative_bias(scores: Tensor, frames: int) -> Tensor:
+    """Spreads q . e_r over the keys: bias[..., i, j] = scores[..., i, clip(i - j) + R / 2].
+
+    Args:
+        scores: (..., T, R) products of each query with the table.
+        frames: T.
+
+    Returns:
+        (..., T, T), a strided view of a (..., T, 2 T - 1) tensor: row i is shifted by i.
+    """
+    clip = scores.shape[-1] // 2
+    by_distance = scores.flip(-1)  # column c: key - query = c - clip + 1
+    before, after = frames - clip, frames - clip - 1
+    if before > 0:
+        left = by_distance[..., :1].expand(*by_distance.shape[:-1], before)
+        by_distance = torch.cat([left, by_distance], -1)
+    else:
+        by_distance = by_distance[..., -before:]
+    if after > 0:
+        right = by_distance[..., -1:].expand(*by_distance.shape[:-1], after)
+        by_distance = torch.cat([by_distance, right], -1)
+    by_distance = by_distance[..., : 2 * frames - 1].contiguous()
+    stride = by_distance.stride()
+    size = (*by_distance.shape[:-1], frames)
+    return by_distance.as_strided(size, (*stride[:-2], stride[-2] - 1, 1), frames - 1)
+
+
+def relative_attention(
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor, padding: Tensor | None, dropout: float
+) -> Tensor:
+    """softmax((q . k + q . e_(i-j)) / sqrt(d)) v.
+
+    Args:
+        query, key, value: (B, H, T, d).
+        table: (R, d) relative keys.
+        padding: (B, T) bool, True at keys that nobody may see; None: all are seen.
+        dropout: probability of dropping an attention weight.
+
+    Returns:
+        (B, H, T, d).
+    """
+    frames, scale = query.shape[2], query.shape[3] ** -0.5
+    query = query * scale
+    bias = relative_bias(query @ table.to(query.dtype).T, frames)
+    if padding is not None:
+        bias = bias.masked_fill(padding[:, None, None], float("-inf"))
+    return F.scaled_dot_product_attention(query, key, value, bias, dropout, scale=1.0)
+
+
+class RelativeSelfAttention(nn.Module):
+    """Multi-head self-attention, (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.k_proj = nn.Linear(dim, dim)
+        self.v_proj = nn.Linear(dim, dim)
+        self.q_proj = nn.Linear(dim, dim)
+        self.out_proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, table: Tensor, padding: Tensor | None) -> Tensor:
+        """Attends x (B, T, D) to itself; table and padding as in relative_attention."""
+        batch, frames, dim = x.shape
+
+        def split(projected: Tensor) -> Tensor:
+            return projected.view(batch, frames, self.heads, -1).transpose(1, 2)
+
+        query, key, value = split(self.q_proj(x)), split(self.k_proj(x)), split(self.v_proj(x))
+        dropout = self.dropout if self.training else 0.0
+        mixed = relative_attention(query, key, value, table, padding, dropout)
+        return self.out_proj(mixed.transpose(1, 2).reshape(batch, frames, dim))

@@ -1,0 +1,446 @@
+"""SpeechLM: one Transformer pre-trained on unlabelled speech and unpaired text.
+
+B batch, S samples (16 kHz), T frames (20 ms) or text units, C front-end channels, D model width,
+L unit labels of an utterance, U characters, V units, N masked frames.
+
+waveform -> front end -> Speech Transformer -> [random swapping] -> Shared Transformer -> units
+                                                 text units -----> Shared Transformer -> characters
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from speechlm.models.config import SpeechLMConfig
+from speechlm.models.ctc_head import CTCHead
+from speechlm.models.dropout import dropout
+from speechlm.models.front_end import FrontEnd, normalize_waveform, scale_gradient
+from speechlm.models.losses import PAD, UnitPrediction, ctc_loss, predict_units
+from speechlm.models.masking import span_mask
+from speechlm.models.swapping import swap_with_units
+from speechlm.models.transformer import SharedEncoder, SpeechEncoder
+
+SAMPLE_RATE = 16000
+
+
+@dataclasses.dataclass
+class SpeechDraws:
+    """The random choices of one speech batch; given in tests, drawn otherwise."""
+
+    mask: Tensor | None = None
+    """(B, T) bool, frames overwritten by the mask embedding."""
+    swap: Tensor | None = None
+    """(B, T) bool, frames drawn for swapping (masked ones among them are not swapped)."""
+    label_offset: int | None = None
+    """First label of a frame's labels to use: 0 or 1 at 100 Hz, 0 at 50 Hz."""
+
+
+@dataclasses.dataclass
+class AugmentOptions:
+    """Masking of fine-tuning inputs (as SpecAugment); the defaults mask nothing."""
+
+    time_prob: float = 0.0
+    """Share of frames in masked spans; 0.65 in the paper's 100 h fine-tuning."""
+    time_length: int = 10
+    """Frames of a span."""
+    channel_prob: float = 0.0
+    """Share of channels in zeroed spans; 0.5 in the paper's 100 h fine-tuning."""
+    channel_length: int = 64
+    """Channels of a span."""
+
+
+@dataclasses.dataclass
+class SpeechOutput:
+    """Loss terms of a speech batch: UMLM at two depths and the feature penalty."""
+
+    middle: UnitPrediction
+    """From the Speech Transformer, before swapping."""
+    top: UnitPrediction
+    """From the Shared Transformer."""
+    feature_penalty: Tensor
+    """Mean square of the front-end features."""
+    n_masked: int
+    """N, frames that both predictions score."""
+    targets: Tensor
+    """(B, T) unit of each frame (model ids, PAD where there is none)."""
+    masked: Tensor
+    """(B, T) bool, the N scored frames."""
+    swapped: Tensor
+    """(B, T) bool, frames that entered the Shared Transformer as unit embeddings."""
+
+
+@dataclasses.dataclass
+class TextOutput:
+    """Loss term of a text batch: UCTC."""
+
+    ctc: Tensor
+    """CTC summed over the batch."""
+    n_tokens: Tensor
+    """Characters of the batch, each sentence's EOS included."""
+    logits: Tensor
+    """(B, T + 1, n_characters)."""
+
+
+@dataclasses.dataclass
+class Encoded:
+    """Hidden states of speech."""
+
+    features: Tensor
+    """(B, T, D), output of the Shared Transformer."""
+    lengths: Tensor
+    """(B,) valid frames."""
+    layers: list[Tensor]
+    """(B, T, D) for every Transformer layer, Speech then Shared, without final norms."""
+    padding: Tensor | None
+    """(B, T) bool, True on padding; None when nothing was padded."""
+
+
+class SpeechLM(nn.Module):
+    """The model of "SpeechLM: Enhanced Speech Pre-Training with Unpaired Textual Data".
+
+    Args:
+        config: sizes and training behaviour.
+        n_units: V, rows of the unit vocabulary with its special ids.
+        n_characters: rows of the character vocabulary with its special ids; id 0 is the blank.
+
+    Parameter names are those of the authors' checkpoints. A model trained on speech alone leaves
+    the CTC head without gradient, layer drop leaves out layers: DistributedDataParallel needs
+    `find_unused_parameters` then.
+    """
+
+    def __init__(self, config: SpeechLMConfig, n_units: int, n_characters: int):
+        super().__init__()
+        self.config = config
+        channels, dim = config.conv_layers[-1][0], config.embed_dim
+        self.mask_emb = nn.Parameter(torch.empty(dim).uniform_())
+        self.feature_extractor = FrontEnd(config)
+        self.layer_norm = nn.LayerNorm(channels)
+        self.post_extract_proj = nn.Linear(channels, dim) if channels != dim else None
+        self.encoder = SpeechEncoder(config)
+        depths = range(2)
+        self.final_proj_list = nn.ModuleList(nn.Linear(dim, config.unit_dim) for _ in depths)
+        self.label_embs_list = nn.ParameterList(
+            nn.Parameter(torch.empty(n_units, config.unit_dim).uniform_()) for _ in depths
+        )
+        self.unit_embed_tokens = nn.Embedding(n_units, dim, padding_idx=PAD)
+        self.unit_encoder = SharedEncoder(config, self.unit_embed_tokens)
+        self.unit_encoder_ctc_head = CTCHead(dim, n_characters, config.ctc_dropout)
+        self._initialize()
+
+    # ------------------------------------------------------------------ pre-training
+
+    def forward(
+        self,
+        waveforms: Tensor,
+        sample_lengths: Tensor,
+        labels: Tensor,
+        units: Tensor | None = None,
+        characters: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """One pre-training step: loss, statistics, weight (see `total_loss`).
+
+        Arguments as in `forward_speech` and `forward_text`; without text, speech-only training.
+        """
+        speech = self.forward_speech(waveforms, sample_lengths, labels)
+        text = None
+        if units is not None and characters is not None:
+            text = self.forward_text(units, characters)
+        return self.total_loss(speech, text)
+
+    def forward_speech(
+        self,
+        waveforms: Tensor,
+        sample_lengths: Tensor,
+        labels: Tensor,
+        label_rate: int | None = None,
+        draws: SpeechDraws | None = None,
+    ) -> SpeechOutput:
+        """UMLM: predicts the units of masked frames at two depths (paper section III-B).
+
+        Args:
+            waveforms: (B, S), right-padded with zeros; already normalised for Large.
+            sample_lengths: (B,) valid samples.
+            labels: (B, L) units as model ids, right-padded with PAD.
+            label_rate: labels a second; default config.label_rate.
+            draws: random choices to use instead of drawing them.
+
+        Raises:
+            ValueError: labels that are too few, or of another batch size.
+        """
+        draws = draws or SpeechDraws()
+        features = self._front_end(waveforms, sample_lengths)  # (B, T, C)
+        features, targets = self._align(features, labels, label_rate, draws.label_offset)
+        feature_penalty = features.float().square().mean()
+
+        padding = self._frame_padding(sample_lengths, waveforms.shape[1], features.shape[1])
+        masked, swapped = self._draw_masks(padding | (targets == PAD), draws)
+        x = self._mask_frames(self._project(features), masked)
+        middle = self.encoder(x, padding).last
+
+        scored = (masked & ~padding).flatten().nonzero()[:, 0]
+        scored_targets = targets.flatten()[scored]
+        units = self.unit_embed_tokens(targets)
+        shared_input = swap_with_units(middle, units, swapped)
+        shared_input = shared_input.masked_fill(padding[..., None], 0.0)
+        top = self.unit_encoder(shared_input, targets == PAD).last
+        return SpeechOutput(
+            middle=self._predict(0, middle, scored, scored_targets),
+            top=self._predict(1, top, scored, scored_targets),
+            feature_penalty=feature_penalty,
+            n_masked=scored.shape[0],
+            targets=targets,
+            masked=masked,
+            swapped=swapped,
+        )
+
+    def forward_text(
+        self, units: Tensor, characters: Tensor, mask: Tensor | None = None
+    ) -> TextOutput:
+        """UCTC: characters from masked unit sequences (paper section III-B).
+
+        Args:
+            units: (B, T) model ids, each sentence ended by EOS, right-padded with PAD.
+            characters: (B, U) ids, each sentence ended by EOS, right-padded with PAD.
+            mask: (B, T) bool to use instead of drawing spans.
+        """
+        padding = units == PAD
+        lengths = (~padding).sum(1)
+        if mask is None:
+            mask = span_mask(
+                lengths, units.shape[1], self.config.mask_prob, self.config.mask_length
+            )
+        x = self._mask_frames(self.unit_embed_tokens(units), mask)
+        logits = self.unit_encoder_ctc_head(self.unit_encoder(x, padding).last)
+        return TextOutput(
+            ctc=ctc_loss(logits, lengths, characters),
+            n_tokens=(characters != PAD).sum(),
+            logits=logits,
+        )
+
+    def total_loss(
+        self, speech: SpeechOutput, text: TextOutput | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The pre-training loss (paper eq. for L_total; weights from the config).
+
+        (CE_middle + CE_top + 10 * penalty * N + 0.1 * CTC * N / characters) / N
+
+        Returns:
+            loss: (), per masked frame.
+            stats: detached scalars; `loss_*` per masked frame or per character, in nats.
+            weight: (), N. Gradients of several workers are averaged with this weight.
+        """
+        count = max(1, speech.n_masked)
+        penalty = self.config.feature_penalty_weight * speech.feature_penalty
+        loss = (speech.middle.loss + speech.top.loss) / count
+        loss = loss + penalty * (speech.n_masked > 0)
+        stats = {
+            "loss_middle": speech.middle.loss / count,
+            "loss_top": speech.top.loss / count,
+            "accuracy_middle": speech.middle.correct / count,
+            "accuracy_top": speech.top.correct / count,
+            "feature_penalty": speech.feature_penalty,
+        }
+        if text is not None:
+            ctc = text.ctc / text.n_tokens.clamp(min=1)
+            loss = loss + self.config.text_ctc_weight * ctc
+            stats["loss_ctc"] = ctc
+        stats["loss"] = loss
+        weight = loss.new_tensor(float(speech.n_masked))
+        stats["n_masked"] = weight
+        return loss, {key: value.detach().float() for key, value in stats.items()}, weight
+
+    # ------------------------------------------------------------------ fine-tuning and use
+
+    def encode(
+        self,
+        waveforms: Tensor,
+        sample_lengths: Tensor | None = None,
+        augment: AugmentOptions | None = None,
+    ) -> Encoded:
+        """Hidden states of speech through both Transformers, without swapping.
+
+        Args:
+            waveforms: (B, S), right-padded with zeros.
+            sample_lengths: (B,) valid samples; None: nothing is padding.
+            augment: masks drawn for this batch; None: none (evaluation).
+        """
+        if self.config.normalize_waveform:
+            waveforms = normalize_waveform(waveforms, sample_lengths)
+        features = self._front_end(waveforms, sample_lengths)
+        batch, frames, _ = features.shape
+        padding, lengths = None, torch.full((batch,), frames, device=features.device)
+        if sample_lengths is not None:
+            padding = self._frame_padding(sample_lengths, waveforms.shape[1], frames)
+            lengths = (~padding).sum(1)
+        x = self._project(features)
+        if augment is not None:
+            x = self._augment(x, lengths, augment)
+        middle = self.encoder(x, padding)
+        shared_input = middle.last
+        if padding is not None:
+            shared_input = shared_input.masked_fill(padding[..., None], 0.0)
+        top = self.unit_encoder(shared_input, padding)
+        return Encoded(top.last, lengths, middle.layers + top.layers, padding)
+
+    def ctc_logits(self, encoded: Encoded) -> Tensor:
+        """Character logits (B, T + 1, n_characters) of encoded speech; T + 1 is never scored."""
+        return self.unit_encoder_ctc_head(encoded.features)
+
+    @torch.no_grad()
+    def extract_features(
+        self, waveforms: Tensor, lengths: Tensor | None = None, layers: str = "last"
+    ) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Representations of speech, in evaluation mode and without gradient.
+
+        Args:
+            waveforms: (B, S) float, 16 kHz, in [-1, 1], right-padded with zeros.
+            lengths: (B,) valid samples; None: nothing is padding.
+            layers: "last" or "all".
+
+        Returns:
+            (features, frame_lengths): features (B, T, D) for "last", a list of (B, T, D), one a
+            Transformer layer, for "all" (raw layer outputs, before any final norm);
+            frame_lengths (B,).
+
+        Raises:
+            ValueError: `layers` or a shape is wrong.
+        """
+        if layers not in ("last", "all"):
+            raise ValueError(f'layers: expected "last" or "all", got {layers!r}')
+        was_training = self.training
+        self.eval()
+        try:
+            encoded = self.encode(waveforms, lengths)
+        finally:
+            self.train(was_training)
+        return (encoded.features if layers == "last" else encoded.layers), encoded.lengths
+
+    # ------------------------------------------------------------------ parts
+
+    def _front_end(self, waveforms: Tensor, sample_lengths: Tensor | None) -> Tensor:
+        """(B, S) -> features (B, T, C), with the scaled gradient."""
+        self._check_waveforms(waveforms, sample_lengths)
+        factor = self.config.feature_grad_mult
+        with torch.set_grad_enabled(torch.is_grad_enabled() and factor > 0.0):
+            features = self.feature_extractor(waveforms, sample_lengths)
+        if factor > 0.0:
+            features = scale_gradient(features, factor)
+        return features.transpose(1, 2)
+
+    def _check_waveforms(self, waveforms: Tensor, sample_lengths: Tensor | None) -> None:
+        if waveforms.dim() != 2:
+            raise ValueError(
+                f"waveforms: expected shape (batch, samples), got {tuple(waveforms.shape)}"
+            )
+        if self.config.frames(waveforms.shape[1]) < 1:
+            raise ValueError(
+                f"waveforms of {waveforms.shape[1]} samples are shorter than one frame (400)"
+            )
+        if sample_lengths is not None and sample_lengths.shape != waveforms.shape[:1]:
+            raise ValueError(
+                f"lengths: expected {waveforms.shape[0]} numbers, one an utterance, "
+                f"got shape {tuple(sample_lengths.shape)}"
+            )
+
+    def _align(
+        self, features: Tensor, labels: Tensor, label_rate: int | None, offset: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Cuts features to the labels and picks each frame's label: (B, T, C), (B, T).
+
+        Frame t gets label int(t * ratio) + offset, ratio = labels per frame; one random offset
+        below ratio a batch.
+        """
+        ratio = (label_rate or self.config.label_rate) * self.config.frame_shift // SAMPLE_RATE
+        if labels.shape[0] != features.shape[0]:
+            raise ValueError(
+                f"labels of {labels.shape[0]} utterances for {features.shape[0]} waveforms"
+            )
+        frames = min(features.shape[1], labels.shape[1] // ratio)
+        if frames < 1:
+            raise ValueError(
+                f"{labels.shape[1]} labels are fewer than the {ratio} of one frame; are they made "
+                f"at {label_rate or self.config.label_rate} a second?"
+            )
+        if offset is None:
+            offset = int(torch.randint(ratio, ()).item()) if ratio > 1 else 0
+        targets = labels[:, offset : offset + (frames - 1) * ratio + 1 : ratio]
+        return features[:, :frames], targets
+
+    def _frame_padding(self, sample_lengths: Tensor, samples: int, frames: int) -> Tensor:
+        """(B, T) bool, True on frames that are padding.
+
+        The authors cut the S samples into T equal slices, and a frame is padding if its whole
+        slice is. With ignore_padding the count is that of the convolutions instead.
+        """
+        index = torch.arange(frames, device=sample_lengths.device)
+        if self.config.ignore_padding:
+            valid = sample_lengths
+            for _, kernel, stride in self.config.conv_layers:
+                valid = (valid - kernel) // stride + 1
+            return index >= valid.clamp(min=1)[:, None]
+        # The slices are those of the uncut feature sequence's authors' formula: S // T samples.
+        return index * (samples // frames) >= sample_lengths[:, None]
+
+    def _draw_masks(self, padding: Tensor, draws: SpeechDraws) -> tuple[Tensor, Tensor]:
+        """Masked frames and swapped frames, (B, T) bool each; the two do not overlap."""
+        config, frames = self.config, padding.shape[1]
+        mask, swap = draws.mask, draws.swap
+        if mask is None or swap is None:
+            lengths = (~padding).sum(1)
+            drawn = span_mask(lengths, frames, config.mask_prob, config.mask_length)
+            mask = drawn if mask is None else mask
+            drawn = span_mask(lengths, frames, config.swap_prob, config.swap_length)
+            swap = drawn if swap is None else swap
+        return mask, swap & ~mask
+
+    def _project(self, features: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, D): layer norm, projection, dropout."""
+        x = self.layer_norm(features)
+        if self.post_extract_proj is not None:
+            x = self.post_extract_proj(x)
+        return dropout(x, self.config.input_dropout, self.training)
+
+    def _mask_frames(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Overwrites masked (B, T) frames of x (B, T, D) with the mask embedding."""
+        return self.mask_emb.to(x.dtype).where(mask[..., None], x)
+
+    def _augment(self, x: Tensor, lengths: Tensor, augment: AugmentOptions) -> Tensor:
+        """Time spans become the mask embedding, then channel spans become zero."""
+        if augment.time_prob > 0.0:
+            mask = span_mask(lengths, x.shape[1], augment.time_prob, augment.time_length)
+            x = self._mask_frames(x, mask)
+        if augment.channel_prob > 0.0:
+            channels = torch.full_like(lengths, x.shape[2])
+            mask = span_mask(
+                channels, x.shape[2], augment.channel_prob, augment.channel_length,
+                min_spans=0, same_count=True,
+            )  # fmt: skip
+            x = x.masked_fill(mask[:, None], 0.0)
+        return x
+
+    def _predict(
+        self, depth: int, hidden: Tensor, scored: Tensor, targets: Tensor
+    ) -> UnitPrediction:
+        """UMLM at one depth; scored (N,) are indices into the flattened B x T frames."""
+        return predict_units(
+            hidden.flatten(0, 1)[scored],
+            targets,
+            self.final_proj_list[depth],
+            self.label_embs_list[depth],
+            self.config.temperature,
+        )
+
+    @torch.no_grad()
+    def _initialize(self) -> None:
+        """BERT's normal(0, 0.02) in the Speech Transformer, Xavier in the Shared Transformer."""
+        for module in self.encoder.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.unit_embed_tokens.weight, std=self.config.embed_dim**-0.5)
+        self.unit_embed_tokens.weight[PAD] = 0.0
+        self.unit_encoder.embed_positions.weight[PAD] = 0.0

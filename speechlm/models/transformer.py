@@ -1,0 +1,166 @@
+"""The Speech Transformer and the Shared (unit) Transformer.
+
+B batch, T frames, D model width, d head width. Sub-module names are the authors' keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechlm.models.config import SpeechLMConfig
+from speechlm.models.dropout import dropout
+from speechlm.models.losses import PAD
+from speechlm.models.relative_attention import RelativePositions, RelativeSelfAttention
+
+VERSION = 3.0
+"""Value of the buffer `unit_encoder.version` in the authors' checkpoints."""
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention and feed-forward, each with a residual; pre- or post-norm."""
+
+    def __init__(self, config: SpeechLMConfig):
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.self_attn = RelativeSelfAttention(dim, config.heads, config.attention_dropout)
+        self.self_attn_layer_norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, config.ffn_dim)
+        self.fc2 = nn.Linear(config.ffn_dim, dim)
+        self.final_layer_norm = nn.LayerNorm(dim)
+        # Normalises the relative table, in pre-norm layers only; kept, unused, in the others
+        # because the authors' checkpoints have it there.
+        self.norm_k = nn.LayerNorm(config.head_dim).requires_grad_(config.pre_norm)
+
+    def forward(self, x: Tensor, table: Tensor, padding: Tensor | None) -> Tensor:
+        """(B, T, D) -> (B, T, D); table (R, d) relative keys, padding (B, T) bool."""
+        if self.config.pre_norm:
+            table = self.norm_k(table)
+            x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x), table, padding))
+            return x + self._feed_forward(self.final_layer_norm(x))
+        x = self.self_attn_layer_norm(x + self._drop(self.self_attn(x, table, padding)))
+        return self.final_layer_norm(x + self._feed_forward(x))
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        inner = dropout(F.gelu(self.fc1(x)), self.config.activation_dropout, self.training)
+        return self._drop(self.fc2(inner))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return dropout(x, self.config.dropout, self.training)
+
+
+class LayerStack(nn.Module):
+    """Layers that share one relative position table; base of both encoders."""
+
+    def __init__(self, config: SpeechLMConfig, n_layers: int, layerdrop: float):
+        super().__init__()
+        self.config, self.layerdrop = config, layerdrop
+        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(n_layers))
+        self.pos_emb = RelativePositions(config.head_dim, config.relative_clip)
+
+    def run_layers(self, x: Tensor, padding: Tensor | None) -> list[Tensor]:
+        """Outputs (B, T, D) of the layers that ran (layerdrop skips some in training)."""
+        table, outputs = self.pos_emb(), []
+        for layer in self.layers:
+            if self.training and self.layerdrop > 0.0 and torch.rand(()).item() < self.layerdrop:
+                outputs.append(x)
+                continue
+            x = layer(x, table, padding)
+            outputs.append(x)
+        return outputs
+
+
+@dataclasses.dataclass
+class EncoderOutput:
+    """What an encoder returns."""
+
+    last: Tensor
+    """(B, T, D), after the final norm where there is one."""
+    layers: list[Tensor]
+    """(B, T, D) for each layer, without the final norm."""
+
+
+class PositionalConvolution(nn.Module):
+    """Convolutional position embedding with weight norm over the taps; (B, T, D) -> (B, T, D).
+
+    Source: wav2vec 2.0 (Baevski et al. 2020), relative positional embedding.
+    """
+
+    def __init__(self, dim: int, kernel: int, groups: int, dropout: float):
+        super().__init__()
+        self.groups = groups
+        weight = torch.empty(dim, dim // groups, kernel)
+        nn.init.normal_(weight, std=(4 * (1.0 - dropout) / (kernel * dim)) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.weight_g = nn.Parameter(weight.norm(dim=(0, 1), keepdim=True))
+        self.weight_v = nn.Parameter(weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The embedding alone, to be added to x."""
+        frames, kernel = x.shape[1], self.weight_v.shape[2]
+        weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
+        y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups)
+        return F.gelu(y[..., :frames].transpose(1, 2))
+
+
+class SpeechEncoder(LayerStack):
+    """The Speech Transformer (paper section III-A)."""
+
+    def __init__(self, config: SpeechLMConfig):
+        super().__init__(config, config.speech_layers, config.speech_layerdrop)
+        dim = config.embed_dim
+        position = PositionalConvolution(
+            dim, config.pos_conv_kernel, config.pos_conv_groups, config.dropout
+        )
+        self.pos_conv = nn.Sequential(position)
+        self.layer_norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, padding: Tensor | None) -> EncoderOutput:
+        """(B, T, D) projected features, padding (B, T) bool -> hidden states."""
+        if padding is not None:
+            x = x.masked_fill(padding[..., None], 0.0)
+        x = x + self.pos_conv(x)
+        if not self.config.pre_norm:
+            x = self.layer_norm(x)
+        layers = self.run_layers(dropout(x, self.config.dropout, self.training), padding)
+        last = self.layer_norm(layers[-1]) if self.config.pre_norm else layers[-1]
+        return EncoderOutput(last, layers)
+
+
+class SharedEncoder(LayerStack):
+    """The Shared Transformer over unit embeddings or speech states (paper section III-A)."""
+
+    version: Tensor
+
+    def __init__(self, config: SpeechLMConfig, embed_tokens: nn.Embedding):
+        super().__init__(config, config.shared_layers, config.shared_layerdrop)
+        dim = config.embed_dim
+        self.register_buffer("version", torch.tensor([VERSION]))
+        self.embed_tokens = embed_tokens
+        self.embed_positions = nn.Embedding(config.max_positions + 2, dim, padding_idx=PAD)
+        nn.init.normal_(self.embed_positions.weight, std=dim**-0.5)
+        self.layernorm_embedding = nn.LayerNorm(dim)
+        if config.pre_norm:
+            self.layer_norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, padding: Tensor | None) -> EncoderOutput:
+        """(B, T, D) embeddings or states, padding (B, T) bool -> hidden states."""
+        x = self.layernorm_embedding(x + self.embed_positions(self._positions(x, padding)))
+        x = dropout(x, self.config.dropout, self.training)
+        if padding is not None:
+            x = x.masked_fill(padding[..., None], 0.0)
+        layers = self.run_layers(x, padding)
+        last = self.layer_norm(layers[-1]) if self.config.pre_norm else layers[-1]
+        return EncoderOutput(last, layers)
+
+    def _positions(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        """Rows of the position table: 2, 3, ... over the valid frames, PAD on the others."""
+        last_row = self.config.max_positions + 1
+        if padding is None:
+            return torch.arange(2, x.shape[1] + 2, device=x.device).clamp(max=last_row)[None]
+        count = (~padding).long().cumsum(1)
+        return (count + PAD).clamp(max=last_row).masked_fill(padding, PAD)
