@@ -1,0 +1,234 @@
+"""Kills, resuming and bad losses of the trainer, with a model of a few numbers."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import speechlm.tasks  # noqa: F401
+from speechlm.tasks.trainer import (
+    STOPPED,
+    Options,
+    SpeechLMTrainer,
+    TrainingStopped,
+    last_epoch,
+    load_weights_only,
+)
+
+from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
+from espnet2.schedulers.tristage_lr import TristageLR  # isort: skip
+from espnet2.train.abs_espnet_model import AbsESPnetModel  # isort: skip
+from espnet2.train.distributed_utils import DistributedOption  # isort: skip
+
+EPOCHS, BATCHES = 4, 6
+KILLED_CALLS = ("replace", "fsync", "symlink", "unlink")
+
+
+class Regression(AbsESPnetModel):
+    """A linear map with dropout, so that the random state matters."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = torch.nn.Linear(8, 3)
+        self.dropout = torch.nn.Dropout(0.3)
+
+    def forward(self, x, y, utt_id=None):
+        loss = (self.dropout(self.map(x)) - y).square().mean()
+        return loss, {"loss": loss.detach()}, torch.tensor([float(len(x))])
+
+    def collect_feats(self, **batch):
+        raise NotImplementedError
+
+
+class Batches(AbsIterFactory):
+    """Batches drawn from (seed, epoch); `on_batch(epoch, i, batch)` may spoil or kill."""
+
+    def __init__(self, on_batch=lambda epoch, i, batch: None):
+        self.on_batch = on_batch
+
+    def build_iter(self, epoch, shuffle=None):
+        random = np.random.default_rng([7, epoch])
+        for i in range(BATCHES):
+            x = torch.tensor(random.standard_normal((4, 8)), dtype=torch.float32)
+            batch = {"x": x, "y": x[:, :3] * 0.5 + 1}
+            self.on_batch(epoch, i, batch)
+            yield [f"utt-{epoch}-{i}-{n}" for n in range(4)], batch
+
+
+def options(folder: Path, **changes) -> Options:
+    values = dict(
+        ngpu=0, resume=True, use_amp=False, train_dtype="float32", grad_noise=False, accum_grad=2,
+        grad_clip=1.0, grad_clip_type=2.0, log_interval=None, no_forward_run=False,
+        use_matplotlib=False, use_tensorboard=False, use_wandb=False, adapter="lora",
+        use_adapter=False, save_strategy="all", output_dir=folder, max_epoch=EPOCHS, seed=3,
+        sharded_ddp=False, patience=None, keep_nbest_models=[2], nbest_averaging_interval=2,
+        early_stopping_criterion=("valid", "loss", "min"),
+        best_model_criterion=[("valid", "loss", "min"), ("train", "loss", "min")],
+        val_scheduler_criterion=("valid", "loss"), unused_parameters=False,
+        wandb_model_log_interval=-1, create_graph_in_tensorboard=False,
+        gradient_as_bucket_view=True, ddp_comm_hook=None, max_nonfinite_updates=3,
+    )  # fmt: skip
+    return Options(**(values | changes))
+
+
+def train(folder: Path, on_batch=lambda epoch, i, batch: None, **changes) -> None:
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(0)
+    model = Regression()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    SpeechLMTrainer.run(
+        model=model,
+        optimizers=[optimizer],
+        schedulers=[TristageLR(optimizer, max_steps=EPOCHS * BATCHES // 2)],
+        train_iter_factory=Batches(on_batch),
+        valid_iter_factory=Batches(),
+        plot_attention_iter_factory=None,
+        trainer_options=options(folder, **changes),
+        distributed_option=DistributedOption(),
+    )
+
+
+def killed_training(folder: Path, on_batch=lambda *_: None, at_call: int | None = None) -> bool:
+    """Train in a child process; whether it was killed (else it ended well)."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            if at_call is not None:
+                die_at_call(at_call)
+            train(folder, on_batch)
+            status = 0
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def die_at_call(number: int) -> None:
+    """Kill this process just before its `number`-th call that changes the folder."""
+    calls = 0
+
+    def wrap(function):
+        def counted(*args, **kwargs):
+            nonlocal calls
+            if calls == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            calls += 1
+            return function(*args, **kwargs)
+
+        return counted
+
+    for name in KILLED_CALLS:
+        setattr(os, name, wrap(getattr(os, name)))
+
+
+def contents(folder: Path) -> dict:
+    """Everything that a training leaves, without the times."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink():
+            found[path.name] = os.readlink(path)
+        elif path.suffix == ".pth":
+            found[path.name] = plain(load_weights_only(path))
+    return found
+
+
+def plain(value):
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items() if not str(k).endswith("time")}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    train(folder)
+    return contents(folder)
+
+
+def test_undisturbed_run_leaves_what_espnet_leaves(undisturbed):
+    assert {"checkpoint.pth", "latest.pth", "valid.loss.best.pth", "valid.loss.ave.pth",
+            "train.loss.ave_2best.pth", "valid.loss.ave_2best.till4epoch.pth"} <= set(undisturbed)  # fmt: skip
+    assert undisturbed["latest.pth"] == f"{EPOCHS}epoch.pth"
+
+
+def test_kill_before_every_change_of_the_folder(tmp_path, undisturbed):
+    number = 0
+    while True:
+        folder = tmp_path / str(number)
+        if not killed_training(folder, at_call=number):
+            break
+        train(folder)
+        assert contents(folder) == undisturbed, f"killed before change {number}"
+        assert not list(folder.glob(".tmp*")), f"killed before change {number}"
+        number += 1
+    assert number > 3 * EPOCHS  # it was killed in each epoch, at several points
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 3), (3, 0), (4, 5)])
+def test_kill_within_an_epoch(tmp_path, undisturbed, epoch, batch):
+    def die(now, i, _batch):
+        if (now, i) == (epoch, batch):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert killed_training(tmp_path, die)
+    assert last_epoch(tmp_path) == epoch - 1
+    train(tmp_path)
+    assert contents(tmp_path) == undisturbed
+
+
+def test_killed_after_early_stopping_does_not_go_on(tmp_path):
+    def more_each_epoch(epoch, _i, batch):  # the loss rises
+        batch["y"] = batch["y"] + 10 * epoch
+
+    changes = dict(patience=0, early_stopping_criterion=("train", "loss", "min"))
+    train(tmp_path, more_each_epoch, **changes)
+    stopped = last_epoch(tmp_path)
+    assert stopped < EPOCHS
+    train(tmp_path, more_each_epoch, **changes)
+    assert last_epoch(tmp_path) == stopped
+
+
+def test_loss_that_is_no_number_stops_with_place_and_ids(tmp_path):
+    def spoil(epoch, i, batch):
+        if (epoch, i) == (3, 2):
+            batch["x"][1] = float("nan")
+
+    with pytest.raises(TrainingStopped) as stopped:
+        train(tmp_path, spoil)
+    message = (tmp_path / STOPPED).read_text()
+    assert message.strip() == str(stopped.value)
+    assert "epoch 3, batch 3 of the epoch, batch 15 of the run (update 8)" in message
+    assert "utt-3-2-0 utt-3-2-1 utt-3-2-2 utt-3-2-3" in message
+    assert f"{tmp_path / 'checkpoint.pth'} (epoch 2)" in message
+    assert last_epoch(tmp_path) == 2
+    train(tmp_path)
+    assert not (tmp_path / STOPPED).exists()
+
+
+def test_gradients_that_are_no_numbers_stop_after_some_updates(tmp_path):
+    def spoil(epoch, i, batch):
+        if epoch == 2:
+            batch["x"] = batch["x"] * 1e18  # the loss is finite, the norm's squares are not
+
+    with pytest.raises(TrainingStopped, match="gradient norm was not finite in 3 updates"):
+        train(tmp_path, spoil)
+
+
+def test_checkpoint_with_code_is_refused(tmp_path):
+    class Harm:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    torch.save({"model": Harm()}, tmp_path / "checkpoint.pth")
+    with pytest.raises(ValueError, match="checkpoint.pth cannot be read"):
+        train(tmp_path)
+    assert not (tmp_path / "harm").exists()
