@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Installs the toolkit into .venv, with the exact versions of tools/requirements.lock.txt.
+#
+#   tools/install.sh            does what is missing; with nothing missing it only says so
+#   VENV=DIR tools/install.sh   another environment than .venv
+#   PYTHON=FILE                 the interpreter to make it from (default: python3.11, or a python3
+#                               that is 3.11)
+#   TORCH=cpu|cuda              the build of torch (default: cuda where nvidia-smi finds a GPU)
+#
+# A killed install goes on where it stopped. The CPU build of torch comes from where pip is set up to
+# look (index or find-links), else from PyTorch's own index.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+venv=${VENV:-.venv}
+lock=tools/requirements.lock.txt
+stamp=${venv}/.speechlm-installed
+torch_index=https://download.pytorch.org/whl/cpu
+
+say() { echo "install: $*"; }
+die() { echo "install: error: $*" >&2; exit 1; }
+
+choose_torch() {
+  case "${TORCH:-}" in
+    cpu | cuda) echo "${TORCH}" ;;
+    "") if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then echo cuda; else echo cpu; fi ;;
+    *) die "TORCH is '${TORCH}'; it can be cpu or cuda" ;;
+  esac
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"${PYTHON}"} python3.11 python3 python; do
+    if "${candidate}" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+      echo "${candidate}"
+      return
+    fi
+  done
+  die "the lock is for Python 3.11, and no such interpreter was found (name it with PYTHON=FILE)"
+}
+
+make_venv() {
+  local python
+  [ -x "${venv}/bin/python" ] && "${venv}/bin/python" -m pip --version > /dev/null 2>&1 && return
+  python=$(find_python)
+  say "making ${venv} with ${python}"
+  "${python}" -m venv "${venv}" ||
+    die "'${python} -m venv ${venv}' failed (Debian and Ubuntu: apt install python3.11-venv)"
+}
+
+pip_install() {
+  "${venv}/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
+    --no-compile -qq "$@"
+}
+
+torch_is() {
+  "${venv}/bin/python" tools/verify_install.py --torch "$1" "${lock}" > /dev/null 2>&1
+}
+
+# The version is asked for as "+cpu", which only a CPU build has: a plain "torch==2.13.0" would take the
+# CUDA build, and gigabytes of libraries with it, wherever no CPU build is offered beside it.
+install_torch() {
+  local version=$1 flavour=$2
+  torch_is "${flavour}" && return
+  say "torch ${version}, ${flavour} build"
+  if [ "${flavour}" = cuda ]; then
+    pip_install --upgrade --constraint "${lock}" "torch==${version},!=${version}+cpu" ||
+      die "no CUDA build of torch ${version} was found (TORCH=cpu takes the CPU build)"
+  elif [ "$(uname -s)" != Linux ]; then
+    pip_install --no-deps "torch==${version}"
+  else
+    pip_install --no-deps "torch==${version}+cpu" 2> /dev/null ||
+      pip_install --no-deps --timeout 20 --retries 1 --index-url "${torch_index}" \
+        "torch==${version}+cpu" ||
+      die "the CPU build of torch ${version} was found neither where pip looks nor at ${torch_index}." \
+        "Download its wheel elsewhere and call this again with PIP_FIND_LINKS=FOLDER"
+  fi
+}
+
+# A killed pip may leave a package whose record says more than is there: those are installed anew.
+install_lock() {
+  local broken
+  grep -v '^torch==' "${lock}" > "${venv}/requirements.txt"
+  say "$(grep -c == "${venv}/requirements.txt") packages of ${lock}"
+  broken=$("${venv}/bin/python" tools/verify_install.py --broken "${lock}")
+  if [ -n "${broken}" ]; then
+    say "incomplete, installed anew:" "${broken//$'\n'/ }"
+    # shellcheck disable=SC2086  # one requirement a word
+    pip_install --no-deps --force-reinstall ${broken}
+  fi
+  pip_install --no-deps --requirement "${venv}/requirements.txt"
+}
+
+main() {
+  local flavour version wanted start=${SECONDS}
+  flavour=$(choose_torch)
+  wanted="torch ${flavour}; $(cat "${lock}" setup.py | cksum); ${PWD}"
+  if [ -f "${stamp}" ] && [ "$(cat "${stamp}")" = "${wanted}" ]; then
+    say "${venv} is up to date (torch: ${flavour} build)"
+    return
+  fi
+  make_venv
+  rm -f "${stamp}"
+  version=$(sed -n 's/^torch==//p' "${lock}")
+  install_lock
+  install_torch "${version}" "${flavour}"
+  pip_install --no-deps --no-build-isolation --editable .
+  "${venv}/bin/python" tools/verify_install.py --torch "${flavour}" "${lock}" ||
+    die "${venv} is not as the lock says; remove it and call this again"
+  echo "${wanted}" > "${stamp}"
+  say "done in $((SECONDS - start)) s"
+}
+
+main "$@"

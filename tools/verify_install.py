@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Compares the environment of the running interpreter with a lock file.
+
+Used by tools/install.sh; tools/check_install.py is what people want to read.
+"""
+
+import argparse
+import sys
+from importlib import metadata
+from pathlib import Path
+
+
+def read_lock(path: Path) -> dict[str, str]:
+    """Return {package: version} of the ``name==version`` lines of a lock file."""
+    pins = {}
+    for line in path.read_text().splitlines():
+        line = line.partition("#")[0].strip()
+        if line:
+            name, found, version = line.partition("==")
+            if not found:
+                raise ValueError(f"{path}: '{line}' is not of the form name==version")
+            pins[name] = version
+    return pins
+
+
+def installed(name: str) -> metadata.Distribution | None:
+    """Return the installed distribution of that name, None if there is none."""
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def is_complete(dist: metadata.Distribution) -> bool:
+    """Whether every file of the package's record is there, with its size (.pyc files aside)."""
+    files = dist.files
+    if not files:
+        return False
+    for file in files:
+        if file.suffix == ".pyc":
+            continue
+        path = Path(file.locate())
+        if not path.exists() or (file.size is not None and path.stat().st_size != file.size):
+            return False
+    return True
+
+
+def torch_flavour() -> str | None:
+    """Return cpu or cuda for the installed torch, None if it cannot be imported."""
+    try:
+        import torch
+    except (ImportError, OSError):
+        return None
+    return "cpu" if torch.version.cuda is None else "cuda"
+
+
+def problems(pins: dict[str, str], torch: str | None) -> list[str]:
+    """Return one line for each way in which the environment is not what the lock says."""
+    lines = []
+    for name, wanted in pins.items():
+        dist = installed(name)
+        if dist is None:
+            lines.append(f"{name} {wanted} is missing")
+        elif dist.version.partition("+")[0] != wanted:
+            lines.append(f"{name} {wanted} is wanted, {dist.version} is there")
+    if torch is not None:
+        flavour = torch_flavour() or "none that loads"
+        if flavour != torch:
+            lines.append(f"torch: the {torch} build is wanted, found: {flavour}")
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("lock", type=Path)
+    parser.add_argument("--torch", choices=["cpu", "cuda"], help="the build of torch to expect")
+    parser.add_argument("--broken", action="store_true", help="only print incomplete packages")
+    args = parser.parse_args()
+    pins = read_lock(args.lock)
+    if args.broken:
+        for name, version in pins.items():
+            dist = installed(name)
+            if name != "torch" and dist is not None and not is_complete(dist):
+                print(f"{name}=={version}")
+        return 0
+    lines = problems(pins, args.torch)
+    for line in lines:
+        print(f"verify: {line}", file=sys.stderr)
+    if not lines:
+        build = f", torch: {args.torch} build" if args.torch else ""
+        print(f"verify: {len(pins)} packages as in {args.lock}{build}")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
