@@ -16,6 +16,14 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """As argparse, but names the nearest valid option for each unknown one."""
+        given = sys.argv[1:] if args is None else args
+        if not any(
+            action.nargs in (argparse.REMAINDER, argparse.PARSER) for action in self._actions
+        ):
+            known = self._option_string_actions
+            odd = [a for a in given if a.startswith("--") and a.split("=")[0] not in known]
+            if odd and odd != ["--"]:
+                self.error("; ".join(self._explain(item) for item in odd))
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.error("; ".join(self._explain(item) for item in unknown))

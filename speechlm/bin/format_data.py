@@ -1,0 +1,54 @@
+"""Stage 2: check the audio and transcripts of a data directory and bring it to one format.
+
+Mono FLAC of the right rate is read in place; other audio is converted into OUTPUT/audio.
+What is wrong is left out and listed in OUTPUT/report.tsv with counts.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Format a directory, report counts."""
+    options = parser(__doc__)
+    options.add_argument("--input", required=True, help="data directory to read")
+    options.add_argument("--output", required=True, help="dump directory to write")
+    options.add_argument("--rate", type=int, default=16000, help="sampling rate (Hz)")
+    options.add_argument("--min_seconds", type=float, default=0.0, help="shorter ones are filtered")
+    options.add_argument(
+        "--max_seconds", type=float, default=float("inf"), help="longer ones are filtered"
+    )
+    options.add_argument(
+        "--quick",
+        action="store_true",
+        help="read only header and end of FLAC files: finds truncated files, no other damage",
+    )
+    options.add_argument(
+        "--mix_channels", action="store_true", help="take the mean of several channels"
+    )
+    options.add_argument(
+        "--max_bad_share", type=float, default=0.1, help="stop if more than this share is wrong"
+    )
+    options.add_argument("--nj", type=int, default=1, help="processes")
+    args = options.parse_args()
+
+    from speechlm.data.format import FormatOptions, format_data
+
+    wanted = FormatOptions(
+        args.rate,
+        args.min_seconds,
+        args.max_seconds,
+        args.quick,
+        args.mix_channels,
+        args.max_bad_share,
+    )
+    data, report = format_data(args.input, args.output, wanted, args.nj)
+    hours = sum(data.samples().values()) / args.rate / 3600
+    logging.info("%s: %d utterances, %.2f h; %s", args.output, len(data), hours, report.summary())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,32 @@
+"""Join the archive indices of parallel jobs into one, and check the labels against the audio."""
+
+from __future__ import annotations
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Merge NAME.1.scp ... NAME.n.scp of a folder; with --data count the labels too."""
+    options = parser(__doc__)
+    options.add_argument("--input", required=True, help="folder of the archives")
+    options.add_argument("--n", required=True, type=int, help="number of jobs")
+    options.add_argument("--name", default="units", help="name of the archives")
+    options.add_argument("--data", help="dump directory whose audio the labels must fit")
+    args = options.parse_args()
+
+    from speechlm.data.archives import check_units, merge_archives
+    from speechlm.data.kaldi_dir import DataDir
+
+    n = merge_archives(args.input, args.n, args.name)
+    if args.data:
+        problems = check_units(args.input, DataDir.read(args.data).samples(), args.name)
+        if problems:
+            shown = "".join(f"\n  {u}: {what}" for u, what in list(problems.items())[:5])
+            raise ValueError(f"{args.input} does not fit {args.data}: {len(problems)} ids{shown}")
+    logging.info("%s/%s.scp: %d utterances of %d jobs", args.input, args.name, n, args.n)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,33 @@
+"""Cut a data directory into parts of about equal length, for parallel jobs."""
+
+from __future__ import annotations
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Split and write; prints the number of parts."""
+    options = parser(__doc__)
+    options.add_argument("--input", required=True, help="data directory to read")
+    options.add_argument("--n", required=True, type=int, help="number of parts")
+    options.add_argument("--output", help="folder for 1 ... N (default: INPUT/splitN)")
+    options.add_argument(
+        "--by_speaker", action="store_true", help="keep all utterances of a speaker in one part"
+    )
+    args = options.parse_args()
+
+    from speechlm.data.kaldi_dir import DataDir, split, write_split
+
+    parts = split(DataDir.read(args.input), args.n, args.by_speaker)
+    output = args.output or f"{args.input}/split{args.n}"
+    write_split(output, parts)
+    if len(parts) < args.n:
+        what = "speakers" if args.by_speaker else "utterances"
+        logging.warning("%s: %d parts, because there are no more %s", output, len(parts), what)
+    print(len(parts))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,193 @@
+"""Kaldi archives: int32 vectors of unit labels (V,) and float matrices of features (T, D).
+
+A folder holds `NAME.JOB.ark` and `NAME.JOB.scp` of each job, the merged and sorted `NAME.scp`,
+and, for frame labels, `frame_shift` (seconds) and `tokens.txt` (one symbol a line, the line
+number from 0 is the label). scp lines are `id path:offset`; a path that is not there is looked
+for beside the scp, so that a folder can be moved.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+from kaldiio import matio
+
+from speechlm.data.atomic import output_file
+from speechlm.data.kaldi_dir import read_table, show_ids
+
+WINDOW = 400
+"""Samples that a frame sees: 25 ms at 16 kHz, also the reach of the convolutional front end."""
+
+
+def n_labels(n_samples: int, frame_shift: float = 0.01, rate: int = 16000) -> int:
+    """Number of frame labels of an utterance: (n_samples - 400) // shift + 1 (DESIGN 2)."""
+    return max(0, (n_samples - WINDOW) // round(frame_shift * rate) + 1)
+
+
+class ArchiveWriter:
+    """Writes one job's archive; both files appear when the block ends well.
+
+    with ArchiveWriter(folder, "units", job=3) as writer:
+        writer.write("103-1240-0000", labels)
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], name: str = "units", job: int = 1) -> None:
+        self.ark = Path(folder) / f"{name}.{job}.ark"
+        self._positions: dict[str, str] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> ArchiveWriter:
+        self._scp_path = self._stack.enter_context(output_file(self.ark.with_suffix(".scp")))
+        temporary = self._stack.enter_context(output_file(self.ark))
+        self._file = self._stack.enter_context(temporary.open("wb"))
+        return self
+
+    def write(self, utterance: str, array: np.ndarray) -> None:
+        """Append (V,) integers, kept as int32, or (T, D) floats, kept as float32."""
+        if utterance in self._positions:
+            raise ValueError(f"{self.ark}: {utterance} is written twice")
+        if not utterance or any(c.isspace() for c in utterance):
+            raise ValueError(f"{self.ark}: an id without white space expected, got {utterance!r}")
+        offset = self._file.tell() + len(utterance.encode()) + 1
+        kaldiio.save_ark(self._file, {utterance: _kaldi_array(array, self.ark, utterance)})
+        self._positions[utterance] = f"{self.ark}:{offset}"
+
+    def __exit__(self, *error: object) -> bool | None:
+        if error[0] is None:
+            with self._scp_path.open("w", encoding="utf-8") as scp:
+                scp.writelines(f"{u} {self._positions[u]}\n" for u in sorted(self._positions))
+        return self._stack.__exit__(*error)
+
+
+class ArchiveReader(Mapping[str, np.ndarray]):
+    """Random access to the arrays of an scp file; only the index is in memory."""
+
+    def __init__(self, scp: str | os.PathLike[str]) -> None:
+        self.scp = Path(scp)
+        if not self.scp.is_file():
+            raise ValueError(f"archive index expected, but {self.scp} is not there")
+        self._index = read_table(self.scp)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __contains__(self, utterance: object) -> bool:
+        return utterance in self._index
+
+    def __getitem__(self, utterance: str) -> np.ndarray:
+        """(V,) int32 or (T, D) float32. KeyError for an unknown id, ValueError for bad data."""
+        entry = self._index[utterance]
+        path, _, offset = entry.rpartition(":")
+        if not path or not offset.isdigit():
+            raise ValueError(f"{self.scp}: `path:offset` expected for {utterance}, got {entry!r}")
+        ark = Path(path)
+        if not ark.is_file():
+            ark = self.scp.parent / ark.name
+        if not ark.is_file():
+            raise ValueError(f"{self.scp}: archive {path} of {utterance} is not there")
+        with ark.open("rb") as file:
+            file.seek(int(offset))
+            return _read_array(file, f"{ark}: {utterance} at byte {offset}")
+
+
+def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "units") -> int:
+    """Write the sorted NAME.scp of NAME.1.scp ... NAME.n.scp; returns the number of arrays.
+
+    ValueError if a job's index is missing or an id is in two of them.
+    """
+    merged: dict[str, str] = {}
+    for job in range(1, n_jobs + 1):
+        index = Path(folder) / f"{name}.{job}.scp"
+        if not index.is_file():
+            raise ValueError(f"{index} expected, but job {job} of {n_jobs} has not written it")
+        part = read_table(index)
+        double = sorted(part.keys() & merged.keys())
+        if double:
+            raise ValueError(f"{index}: ids that another job has too: {show_ids(double)}")
+        merged.update(part)
+    with output_file(Path(folder) / f"{name}.scp") as path, path.open("w") as file:
+        file.writelines(f"{utterance} {merged[utterance]}\n" for utterance in sorted(merged))
+    return len(merged)
+
+
+def write_unit_info(
+    folder: str | os.PathLike[str], frame_shift: float, tokens: Sequence[str]
+) -> None:
+    """Write `frame_shift` (seconds) and `tokens.txt` beside the archives."""
+    with output_file(Path(folder) / "frame_shift") as path:
+        path.write_text(f"{frame_shift:g}\n")
+    with output_file(Path(folder) / "tokens.txt") as path:
+        path.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+
+
+def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, list[str]]:
+    """Read (frame shift in seconds, symbols by label)."""
+    shift, tokens = Path(folder) / "frame_shift", Path(folder) / "tokens.txt"
+    for file in (shift, tokens):
+        if not file.is_file():
+            raise ValueError(f"{file} expected, but it is not there")
+    try:
+        seconds = float(shift.read_text())
+    except ValueError:
+        raise ValueError(f"{shift}: seconds expected, got {shift.read_text()!r}") from None
+    if not 0 < seconds <= 1:
+        raise ValueError(f"{shift}: seconds between 0 and 1 expected, got {seconds:g}")
+    return seconds, tokens.read_text(encoding="utf-8").split()
+
+
+def check_units(
+    folder: str | os.PathLike[str], n_samples: Mapping[str, int], name: str = "units"
+) -> dict[str, str]:
+    """Compare unit archives with the audio: {id: what is wrong}, empty if all is well.
+
+    Every utterance needs (n_samples - 400) // shift + 1 labels, all of them known to tokens.txt.
+    """
+    shift, tokens = read_unit_info(folder)
+    units = ArchiveReader(Path(folder) / f"{name}.scp")
+    problems = {u: "no units" for u in n_samples if u not in units}
+    problems.update({u: "units of no utterance" for u in units if u not in n_samples})
+    for utterance in units:
+        if utterance in problems:
+            continue
+        labels, expected = units[utterance], n_labels(n_samples[utterance], shift)
+        if len(labels) != expected:
+            problems[utterance] = f"{expected} labels expected, found {len(labels)}"
+        elif len(labels) and not (labels.min() >= 0 and labels.max() < len(tokens)):
+            problems[utterance] = f"labels 0..{len(tokens) - 1} expected, found {labels.max()}"
+    return dict(sorted(problems.items()))
+
+
+def _kaldi_array(array: np.ndarray, ark: Path, utterance: str) -> np.ndarray:
+    values = np.asarray(array)
+    if values.ndim == 1 and values.dtype.kind in "iu":
+        narrow = values.astype(np.int32)
+        if not np.array_equal(narrow, values):
+            raise ValueError(f"{ark}: labels of {utterance} do not fit into 32 bits")
+        return narrow
+    if values.ndim == 2 and values.dtype.kind == "f":
+        return values.astype(np.float32, copy=False)
+    raise ValueError(
+        f"{ark}: {utterance} must be a vector of integers or a matrix of floats,"
+        f" got shape {values.shape} of {values.dtype}"
+    )
+
+
+def _read_array(file, where: str) -> np.ndarray:
+    """Binary Kaldi vectors and matrices only; kaldiio would also unpickle or run what it finds."""
+    if file.read(2) != b"\0B":
+        raise ValueError(f"{where}: no binary Kaldi array is there; write the archive again")
+    file.seek(-2, os.SEEK_CUR)
+    try:
+        array = matio.read_kaldi(file)
+    except (struct.error, AssertionError, ValueError) as error:
+        raise ValueError(f"{where}: truncated or damaged archive ({error})") from None
+    return array

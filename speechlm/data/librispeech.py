@@ -1,0 +1,139 @@
+"""LibriSpeech's layout: PART/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac with a .trans.txt.
+
+Source: README.TXT of the corpus (openslr.org/12). The utterance id is the file name, so the
+speaker is its prefix.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.data.report import Report
+
+_UTTERANCE = re.compile(r"(\d+)-(\d+)-\d+")
+
+
+def read_librispeech(
+    corpus: str | os.PathLike[str], parts: Sequence[str], with_text: bool = True
+) -> tuple[DataDir, Report]:
+    """Read the parts into one data directory, without opening the audio.
+
+    Utterances with no transcript, transcripts with no audio, duplicates and misplaced files are
+    left out and reported. With `with_text` false transcripts are neither needed nor read.
+
+    Raises ValueError if the corpus or a part is not there, or nothing can be used.
+    """
+    root = Path(corpus)
+    if not root.is_dir():
+        raise ValueError(f"LibriSpeech corpus expected, but {root} is not a folder")
+    if len(set(parts)) != len(parts) or not parts:
+        raise ValueError(f"a list of different parts expected, got {' '.join(parts) or 'none'}")
+    for part in parts:
+        if not (root / part).is_dir():
+            there = sorted(p.name for p in root.iterdir() if p.is_dir())
+            raise ValueError(f"no part {part} in {root}; it has: {' '.join(there) or 'no parts'}")
+    report = Report()
+    wav: dict[str, str] = {}
+    text: dict[str, str | None] = {}
+    for part in parts:
+        _read_part(root / part, wav, text if with_text else None, report)
+    if not wav:
+        raise ValueError(
+            f"no utterances in {' '.join(str(root / p) for p in parts)}: files like"
+            " SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac expected"
+        )
+    if with_text:
+        _match(wav, text, report)
+        if not wav:
+            raise ValueError(f"no utterance of {root} ({' '.join(parts)}) has audio and transcript")
+    utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
+    return DataDir(wav, utt2spk, text if with_text else None), report
+
+
+def read_speakers(corpus: str | os.PathLike[str]) -> dict[str, str]:
+    """Speaker id -> m or f from SPEAKERS.TXT, empty if the corpus has no such file."""
+    path = Path(corpus) / "SPEAKERS.TXT"
+    genders: dict[str, str] = {}
+    if not path.is_file():
+        return genders
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        fields = [field.strip() for field in line.split("|")]
+        if not line.startswith(";") and len(fields) >= 2 and fields[1] in ("M", "F"):
+            genders[fields[0]] = fields[1].lower()
+    return genders
+
+
+def _read_part(
+    part: Path, wav: dict[str, str], text: dict[str, str | None] | None, report: Report
+) -> None:
+    """Add a part's audio files and transcripts; walks in sorted order."""
+    for folder, subfolders, files in os.walk(part):
+        subfolders.sort()
+        for name in sorted(files):
+            path = Path(folder, name)
+            if name.endswith(".flac"):
+                _add_audio(path, wav, report)
+            elif name.endswith(".trans.txt") and text is not None:
+                _read_transcripts(path, text, report)
+
+
+def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:
+    found = _UTTERANCE.fullmatch(path.stem)
+    if not found or (path.parent.parent.name, path.parent.name) != found.groups():
+        report.leave_out("misplaced file", path.stem, path, "SPEAKER/CHAPTER/*.flac expected")
+    elif path.stem in wav:
+        report.leave_out("duplicate id", path.stem, path, f"{wav[path.stem]} is used")
+    else:
+        wav[path.stem] = str(path)
+
+
+def _read_transcripts(path: Path, text: dict[str, str | None], report: Report) -> None:
+    """Add `ID WORDS` lines; an id with two different transcripts gets None."""
+    raw = path.read_bytes()
+    try:
+        content = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        report.leave_out("unreadable transcripts", path.name, path, "not UTF-8 text")
+        return
+    if raw.startswith(b"\xef\xbb\xbf"):
+        report.fix("byte order mark", path.name, path)
+    if "\r\n" in content:
+        report.fix("CR LF line ends", path.name, path)
+    ids = []
+    for line in content.split("\n"):
+        utterance, *words = line.split() or [""]
+        if not utterance:
+            continue
+        ids.append(utterance)
+        transcript = " ".join(words)
+        if utterance not in text:
+            text[utterance] = transcript
+        elif text[utterance] == transcript:
+            report.fix("repeated line", utterance, path)
+        else:
+            report.leave_out("two different transcripts", utterance, path)
+            text[utterance] = None
+    if ids != sorted(ids):
+        report.fix("unsorted transcripts", path.name, path)
+
+
+def _match(wav: dict[str, str], text: dict[str, str | None], report: Report) -> None:
+    """Keep what has both."""
+    for utterance in sorted(wav.keys() - text.keys()):
+        report.leave_out("no transcript", utterance, wav.pop(utterance))
+    for utterance in sorted(text.keys() - wav.keys()):
+        report.leave_out("transcript without audio", utterance, "", str(text.pop(utterance))[:60])
+    for utterance in sorted(u for u, words in text.items() if words is None):
+        del wav[utterance], text[utterance]
+
+
+def unlisted_speakers(data: DataDir, genders: dict[str, str]) -> str:
+    """A warning if SPEAKERS.TXT lacks speakers of the data, else an empty string."""
+    missing = sorted(set(data.utt2spk.values()) - genders.keys())
+    if not genders or not missing:
+        return ""
+    return f"SPEAKERS.TXT does not list {len(missing)} speakers: {show_ids(missing)}"

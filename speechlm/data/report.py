@@ -1,0 +1,116 @@
+"""What a stage left out, filtered or put right, item by item, in one file with counts."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from speechlm.data.atomic import output_file
+
+_LEFT_OUT, _FILTERED, _FIXED = "left out", "filtered", "fixed"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line of a report."""
+
+    what: str
+    """left out (wrong), filtered (sound, but not wanted) or fixed (wrong, put right)."""
+    kind: str
+    utterance: str
+    path: str
+    detail: str
+
+
+@dataclass
+class Report:
+    """Collects items; `write` makes a table of kinds and counts, and below it all items."""
+
+    items: list[Item] = field(default_factory=list)
+
+    def leave_out(
+        self, kind: str, utterance: str, path: str | os.PathLike[str], detail: str = ""
+    ) -> None:
+        """Note an utterance that is wrong and therefore not used."""
+        self._add(_LEFT_OUT, kind, utterance, path, detail)
+
+    def filter(
+        self, kind: str, utterance: str, path: str | os.PathLike[str], detail: str = ""
+    ) -> None:
+        """Note an utterance that is sound but outside of the limits asked for."""
+        self._add(_FILTERED, kind, utterance, path, detail)
+
+    def fix(
+        self, kind: str, utterance: str, path: str | os.PathLike[str], detail: str = ""
+    ) -> None:
+        """Note something that was wrong and has been put right."""
+        self._add(_FIXED, kind, utterance, path, detail)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """{(what, kind): number of items}, the most frequent first."""
+        return dict(Counter((item.what, item.kind) for item in self.items).most_common())
+
+    def ids_left_out(self) -> set[str]:
+        """The ids of what is wrong."""
+        return {item.utterance for item in self.items if item.what == _LEFT_OUT}
+
+    def summary(self) -> str:
+        """One line, such as `left out: 2 no transcript, 1 truncated; filtered: 3 too short`."""
+        groups = []
+        for what in (_LEFT_OUT, _FILTERED, _FIXED):
+            kinds = [f"{n} {kind}" for (w, kind), n in self.counts().items() if w == what]
+            if kinds:
+                groups.append(f"{what}: {', '.join(kinds)}")
+        return "; ".join(groups) or "nothing wrong"
+
+    def check_share(self, n_kept: int, max_bad_share: float, name: str) -> None:
+        """ValueError if nothing is left, or more than a share of the corpus is wrong."""
+        n_bad = len(self.ids_left_out())
+        total = n_kept + n_bad + len({i.utterance for i in self.items if i.what == _FILTERED})
+        if n_kept and n_bad <= max_bad_share * total:
+            return
+        examples = [i for i in self.items if i.what == _LEFT_OUT] or self.items
+        lines = "".join(
+            f"\n  {i.utterance} ({i.path}): {i.kind}{', ' + i.detail if i.detail else ''}"
+            for i in examples[:5]
+        )
+        if n_bad > max_bad_share * total:
+            raise ValueError(
+                f"{name}: {n_bad} of {total} utterances are wrong, more than the share of"
+                f" {max_bad_share:g} that is allowed (--max_bad_share). {self.summary()}."
+                f" The first ones:{lines}"
+            )
+        raise ValueError(f"{name}: no utterance is left. {self.summary()}. The first ones:{lines}")
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write counts as `# what, kind: n` lines, then `what kind id file detail` with tabs."""
+        with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            if not self.items:
+                file.write("# nothing wrong\n")
+            for (what, kind), n in self.counts().items():
+                file.write(f"# {what}, {kind}: {n}\n")
+            for i in self.items:
+                file.write(f"{i.what}\t{i.kind}\t{i.utterance}\t{i.path}\t{i.detail}\n")
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Report:
+        """Read what `write` wrote; an absent file gives an empty report."""
+        report = cls()
+        if not Path(path).is_file():
+            return report
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):
+            if not line or line.startswith("#"):
+                continue
+            fields = line.split("\t")
+            if len(fields) != 5:
+                raise ValueError(f"{path}:{number}: 5 fields expected, got {len(fields)}")
+            report.items.append(Item(*fields))
+        return report
+
+    def _add(
+        self, what: str, kind: str, utterance: str, path: str | os.PathLike[str], detail: str
+    ) -> None:
+        values = (" ".join(str(value).split()) for value in (utterance, path, detail))
+        self.items.append(Item(what, kind, *values))

@@ -1,0 +1,142 @@
+"""Reading a data directory that may be wrong: sound utterances are kept, the others reported."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from speechlm.data.kaldi_dir import DataDir, check_path
+from speechlm.data.report import Report
+
+REPORT = "report.tsv"
+"""Name of the report inside a data directory."""
+
+_TRANSCRIPT = re.compile(r"[A-Z'][A-Z' ]*")
+_ID = re.compile(r"[^./\\\s][^/\\\s]*")
+
+
+def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
+    """Read a data directory, leaving out and reporting what is wrong with ids and transcripts.
+
+    Left out: duplicate ids with different values, ids without audio, speaker or transcript (if
+    there is a `text`), transcripts without audio, empty transcripts, characters other than A-Z,
+    apostrophe and space, speakers that are no prefix of the id. Put right: order, repeated
+    lines, blank lines, CR LF, byte order marks, lower case. A report that an earlier stage left
+    in the directory is continued.
+
+    Raises ValueError if wav.scp or utt2spk is not there.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ValueError(f"data directory expected, but {folder} is not there")
+    report = Report.read(folder / REPORT)
+    n_known = len(report.items)
+    wav = _read_table(folder / "wav.scp", report)
+    utt2spk = _read_table(folder / "utt2spk", report)
+    text_file = folder / "text"
+    text = _read_table(text_file, report, empty=True) if text_file.is_file() else None
+    _check_ids(folder, wav, utt2spk, report)
+    if text is not None:
+        _check_transcripts(text_file, wav, text, report)
+    bad = Report(report.items[n_known:]).ids_left_out()
+    kept = sorted(wav.keys() - bad)
+    data = DataDir(
+        {u: wav[u] for u in kept},
+        {u: utt2spk[u] for u in kept},
+        None if text is None else {u: text[u] for u in kept},
+    )
+    return data, report
+
+
+def transcript_problem(transcript: str) -> tuple[str, str] | None:
+    """(kind, detail) of what is wrong with an upper-case transcript, None if nothing is."""
+    if not transcript:
+        return "empty transcript", ""
+    if _TRANSCRIPT.fullmatch(transcript):
+        if all(word.strip("'") for word in transcript.split()):
+            return None
+        return "non-speech characters", "an apostrophe stands alone"
+    odd = sorted(set(re.sub(r"[A-Z' ]", "", transcript)))
+    shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in odd[:10])
+    return "non-speech characters", f"{shown} (only A-Z, ' and space are)"
+
+
+def _read_table(path: Path, report: Report, empty: bool = False) -> dict[str, str]:
+    """As kaldi_dir.read_table, but reports instead of stopping."""
+    if not path.is_file():
+        raise ValueError(f"{path} expected, but it is not there")
+    table: dict[str, str] = {}
+    last, n_unsorted = "", 0
+    for number, key, value in _lines(path, report):
+        if key in table:
+            if table[key] == value:
+                report.fix("repeated line", key, path, f"line {number}")
+            else:
+                report.leave_out("duplicate id", key, path, f"line {number} has another value")
+            continue
+        if not value and not empty:
+            report.leave_out("id without a value", key, path, f"line {number}")
+        n_unsorted += key < last
+        table[key], last = value, key
+    if n_unsorted:
+        report.fix("unsorted ids", path.name, path, f"{n_unsorted} lines out of order")
+    return table
+
+
+def _lines(path: Path, report: Report) -> Iterator[tuple[int, str, str]]:
+    """(line number, id, value) of every line; BOM, CR LF and blank lines are put right."""
+    n_crlf = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
+                raw = raw[3:]
+                report.fix("byte order mark", path.name, path)
+            n_crlf += raw.endswith(b"\r\n")
+            try:
+                fields = raw.decode("utf-8").split(maxsplit=1)
+            except UnicodeDecodeError:
+                key = raw.split(maxsplit=1)[0].decode("utf-8", errors="replace")
+                report.leave_out("not UTF-8 text", key, path, f"line {number}")
+                continue
+            if not fields:
+                report.fix("blank line", path.name, path, f"line {number}")
+                continue
+            yield number, fields[0], fields[1].strip() if len(fields) == 2 else ""
+    if n_crlf:
+        report.fix("CR LF line ends", path.name, path, f"{n_crlf} lines")
+
+
+def _check_ids(folder: Path, wav: dict[str, str], utt2spk: dict[str, str], report: Report) -> None:
+    for utterance, value in wav.items():
+        check_path(value, f"{folder / 'wav.scp'}, {utterance}")
+        if not _ID.fullmatch(utterance):
+            report.leave_out("bad id", utterance, folder / "wav.scp", "a slash or leading dot")
+        elif utterance not in utt2spk:
+            report.leave_out("no speaker", utterance, folder / "utt2spk")
+        elif not utterance.startswith(utt2spk[utterance]):
+            detail = f"speaker {utt2spk[utterance]} is no prefix of the id"
+            report.leave_out("speaker not a prefix", utterance, folder / "utt2spk", detail)
+    for utterance in sorted(utt2spk.keys() - wav.keys()):
+        report.leave_out("speaker without audio", utterance, folder / "utt2spk")
+
+
+def _check_transcripts(
+    path: Path, wav: dict[str, str], text: dict[str, str], report: Report
+) -> None:
+    """Checks transcripts; lower case becomes upper case in place."""
+    for utterance in sorted(wav.keys() - text.keys()):
+        report.leave_out("no transcript", utterance, path)
+    for utterance in sorted(text):
+        if utterance not in wav:
+            report.leave_out("transcript without audio", utterance, path, text[utterance][:60])
+            continue
+        plain = " ".join(text[utterance].split())
+        if plain.upper() != plain:
+            plain = plain.upper()
+            report.fix("lower case", utterance, path)
+        text[utterance] = plain
+        problem = transcript_problem(plain)
+        if problem:
+            report.leave_out(problem[0], utterance, path, problem[1])
