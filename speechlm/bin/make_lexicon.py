@@ -1,0 +1,41 @@
+"""Make a lexicon that pronounces every word of some texts."""
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, make the lexicon, report where the pronunciations are from."""
+    p = parser(
+        "Make a lexicon that pronounces every word of some texts: from --lexicon if given, else "
+        "from CMUdict, else predicted. Writes lexicon.txt, words.txt and predicted.txt."
+    )
+    p.add_argument(
+        "--text",
+        nargs="+",
+        required=True,
+        help="texts in LibriSpeech's style; a file named 'text' is a Kaldi transcript (with ids)",
+    )
+    p.add_argument("--lexicon", help="a lexicon that is looked at first (WORD PHONE PHONE ..)")
+    p.add_argument(
+        "--max_words",
+        type=int,
+        default=0,
+        help="keep only so many of the most frequent words, besides those of Kaldi transcripts; "
+        "0: all",
+    )
+    p.add_argument("--output", required=True, help="folder to make")
+    args = p.parse_args()
+
+    from speechlm.tokenizers.lexicon import Lexicon, choose_words, cover
+
+    given = Lexicon.read(args.lexicon) if args.lexicon else None
+    made = cover(choose_words(args.text, args.max_words), given)
+    made.write(args.output)
+    sources = ", ".join(f"{source} {n}" for source, n in made.sources.most_common())
+    logging.info("%s: %d words: %s", args.output, len(made.lexicon), sources)
+
+
+if __name__ == "__main__":
+    run(main)
