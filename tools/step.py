@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""Runs one step of a stage, unless its result is there already.
+
+    step.py --name "train the language model" --stage 3 --output exp/lm/lm.arpa \\
+        --needs 2:dump/text/train.txt --needs -:conf/lm.yaml -- COMMAND [ARGUMENT...]
+
+The step is skipped when its output was finished by the same command from the same inputs. The
+command must write its output atomically, or (with --training) resume in its own folder: a training
+whose command or inputs changed is refused, for two runs must not mix in one folder.
+"""
+
+import argparse
+import fcntl
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from process import Stopped, die_with_parent, raise_when_stopped, start, stop
+from records import (
+    HOW_OPTIONS,
+    Record,
+    differences,
+    digest,
+    essential,
+    file_states,
+    input_identity,
+    read_record,
+    record_path,
+    write_record,
+)
+
+WAIT_FOR_OTHER_S = 30.0
+
+
+class StepError(Exception):
+    """A reason why the step cannot run, in words for the user."""
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="step.py",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--name", required=True, help="what the step does, in a few words")
+    add("--stage", required=True, help="the stage it belongs to")
+    add("--output", required=True, type=Path, help="the file or folder that it makes")
+    add("--needs", action="append", default=[], metavar="STAGE:PATH",
+        help="an input and the stage that makes it; '-' for what the user provides")  # fmt: skip
+    add("--ignore", action="append", default=[], metavar="OPTION",
+        help="an option of the command that does not change its result")  # fmt: skip
+    add("--launcher", default="", metavar="WORDS", type=shlex.split,
+        help="words to put before the command: how it runs, not what it does")  # fmt: skip
+    add("--training", action="store_true", help="the command resumes in its output folder")
+    add("--times", type=Path, default=Path("exp/times.tsv"), help="where its seconds are noted")
+    add("--dry_run", action="store_true", help="only say what would run")
+    add("command", nargs="+")
+    if "--" not in argv:
+        parser.error("the command goes behind a '--'")
+    cut = argv.index("--")
+    args = parser.parse_args([*argv[:cut], *argv[cut + 1 : cut + 2]])
+    args.command = argv[cut + 1 :]
+    for need in args.needs:
+        if ":" not in need:
+            parser.error(f"--needs takes STAGE:PATH, not '{need}'")
+    return args
+
+
+def say(args: argparse.Namespace, text: str) -> None:
+    print(f"stage {args.stage} | {args.name}: {text}", file=sys.stderr, flush=True)
+
+
+def missing_inputs(args: argparse.Namespace) -> dict[str, str]:
+    """Return {path: stage that makes it} of the inputs that are not there, or not finished."""
+    missing = {}
+    for need in args.needs:
+        stage, _, name = need.partition(":")
+        path = Path(name)
+        unfinished = read_record(path, "started") and not read_record(path, "done")
+        if not path.exists() or unfinished:
+            missing[name] = stage
+    return missing
+
+
+def explain_missing(args: argparse.Namespace, missing: dict[str, str]) -> str:
+    lines = []
+    for name, stage in missing.items():
+        state = "is not finished" if Path(name).exists() else "is not there"
+        remedy = f"stage {stage} makes it: run ./run.sh --stage {stage} --stop_stage {stage}"
+        if stage == "-":
+            remedy = "it is for you to provide"
+        lines.append(f"stage {args.stage} needs {name}, which {state}; {remedy}")
+    return "\n  ".join(lines)
+
+
+def wanted_record(args: argparse.Namespace) -> Record:
+    """Return what the record of this step should say, given its inputs as they are now."""
+    ignore = HOW_OPTIONS | frozenset(args.ignore)
+    command = essential(args.command, ignore)
+    names = sorted(need.partition(":")[2] for need in args.needs)
+    inputs = {name: input_identity(Path(name)) for name in names}
+    return Record(identity=digest(command, inputs), command=command, inputs=inputs)
+
+
+@contextmanager
+def only_one(output: Path) -> Iterator[None]:
+    """Hold the lock of an output, which this process and all that it starts share.
+
+    Processes of an earlier run that are still ending are waited for.
+    """
+    folder = Path(tempfile.gettempdir()) / f"speechlm-locks-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with (folder / digest(str(output.resolve()))).open("a") as lock:
+        deadline = time.monotonic() + WAIT_FOR_OTHER_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StepError(f"another run is making {output} right now") from None
+                time.sleep(0.1)
+        os.set_inheritable(lock.fileno(), True)
+        yield
+
+
+def is_done(args: argparse.Namespace, missing: dict[str, str]) -> bool:
+    """Whether the output is there, made by this command from these inputs; says why it is not."""
+    done = read_record(args.output, "done") if args.output.exists() else None
+    if done is None:
+        return False
+    if missing:
+        command = essential(args.command, HOW_OPTIONS | frozenset(args.ignore))
+        kept = done.command == command and not any(Path(name).exists() for name in missing)
+        if kept:
+            say(args, f"done already (its input {next(iter(missing))} is gone since)")
+        return kept
+    wanted = wanted_record(args)
+    if done.identity == wanted.identity:
+        say(args, "done already")
+        return True
+    if not args.training:
+        say(args, "to be done again: " + "; ".join(differences(done, wanted)))
+    return False
+
+
+def refuse_to_mix(args: argparse.Namespace, wanted: Record) -> None:
+    """Stop where the folder of a training holds another training."""
+    for kind in ("started", "done"):
+        before = read_record(args.output, kind)
+        if before is not None and before.identity != wanted.identity:
+            changes = "\n    ".join(differences(before, wanted))
+            raise StepError(
+                f"{args.output} holds a training that was started differently:\n    {changes}\n"
+                f"  Choose another --tag for the new one, or delete {args.output}"
+            )
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Run the command to its end; it ends with this process, however that ends."""
+    process = None
+    try:
+        process = start([*args.launcher, *args.command])
+        return process.wait()
+    except FileNotFoundError as error:
+        raise StepError(f"cannot run {error.filename}: {error.strerror}") from None
+    except Stopped:
+        if process is not None:
+            stop([process])
+        raise
+
+
+def note_time(args: argparse.Namespace, seconds: float) -> None:
+    args.times.parent.mkdir(parents=True, exist_ok=True)
+    with args.times.open("a", encoding="utf-8") as file:
+        file.write(f"{args.stage}\t{args.name}\t{seconds:.1f}\n")
+
+
+def run_step(args: argparse.Namespace) -> int:
+    """Run the step where it is needed, record it, and return the command's exit code."""
+    missing = missing_inputs(args)
+    if is_done(args, missing):
+        return 0
+    if args.dry_run:
+        say(args, f"would run\n    {shlex.join([*args.launcher, *args.command])}")
+        return 0
+    if missing:
+        raise StepError(explain_missing(args, missing))
+    wanted = wanted_record(args)
+    if args.training:
+        args.output.mkdir(parents=True, exist_ok=True)
+        refuse_to_mix(args, wanted)
+        write_record(args.output, "started", wanted)
+    record_path(args.output, "done").unlink(missing_ok=True)
+    say(args, "starts")
+    started = time.monotonic()
+    code = run_command(args)
+    seconds = time.monotonic() - started
+    if code != 0:
+        say(args, f"failed with code {code} after {seconds:.1f} s")
+        return code if code > 0 else 128 - code
+    if not args.output.exists():
+        raise StepError(f"the command ended well but did not make {args.output}")
+    wanted.files = file_states(args.output)
+    write_record(args.output, "done", wanted)
+    note_time(args, seconds)
+    say(args, f"{seconds:.1f} s")
+    return 0
+
+
+def main(argv: list[str]) -> int:
+    args = parse_arguments(argv)
+    die_with_parent()
+    raise_when_stopped()
+    try:
+        if args.dry_run:
+            return run_step(args)
+        with only_one(args.output):
+            return run_step(args)
+    except StepError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Stopped as stopped:
+        say(args, f"stopped by {stopped}")
+        return stopped.code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
