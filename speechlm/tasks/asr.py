@@ -1,0 +1,145 @@
+"""CTC fine-tuning of SpeechLM on characters, as ESPnet's ASR task.
+
+ESPnet's encoder is SpeechLM up to the GELU of its CTC head, and ESPnet's CTC projection is the
+head's linear layer, so pre-trained weights go into both. The loss is CTC summed over a batch and
+divided by its sentences (over all workers). Importing this module makes `--encoder speechlm`
+known to ESPnet, for its inference as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.tasks.asr import ASRTask, encoder_choices
+
+from speechlm.data.atomic import output_file
+from speechlm.models import AugmentOptions, SpeechLMConfig
+from speechlm.tasks.common import TrainingTask
+from speechlm.tasks.ctc_encoder import CTCEncoder, split_weights
+from speechlm.tasks.model_dir import load_config, load_speechlm
+from speechlm.tokenizers.vocabulary import CharacterVocabulary
+
+ESPNET_NAMES = {
+    "<s>": "<blank>",
+    "</s>": "<sos/eos>",
+    "|": "<space>",
+}
+"""Characters that ESPnet's tools know by another name; ids stay the same."""
+
+
+class SpeechLMEncoder(CTCEncoder, AbsEncoder):
+    """SpeechLM as an ESPnet encoder that reads waveforms.
+
+    Args:
+        input_size: ESPnet's; the waveform has 1 value a sample.
+        speechlm: values of `SpeechLMConfig`; what is left out is Base's.
+        time_mask_prob, time_mask_length: spans of frames that become the mask embedding.
+        channel_mask_prob, channel_mask_length: spans of channels that become zero.
+    """
+
+    def __init__(
+        self,
+        input_size: int = 1,
+        speechlm: dict[str, Any] | None = None,
+        time_mask_prob: float = 0.65,
+        time_mask_length: int = 10,
+        channel_mask_prob: float = 0.5,
+        channel_mask_length: int = 64,
+    ) -> None:
+        if input_size != 1:
+            raise ValueError(
+                f"the SpeechLM encoder reads waveforms: input_size 1, not {input_size}"
+            )
+        masks = (time_mask_prob, time_mask_length, channel_mask_prob, channel_mask_length)
+        super().__init__(SpeechLMConfig.from_dict(speechlm or {}), AugmentOptions(*masks))
+
+    def output_size(self) -> int:
+        """D."""
+        return self.width
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor, prev_states: Any = None
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """(B, S) waveforms, (B,) samples -> (B, T, D), (B,) frames, None."""
+        hidden, lengths = super().forward(xs_pad, ilens)
+        return hidden, lengths, None
+
+
+encoder_choices.classes["speechlm"] = SpeechLMEncoder
+
+
+class Characters:
+    """ESPnet's preprocessor: the transcript becomes character ids, every word ended by `|`."""
+
+    def __init__(self) -> None:
+        self.vocabulary = CharacterVocabulary()
+
+    def __call__(self, utterance: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Replace `text` by (U,) int64; ValueError naming the utterance if it cannot be."""
+        if "text" in data:
+            try:
+                data["text"] = self.vocabulary.encode(data["text"])
+            except ValueError as error:
+                raise ValueError(f"transcript of {utterance}: {error}") from None
+        return data
+
+
+class SpeechLMASRTask(TrainingTask, ASRTask):
+    """ESPnet's ASR task with SpeechLM's encoder and characters."""
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """ESPnet's ASR options with the paper's values for 100 h."""
+        super().add_task_arguments(parser)
+        cls.add_common_arguments(parser)
+        parser.set_defaults(
+            encoder="speechlm", input_size=1, token_list=espnet_tokens(), token_type="char",
+            model_conf={"ctc_weight": 1.0}, optim="adam", scheduler="tristagelr",
+            optim_conf={"lr": 1e-5, "betas": [0.9, 0.98], "eps": 1e-6}, grad_clip=5.0,
+            batch_type="numel", batch_bins=1_600_000, keep_nbest_models=[1],
+            best_model_criterion=[("valid", "cer_ctc", "min"), ("valid", "loss", "min")],
+        )  # fmt: skip
+
+    @classmethod
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Callable:
+        """Character ids of transcripts."""
+        return Characters()
+
+
+def espnet_tokens() -> list[str]:
+    """The character vocabulary under ESPnet's names, by id."""
+    return [ESPNET_NAMES.get(symbol, symbol) for symbol in CharacterVocabulary.symbols]
+
+
+def encoder_values(
+    changes: dict[str, Any], init: str | os.PathLike[str] | None, size: SpeechLMConfig
+) -> dict[str, Any]:
+    """All model values for fine-tuning.
+
+    Those of the pre-trained model in `init`, or of `size` for training from scratch, with
+    `changes`. Without pre-trained weights the front end has to learn: its gradient factor is 1.
+    """
+    if init is not None:
+        return load_config(init, **changes)[0].to_dict()
+    return SpeechLMConfig.from_dict(
+        {**size.to_dict(), **changes, "feature_grad_mult": 1.0}
+    ).to_dict()
+
+
+def write_initial_weights(
+    init: str | os.PathLike[str], path: Path, changes: dict[str, Any]
+) -> None:
+    """Write a pre-trained model's weights under the names of the ESPnet model (`init_param`)."""
+    model, _ = load_speechlm(init, **changes)
+    encoder, output = split_weights(model.state_dict())
+    weights = {f"encoder.{name}": value for name, value in encoder.items()}
+    weights |= {f"ctc.ctc_lo.{name}": value for name, value in output.items()}
+    with output_file(path) as temporary:
+        torch.save(weights, temporary)

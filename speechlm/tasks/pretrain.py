@@ -1,0 +1,244 @@
+"""Pre-training of SpeechLM as an ESPnet task: joint batches of speech and text (paper section III).
+
+How gradients are normalised. The paper's loss is a sum over masked frames, and the authors divide
+the gradient by the number N of masked frames of all workers and accumulated batches together. Here
+the model returns (sum / N_w, N_w) at worker w, and ESPnet averages over the workers with these
+weights: sum_w N_w (sum_w / N_w) / sum_w N_w, which is the authors' quotient. Accumulated batches,
+however, ESPnet averages with equal weights instead of with N. As batches are filled to the same
+number of samples their N differ by a few per cent only, without a bias to any utterance length,
+and Adam does not see the overall scale.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from espnet2.tasks.abs_task import IteratorOptions
+from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.train.abs_espnet_model import AbsESPnetModel
+from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str2bool, str_or_none
+from torch.utils.data import DataLoader
+
+from speechlm.data.archives import read_unit_info
+from speechlm.data.joint import JointEpochs, SpeechUnits, TextUnits
+from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.tasks.common import TrainingTask
+from speechlm.tokenizers.vocabulary import CharacterVocabulary, UnitVocabulary
+
+SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
+    "base": SpeechLMConfig.base,
+    "large": SpeechLMConfig.large,
+    "tiny": SpeechLMConfig.tiny,
+}
+
+
+class PretrainModel(AbsESPnetModel):
+    """SpeechLM with ESPnet's calling convention.
+
+    Args:
+        model: the network.
+        with_text: whether batches have text; then every batch reports `loss_ctc`.
+        cpu_bfloat16: compute in bfloat16 autocast on the CPU (ESPnet's `use_amp` is CUDA's).
+    """
+
+    def __init__(self, model: SpeechLM, with_text: bool, cpu_bfloat16: bool = False) -> None:
+        super().__init__()
+        self.speechlm = model
+        self.with_text, self.cpu_bfloat16 = with_text, cpu_bfloat16
+
+    def forward(
+        self,
+        waveforms: torch.Tensor,
+        sample_lengths: torch.Tensor,
+        labels: torch.Tensor,
+        units: torch.Tensor | None = None,
+        characters: torch.Tensor | None = None,
+        seed: torch.Tensor | None = None,
+        utt_id: list[str] | None = None,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Loss (1,) per masked frame, statistics (1,), and the number (1,) of masked frames.
+
+        Tensors as in `SpeechLM.forward`. With `seed` (validation) masks are drawn from it and the
+        random state outside is left as it was.
+        """
+        devices = [waveforms.device] if waveforms.is_cuda else []
+        with torch.random.fork_rng(devices, enabled=seed is not None):
+            if seed is not None:
+                torch.manual_seed(int(seed))
+            with self._autocast(waveforms.device.type):
+                loss, stats, weight = self.speechlm(
+                    waveforms, sample_lengths, labels, units, characters
+                )
+        if self.with_text and "loss_ctc" not in stats:  # no line of the batch could be used
+            stats["loss_ctc"] = torch.full_like(stats["loss"], float("nan"))
+        return force_gatherable((loss, stats, weight), loss.device)
+
+    def _autocast(self, device: str) -> Any:
+        if device == "cpu":
+            return torch.autocast("cpu", torch.bfloat16, enabled=self.cpu_bfloat16)
+        return torch.autocast(device, enabled=torch.is_autocast_enabled(device))
+
+    def collect_feats(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Not used: the model reads waveforms, there are no features to collect."""
+        raise NotImplementedError("SpeechLM reads waveforms; there is no statistics stage")
+
+
+class JointIterFactory(AbsIterFactory):
+    """ESPnet's view of `JointEpochs`."""
+
+    def __init__(self, epochs: JointEpochs, num_workers: int, pin_memory: bool) -> None:
+        self.epochs, self.num_workers, self.pin_memory = epochs, num_workers, pin_memory
+
+    def build_iter(self, epoch: int, shuffle: bool | None = None) -> DataLoader:
+        """The batches of epoch 1, 2, ...; `shuffle` is decided by the data's mode."""
+        return DataLoader(
+            self.epochs.epoch(epoch),
+            batch_size=None,
+            num_workers=self.num_workers,
+            multiprocessing_context="fork" if self.num_workers else None,
+            prefetch_factor=4 if self.num_workers else None,
+            pin_memory=self.pin_memory,
+        )
+
+
+class SpeechLMPretrainTask(TrainingTask):
+    """Joint pre-training on speech with units and on text; without text, on speech alone."""
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Options of the model and of the data; ESPnet's own defaults become the paper's."""
+        group = parser.add_argument_group("SpeechLM")
+        group.add_argument("--config_size", choices=sorted(SIZES), default="base",
+                           help="the model whose values model_conf changes")  # fmt: skip
+        group.add_argument("--model_conf", action=NestedDictAction, default={},
+                           help="differences from config_size")  # fmt: skip
+        group.add_argument("--cpu_bfloat16", type=str2bool, default=False,
+                           help="bfloat16 autocast on the CPU")  # fmt: skip
+        group = parser.add_argument_group("SpeechLM's data")
+        group.add_argument("--speech_dir", type=str_or_none, help="data directory of the speech")
+        group.add_argument("--dev_dir", type=str_or_none, help="data directory for validation")
+        group.add_argument("--units", default="units_phone",
+                           help="folder with unit archives in each data directory")  # fmt: skip
+        group.add_argument("--text", type=str_or_none,
+                           help="unpaired text, a sentence a line; none: speech only")  # fmt: skip
+        group.add_argument("--dev_text", type=str_or_none, help="text for validation")
+        group.add_argument("--lexicon", type=str_or_none, help="lexicon of the text's words")
+        group.add_argument("--durations", type=str_or_none,
+                           help="statistics of unit durations; none: the paper's")  # fmt: skip
+        group.add_argument("--batch_samples", type=int, default=1_400_000,
+                           help="padded samples of speech of a batch and worker")  # fmt: skip
+        group.add_argument("--batch_units", type=int, default=4375,
+                           help="padded text units of a batch and worker")  # fmt: skip
+        group.add_argument("--min_samples", type=int, default=32_000,
+                           help="shorter utterances are left out, and listed")  # fmt: skip
+        group.add_argument("--max_samples", type=int, default=250_000,
+                           help="longer utterances are cropped at random")  # fmt: skip
+        group.add_argument("--pad_audio", type=str2bool, default=False,
+                           help="pad batches to the longest utterance, not crop them to the "
+                           "shortest")  # fmt: skip
+        group.add_argument("--max_line_units", type=int, default=2800,
+                           help="lines of text with more units are left out")  # fmt: skip
+        cls.add_common_arguments(parser)
+        parser.set_defaults(
+            iterator_type="task", optim="adamw", scheduler="linear_decay", grad_clip=10.0,
+            optim_conf={"lr": 5e-4, "betas": [0.9, 0.98], "eps": 1e-6, "weight_decay": 0.01},
+            best_model_criterion=[("valid", "loss", "min")], keep_nbest_models=[1],
+        )  # fmt: skip
+        parser.set_defaults(required=["output_dir", "speech_dir", "dev_dir"])
+
+    @classmethod
+    def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> Callable:
+        """Not used: data sets give whole batches."""
+        return list
+
+    @classmethod
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
+        """Nothing to do: data sets give tensors."""
+        return None
+
+    @classmethod
+    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Names of every batch's tensors."""
+        return ("waveforms", "sample_lengths", "labels")
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Names of tensors that some batches have."""
+        return ("units", "characters", "seed")
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> PretrainModel:
+        """The network of `config_size` and `model_conf`, for the units of the speech."""
+        config = SIZES[args.config_size](**args.model_conf)
+        if getattr(args, "unit_tokens", None) is None:  # kept in config.yaml from here on
+            args.unit_tokens = read_unit_info(Path(args.speech_dir) / args.units)[1]
+        vocabulary = UnitVocabulary(args.unit_tokens, f"{args.speech_dir}/{args.units}/tokens.txt")
+        check_tokens(args, vocabulary)
+        model = SpeechLM(config, vocabulary.n_ids, CharacterVocabulary.n_ids)
+        return PretrainModel(model, args.text is not None, args.cpu_bfloat16)
+
+    @classmethod
+    def build_task_iter_factory(
+        cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
+    ) -> JointIterFactory:
+        """Batches of this worker, for training or validation."""
+        config = SIZES[args.config_size](**args.model_conf)
+        train = mode == "train"
+        rank, workers = 0, 1
+        if iter_options.distributed:
+            rank = torch.distributed.get_rank()
+            workers = torch.distributed.get_world_size()
+        speech = SpeechUnits(
+            args.speech_dir if train else args.dev_dir,
+            args.units,
+            label_rate=config.label_rate,
+            min_samples=args.min_samples,
+            max_samples=args.max_samples,
+            pad_audio=args.pad_audio,
+            normalize=config.normalize_waveform,
+            report=Path(args.output_dir) / f"left_out.{mode}.txt" if rank == 0 else None,
+        )
+        speech.vocabulary.check_same(UnitVocabulary(args.unit_tokens, "the model"))
+        epochs = JointEpochs(
+            speech,
+            build_text(args, train),
+            batch_samples=args.batch_samples,
+            batch_units=args.batch_units,
+            line_units=args.max_line_units,
+            seed=args.seed,
+            rank=rank,
+            workers=workers,
+            steps=iter_options.num_iters_per_epoch if train else None,
+            train=train,
+        )
+        return JointIterFactory(epochs, args.num_workers, pin_memory=args.ngpu > 0)
+
+
+def check_tokens(args: argparse.Namespace, vocabulary: UnitVocabulary) -> None:
+    """The units of the data must be those of the training in the output folder, if it has begun."""
+    path = Path(args.output_dir) / "tokens.txt"
+    if path.exists():
+        UnitVocabulary.read(path).check_same(vocabulary)
+    else:
+        vocabulary.write(path)
+
+
+def build_text(args: argparse.Namespace, train: bool) -> TextUnits | None:
+    """The text of training or validation, or None for speech-only training."""
+    if args.text is None:
+        return None
+    missing = [name for name in ("dev_text", "lexicon") if getattr(args, name) is None]
+    if missing:
+        raise ValueError(f"--text needs --{' and --'.join(missing)} as well")
+    from speechlm.tasks.text_units import phoneme_tokenizer
+
+    tokenizer = phoneme_tokenizer(args.lexicon, args.durations, args.seed, args.max_line_units)
+    tokenizer.vocabulary.check_same(UnitVocabulary(args.unit_tokens, "the model"))
+    return TextUnits(args.text if train else args.dev_text, tokenizer)
