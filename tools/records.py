@@ -5,8 +5,9 @@ not depend on when or where the output was made: making it again from the same i
 command leaves everything made from it valid, and a change of anything upstream reaches all that
 depends on it. Inputs that no step made are known by their content.
 
-Records are JSON files: DIR/.done for a folder, .FILE.done beside a file; a training in progress
-has a .started as well.
+Records are JSON files: DIR/.done for a folder, .FILE.done beside a file. A training's folder has a
+.started as well. While a step runs, .NAME.running stands beside its output: an output with that but
+without a record of its end is not finished.
 """
 
 import hashlib
@@ -58,8 +59,9 @@ def digest(*parts: object) -> str:
 
 
 def record_path(output: Path, kind: str) -> Path:
-    """Return where the record of an output is kept; ``kind`` is done or started."""
-    return output / f".{kind}" if output.is_dir() else output.with_name(f".{output.name}.{kind}")
+    """Return where the record of an output is kept; ``kind`` is done, started or running."""
+    inside = kind != "running" and output.is_dir()
+    return output / f".{kind}" if inside else output.with_name(f".{output.name}.{kind}")
 
 
 def read_record(output: Path, kind: str) -> Record | None:
@@ -76,6 +78,11 @@ def write_record(output: Path, kind: str, record: Record) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def is_unfinished(output: Path) -> bool:
+    """Whether a step began to make the output and did not come to its end."""
+    return record_path(output, "running").exists() and read_record(output, "done") is None
 
 
 def _hash_file(path: Path) -> str:

@@ -29,6 +29,7 @@ from records import (
     essential,
     file_states,
     input_identity,
+    is_unfinished,
     read_record,
     record_path,
     write_record,
@@ -83,8 +84,7 @@ def missing_inputs(args: argparse.Namespace) -> dict[str, str]:
     for need in args.needs:
         stage, _, name = need.partition(":")
         path = Path(name)
-        unfinished = read_record(path, "started") and not read_record(path, "done")
-        if not path.exists() or unfinished:
+        if not path.exists() or is_unfinished(path):
             missing[name] = stage
     return missing
 
@@ -186,7 +186,9 @@ def note_time(args: argparse.Namespace, seconds: float) -> None:
 def run_step(args: argparse.Namespace) -> int:
     """Run the step where it is needed, record it, and return the command's exit code."""
     missing = missing_inputs(args)
+    running = record_path(args.output, "running")
     if is_done(args, missing):
+        running.unlink(missing_ok=True)
         return 0
     if args.dry_run:
         say(args, f"would run\n    {shlex.join([*args.launcher, *args.command])}")
@@ -198,6 +200,8 @@ def run_step(args: argparse.Namespace) -> int:
         args.output.mkdir(parents=True, exist_ok=True)
         refuse_to_mix(args, wanted)
         write_record(args.output, "started", wanted)
+    running.parent.mkdir(parents=True, exist_ok=True)
+    running.touch()
     record_path(args.output, "done").unlink(missing_ok=True)
     say(args, "starts")
     started = time.monotonic()
@@ -210,6 +214,7 @@ def run_step(args: argparse.Namespace) -> int:
         raise StepError(f"the command ended well but did not make {args.output}")
     wanted.files = file_states(args.output)
     write_record(args.output, "done", wanted)
+    running.unlink(missing_ok=True)
     note_time(args, seconds)
     say(args, f"{seconds:.1f} s")
     return 0

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Sourced by a script after its option block: sets the script's variables from "--name value".
+#
+#   # <options>
+#   # A heading
+#   stage=1          # what it is for; it must be a number because its default is one
+#   dry_run=false    # "--dry_run" alone, or "--dry_run true|false"
+#   # </options>
+#   . parse_options.sh    (with the script's "$@")
+#
+# --help prints the comment at the top of the script and then its option block. An unknown option is
+# an error that names the nearest one.
+
+# Reads the option block of a script: option_names, and option_help, the text of --help with the
+# values that hold when it is read.
+_read_option_block() {
+  local line inside=false top=true width=20 name
+  option_names=() option_help=""
+  while IFS= read -r line; do
+    if ${top} && [[ ${line} != "#"* ]]; then top=false; fi
+    if ${top} && [[ ${line} != "#!"* ]]; then
+      line=${line#\#}
+      option_help+="${line# }"$'\n'
+    elif [[ ${line} == "# <options>" ]]; then
+      inside=true
+    elif [[ ${line} == "# </options>" ]]; then
+      break
+    elif ${inside} && [[ ${line} =~ ^([a-z][a-z0-9_]*)=[^#]*(#\ (.*))?$ ]]; then
+      name=${BASH_REMATCH[1]}
+      option_names+=("${name}")
+      printf -v line "  %-${width}s %s" "--${name}" "${BASH_REMATCH[3]}"
+      option_help+="${line}${!name:+ [${!name}]}"$'\n'
+    elif ${inside} && [[ ${line} =~ ^\ +#\ (.*)$ ]]; then
+      printf -v line "  %-${width}s %s" "" "${BASH_REMATCH[1]}"
+      option_help+="${line}"$'\n'
+    elif ${inside} && [[ ${line} =~ ^#\ (.*)$ ]]; then
+      option_help+=$'\n'"${BASH_REMATCH[1]}"$'\n'
+    fi
+  done < "$1"
+}
+
+# Prints the edit distance of two words.
+_edit_distance() {
+  local a=$1 b=$2 i j cost best
+  local -a row previous
+  for ((j = 0; j <= ${#b}; j++)); do previous[j]=${j}; done
+  for ((i = 1; i <= ${#a}; i++)); do
+    row=("${i}")
+    for ((j = 1; j <= ${#b}; j++)); do
+      cost=1
+      [[ ${a:i-1:1} != "${b:j-1:1}" ]] || cost=0
+      best=$((previous[j - 1] + cost))
+      ((previous[j] + 1 >= best)) || best=$((previous[j] + 1))
+      ((row[j - 1] + 1 >= best)) || best=$((row[j - 1] + 1))
+      row[j]=${best}
+    done
+    previous=("${row[@]}")
+  done
+  echo "${previous[${#b}]}"
+}
+
+_nearest_option() {
+  local name distance nearest="" least=1000
+  for name in "${option_names[@]}"; do
+    distance=$(_edit_distance "$1" "${name}")
+    if ((distance < least)); then
+      least=${distance} nearest=${name}
+    fi
+  done
+  echo "${nearest}"
+}
+
+_option_error() {
+  echo "$0: error: $*" >&2
+  exit 1
+}
+
+# Sets one variable, after checking that the value is of its default's kind.
+_set_option() {
+  local name=$1 value=$2 default=${!1}
+  if [[ ${default} =~ ^(true|false)$ && ! ${value} =~ ^(true|false)$ ]]; then
+    _option_error "--${name} takes true or false, not '${value}'"
+  elif [[ ${default} =~ ^[0-9]+$ && ! ${value} =~ ^[0-9]+$ ]]; then
+    _option_error "--${name} takes a number, not '${value}'"
+  fi
+  printf -v "${name}" '%s' "${value}"
+}
+
+_parse_options() {
+  local name value inline
+  while (($# > 0)); do
+    [[ $1 == --* ]] || _option_error "'$1' is not an option (see $0 --help)"
+    name=${1#--}
+    if [[ ${name} == help ]]; then
+      _read_option_block "$0"
+      printf '%s' "${option_help}"
+      exit 0
+    fi
+    value="" inline=false
+    if [[ ${name} == *=* ]]; then
+      value=${name#*=} name=${name%%=*} inline=true
+    fi
+    name=${name//-/_}
+    [[ " ${option_names[*]} " == *" ${name} "* ]] ||
+      _option_error "unknown option --${name}; the nearest valid one is --$(_nearest_option "${name}")"
+    shift
+    if ! ${inline}; then
+      if [[ ${!name} =~ ^(true|false)$ && ! ${1:-} =~ ^(true|false)$ ]]; then
+        value=true
+      else
+        [[ $# -gt 0 && $1 != --* ]] || _option_error "--${name} wants a value"
+        value=$1
+        shift
+      fi
+    fi
+    _set_option "${name}" "${value}"
+  done
+}
+
+_read_option_block "$0"
+_parse_options "$@"
