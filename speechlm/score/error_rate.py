@@ -1,0 +1,126 @@
+"""Word and character error rates of recognition results, in sclite's columns.
+
+Source: the tables of ESPnet's and Kaldi's RESULTS (Snt, Wrd, Corr, Sub, Del, Ins, Err, S.Err).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import kaldialign
+
+from speechlm.data.kaldi_dir import show_ids
+
+_GAP = ""
+"""Symbol of an insertion or a deletion in an alignment; no token is empty."""
+
+
+@dataclass
+class ErrorCounts:
+    """Edit operations over a set of sentences."""
+
+    sentences: int = 0
+    tokens: int = 0
+    """Reference tokens (words or characters)."""
+    correct: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+    wrong_sentences: int = 0
+    empty_references: int = 0
+    """Sentences without a reference token; what is recognised in them counts as insertions."""
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions."""
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors per reference token, in percent."""
+        return 100.0 * self.errors / max(1, self.tokens)
+
+    def row(self) -> tuple[float, ...]:
+        """Snt, Wrd, Corr, Sub, Del, Ins, Err, S.Err; the last six in percent."""
+        counts = (self.correct, self.substitutions, self.deletions, self.insertions, self.errors)
+        shares = tuple(100.0 * n / max(1, self.tokens) for n in counts)
+        return (
+            self.sentences,
+            self.tokens,
+            *shares,
+            100.0 * self.wrong_sentences / max(1, self.sentences),
+        )
+
+    def add(self, reference: list[str], hypothesis: list[str]) -> list[tuple]:
+        """Count one sentence; returns its alignment, pairs with "" for a gap."""
+        pairs = kaldialign.align(reference, hypothesis, _GAP)
+        correct = sum(r == h for r, h in pairs)
+        deletions = sum(h == _GAP for _, h in pairs)
+        insertions = sum(r == _GAP for r, _ in pairs)
+        self.sentences += 1
+        self.tokens += len(reference)
+        self.correct += correct
+        self.deletions += deletions
+        self.insertions += insertions
+        self.substitutions += len(pairs) - correct - deletions - insertions
+        self.wrong_sentences += correct != len(pairs)
+        self.empty_references += not reference
+        return pairs
+
+
+@dataclass
+class ErrorRates:
+    """Word and character errors of one test set."""
+
+    words: ErrorCounts
+    characters: ErrorCounts
+    alignments: dict[str, list[tuple]]
+    """Aligned words (reference, hypothesis) of every utterance."""
+
+
+def error_rates(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> ErrorRates:
+    """Score sentences; both arguments map utterance ids to words separated by blanks.
+
+    Characters are scored with a `|` for each gap between words, as ESPnet does with `<space>`.
+
+    Raises:
+        ValueError: the two have different ids (they are named), or there is none.
+    """
+    missing = sorted(references.keys() - hypotheses.keys())
+    extra = sorted(hypotheses.keys() - references.keys())
+    if missing or extra:
+        raise ValueError(
+            "references and hypotheses are of different utterances: "
+            + "; ".join(
+                f"{len(ids)} {what}: {show_ids(ids)}"
+                for ids, what in ((missing, "not recognised"), (extra, "without a reference"))
+                if ids
+            )
+            + ". Decode the whole set again, or score it against its own references"
+        )
+    if not references:
+        raise ValueError("there is no utterance to score")
+    result = ErrorRates(ErrorCounts(), ErrorCounts(), {})
+    for utterance in sorted(references):
+        reference, hypothesis = references[utterance].split(), hypotheses[utterance].split()
+        result.alignments[utterance] = result.words.add(reference, hypothesis)
+        result.characters.add(list("|".join(reference)), list("|".join(hypothesis)))
+    return result
+
+
+def format_alignments(rates: ErrorRates) -> str:
+    """One paragraph an utterance: reference and hypothesis word under word, `*` for a gap."""
+    paragraphs = []
+    for utterance, pairs in rates.alignments.items():
+        rows = [("REF:", "HYP:")]
+        for reference, hypothesis in pairs:
+            wrong = reference != hypothesis
+            cells = [
+                "*" if w == _GAP else (w if wrong else w.lower()) for w in (reference, hypothesis)
+            ]
+            width = max(map(len, cells))
+            rows.append(tuple(cell.ljust(width) for cell in cells))
+        lines = [" ".join(column).rstrip() for column in zip(*rows, strict=True)]
+        paragraphs.append("\n".join([utterance, *lines]))
+    return "\n\n".join(paragraphs) + "\n"

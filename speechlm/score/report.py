@@ -1,0 +1,130 @@
+"""RESULTS.md: what was measured, and everything needed to measure it again."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from speechlm.score.error_rate import ErrorCounts, ErrorRates
+
+COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
+PACKAGES = ("speechlm", "torch", "espnet", "numpy", "kaldi-decoder", "kaldialign")
+KINDS = ("WER", "CER")
+
+
+def save_scores(rates: ErrorRates, folder: str | os.PathLike[str]) -> None:
+    """Write scores.json (counts) into a folder, to be read by `read_scores`."""
+    counts = {"WER": vars(rates.words), "CER": vars(rates.characters)}
+    Path(folder, "scores.json").write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+
+
+def read_scores(folder: str | os.PathLike[str]) -> dict[str, ErrorCounts]:
+    """WER and CER counts that `save_scores` wrote."""
+    path = Path(folder, "scores.json")
+    if not path.exists():
+        raise ValueError(f"{path} is not there; score {folder} first (stage 14)")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {kind: ErrorCounts(**stored[kind]) for kind in KINDS}
+
+
+def error_table(rows: Mapping[str, ErrorCounts]) -> str:
+    """A Markdown table in ESPnet's columns; the names of the rows come first."""
+    lines = [_row(("dataset", *COLUMNS)), "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, counts in rows.items():
+        cells = [f"{v:.1f}" if isinstance(v, float) else str(v) for v in counts.row()]
+        lines.append(_row((name, *cells)))
+    return "\n".join(lines) + "\n"
+
+
+def systems_table(scores: Mapping[str, Mapping[str, Mapping[str, ErrorCounts]]]) -> str:
+    """A Markdown table: one row a system, WER and CER of each test set in percent.
+
+    Args:
+        scores: system -> test set -> "WER" or "CER" -> counts.
+    """
+    sets = list(dict.fromkeys(name for tests in scores.values() for name in tests))
+    header = ["system", *(f"{name} {kind}" for name in sets for kind in KINDS)]
+    lines = [_row(header), "|---" * len(header) + "|"]
+    for system, tests in scores.items():
+        cells = [
+            f"{tests[name][kind].rate:.1f}" if name in tests else "-"
+            for name in sets
+            for kind in KINDS
+        ]
+        lines.append(_row([system, *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def environment(root: str | os.PathLike[str]) -> list[str]:
+    """Lines on versions, commit (of the tree at `root`) and hardware."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in ("python", *PACKAGES))
+    return [
+        f"- date: `{datetime.datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}`",
+        f"- versions: {versions}",
+        f"- commit: `{_commit(root)}`",
+        f"- hardware: {_hardware()}",
+    ]
+
+
+def results(
+    title: str,
+    command: str,
+    seed: int,
+    environment_lines: Sequence[str],
+    sections: Mapping[str, str],
+) -> str:
+    """The text of RESULTS.md: the circumstances, then each section's heading and text."""
+    head = [f"# {title}", "", "## Environments", "", *environment_lines]
+    head += [f"- command: `{command}`", f"- seed: {seed}", ""]
+    body = [
+        line for name, text in sections.items() for line in (f"## {name}", "", text.rstrip(), "")
+    ]
+    return "\n".join(head + body)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "|" + "|".join(cells) + "|"
+
+
+def _version(name: str) -> str:
+    if name == "python":
+        return platform.python_version()
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        if name == "speechlm":
+            from speechlm import __version__
+
+            return __version__
+        return "not installed"
+
+
+def _commit(root: str | os.PathLike[str]) -> str:
+    """Short hash of the tree at root, marked if tracked files were changed since."""
+    command = ["git", "-C", os.fspath(root), "describe", "--always", "--dirty", "--exclude=*"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else "unknown (not a git checkout)"
+
+
+def _hardware() -> str:
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        gpus = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
+            "\n"
+        )
+        names = [name.strip() for name in gpus if name.strip()]
+    except (OSError, subprocess.CalledProcessError):
+        names = []
+    return f"{os.cpu_count()} x {cpu}; GPU: {', '.join(names) or 'none'}"

@@ -1,0 +1,66 @@
+"""Error rates against sentences counted by hand."""
+
+import random
+
+import pytest
+
+from speechlm.score.error_rate import ErrorCounts, error_rates, format_alignments
+
+
+def distance(a, b):
+    """Edit distance by the textbook."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (x != y)))
+    return row[-1]
+
+
+def test_counts_of_hand_made_sentences():
+    rates = error_rates(
+        {"a": "THE CAT SAT", "b": "ON THE MAT", "c": "YES"},
+        {"a": "THE CAT SAT", "b": "ON MATS NOW", "c": ""},
+    )
+    words = rates.words
+    assert (words.sentences, words.tokens, words.wrong_sentences) == (3, 7, 2)
+    assert (words.correct, words.errors) == (4, 4)
+    assert words.correct + words.substitutions + words.deletions == words.tokens
+    assert words.rate == pytest.approx(100 * 4 / 7)
+    assert rates.characters.tokens == len("THE|CAT|SAT") + len("ON|THE|MAT") + len("YES")
+
+
+def test_single_operations():
+    counts = ErrorCounts()
+    counts.add(["A", "B", "C"], ["A", "C"])
+    assert (counts.deletions, counts.insertions, counts.substitutions) == (1, 0, 0)
+    counts.add(["A"], ["A", "B"])
+    assert (counts.deletions, counts.insertions, counts.substitutions) == (1, 1, 0)
+    counts.add(["A"], ["B"])
+    assert (counts.deletions, counts.insertions, counts.substitutions) == (1, 1, 1)
+    counts.add([], ["NOISE"])
+    assert (counts.insertions, counts.empty_references, counts.wrong_sentences) == (2, 1, 4)
+    assert counts.row() == (4, 5, 60.0, 20.0, 20.0, 40.0, 80.0, 100.0)
+
+
+def test_errors_equal_the_edit_distance():
+    draw = random.Random(5)
+    for _ in range(50):
+        a, b = ([draw.choice("XYZ") for _ in range(draw.randrange(12))] for _ in range(2))
+        counts = ErrorCounts()
+        counts.add(a, b)
+        assert counts.errors == distance(a, b)
+
+
+def test_different_utterances_are_named():
+    with pytest.raises(ValueError, match="1 not recognised: utt-2.*1 without a reference: utt-3"):
+        error_rates({"utt-1": "A", "utt-2": "B"}, {"utt-1": "A", "utt-3": "B"})
+    with pytest.raises(ValueError, match="no utterance"):
+        error_rates({}, {})
+
+
+def test_alignments_show_errors_in_capitals():
+    text = format_alignments(error_rates({"u": "SHE SAW CATS"}, {"u": "SHE CATCH CATS NOW"}))
+    assert text.splitlines()[0] == "u"
+    assert text.splitlines()[1].split() == ["REF:", "she", "SAW", "cats", "*"]
+    assert text.splitlines()[2].split() == ["HYP:", "she", "CATCH", "cats", "NOW"]
