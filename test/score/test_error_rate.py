@@ -24,9 +24,9 @@ def test_counts_of_hand_made_sentences():
     )
     words = rates.words
     assert (words.sentences, words.tokens, words.wrong_sentences) == (3, 7, 2)
-    assert (words.correct, words.errors) == (4, 4)
+    assert (words.correct, words.substitutions, words.deletions) == (4, 2, 1)
     assert words.correct + words.substitutions + words.deletions == words.tokens
-    assert words.rate == pytest.approx(100 * 4 / 7)
+    assert words.rate == pytest.approx(100 * 3 / 7)
     assert rates.characters.tokens == len("THE|CAT|SAT") + len("ON|THE|MAT") + len("YES")
 
 
