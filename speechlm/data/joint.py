@@ -10,7 +10,6 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,20 +21,10 @@ from speechlm.data.audio import read_audio
 from speechlm.data.batching import SpeechBatches, TextBatches
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.text_corpus import TextCorpus
-from speechlm.tokenizers.vocabulary import EOS, PAD, UnitVocabulary
+from speechlm.tokenizers.phoneme_text import MAX_UNITS, PhonemeTextTokenizer
+from speechlm.tokenizers.vocabulary import PAD, UnitVocabulary
 
 SAMPLE_RATE = 16000
-
-
-class TextTokenizer(Protocol):
-    """What `speechlm.tokenizers.phoneme_text.PhonemeTextTokenizer` offers."""
-
-    vocabulary: UnitVocabulary
-
-    def units_and_characters(
-        self, sentences: Sequence[str], lines: np.ndarray, epochs: np.ndarray
-    ) -> list[tuple[np.ndarray, np.ndarray] | None]:
-        """Model ids of units and character ids of each sentence, or None for one left out."""
 
 
 class SpeechUnits:
@@ -158,7 +147,7 @@ class SpeechUnits:
 class TextUnits:
     """Lines of a text corpus as unit and character ids."""
 
-    def __init__(self, path: str | os.PathLike[str], tokenizer: TextTokenizer) -> None:
+    def __init__(self, path: str | os.PathLike[str], tokenizer: PhonemeTextTokenizer) -> None:
         self.corpus = TextCorpus(path)
         self.tokenizer = tokenizer
 
@@ -166,26 +155,30 @@ class TextUnits:
         """Mean units of a byte of text, from lines spread over the corpus."""
         lines = np.unique(np.linspace(0, len(self.corpus) - 1, n).astype(np.int64))
         sentences = self.corpus.lines(lines)
-        made = self.tokenizer.units_and_characters(sentences, lines, np.zeros_like(lines))
-        sizes = [(len(s.encode()), len(m[0])) for s, m in zip(sentences, made, strict=True) if m]
-        if not sizes:
-            raise ValueError(f"{self.corpus.path}: none of {len(lines)} lines could be tokenized")
-        size, units = np.sum(sizes, axis=0)
-        return units / size
+        size = sum(len(sentence.encode()) for sentence in sentences)
+        if not size:
+            raise ValueError(
+                f"{self.corpus.path}: {len(lines)} lines were looked at, all are empty"
+            )
+        return float(self.tokenizer.expected_unit_counts(sentences).sum()) / size
 
     def batch(self, lines: np.ndarray, epochs: np.ndarray) -> dict[str, torch.Tensor]:
         """units (B, T) and characters (B, U), each row ended by EOS and padded with PAD.
 
-        Empty if no line can be used.
+        `epochs` (B,) tells the lines' passes through the corpus. Lines that the tokenizer drops
+        are left out; the result is empty if no line remains.
         """
-        made = self.tokenizer.units_and_characters(self.corpus.lines(lines), lines, epochs)
-        kept = [m for m in made if m is not None]
-        if not kept:
+        made = []
+        for epoch in np.unique(epochs):
+            chosen = lines[epochs == epoch]
+            try:
+                made += list(self.tokenizer(self.corpus.lines(chosen), chosen, int(epoch)))
+            except ValueError as error:
+                raise ValueError(f"{self.corpus.path}: {error}") from None
+        if not made:
             return {}
-        return {
-            "units": pad([np.append(units, EOS) for units, _ in kept]),
-            "characters": pad([np.append(characters, EOS) for _, characters in kept]),
-        }
+        return {"units": pad([units for units, _ in made]),
+                "characters": pad([characters for _, characters in made])}  # fmt: skip
 
     def name(self, line: int) -> str:
         """How a line is called in messages: `file:number`, from 1."""
@@ -234,7 +227,6 @@ class JointEpochs:
         speech, text: the data; text None: speech only.
         batch_samples: limit of padded samples of a speech batch of one worker.
         batch_units: aim of padded units of a text batch of one worker.
-        line_units: longer lines of text are left out.
         seed: of orders, crops and text units.
         rank, workers: which worker this is, of how many.
         steps: batches of an epoch at a worker; None: one pass over the speech.
@@ -247,7 +239,6 @@ class JointEpochs:
         text: TextUnits | None,
         batch_samples: int,
         batch_units: int,
-        line_units: int,
         seed: int,
         rank: int = 0,
         workers: int = 1,
@@ -261,7 +252,7 @@ class JointEpochs:
         self.lines: TextBatches | None = None
         if text is not None:
             self.lines = TextBatches(
-                text.corpus, text.units_per_byte(), batch_units, line_units,
+                text.corpus, text.units_per_byte(), batch_units, MAX_UNITS,
                 self.steps * workers, seed,
             )  # fmt: skip
 

@@ -99,6 +99,12 @@ class SpeechLMASRTask(TrainingTask, ASRTask):
         """ESPnet's ASR options with the paper's values for 100 h."""
         super().add_task_arguments(parser)
         cls.add_common_arguments(parser)
+        parser.add_argument(
+            "--config_size",
+            choices=("base", "large", "tiny"),
+            default="base",
+            help="the model to train from scratch; with pre-trained weights their own is used",
+        )
         parser.set_defaults(
             encoder="speechlm", input_size=1, token_list=espnet_tokens(), token_type="char",
             model_conf={"ctc_weight": 1.0}, optim="adam", scheduler="tristagelr",

@@ -12,6 +12,7 @@ and Adam does not see the overall scale.
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ from speechlm.data.archives import read_unit_info
 from speechlm.data.joint import JointEpochs, SpeechUnits, TextUnits
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.common import TrainingTask
-from speechlm.tokenizers.vocabulary import CharacterVocabulary, UnitVocabulary
+from speechlm.tokenizers.durations import DurationTable, UnitDurations
+from speechlm.tokenizers.lexicon import Lexicon
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
+from speechlm.tokenizers.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 
 SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
     "base": SpeechLMConfig.base,
@@ -81,9 +85,9 @@ class PretrainModel(AbsESPnetModel):
         return force_gatherable((loss, stats, weight), loss.device)
 
     def _autocast(self, device: str) -> Any:
-        if device == "cpu":
-            return torch.autocast("cpu", torch.bfloat16, enabled=self.cpu_bfloat16)
-        return torch.autocast(device, enabled=torch.is_autocast_enabled(device))
+        if device == "cpu" and self.cpu_bfloat16:
+            return torch.autocast("cpu", torch.bfloat16)
+        return contextlib.nullcontext()
 
     def collect_feats(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """Not used: the model reads waveforms, there are no features to collect."""
@@ -143,8 +147,6 @@ class SpeechLMPretrainTask(TrainingTask):
         group.add_argument("--pad_audio", type=str2bool, default=False,
                            help="pad batches to the longest utterance, not crop them to the "
                            "shortest")  # fmt: skip
-        group.add_argument("--max_line_units", type=int, default=2800,
-                           help="lines of text with more units are left out")  # fmt: skip
         cls.add_common_arguments(parser)
         parser.set_defaults(
             iterator_type="task", optim="adamw", scheduler="linear_decay", grad_clip=10.0,
@@ -211,7 +213,6 @@ class SpeechLMPretrainTask(TrainingTask):
             build_text(args, train),
             batch_samples=args.batch_samples,
             batch_units=args.batch_units,
-            line_units=args.max_line_units,
             seed=args.seed,
             rank=rank,
             workers=workers,
@@ -237,8 +238,10 @@ def build_text(args: argparse.Namespace, train: bool) -> TextUnits | None:
     missing = [name for name in ("dev_text", "lexicon") if getattr(args, name) is None]
     if missing:
         raise ValueError(f"--text needs --{' and --'.join(missing)} as well")
-    from speechlm.tasks.text_units import phoneme_tokenizer
-
-    tokenizer = phoneme_tokenizer(args.lexicon, args.durations, args.seed, args.max_line_units)
-    tokenizer.vocabulary.check_same(UnitVocabulary(args.unit_tokens, "the model"))
+    durations = None
+    spoken = [phone for phone in PHONES if not phone.startswith(("<", "#"))]
+    if args.durations is not None:
+        durations = UnitDurations.from_table(DurationTable.read(args.durations), spoken)
+    tokenizer = PhonemeTextTokenizer(Lexicon.read(args.lexicon), args.seed, durations)
+    tokenizer.units.check_same(UnitVocabulary(args.unit_tokens, "the model"))
     return TextUnits(args.text if train else args.dev_text, tokenizer)

@@ -19,6 +19,7 @@ import importlib
 import importlib.util
 import sys
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -95,3 +96,4 @@ def prepare() -> None:
         sys.modules["torchaudio._extension"] = _torchaudio_stand_in()
     _put_off_g2p()
     _put_off_adapters()
+    warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
