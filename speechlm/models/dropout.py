@@ -1,11 +1,66 @@
-"""Dropout whose random bits are cheap on a CPU."""
+"""Dropout whose bits are cheap on a CPU and are drawn again, not stored, for the backward pass.
+
+torch fills dropout masks one entry at a time on a CPU, which took 7 % of the authors' training
+step. Here a mask costs 16 bits an entry of a fast counter-free generator, seeded from torch's.
+"""
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_STEPS = 1 << 16
+"""Probabilities are rounded to multiples of 1 / 65536."""
+
+
+class KeepMasks:
+    """A repeatable sequence of random 0/1 masks on the CPU.
+
+    Args:
+        p: probability of a zero.
+        seed: the same seed gives the same sequence of masks.
+    """
+
+    def __init__(self, p: float, seed: int):
+        self.threshold = round(p * _STEPS)
+        self.scale = _STEPS / max(1, _STEPS - self.threshold)
+        self._generator = np.random.Generator(np.random.SFC64(seed))
+
+    def next(self, size: torch.Size, dtype: torch.dtype) -> Tensor:
+        """The next mask, as zeros and ones of the given shape and type."""
+        count = size.numel()
+        words = self._generator.integers(0, 2**64, size=-(-count // 4), dtype=np.uint64)
+        keep = words.view(np.uint16)[:count] >= self.threshold
+        return torch.from_numpy(keep).view(size).to(dtype)
+
+
+def draw_seed() -> int:
+    """A seed from torch's CPU generator, so that torch.manual_seed governs the masks."""
+    return int(torch.randint(2**62, ()).item())
+
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """Zeroes entries of x with probability p and scales the rest, in training only."""
-    return F.dropout(x, p, training) if training and p > 0.0 else x
+    """Zeroes entries of x with probability p and scales the rest by 1 / (1 - p), in training."""
+    if not training or p <= 0.0:
+        return x
+    if x.device.type != "cpu" or p >= 1.0:
+        return F.dropout(x, p)
+    return _SeededDropout.apply(x, p, draw_seed())
+
+
+class _SeededDropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, p: float, seed: int) -> Tensor:
+        ctx.p, ctx.seed = p, seed
+        return _drop(x, p, seed)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return _drop(gradient, ctx.p, ctx.seed), None, None
+
+
+def _drop(x: Tensor, p: float, seed: int) -> Tensor:
+    masks = KeepMasks(p, seed)
+    return masks.next(x.shape, x.dtype).mul_(x).mul_(masks.scale)

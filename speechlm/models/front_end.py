@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from speechlm.models.config import SpeechLMConfig
 
@@ -63,7 +64,11 @@ class FrontEnd(nn.Module):
             if self.ignore_padding and block.norm == "group" and sample_lengths is not None:
                 kernel, stride = block.conv.kernel_size[0], block.conv.stride[0]
                 lengths = (sample_lengths - kernel) // stride + 1
-            x = block(x, lengths)
+            if block is self.conv_layers[0] and torch.is_grad_enabled():
+                # The first block's activations are the model's largest, and cheap to make again.
+                x = checkpoint(block, x, lengths, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x, lengths)
         return x
 
 

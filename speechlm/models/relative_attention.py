@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.models.blocked_attention import blocked_relative_attention
+
 
 class RelativePositions(nn.Module):
     """The key table e (R, d) of one encoder, shared by its heads and layers.
@@ -60,15 +62,26 @@ def relative_attention(
     Args:
         query, key, value: (B, H, T, d).
         table: (R, d) relative keys.
-        padding: (B, T) bool, True at keys that nobody may see; None: all are seen.
+        padding: (B, T) bool, True at the keys at the end that nobody may see; None: all are seen.
         dropout: probability of dropping an attention weight.
 
     Returns:
         (B, H, T, d).
     """
-    frames, scale = query.shape[2], query.shape[3] ** -0.5
-    query = query * scale
-    bias = relative_bias(query @ table.to(query.dtype).T, frames)
+    query = query * query.shape[3] ** -0.5
+    if query.device.type == "cpu":
+        batch, _, frames, _ = query.shape
+        lengths = [frames] * batch if padding is None else (~padding).sum(1).tolist()
+        lengths = [max(1, length) for length in lengths]
+        return blocked_relative_attention(query, key, value, table, lengths, dropout)
+    return fused_relative_attention(query, key, value, table, padding, dropout)
+
+
+def fused_relative_attention(
+    query: Tensor, key: Tensor, value: Tensor, table: Tensor, padding: Tensor | None, dropout: float
+) -> Tensor:
+    """relative_attention with scaled queries, by torch's attention kernels and a (T, T) bias."""
+    bias = relative_bias(query @ table.to(query.dtype).T, query.shape[2])
     if padding is not None:
         bias = bias.masked_fill(padding[:, None, None], float("-inf"))
     return F.scaled_dot_product_attention(query, key, value, bias, dropout, scale=1.0)

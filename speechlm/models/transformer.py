@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.dropout import dropout
+from speechlm.models.feed_forward import gelu_linear
 from speechlm.models.losses import PAD
 from speechlm.models.relative_attention import RelativePositions, RelativeSelfAttention
 
@@ -46,8 +47,10 @@ class TransformerLayer(nn.Module):
         return self.final_layer_norm(x + self._feed_forward(x))
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        inner = dropout(F.gelu(self.fc1(x)), self.config.activation_dropout, self.training)
-        return self._drop(self.fc2(inner))
+        if self.training and self.config.activation_dropout > 0.0:
+            inner = dropout(F.gelu(self.fc1(x)), self.config.activation_dropout, True)
+            return self._drop(self.fc2(inner))
+        return self._drop(gelu_linear(self.fc1(x), self.fc2))
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.config.dropout, self.training)
