@@ -155,9 +155,10 @@ def sound_of(utterance: Utterance, synthesizer: Synthesizer, sound: Sound) -> np
 
 def coloured_noise(n: int, rng: np.random.Generator) -> np.ndarray:
     """(n,) of unit power with a spectrum f ** -slope, slope drawn from 0 (white) to 2 (brown)."""
-    spectrum = np.fft.rfft(rng.standard_normal(n))
-    frequency = np.maximum(np.fft.rfftfreq(n, 1 / TARGET_RATE), 50.0)
-    noise = np.fft.irfft(spectrum * frequency ** (-rng.uniform(0, 2) / 2), n)
+    size = 1 << (n - 1).bit_length()  # powers of two transform fast
+    spectrum = np.fft.rfft(rng.standard_normal(size))
+    frequency = np.maximum(np.fft.rfftfreq(size, 1 / TARGET_RATE), 50.0)
+    noise = np.fft.irfft(spectrum * frequency ** (-rng.uniform(0, 2) / 2), size)[:n]
     return noise / np.sqrt(np.mean(noise**2))
 
 
