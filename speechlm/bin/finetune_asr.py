@@ -35,7 +35,7 @@ def main() -> None:
     data = [values.pop(name) for name in ("train_dir", "dev_dir", "init")]
     if args.ngpu > 1:
         espnet = ["--multiprocessing_distributed", "true", *espnet]
-    from speechlm.tasks.runs import finetune_asr
+    from speechlm.tasks.run_asr import finetune_asr
 
     logging.info("fine-tuned model in %s", finetune_asr(output, config, *data, values, espnet))
 

@@ -37,7 +37,7 @@ def main() -> None:
     output, config = values.pop("output"), values.pop("config")
     if args.ngpu > 1:
         espnet = ["--multiprocessing_distributed", "true", *espnet]
-    from speechlm.tasks.runs import pretrain
+    from speechlm.tasks.run_pretrain import pretrain
 
     logging.info("pre-trained model in %s", pretrain(output, config, values, espnet))
 

@@ -21,10 +21,12 @@ from speechlm.data.audio import read_audio
 from speechlm.data.batching import SpeechBatches, TextBatches
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.text_corpus import TextCorpus
-from speechlm.tokenizers.phoneme_text import MAX_UNITS, PhonemeTextTokenizer
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 from speechlm.tokenizers.vocabulary import PAD, UnitVocabulary
 
 SAMPLE_RATE = 16000
+LINE_UNITS = 2800
+"""Lines of text with more units are left out (DESIGN section 2)."""
 
 
 class SpeechUnits:
@@ -252,7 +254,7 @@ class JointEpochs:
         self.lines: TextBatches | None = None
         if text is not None:
             self.lines = TextBatches(
-                text.corpus, text.units_per_byte(), batch_units, MAX_UNITS,
+                text.corpus, text.units_per_byte(), batch_units, LINE_UNITS,
                 self.steps * workers, seed,
             )  # fmt: skip
 

@@ -8,11 +8,12 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 import yaml
 from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
 
@@ -123,3 +124,20 @@ def check_conf(name: str, values: dict[str, Any], chosen: type, given: Sequence[
     """ValueError if a class does not take the arguments of an `*_conf` option."""
     known = [p for p in inspect.signature(chosen).parameters if p not in given]
     check_keys(values, known, f"{name} of {chosen.__name__}")
+
+
+def command_line(options: Mapping[str, Any]) -> list[str]:
+    """Command line of the options that are given."""
+    return [
+        item
+        for name, value in options.items()
+        if value is not None
+        for item in (f"--{name}", str(value))
+    ]
+
+
+def is_first_worker() -> bool:
+    """Whether this process writes the files that all workers share."""
+    if torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"

@@ -6,6 +6,7 @@ Reads and writes plain data only; needs no ESPnet.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from speechlm.data.atomic import output_file
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tokenizers.vocabulary import CharacterVocabulary, UnitVocabulary
 
+SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
+    "base": SpeechLMConfig.base,
+    "large": SpeechLMConfig.large,
+    "tiny": SpeechLMConfig.tiny,
+}
+"""Models that a YAML's `config_size` names."""
 CONFIG, WEIGHTS, TOKENS = "model.yaml", "model.safetensors", "tokens.txt"
 
 

@@ -91,9 +91,7 @@ class PhoneModel(AbsESPnetModel):
         }
         return force_gatherable((loss, stats, (~padding).sum()), loss.device)
 
-    def collect_feats(
-        self, feats: Tensor, feats_lengths: Tensor, **_: Any
-    ) -> dict[str, Tensor]:
+    def collect_feats(self, feats: Tensor, feats_lengths: Tensor, **_: Any) -> dict[str, Tensor]:
         """The features as they are: they come normalised from disk."""
         return {"feats": feats, "feats_lengths": feats_lengths}
 
@@ -113,11 +111,15 @@ class PhoneModelTask(TrainingTask):
         """Sizes of the network, weights of the losses, augmentation."""
         group = parser.add_argument_group(description="Phone model")
         group.add_argument(
-            "--network_conf", action=NestedDictAction, default={},
+            "--network_conf",
+            action=NestedDictAction,
+            default={},
             help="fields of PhoneAcousticConfig: width, bottleneck, dilations, dropout, ...",
         )
         group.add_argument(
-            "--model_conf", action=NestedDictAction, default={},
+            "--model_conf",
+            action=NestedDictAction,
+            default={},
             help="state_weight, time_masks, max_mask, noise",
         )
         group.add_argument("--n_classes", type=int, default=0, help="context classes")
@@ -153,8 +155,9 @@ class PhoneModelTask(TrainingTask):
             ValueError: an unknown field, with the nearest valid one.
         """
         check_keys(args.network_conf, [f.name for f in fields(PhoneAcousticConfig)], "network_conf")
-        check_keys(args.model_conf, ["state_weight", "time_masks", "max_mask", "noise"],
-                   "model_conf")
+        check_keys(
+            args.model_conf, ["state_weight", "time_masks", "max_mask", "noise"], "model_conf"
+        )
         values = {"n_classes": args.n_classes, "n_states": args.n_states, **args.network_conf}
         if "dilations" in values:
             values["dilations"] = tuple(values["dilations"])

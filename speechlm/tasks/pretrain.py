@@ -29,18 +29,13 @@ from torch.utils.data import DataLoader
 
 from speechlm.data.archives import read_unit_info
 from speechlm.data.joint import JointEpochs, SpeechUnits, TextUnits
-from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models import SpeechLM
 from speechlm.tasks.common import TrainingTask
+from speechlm.tasks.model_dir import SIZES
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 from speechlm.tokenizers.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
-
-SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
-    "base": SpeechLMConfig.base,
-    "large": SpeechLMConfig.large,
-    "tiny": SpeechLMConfig.tiny,
-}
 
 
 class PretrainModel(AbsESPnetModel):

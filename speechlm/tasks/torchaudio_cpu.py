@@ -5,8 +5,9 @@ Three things happen when ``espnet2`` is imported that this module takes care of:
 - ESPnet imports torchaudio, whose wheel is a CUDA build; beside a CPU torch its compiled part
   cannot be loaded. Its pure-torch parts are all that is used, so a stand-in takes the place of
   ``torchaudio._extension``.
-- ESPnet imports g2p_en, which tries to download NLTK data at import and prints its failures.
-  Nothing here needs it: its import is put off until something of it is used.
+- ESPnet imports g2p_en, which tries to download NLTK data at import and prints its failures,
+  and a text cleaner; both are slow to import and not needed here. Their import is put off until
+  something of them is used.
 - ESPnet imports transformers for its adapters (LoRA, Houlsby). That is put off as well: a
   training that uses an adapter imports it then.
 
@@ -48,25 +49,40 @@ def _torchaudio_stand_in() -> types.ModuleType:
     return module
 
 
-class _LateG2p(types.ModuleType):
-    """g2p_en, whose contents are imported when first asked for."""
+_PUT_OFF = {
+    "g2p_en": {"G2p": "g2p_en.g2p"},
+    "tacotron_cleaner": {},
+    "tacotron_cleaner.cleaners": {"custom_english_cleaners": "tacotron_cleaner.cleaners"},
+}
+"""Modules whose import is put off, and the modules that have what ESPnet asks them for."""
+
+
+class _Late(types.ModuleType):
+    """A module whose contents are imported when first asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        if name != "G2p":
-            raise AttributeError(f"module 'g2p_en' has no attribute {name!r}")
-        return importlib.import_module("g2p_en.g2p").G2p
+        if name not in _PUT_OFF[self.__name__]:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        source = _PUT_OFF[self.__name__][name]
+        if sys.modules.get(source) is self:
+            del sys.modules[source]
+        return getattr(importlib.import_module(source), name)
 
 
-def _put_off_g2p() -> None:
-    if "g2p_en" in sys.modules:
+def _put_off(name: str) -> None:
+    if name in sys.modules:
         return
-    spec = importlib.util.find_spec("g2p_en")
+    spec = importlib.util.find_spec(name)
     if spec is None:
         return
-    module = _LateG2p("g2p_en")
+    module = _Late(name)
     module.__spec__ = spec
-    module.__path__ = spec.submodule_search_locations
-    sys.modules["g2p_en"] = module
+    if spec.submodule_search_locations is not None:
+        module.__path__ = spec.submodule_search_locations
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
 
 
 def _put_off_adapters() -> None:
@@ -94,6 +110,7 @@ def prepare() -> None:
     """
     if torch.version.cuda is None and "torchaudio" not in sys.modules:
         sys.modules["torchaudio._extension"] = _torchaudio_stand_in()
-    _put_off_g2p()
+    for name in _PUT_OFF:
+        _put_off(name)
     _put_off_adapters()
     warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)

@@ -1,4 +1,4 @@
-"""Whole trainings: from the options of a recipe to a finished experiment folder."""
+"""A whole CTC fine-tuning: from a recipe's options to an experiment folder."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed
-
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.tasks.asr import (
     SpeechLMASRTask,
@@ -17,48 +14,8 @@ from speechlm.tasks.asr import (
     encoder_values,
     write_initial_weights,
 )
-from speechlm.tasks.common import check_conf, parse_espnet
-from speechlm.tasks.model_dir import save_speechlm
-from speechlm.tasks.pretrain import SIZES, SpeechLMPretrainTask
-from speechlm.tasks.trainer import load_weights_only
-from speechlm.tokenizers.vocabulary import UnitVocabulary
-
-AVERAGE = "valid.loss.ave.pth"
-"""Link to the weights that pre-training ends with."""
-
-
-def pretrain(
-    output: str | os.PathLike[str],
-    config: str | None,
-    options: Mapping[str, Any],
-    espnet: Sequence[str] = (),
-) -> Path:
-    """Pre-train a SpeechLM; an interrupted training goes on where it was.
-
-    Args:
-        output: experiment folder.
-        config: YAML file.
-        options: options of `SpeechLMPretrainTask` by name; None: not given.
-        espnet: further command line options of ESPnet.
-
-    Returns:
-        The folder, with `model.yaml`, `model.safetensors` and `tokens.txt` in it.
-    """
-    arguments = _arguments({"output_dir": output, **options}) + list(espnet)
-    args = parse_espnet(SpeechLMPretrainTask, arguments, config)
-    SpeechLMPretrainTask.main(args)
-    folder = Path(output)
-    if _is_first_worker() and not args.dry_run:
-        weights = load_weights_only(folder / AVERAGE)
-        prefix = "speechlm."
-        save_speechlm(
-            folder,
-            SIZES[args.config_size](**args.model_conf),
-            UnitVocabulary.read(folder / "tokens.txt"),
-            {name.removeprefix(prefix): value for name, value in weights.items()},
-            trained_with={"espnet": args.version, "torch": str(torch.__version__), "seed": args.seed},
-        )
-    return folder
+from speechlm.tasks.common import check_conf, command_line, is_first_worker, parse_espnet
+from speechlm.tasks.model_dir import SIZES
 
 
 def finetune_asr(
@@ -81,7 +38,7 @@ def finetune_asr(
         options: options of `SpeechLMASRTask` by name; None: not given.
         espnet: further command line options of ESPnet.
     """
-    arguments = _arguments({"output_dir": output, **options}) + list(espnet)
+    arguments = command_line({"output_dir": output, **options}) + list(espnet)
     for name, data_dir in (("train", train_dir), ("valid", dev_dir)):
         arguments += _data_arguments(name, Path(data_dir))
     args = parse_espnet(SpeechLMASRTask, arguments, config)
@@ -92,22 +49,12 @@ def finetune_asr(
     folder = Path(output)
     if init is not None:
         initial = folder / "init.pth"
-        if _is_first_worker():
+        if is_first_worker():
             write_initial_weights(init, initial, changes)
         args.init_param = [str(initial)]
         args.pretrained = str(init)
     SpeechLMASRTask.main(args)
     return folder
-
-
-def _arguments(options: Mapping[str, Any]) -> list[str]:
-    """Command line of the options that are given."""
-    return [
-        item
-        for name, value in options.items()
-        if value is not None
-        for item in (f"--{name}", str(value))
-    ]
 
 
 def _data_arguments(mode: str, folder: Path) -> list[str]:
@@ -125,9 +72,3 @@ def _data_arguments(mode: str, folder: Path) -> list[str]:
         data_option, f"{folder / 'text'},text,text",
         shape_option, str(folder / "utt2num_samples"),
     ]  # fmt: skip
-
-
-def _is_first_worker() -> bool:
-    if torch.distributed.is_initialized():
-        return torch.distributed.get_rank() == 0
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
