@@ -100,7 +100,7 @@ def _by_distance(table: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _weights(q: Tensor, k: Tensor, by_distance: Tensor, start: int) -> Tensor:
     """Attention weights (H, Q, K), float32, of queries start.. over all keys."""
-    scores = torch.baddbmm(_spread(q @ by_distance.T, start, k.shape[1]), q, k.transpose(1, 2))
+    scores = torch.baddbmm(spread(q @ by_distance.T, start, k.shape[1]), q, k.transpose(1, 2))
     return F.softmax(scores, -1, dtype=torch.float32)
 
 
@@ -117,8 +117,17 @@ def _ranges(block: int, keys: int, start: int, table: int) -> tuple[int, int, in
     return left, begin, end, width - left - (end - begin)
 
 
-def _spread(relative: Tensor, start: int, keys: int) -> Tensor:
-    """(H, Q, R) scores by distance -> (H, Q, K) by key; a view whose rows are shifted by one."""
+def spread(relative: Tensor, start: int, keys: int) -> Tensor:
+    """Gives every query and key the score of their distance.
+
+    Args:
+        relative: (H, Q, R) products of queries start.. with the table, by rising key - query.
+        start: position of the first query.
+        keys: K.
+
+    Returns:
+        (H, Q, K), a view of (H, Q, Q + K - 1) whose rows are shifted by one.
+    """
     heads, block, rows = relative.shape
     left, begin, end, right = _ranges(block, keys, start, rows)
     parts = [
@@ -131,7 +140,7 @@ def _spread(relative: Tensor, start: int, keys: int) -> Tensor:
 
 
 def _collect(d_scores: Tensor, start: int, rows: int) -> Tensor:
-    """The transpose of _spread: (H, Q, K) -> (H, Q, R)."""
+    """The transpose of spread: (H, Q, K) -> (H, Q, R)."""
     heads, block, keys = d_scores.shape
     left, begin, end, right = _ranges(block, keys, start, rows)
     shifted = d_scores.new_zeros(heads, block, keys + block - 1)

@@ -116,15 +116,20 @@ class SpeechLMConfig:
                 f"label_rate: expected a multiple of the frame rate "
                 f"({16000 / self.frame_shift:g} Hz), got {self.label_rate}"
             )
-        if self.temperature <= 0:
-            raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
 
     def _check_shares(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            is_share = field.name.endswith(("dropout", "layerdrop", "_prob"))
-            if is_share and not 0.0 <= value <= 1.0:
+            if field.type == "bool" and not isinstance(value, bool):
+                raise ValueError(f"{field.name}: expected true or false, got {value!r}")
+            if field.type != "float":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise ValueError(f"{field.name}: expected a number not below 0, got {value!r}")
+            if field.name.endswith(("dropout", "layerdrop", "_prob")) and value > 1:
                 raise ValueError(f"{field.name}: expected a number in [0, 1], got {value!r}")
+        if self.temperature == 0:
+            raise ValueError("temperature: expected a positive number, got 0")
 
     @property
     def frame_shift(self) -> int:

@@ -5,11 +5,10 @@ B batch, T frames, D model width, H heads, d head width, R = 2 * clip relative p
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechlm.models.blocked_attention import blocked_relative_attention
+from speechlm.models.blocked_attention import blocked_relative_attention, spread
 
 
 class RelativePositions(nn.Module):
@@ -35,23 +34,10 @@ def relative_bias(scores: Tensor, frames: int) -> Tensor:
         frames: T.
 
     Returns:
-        (..., T, T), a strided view of a (..., T, 2 T - 1) tensor: row i is shifted by i.
+        (..., T, T), a view of a (..., T, 2 T - 1) tensor whose rows are shifted by one.
     """
-    clip = scores.shape[-1] // 2
-    by_distance = scores.flip(-1)  # column c: key - query = c - clip + 1
-    before, after = frames - clip, frames - clip - 1
-    if before > 0:
-        left = by_distance[..., :1].expand(*by_distance.shape[:-1], before)
-        by_distance = torch.cat([left, by_distance], -1)
-    else:
-        by_distance = by_distance[..., -before:]
-    if after > 0:
-        right = by_distance[..., -1:].expand(*by_distance.shape[:-1], after)
-        by_distance = torch.cat([by_distance, right], -1)
-    by_distance = by_distance[..., : 2 * frames - 1].contiguous()
-    stride = by_distance.stride()
-    size = (*by_distance.shape[:-1], frames)
-    return by_distance.as_strided(size, (*stride[:-2], stride[-2] - 1, 1), frames - 1)
+    by_key = spread(scores.flip(-1).flatten(0, -3), 0, frames)
+    return by_key.unflatten(0, scores.shape[:-2])
 
 
 def relative_attention(

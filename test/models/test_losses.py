@@ -1,0 +1,69 @@
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from speechlm.models.ctc_head import CTCHead
+from speechlm.models.losses import ctc_loss, predict_units, unit_logits
+
+
+def test_logits_are_cosines_over_the_temperature():
+    torch.manual_seed(0)
+    project, embeddings = nn.Linear(6, 4), torch.randn(5, 4)
+    hidden = torch.randn(3, 6)
+    logits = unit_logits(hidden, project, embeddings, 0.1)
+    expected = F.cosine_similarity(project(hidden)[:, None], embeddings[None], dim=-1) / 0.1
+    torch.testing.assert_close(logits, expected)
+    torch.testing.assert_close(unit_logits(hidden, project, embeddings * 7, 0.1), logits)
+
+
+def test_prediction_sums_and_counts():
+    project, embeddings = nn.Linear(4, 4), torch.eye(4)
+    nn.init.eye_(project.weight)
+    nn.init.zeros_(project.bias)
+    hidden = torch.eye(4)[[0, 1, 2]]
+    result = predict_units(hidden, torch.tensor([0, 1, 3]), project, embeddings, 0.1)
+    assert result.correct == 2
+    normalizer = math.log(math.exp(10) + 3)
+    assert abs(result.loss.item() - (3 * normalizer - 20)) < 1e-4
+
+
+def test_no_frames_give_zero_loss():
+    project = nn.Linear(4, 4)
+    result = predict_units(
+        torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), project, torch.eye(4), 0.1
+    )
+    assert result.loss == 0 and result.correct == 0
+
+
+def test_ctc_ignores_padding_and_end_of_sentence():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 8, 6)
+    lengths = torch.tensor([7, 5])
+    with_eos = ctc_loss(logits, lengths, torch.tensor([[3, 4, 5, 2], [5, 2, 1, 1]]))
+    log_probs = logits.log_softmax(-1)
+    expected = sum(
+        F.ctc_loss(
+            log_probs[row, :length, None].squeeze(1), torch.tensor(target),
+            torch.tensor(length), torch.tensor(len(target)), reduction="sum",
+        )
+        for row, length, target in ((0, 7, [3, 4, 5]), (1, 5, [5]))
+    )  # fmt: skip
+    torch.testing.assert_close(with_eos, expected)
+
+
+def test_ctc_target_too_long_for_its_frames_counts_nothing():
+    logits = torch.randn(1, 4, 6, requires_grad=True)
+    loss = ctc_loss(logits, torch.tensor([2]), torch.tensor([[3, 3, 3, 2]]))
+    loss.backward()
+    assert loss == 0 and torch.isfinite(logits.grad).all()
+
+
+def test_ctc_head_looks_one_frame_back():
+    head = CTCHead(8, 5).eval()
+    x = torch.randn(1, 6, 8)
+    changed = x.clone()
+    changed[0, 3] += 1.0
+    differs = (head(x) != head(changed)).any(-1)[0]
+    assert differs.tolist() == [False, False, False, True, True, False, False]
