@@ -71,7 +71,7 @@ _nearest_option() {
 }
 
 _option_error() {
-  echo "$0: error: $*" >&2
+  echo "error: $*" >&2
   exit 1
 }
 
@@ -89,7 +89,7 @@ _set_option() {
 _parse_options() {
   local name value inline
   while (($# > 0)); do
-    [[ $1 == --* ]] || _option_error "'$1' is not an option (see $0 --help)"
+    [[ $1 == --* ]] || _option_error "'$1' is not an option (--help lists them)"
     name=${1#--}
     if [[ ${name} == help ]]; then
       _read_option_block "$0"

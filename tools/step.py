@@ -2,7 +2,7 @@
 """Runs one step of a stage, unless its result is there already.
 
     step.py --name "train the language model" --stage 3 --output exp/lm/lm.arpa \\
-        --needs 2:dump/text/train.txt --needs -:conf/lm.yaml -- COMMAND [ARGUMENT...]
+        --needs 2:dump/text/train.txt --needs given:conf/lm.yaml -- COMMAND [ARGUMENT...]
 
 The step is skipped when its output was finished by the same command from the same inputs. The
 command must write its output atomically, or (with --training) resume in its own folder: a training
@@ -54,11 +54,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     add("--stage", required=True, help="the stage it belongs to")
     add("--output", required=True, type=Path, help="the file or folder that it makes")
     add("--needs", action="append", default=[], metavar="STAGE:PATH",
-        help="an input and the stage that makes it; '-' for what the user provides")  # fmt: skip
+        help="an input and the stage that makes it, or 'given' for the user's own")  # fmt: skip
     add("--ignore", action="append", default=[], metavar="OPTION",
         help="an option of the command that does not change its result")  # fmt: skip
     add("--launcher", default="", metavar="WORDS", type=shlex.split,
         help="words to put before the command: how it runs, not what it does")  # fmt: skip
+    add("--log", help="where the command writes what it does, to be told to the user")
     add("--training", action="store_true", help="the command resumes in its output folder")
     add("--times", type=Path, default=Path("exp/times.tsv"), help="where its seconds are noted")
     add("--dry_run", action="store_true", help="only say what would run")
@@ -94,7 +95,7 @@ def explain_missing(args: argparse.Namespace, missing: dict[str, str]) -> str:
     for name, stage in missing.items():
         state = "is not finished" if Path(name).exists() else "is not there"
         remedy = f"stage {stage} makes it: run ./run.sh --stage {stage} --stop_stage {stage}"
-        if stage == "-":
+        if stage == "given":
             remedy = "it is for you to provide"
         lines.append(f"stage {args.stage} needs {name}, which {state}; {remedy}")
     return "\n  ".join(lines)
@@ -203,7 +204,7 @@ def run_step(args: argparse.Namespace) -> int:
     running.parent.mkdir(parents=True, exist_ok=True)
     running.touch()
     record_path(args.output, "done").unlink(missing_ok=True)
-    say(args, "starts")
+    say(args, f"starts; log: {args.log}" if args.log else "starts")
     started = time.monotonic()
     code = run_command(args)
     seconds = time.monotonic() - started

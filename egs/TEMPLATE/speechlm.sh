@@ -45,13 +45,13 @@ finetune_args=             # further options for fine-tuning
 systems="speech_text"      # what fine-tuning starts from: any of scratch, speech, speech_text
 # </options>
 
-template=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+template=../TEMPLATE # recipes stand beside it, and are where they are run
 # shellcheck source=path.sh
-. "${template}/path.sh"
+. ../TEMPLATE/path.sh
 # shellcheck source=cmd.sh
-. "$([[ -f cmd.sh ]] && echo ./cmd.sh || echo "${template}/cmd.sh")"
+. "$([[ -f cmd.sh ]] && echo ./cmd.sh || echo ../TEMPLATE/cmd.sh)"
 # shellcheck source=../../tools/parse_options.sh
-. "${template}/../../tools/parse_options.sh"
+. parse_options.sh
 
 names=(- data dump "lexicon and word model" "phone recogniser" "phone units of speech" k-means
   "hidden units of speech" "text-to-unit model" "text units" pre-train fine-tune
@@ -70,7 +70,7 @@ main() {
 }
 
 die() {
-  echo "speechlm.sh: error: $*" >&2
+  echo "error: $*" >&2
   exit 1
 }
 
@@ -101,11 +101,10 @@ step() {
 
 # train NAME OUTPUT [options of step] -- COMMAND...: a training, which resumes in its own folder.
 train() {
-  local name=$1 output=$2 log=$2/train.log
+  local name=$1 output=$2
   shift 2
-  echo "stage ${current} | ${name}: log in ${log}" >&2
-  step "${name}" --training --output "${output}" \
-    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${log}" "$@"
+  step "${name}" --training --output "${output}" --log "${output}/train.log" \
+    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${output}/job.log" "$@"
 }
 
 not_needed() {
@@ -139,3 +138,89 @@ stage_2() {
       python -m speechlm.bin.format_data --input "data/${name}" --output "dump/${name}" --nj "${nj}"
   done
 }
+
+stage_6() { not_needed; }
+stage_7() { not_needed; }
+stage_8() { not_needed; }
+stage_9() { not_needed; }
+
+stage_10() {
+  local init output text needs more conf
+  conf=${pretrain_config:-$(config "pretrain_${config_size}.yaml")}
+  read -ra more <<< "${pretrain_args}"
+  for init in "${inits[@]}"; do
+    [[ ${init} != scratch ]] || continue
+    output=$(pretrained "${init}")
+    text=() needs=()
+    if [[ ${init} == speech_text ]]; then
+      text=(--text dump/text/train.txt --dev_text dump/text/dev.txt
+        --lexicon exp/lexicon/lexicon.txt)
+      needs=(--needs 2:dump/text/train.txt --needs 2:dump/text/dev.txt
+        --needs 3:exp/lexicon/lexicon.txt)
+    fi
+    train "pre-train ${init}" "${output}" --needs "given:${conf}" \
+      --needs 5:dump/speech/units_phone/units.scp --needs 5:dump/dev/units_phone/units.scp \
+      "${needs[@]}" -- \
+      python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
+      --speech_dir dump/speech --dev_dir dump/dev --units units_phone "${text[@]}" \
+      --output "${output}" --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" \
+      "${more[@]}"
+  done
+}
+
+stage_11() {
+  local init output from needs more conf
+  conf=${finetune_config:-$(config "finetune_${config_size}.yaml")}
+  read -ra more <<< "${finetune_args}"
+  for init in "${inits[@]}"; do
+    output=$(asr "${init}")
+    from=() needs=()
+    if [[ ${init} != scratch ]]; then
+      from=(--init "$(pretrained "${init}")")
+      needs=(--needs "10:${from[1]}")
+    fi
+    train "fine-tune ${init}" "${output}" --needs "given:${conf}" --needs 2:dump/paired \
+      --needs 2:dump/dev "${needs[@]}" -- \
+      python -m speechlm.bin.finetune_asr --config "${conf}" --config_size "${config_size}" \
+      --train_dir dump/paired --dev_dir dump/dev "${from[@]}" --output "${output}" \
+      --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
+  done
+}
+
+stage_12() {
+  echo "stage 12 | not needed for greedy decoding" >&2
+}
+
+stage_13() {
+  local init test model
+  for init in "${inits[@]}"; do
+    model=$(asr "${init}")
+    for test in "${tests[@]}"; do
+      step "decode ${test} with ${init}" --output "${model}/decode_${test}/text" \
+        --needs "11:${model}" --needs "2:dump/${test}" -- \
+        "${template}/parallel.sh" --data "dump/${test}" --nj "${nj}" --cmd "${decode_cmd}" \
+        --log "${model}/decode_${test}/log/decode" -- \
+        python -m speechlm.bin.decode_ctc --model "${model}" --data_dir "{split}/JOB" \
+        --output "${model}/decode_${test}/parts/JOB" ++ \
+        python -m speechlm.bin.merge_text --input "${model}/decode_${test}/parts" --n "{nj}" \
+        --output "${model}/decode_${test}/text"
+    done
+  done
+}
+
+stage_14() {
+  local init test decoded scores=() needs=()
+  for init in "${inits[@]}"; do
+    for test in "${tests[@]}"; do
+      decoded=$(asr "${init}")/decode_${test}
+      step "score ${test} with ${init}" --output "${decoded}/score" \
+        --needs "13:${decoded}/text" --needs "2:dump/${test}/text" -- \
+        python -m speechlm.bin.score --name "${test}" --ref "dump/${test}/text" \
+        --hyp "${decoded}/text" --output "${decoded}/score"
+      scores+=("${init}:${test}:${decoded}/score")
+      needs+=(--needs "14:${decoded}/score")
+    done
+  done
+}
+
+main

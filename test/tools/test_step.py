@@ -1,0 +1,190 @@
+"""The step runner: what is skipped, what is done again, what is refused, and kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+APPEND = 'echo x >> runs; cat in > "$0"'  # counts how often it ran
+
+
+@pytest.fixture
+def step(root, tmp_path):
+    """Run tools/step.py in a folder that has a file "in"."""
+    (tmp_path / "in").write_text("a\n")
+
+    def run(*words: str, output: str = "out", needs: tuple[str, ...] = ("1:in",), command=None):
+        command = command or ("sh", "-c", APPEND, output)
+        options = [word for need in needs for word in ("--needs", need)]
+        return subprocess.run(
+            [sys.executable, root / "tools" / "step.py", "--name", "make it", "--stage", "2",
+             "--output", output, *options, *words, "--", *command],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    return run
+
+
+def runs(folder: Path) -> int:
+    path = folder / "runs"
+    return len(path.read_text().split()) if path.exists() else 0
+
+
+def test_a_finished_step_is_skipped_and_its_time_noted(step, tmp_path):
+    first, second = step(), step()
+    assert first.returncode == second.returncode == 0
+    assert runs(tmp_path) == 1
+    assert "done already" in second.stderr
+    stage, name, seconds = (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")
+    assert (stage, name) == ("2", "make it") and 0 <= float(seconds) < 30
+
+
+def test_a_missing_input_names_the_stage_that_makes_it(step, tmp_path):
+    result = step(needs=("1:in", "4:exp/model", "given:conf.yaml"))
+    assert result.returncode == 1 and runs(tmp_path) == 0
+    assert "needs exp/model, which is not there" in result.stderr
+    assert "./run.sh --stage 4 --stop_stage 4" in result.stderr
+    assert "conf.yaml" in result.stderr and "for you to provide" in result.stderr
+
+
+def test_content_counts_not_time(step, tmp_path):
+    step()
+    os.utime(tmp_path / "in", (1, 1))
+    assert "done already" in step().stderr
+    (tmp_path / "in").write_text("b\n")
+    result = step()
+    assert "input in has changed" in result.stderr and runs(tmp_path) == 2
+    assert (tmp_path / "out").read_text() == "b\n"
+
+
+def test_a_changed_command_is_run_again_but_not_for_how_it_runs(step, tmp_path):
+    command = ("sh", "-c", APPEND, "out")
+    step(command=(*command, "--order", "3", "--nj", "4"))
+    assert "done already" in step(command=(*command, "--order", "3", "--nj", "8")).stderr
+    assert "done already" in step(command=(*command, "--order", "3")).stderr
+    result = step(command=(*command, "--order", "4"))
+    assert "--order: was 3, now 4" in result.stderr and runs(tmp_path) == 2
+    step("--ignore", "beam", command=(*command, "--order", "4", "--beam", "9"))
+    assert runs(tmp_path) == 2
+
+
+def test_the_launcher_does_not_count(step, tmp_path):
+    assert step("--launcher", "env A=1").returncode == 0
+    assert "done already" in step("--launcher", "nice -n 1").stderr
+    assert runs(tmp_path) == 1
+
+
+def test_a_change_reaches_what_depends_on_it(step, tmp_path):
+    step(output="out")
+    last = {"output": "last", "needs": ("2:out",), "command": ("cp", "out", "last")}
+    step(**last)
+    (tmp_path / "out").unlink()
+    step(output="out")  # the same again: what depends on it stays valid
+    assert "done already" in step(**last).stderr
+    (tmp_path / "in").write_text("b\n")
+    step(output="out")
+    assert "input out has changed" in step(**last).stderr
+    assert (tmp_path / "last").read_text() == "b\n"
+
+
+def test_an_output_changed_by_hand_counts_as_changed(step, tmp_path):
+    folder = {"output": "dir", "command": ("sh", "-c", "mkdir -p dir && cp in dir/text")}
+    last = {"output": "last", "needs": ("2:dir",), "command": ("cp", "dir/text", "last")}
+    step(**folder)
+    step(**last)
+    (tmp_path / "dir" / "added_later").write_text("more")
+    assert "done already" in step(**last).stderr
+    (tmp_path / "dir" / "text").write_text("by hand\n")
+    assert "input dir has changed" in step(**last).stderr
+
+
+def test_inputs_removed_since_do_not_matter(step, tmp_path):
+    step()
+    (tmp_path / "in").unlink()
+    result = step()
+    assert result.returncode == 0 and "gone since" in result.stderr and runs(tmp_path) == 1
+
+
+def test_a_failed_command_leaves_no_record(step, tmp_path):
+    result = step(command=("sh", "-c", "touch out; exit 5"))
+    assert result.returncode == 5 and "failed with code 5" in result.stderr
+    user = step(output="last", needs=("2:out",), command=("cp", "out", "last"))
+    assert user.returncode == 1 and "out, which is not finished" in user.stderr
+    assert step().returncode == 0 and runs(tmp_path) == 1
+    assert step(output="last", needs=("2:out",), command=("cp", "out", "last")).returncode == 0
+
+
+def test_a_command_that_does_not_make_its_output(step):
+    result = step(command=("true",))
+    assert result.returncode == 1 and "did not make out" in result.stderr
+
+
+def test_a_command_that_is_not_there(step):
+    result = step(command=("no-such-program",))
+    assert result.returncode == 1 and "cannot run no-such-program" in result.stderr
+
+
+def test_a_dry_run_only_says(step, tmp_path):
+    result = step("--dry_run", needs=("1:not_yet",))
+    assert result.returncode == 0 and "would run" in result.stderr and "cat in" in result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_trainings_do_not_mix(step, tmp_path):
+    train = ("sh", "-c", "echo x >> runs; mkdir -p exp; [ -e go_on ]", "--lr")
+    options = {"output": "model", "needs": ("1:in",)}
+    assert step("--training", **options, command=(*train, "1")).returncode == 1
+    refused = step("--training", **options, command=(*train, "2"))
+    assert refused.returncode == 1 and runs(tmp_path) == 1
+    assert "--lr: was 1, now 2" in refused.stderr and "--tag" in refused.stderr
+    (tmp_path / "in").write_text("b\n")
+    assert "input in has changed" in step("--training", **options, command=(*train, "1")).stderr
+    (tmp_path / "in").write_text("a\n")
+    (tmp_path / "go_on").touch()
+    assert step("--training", **options, command=(*train, "1")).returncode == 0
+    assert runs(tmp_path) == 2
+    assert step("--training", **options, command=(*train, "2")).returncode == 1
+    assert "done already" in step("--training", **options, command=(*train, "1")).stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_step_is_done_again(root, step, tmp_path, signum):
+    slow = ("sh", "-c", "echo half > out; echo $$ > pid; [ -e fast ] || sleep 30; cp in out")
+    process = subprocess.Popen(
+        [sys.executable, root / "tools" / "step.py", "--name", "n", "--stage", "2",
+         "--output", "out", "--needs", "1:in", "--", *slow],
+        cwd=tmp_path, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "pid").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signum)
+    process.wait(timeout=20)
+    (tmp_path / "fast").touch()
+    user = step(output="last", needs=("2:out",), command=("cp", "out", "last"))
+    assert "not finished" in user.stderr
+    result = step(command=slow)
+    assert result.returncode == 0 and (tmp_path / "out").read_text() == "a\n"
+
+
+def test_a_kill_between_the_end_and_the_record(step, tmp_path):
+    step()
+    record = tmp_path / ".out.done"
+    identity = json.loads(record.read_text())["identity"]
+    record.unlink()
+    (tmp_path / ".out.running").touch()
+    assert step().returncode == 0
+    assert json.loads(record.read_text())["identity"] == identity
+    assert not (tmp_path / ".out.running").exists()
+
+
+def test_a_damaged_record_is_no_record(step, tmp_path):
+    step()
+    (tmp_path / ".out.done").write_text('{"identity": ')
+    assert step().returncode == 0 and runs(tmp_path) == 2
