@@ -1,0 +1,52 @@
+"""Estimate the cepstral statistics and the fMLLR transform of every speaker of a data directory.
+
+The transcripts are aligned; with --graph and --phone_model the audio is decoded instead.
+Job J of N takes every N-th speaker of the WHOLE directory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, adapt, save."""
+    options = parser(__doc__)
+    options.add_argument("--data_dir", type=Path, required=True, help="whole data directory")
+    options.add_argument("--model", type=Path, required=True, help="folder of train_gmm")
+    options.add_argument("--output", type=Path, required=True, help="folder for speakers.JOB.npz")
+    options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
+    options.add_argument("--graph", type=Path, help="decode with this graph (make_graph)")
+    options.add_argument("--phone_model", type=Path, help="network for decoding")
+    options.add_argument("--speed", type=float, default=1.0, help="speed of the audio's copy")
+    options.add_argument("--max_seconds", type=float, default=90.0, help="audio used a speaker")
+    options.add_argument("--per_utterance", action="store_true",
+                         help="every utterance is a speaker of its own")
+    options.add_argument("--job", type=int, default=1)
+    options.add_argument("--n_jobs", type=int, default=1)
+    args = options.parse_args()
+
+    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.recognizer import adaptation
+    from speechlm.recognizer.model import AlignmentModel
+
+    data = DataDir.read(args.data_dir)
+    model = AlignmentModel.load(args.model)
+    if (args.graph is None) != (args.phone_model is None):
+        raise ValueError("--graph and --phone_model are needed together (to decode)")
+    if args.graph is None:
+        states_of = adaptation.states_of_transcripts(data, model, args.lexicon)
+    else:
+        states_of = adaptation.states_of_decoding(
+            model, args.graph, args.phone_model, args.lexicon
+        )
+    adaptation.adapt_data(
+        data, model, states_of, args.output, job=args.job, n_jobs=args.n_jobs,
+        speed=args.speed, max_seconds=args.max_seconds, per_utterance=args.per_utterance,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,47 @@
+"""Forced alignment of a data directory with transcripts: 10 ms phone labels (units.JOB.ark)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, align, report."""
+    options = parser(__doc__)
+    options.add_argument("--data_dir", type=Path, required=True, help="(part of a) data directory")
+    options.add_argument("--model", type=Path, required=True, help="folder of train_gmm")
+    options.add_argument("--speakers", type=Path, required=True, help="folder of adapt_speakers")
+    options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
+    options.add_argument("--output", type=Path, required=True, help="folder of the archives")
+    options.add_argument("--phone_model", type=Path, help="align with this network's scores")
+    options.add_argument("--speed", type=float, default=1.0, help="speed of the audio's copy")
+    options.add_argument("--features", action="store_true",
+                         help="write feats and states too, to train the network")
+    options.add_argument("--per_utterance", action="store_true",
+                         help="every utterance is a speaker of its own")
+    options.add_argument("--job", type=int, default=1)
+    args = options.parse_args()
+
+    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.recognizer.graphs import read_pronunciations
+    from speechlm.recognizer.labelling import align_data
+    from speechlm.recognizer.model import AlignmentModel
+    from speechlm.recognizer.speakers import load_speakers
+
+    scores = None
+    if args.phone_model is not None:
+        from speechlm.recognizer.network import Network
+
+        scores = Network.load(args.phone_model).state_scores
+    align_data(
+        DataDir.read(args.data_dir), AlignmentModel.load(args.model),
+        load_speakers(args.speakers), read_pronunciations(args.lexicon), args.output,
+        job=args.job, speed=args.speed, per_utterance=args.per_utterance,
+        with_features=args.features, scores=scores,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

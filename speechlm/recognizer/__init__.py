@@ -1,0 +1,1 @@
+"""Hybrid HMM phone recogniser: GMM alignment, neural frame classifier, word-graph decoding."""

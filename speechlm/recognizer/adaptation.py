@@ -1,0 +1,91 @@
+"""Adaptation of all speakers of a data directory, from transcripts or from a first decoding."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.recognizer.graphs import read_pronunciations
+from speechlm.recognizer.model import AlignmentModel
+from speechlm.recognizer.speakers import (
+    Speaker,
+    States,
+    adaptation_utterances,
+    estimate_speaker,
+    save_speakers,
+    speaker_of,
+)
+
+
+def states_of_transcripts(data: DataDir, model: AlignmentModel, lexicon: Path) -> States:
+    """States by forced alignment of the transcripts.
+
+    Raises:
+        ValueError: the data directory has no text.
+    """
+    if data.text is None:
+        raise ValueError("transcripts expected, but the data directory has no text; give --graph")
+    pronunciations, text = read_pronunciations(lexicon), data.text
+
+    def states(
+        utterance: str, features: np.ndarray, scores: np.ndarray, turn: int
+    ) -> np.ndarray | None:
+        try:
+            graph, path = model.align(text[utterance].split(), pronunciations, scores)
+        except ValueError:
+            return None
+        return graph.pdf[path]
+
+    return states
+
+
+def states_of_decoding(
+    model: AlignmentModel, graph: Path, phone_model: Path, lexicon: Path
+) -> States:
+    """States by decoding, then aligning the words found."""
+    from speechlm.recognizer.decoding import FirstPass, SearchConfig, WordDecoder
+    from speechlm.recognizer.network import Network
+
+    decoder = WordDecoder(graph, SearchConfig.load(graph / "search.json"))
+    first = FirstPass(model, Network.load(phone_model), decoder, read_pronunciations(lexicon))
+    return lambda utterance, features, scores, turn: first.states(features, scores, turn)
+
+
+def adapt_data(
+    data: DataDir,
+    model: AlignmentModel,
+    states_of: States,
+    output: Path,
+    *,
+    job: int = 1,
+    n_jobs: int = 1,
+    speed: float = 1.0,
+    max_seconds: float = 90.0,
+    per_utterance: bool = False,
+) -> dict[str, Speaker]:
+    """Estimate the speakers of job ``job`` of ``n_jobs`` and write ``speakers.JOB.npz``.
+
+    Raises:
+        ValueError: ``job`` out of range.
+    """
+    if not 1 <= job <= n_jobs:
+        raise ValueError(f"--job from 1 to {n_jobs} expected, got {job}")
+    members: dict[str, list[str]] = {}
+    for utterance in data.ids:
+        members.setdefault(speaker_of(data, utterance, per_utterance), []).append(utterance)
+    start, seconds = time.process_time(), 0.0
+    speakers = {}
+    for name in sorted(members)[job - 1 :: n_jobs]:
+        chosen = adaptation_utterances(data, members[name], max_seconds)
+        seconds += sum(data.samples()[u] for u in chosen) / 16000
+        speakers[name] = estimate_speaker(model, data, chosen, states_of, speed)
+    save_speakers(output / f"speakers.{job}.npz", speakers)
+    logging.info(
+        "adapted %d speakers from %.1f s of audio in %.1f s CPU",
+        len(speakers), seconds, time.process_time() - start,
+    )
+    return speakers

@@ -1,0 +1,204 @@
+"""Decoding: network scores through the search graph to words, words to 10 ms phone labels."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import kaldi_decoder
+import kaldifst
+import numpy as np
+
+from speechlm.data.archives import ArchiveWriter, write_unit_info
+from speechlm.data.atomic import output_file
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.recognizer.contexts import base_of_class
+from speechlm.recognizer.graphs import Pronunciations
+from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_features
+from speechlm.recognizer.model import AlignmentModel
+from speechlm.recognizer.network import Network
+from speechlm.recognizer.network_data import SUBSAMPLING, ClassTable
+from speechlm.recognizer.speakers import Speaker
+from speechlm.recognizer.topology import BASE_OF_PHONE, N_STATES
+from speechlm.tokenizers.vocabulary import PHONES
+
+
+@dataclass
+class SearchConfig:
+    """Beam search over the graph."""
+
+    acoustic_scale: float = 1.0
+    """Factor of the network's scores (one step = 30 ms)."""
+    beam: float = 9.0
+    max_active: int = 1000
+
+    @staticmethod
+    def load(path: Path) -> SearchConfig:
+        """Read the tuned values, or the defaults if there are none."""
+        return SearchConfig(**json.loads(path.read_text())) if path.is_file() else SearchConfig()
+
+    def save(self, path: Path) -> None:
+        with output_file(path) as temporary:
+            temporary.write_text(json.dumps(vars(self), indent=1) + "\n")
+
+
+class WordDecoder:
+    """A search graph in memory: class scores to words."""
+
+    def __init__(self, graph: Path, config: SearchConfig) -> None:
+        if not (graph / "graph.fst").is_file():
+            raise ValueError(f"{graph}: no graph.fst here (make_graph makes it)")
+        self._fst = kaldifst.StdConstFst.read(str(graph / "graph.fst"))
+        lines = (graph / "words.txt").read_text(encoding="utf-8").split("\n")
+        pairs = (line.rsplit(" ", 1) for line in lines if line)
+        self._word_of = {int(label): word for word, label in pairs}
+        self.config = config
+
+    def decode(self, scores: np.ndarray) -> tuple[list[str], bool]:
+        """(U, n_classes) scores -> words, and whether a final state was reached.
+
+        Without a final state the words are those of the best unfinished path.
+        """
+        options = kaldi_decoder.FasterDecoderOptions(
+            beam=self.config.beam, max_active=self.config.max_active
+        )
+        decoder = kaldi_decoder.FasterDecoder(self._fst, options)
+        scaled = np.ascontiguousarray(scores * self.config.acoustic_scale, dtype=np.float32)
+        decoder.decode(kaldi_decoder.DecodableCtc(scaled))
+        complete = decoder.reached_final()
+        ok, path = decoder.get_best_path(use_final_probs=complete)
+        if not ok:
+            return [], False
+        words = kaldifst.get_linear_symbol_sequence(path)[2]
+        return [self._word_of[label] for label in words], complete
+
+
+def label_words(
+    words: Sequence[str],
+    model: AlignmentModel,
+    pronunciations: Pronunciations,
+    scores: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """10 ms output phones (T,) and states (T,) of decoded words.
+
+    The search at 30 ms may give a phone its three frames beyond the end: then the last frame is
+    repeated for the alignment, and cut off again.
+
+    Raises:
+        ValueError: far too few frames for the words.
+    """
+    extra = 0
+    while True:
+        padded = np.concatenate([scores, np.repeat(scores[-1:], extra, axis=0)])
+        try:
+            graph, path = model.align(words, pronunciations, padded)
+            break
+        except ValueError:
+            if extra >= 2 * N_STATES:
+                raise
+            extra += N_STATES
+    path = path[: len(scores)]
+    return graph.phone[path], graph.pdf[path]
+
+
+class FirstPass:
+    """States of audio without transcripts, for speaker adaptation.
+
+    The first round uses the Gaussian scores in place of the network's (a class gets its best
+    state's mean score over the step), later rounds the network on the adapted features.
+    """
+
+    def __init__(
+        self,
+        model: AlignmentModel,
+        network: Network,
+        decoder: WordDecoder,
+        pronunciations: Pronunciations,
+        gaussian_scale: float = 0.3,
+    ) -> None:
+        self.model, self.network, self.decoder = model, network, decoder
+        self.pronunciations = pronunciations
+        self.gaussian_scale = gaussian_scale
+        self._columns = gaussian_columns(network.classes, model.hmm.classes)
+
+    def _gaussian_scores(self, scores: np.ndarray) -> np.ndarray:
+        steps = -(-len(scores) // SUBSAMPLING)
+        index = np.minimum(np.arange(steps * SUBSAMPLING), len(scores) - 1)
+        mean = scores[index].reshape(steps, SUBSAMPLING, -1).mean(axis=1)
+        best = mean.reshape(steps, -1, N_STATES).max(axis=2)
+        return best[:, self._columns] * (self.gaussian_scale / self.decoder.config.acoustic_scale)
+
+    def states(self, features: np.ndarray, scores: np.ndarray, turn: int) -> np.ndarray | None:
+        """(T, D) features and their (T, P) Gaussian scores -> (T,) states, or None."""
+        if turn == 0:
+            words, _ = self.decoder.decode(self._gaussian_scores(scores))
+        else:
+            words, _ = self.decoder.decode(self.network.class_scores(features))
+        try:
+            return label_words(words, self.model, self.pronunciations, scores)[1]
+        except ValueError:
+            return None
+
+
+def gaussian_columns(classes: ClassTable, phone_classes: np.ndarray) -> np.ndarray:
+    """HMM class whose states stand in for each context class, (n_classes,)."""
+    bases = base_of_class(classes.table)
+    columns = bases.copy()
+    for phone in np.flatnonzero(BASE_OF_PHONE >= 0):
+        members = np.unique(classes.table[:, phone])
+        columns[members] = phone_classes[phone]
+    return columns
+
+
+def decode_data(
+    data: DataDir,
+    model: AlignmentModel,
+    network: Network,
+    decoder: WordDecoder,
+    speakers: dict[str, Speaker],
+    pronunciations: Pronunciations,
+    output: Path,
+    *,
+    job: int = 1,
+    per_utterance: bool = False,
+) -> Outcome:
+    """Decode a data directory into unit archives; the words go to ``text.JOB``."""
+    outcome, start = Outcome(), time.process_time()
+    parts = dict.fromkeys(("network", "search", "labels"), 0.0)
+    hypotheses = {}
+    with ExitStack() as stack:
+        units = stack.enter_context(ArchiveWriter(output, "units", job))
+        stream = utterance_features(data, model, speakers, per_utterance, 1.0, outcome)
+        for utterance, features in stream:
+            clock = [time.process_time()]
+            class_scores, state_scores = network.scores(features)
+            clock.append(time.process_time())
+            words, complete = decoder.decode(class_scores)
+            clock.append(time.process_time())
+            try:
+                labels, _ = label_words(words, model, pronunciations, state_scores)
+            except ValueError as error:
+                outcome.failed[utterance] = str(error)
+                continue
+            clock.append(time.process_time())
+            for name, seconds in zip(parts, np.diff(clock), strict=True):
+                parts[name] += seconds
+            if not complete:
+                outcome.partial.append(utterance)
+            units.write(utterance, labels)
+            hypotheses[utterance] = " ".join(words)
+            outcome.utterances += 1
+            outcome.frames += len(labels)
+    outcome.cpu_seconds = time.process_time() - start
+    with output_file(output / f"text.{job}") as path:
+        path.write_text("".join(f"{u} {w}".rstrip() + "\n" for u, w in hypotheses.items()))
+    outcome.write(output, job)
+    write_unit_info(output, FRAME_SHIFT, PHONES)
+    outcome.log(f"decoded (job {job})")
+    logging.info("CPU seconds: %s", {name: round(value, 2) for name, value in parts.items()})
+    return outcome

@@ -1,0 +1,260 @@
+"""Flat-start training of the Gaussian models: monophone, LDA + MLLT, speaker-adapted.
+
+Everything is held in memory: train on a subset (``max_hours``) of a large corpus; the alignment of
+the rest is a separate, parallel step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.data.atomic import output_file
+from speechlm.data.audio import read_audio
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.recognizer.features import deltas, mean_normaliser, mfcc, normalise, splice
+from speechlm.recognizer.gmm import (
+    Gmm,
+    expectation_maximisation,
+    single_gaussians,
+    split_components,
+)
+from speechlm.recognizer.graphs import (
+    Hmm,
+    Pronunciations,
+    count_transitions,
+    initial_hmm,
+    uniform_states,
+    utterance_graph,
+)
+from speechlm.recognizer.model import CONTEXT, AlignmentModel
+from speechlm.recognizer.speakers import adaptation_utterances
+from speechlm.recognizer.topology import N_PDFS, N_STATES
+from speechlm.recognizer.transforms import (
+    FmllrStatistics,
+    apply,
+    estimate_fmllr,
+    fmllr_statistics,
+    lda,
+    mllt,
+)
+from speechlm.recognizer.viterbi import best_path
+
+
+@dataclass
+class GmmConfig:
+    """Schedule: Gaussians a state after each realignment of every phase."""
+
+    monophone: tuple[int, ...] = (1, 1, 2, 2, 3, 4, 6, 8, 10, 12)
+    """Growth of the first model (cepstra with deltas)."""
+    projected: tuple[int, ...] = (8, 10, 12, 14, 16)
+    """Growth of the model on LDA + MLLT features."""
+    adapted: tuple[int, ...] = (16, 18, 20, 20)
+    """Growth of the speaker-adapted model; transforms are estimated anew each time."""
+    steps: int = 2
+    """EM steps after each realignment."""
+    dim: int = 40
+    """Dimension after LDA."""
+    prior_frames: float = 500.0
+    """Weight of the prior of the speaker transforms, in frames."""
+
+
+@dataclass
+class Corpus:
+    """Utterances in memory: ids, speakers, words, and (T, 20) normalised cepstra."""
+
+    ids: list[str]
+    speakers: list[str]
+    words: list[list[str]]
+    cepstra: list[np.ndarray]
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bounds(self) -> np.ndarray:
+        return np.cumsum([0] + [len(x) for x in self.cepstra])
+
+    def write_failed(self, path: Path) -> None:
+        """List what could not be used, one utterance and reason a line."""
+        with output_file(path) as temporary:
+            temporary.write_text("".join(f"{u} {why}\n" for u, why in self.failed.items()))
+        if self.failed:
+            logging.warning("%d utterances were not used: see %s", len(self.failed), path)
+
+
+def load_corpus(data: DataDir, max_hours: float) -> Corpus:
+    """Read (at most ``max_hours`` of) a data directory, evenly chosen.
+
+    Raises:
+        ValueError: no transcripts.
+    """
+    if data.text is None:
+        raise ValueError("transcripts expected, but the data directory has no text")
+    ids = adaptation_utterances(data, data.ids, 3600.0 * max_hours)
+    failed, kept, cepstra = {}, [], []
+    for utterance in ids:
+        try:
+            cepstra.append(mfcc(read_audio(data.wav[utterance])))
+            kept.append(utterance)
+        except ValueError as error:
+            failed[utterance] = str(error)
+    speakers = [data.utt2spk[u] for u in kept]
+    words = [data.text[u].split() for u in kept]
+    return Corpus(kept, speakers, words, normalise_speakers(cepstra, speakers), failed)
+
+
+def normalise_speakers(cepstra: Sequence[np.ndarray], speakers: Sequence[str]) -> list[np.ndarray]:
+    """Per-speaker mean and variance normalisation of raw cepstra."""
+    members: dict[str, list[int]] = {}
+    for number, speaker in enumerate(speakers):
+        members.setdefault(speaker, []).append(number)
+    out: list[np.ndarray] = [np.empty(0)] * len(cepstra)
+    for numbers in members.values():
+        together = np.concatenate([cepstra[n] for n in numbers])
+        if not len(together):
+            together = np.zeros((1, together.shape[1]), dtype=np.float32)
+        statistics = mean_normaliser(together)
+        for n in numbers:
+            out[n] = normalise(cepstra[n], *statistics).astype(np.float32)
+    return out
+
+
+class _Trainer:
+    """State of one training run: current frames, alignment and HMM probabilities."""
+
+    def __init__(self, corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig) -> None:
+        self.config = config
+        self.pronunciations = pronunciations
+        self.corpus = self._usable(corpus)
+        self.hmm = initial_hmm(self.corpus.words, pronunciations)
+        self.bounds = self.corpus.bounds
+        self.states = np.concatenate(
+            [
+                uniform_states(w, pronunciations, self.hmm, len(x))
+                for w, x in zip(self.corpus.words, self.corpus.cepstra, strict=True)
+            ]
+        )
+
+    def _usable(self, corpus: Corpus) -> Corpus:
+        keep = []
+        for n, (words, cepstra) in enumerate(zip(corpus.words, corpus.cepstra, strict=True)):
+            missing = sorted({w for w in words if w not in self.pronunciations})
+            if missing:
+                corpus.failed[corpus.ids[n]] = f"words not in the lexicon: {' '.join(missing)}"
+                continue
+            need = N_STATES * (2 + sum(len(self.pronunciations[w][0]) for w in words))
+            if len(cepstra) < need:
+                corpus.failed[corpus.ids[n]] = f"{len(cepstra)} frames, its words need {need}"
+                continue
+            keep.append(n)
+        if not keep:
+            first = next(iter(corpus.failed.items()), ("none", "no utterance"))
+            raise ValueError(
+                f"no usable utterance of {len(corpus.ids)}; the first: {first[0]}: {first[1]}"
+            )
+
+        def pick(items: list) -> list:
+            return [items[n] for n in keep]
+
+        return Corpus(
+            pick(corpus.ids), pick(corpus.speakers), pick(corpus.words), pick(corpus.cepstra),
+            corpus.failed,
+        )
+
+    def realign(self, gmm: Gmm, frames: np.ndarray) -> None:
+        """Best path of every utterance; an utterance without one keeps its alignment."""
+        paths, states = [], self.states.copy()
+        for n, words in enumerate(self.corpus.words):
+            a, b = self.bounds[n], self.bounds[n + 1]
+            graph = utterance_graph(words, self.pronunciations, self.hmm)
+            try:
+                _, path = best_path(graph, gmm.log_likelihoods(frames[a:b]))
+            except ValueError:
+                continue
+            states[a:b] = graph.pdf[path]
+            paths.append((graph, path))
+        moved = float((states != self.states).mean())
+        self.states = states
+        self.hmm = Hmm(self.hmm.classes, *count_transitions(paths))
+        logging.info("realigned: %.1f %% of the frames moved", 100 * moved)
+
+    def grow(self, gmm: Gmm, frames: np.ndarray, per_state: int) -> Gmm:
+        """Split to ``per_state`` components and run the EM steps."""
+        floor = 0.01 * frames.var(axis=0).astype(np.float64)
+        counts = np.bincount(self.states, minlength=N_PDFS)
+        gmm = split_components(gmm, counts, per_state)
+        for _ in range(self.config.steps):
+            gmm, loglik = expectation_maximisation(gmm, frames, self.states, floor)
+        logging.info("%d Gaussians, log-likelihood %.3f a frame", gmm.n_components, loglik)
+        return gmm
+
+    def speaker_members(self) -> dict[str, list[int]]:
+        members: dict[str, list[int]] = {}
+        for n, speaker in enumerate(self.corpus.speakers):
+            members.setdefault(speaker, []).append(n)
+        return members
+
+    def _rows(self, numbers: list[int]) -> np.ndarray:
+        return np.concatenate([np.arange(self.bounds[n], self.bounds[n + 1]) for n in numbers])
+
+    def adapt(self, gmm: Gmm, frames: np.ndarray, adapted: np.ndarray):
+        """New transforms of all speakers; returns the adapted frames and the prior statistics."""
+        dim = frames.shape[1]
+        prior = FmllrStatistics.zero(dim)
+        prior.add(fmllr_statistics(gmm, adapted, self.states))
+        out = np.empty_like(frames)
+        for numbers in self.speaker_members().values():
+            rows = self._rows(numbers)
+            own = fmllr_statistics(gmm, frames[rows], self.states[rows], adapted[rows])
+            transform = estimate_fmllr(own, prior, self.config.prior_frames)
+            out[rows] = apply(transform, frames[rows])
+        return out
+
+
+def train_gmm(
+    corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig
+) -> AlignmentModel:
+    """The whole schedule; ``corpus.failed`` receives what could not be used.
+
+    Raises:
+        ValueError: no usable utterance.
+    """
+    trainer = _Trainer(corpus, pronunciations, config)
+    frames = np.concatenate([deltas(x) for x in trainer.corpus.cepstra])
+    gmm = single_gaussians(frames, trainer.states, N_PDFS)
+    for per_state in config.monophone:
+        trainer.realign(gmm, frames)
+        gmm = trainer.grow(gmm, frames, per_state)
+
+    trainer.realign(gmm, frames)
+    spliced = np.concatenate([splice(x, CONTEXT) for x in trainer.corpus.cepstra])
+    projection = lda(spliced, trainer.states, N_PDFS, config.dim)
+    frames = (spliced @ projection.T.astype(np.float32)).astype(np.float32)
+    gmm = trainer.grow(single_gaussians(frames, trainer.states, N_PDFS), frames, 4)
+    transform = mllt(gmm, frames, trainer.states)
+    projection = transform @ projection
+    frames = (spliced @ projection.T.astype(np.float32)).astype(np.float32)
+    del spliced
+    gmm = single_gaussians(frames, trainer.states, N_PDFS)
+    for per_state in config.projected:
+        gmm = trainer.grow(gmm, frames, per_state)
+        trainer.realign(gmm, frames)
+    speaker_independent = gmm
+
+    adapted = frames
+    for per_state in config.adapted:
+        adapted = trainer.adapt(gmm, frames, adapted)
+        trainer.realign(gmm, adapted)
+        gmm = trainer.grow(gmm, adapted, per_state)
+    prior = fmllr_statistics(gmm, adapted, trainer.states)
+    return AlignmentModel(
+        projection=projection,
+        speaker_independent=speaker_independent,
+        adapted=gmm,
+        hmm=trainer.hmm,
+        prior=prior,
+        prior_frames=config.prior_frames,
+    )

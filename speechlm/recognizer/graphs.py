@@ -1,0 +1,181 @@
+"""Graphs of utterances for forced alignment: words, pronunciation variants, optional pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.recognizer.topology import (
+    N_PDFS,
+    N_STATES,
+    PHONES,
+    SILENCE_ID,
+    phone_classes,
+    positioned,
+)
+from speechlm.recognizer.viterbi import Graph
+
+Pronunciations = dict[str, list[tuple[int, ...]]]
+"""Word -> its pronunciations as tuples of output-phone ids, the preferred one first."""
+
+PAUSE = np.log(0.3)
+SHORT_PAUSE = np.log(0.05)
+NO_PAUSE = np.log(0.65)
+EDGE_PAUSE = np.log(0.8)
+NO_EDGE_PAUSE = np.log(0.2)
+VARIANT = np.log(0.7)
+
+
+@dataclass
+class Hmm:
+    """Classes of the output phones (364,); log probabilities (P,) of staying in and leaving pdfs.
+    """
+
+    classes: np.ndarray
+    stay: np.ndarray
+    leave: np.ndarray
+
+    def pdfs(self, phone: int) -> range:
+        """Emission columns of an output phone."""
+        number = int(self.classes[phone])
+        return range(N_STATES * number, N_STATES * number + N_STATES)
+
+
+def initial_hmm(sentences: Sequence[Sequence[str]], pronunciations: Pronunciations) -> Hmm:
+    """Classes from the phone counts of the transcripts; staying and leaving equally likely."""
+    counts = np.zeros(len(PHONES), dtype=np.int64)
+    for words in sentences:
+        for word in words:
+            np.add.at(counts, list(pronunciations[word][0]), 1)
+    half = np.full(N_PDFS, np.log(0.5))
+    return Hmm(phone_classes(counts), half, half.copy())
+
+
+def read_pronunciations(path: Path | str) -> Pronunciations:
+    """Read ``lexicon.txt`` (``WORD PH PH ...`` a line, several lines a word are variants).
+
+    Raises:
+        ValueError: an unknown phone or a word without phones, with file and line.
+    """
+    table: Pronunciations = {}
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            word, *phones = line.split()
+            if not phones:
+                raise ValueError(f"{path}:{number}: {word!r} has no phones")
+            try:
+                entry = positioned(phones)
+            except ValueError as error:
+                raise ValueError(f"{path}:{number}: {error}") from None
+            variants = table.setdefault(word, [])
+            if entry not in variants:
+                variants.append(entry)
+    return table
+
+
+class _Builder:
+    """Collects states; a *frontier* is the list of (state, log probability) one may come from."""
+
+    def __init__(self, hmm: Hmm) -> None:
+        self.hmm = hmm
+        self.pdf: list[int] = []
+        self.phone: list[int] = []
+        self.unit: list[int] = []
+        self.arcs: list[list[tuple[int, float]]] = []
+        self.units = 0
+
+    def add(self, phone: int, pdfs: Sequence[int], frontier: list[tuple[int, float]]):
+        """Append the states of one phone; returns the frontier after it."""
+        for pdf in pdfs:
+            self.pdf.append(pdf)
+            self.phone.append(phone)
+            self.unit.append(self.units)
+            self.arcs.append(frontier)
+            frontier = [(len(self.pdf) - 1, float(self.hmm.leave[pdf]))]
+        self.units += 1
+        return frontier
+
+    def graph(self, frontier: list[tuple[int, float]]) -> Graph:
+        pdf = np.array(self.pdf, dtype=np.int32)
+        final = np.full(len(pdf), -1e30, dtype=np.float32)
+        for state, cost in frontier:
+            final[state] = cost
+        arcs = [arc for incoming in self.arcs for arc in incoming]
+        start = np.cumsum([0] + [len(incoming) for incoming in self.arcs])
+        return Graph(
+            pdf=pdf,
+            phone=np.array(self.phone, dtype=np.int32),
+            unit=np.array(self.unit, dtype=np.int32),
+            loop=self.hmm.stay[pdf].astype(np.float32),
+            final=final,
+            arc_start=start.astype(np.int32),
+            arc_from=np.array([a[0] for a in arcs], dtype=np.int32),
+            arc_cost=np.array([a[1] for a in arcs], dtype=np.float32),
+        )
+
+
+def _with(frontier: list[tuple[int, float]], cost: float) -> list[tuple[int, float]]:
+    return [(state, value + cost) for state, value in frontier]
+
+
+def utterance_graph(
+    words: Sequence[str], pronunciations: Pronunciations, hmm: Hmm
+) -> Graph:
+    """The graph of a sentence: any variant of each word, a pause or a short pause between words.
+
+    A pause is the three states of SIL, a short pause its middle state alone; both are optional.
+
+    Raises:
+        ValueError: words without a pronunciation (all are named).
+    """
+    missing = sorted({word for word in words if word not in pronunciations})
+    if missing:
+        raise ValueError(f"words not in the lexicon: {' '.join(missing)}")
+    builder = _Builder(hmm)
+    start = [(-1, 0.0)]
+    silence = hmm.pdfs(SILENCE_ID)
+    frontier = _with(builder.add(SILENCE_ID, silence, _with(start, EDGE_PAUSE)), 0.0)
+    if words:
+        frontier = frontier + _with(start, NO_EDGE_PAUSE)
+    for number, word in enumerate(words):
+        outgoing: list[tuple[int, float]] = []
+        for rank, phones in enumerate(pronunciations[word]):
+            branch = frontier if rank == 0 else _with(frontier, VARIANT)
+            for phone in phones:
+                branch = builder.add(phone, hmm.pdfs(phone), branch)
+            outgoing += branch
+        last = number == len(words) - 1
+        pause = builder.add(
+            SILENCE_ID, silence, _with(outgoing, EDGE_PAUSE if last else PAUSE)
+        )
+        frontier = pause + _with(outgoing, NO_EDGE_PAUSE if last else NO_PAUSE)
+        if not last:
+            frontier += builder.add(SILENCE_ID, silence[1:2], _with(outgoing, SHORT_PAUSE))
+    return builder.graph(frontier)
+
+
+def uniform_states(
+    words: Sequence[str], pronunciations: Pronunciations, hmm: Hmm, n_frames: int
+) -> np.ndarray:
+    """Flat start: states spread evenly over the frames, pauses at the two ends only.
+
+    Returns (T,) emission columns; needs at least as many frames as states.
+    """
+    phones = [SILENCE_ID] + [p for w in words for p in pronunciations[w][0]] + [SILENCE_ID]
+    pdfs = np.array([pdf for phone in phones for pdf in hmm.pdfs(phone)], dtype=np.int64)
+    return pdfs[(np.arange(n_frames) * len(pdfs)) // n_frames]
+
+
+def count_transitions(paths: Sequence[tuple[Graph, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Log probabilities of staying and of leaving each pdf, from aligned state sequences."""
+    frames = np.full(N_PDFS, 2.0)
+    visits = np.full(N_PDFS, 1.0)
+    for graph, path in paths:
+        frames += np.bincount(graph.pdf[path], minlength=N_PDFS)
+        entered = np.concatenate([[True], np.diff(path) != 0])
+        visits += np.bincount(graph.pdf[path[entered]], minlength=N_PDFS)
+    leave = np.clip(visits / frames, 0.02, 0.98)
+    return np.log1p(-leave), np.log(leave)

@@ -1,0 +1,145 @@
+"""Labels of whole data directories: forced alignment of transcripts, with counts and failures."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.data.archives import ArchiveWriter, n_labels, write_unit_info
+from speechlm.data.atomic import output_file
+from speechlm.data.audio import read_audio
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.recognizer.features import mfcc
+from speechlm.recognizer.graphs import Pronunciations
+from speechlm.recognizer.model import AlignmentModel
+from speechlm.recognizer.speakers import Speaker, speaker_of
+from speechlm.tokenizers.vocabulary import PHONES
+
+FRAME_SHIFT = 0.01
+Scores = Callable[[np.ndarray], np.ndarray]
+"""(T, D) adapted features -> (T, P) log-likelihoods of HMM states."""
+
+
+@dataclass
+class Outcome:
+    """What a job did: utterances, frames, seconds of CPU; failures by id; incomplete decodes."""
+
+    utterances: int = 0
+    frames: int = 0
+    cpu_seconds: float = 0.0
+    failed: dict[str, str] = field(default_factory=dict)
+    partial: list[str] = field(default_factory=list)
+
+    def write(self, folder: Path, job: int) -> None:
+        """List failures and incomplete decodes beside the archives, one utterance a line."""
+        with output_file(folder / f"failed.{job}") as path:
+            path.write_text("".join(f"{u} {why}\n" for u, why in sorted(self.failed.items())))
+        with output_file(folder / f"partial.{job}") as path:
+            path.write_text("".join(f"{u}\n" for u in sorted(self.partial)))
+
+    def log(self, what: str) -> None:
+        audio = max(self.frames * FRAME_SHIFT, 1e-9)
+        logging.info(
+            "%s: %d utterances, %.1f s of audio, %.1f s CPU (real-time factor %.5f); "
+            "%d failed, %d without a complete path",
+            what, self.utterances, audio, self.cpu_seconds, self.cpu_seconds / audio,
+            len(self.failed), len(self.partial),
+        )
+
+
+def utterance_features(
+    data: DataDir,
+    model: AlignmentModel,
+    speakers: dict[str, Speaker],
+    per_utterance: bool,
+    speed: float,
+    outcome: Outcome,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(id, adapted (T, D) features) of every usable utterance; the others go to ``outcome``.
+
+    Raises:
+        ValueError: speakers without adaptation (named), or a frame count that disagrees with the
+            audio.
+    """
+    missing = sorted({speaker_of(data, u, per_utterance) for u in data.ids} - set(speakers))
+    if missing:
+        raise ValueError(
+            f"no adaptation for {len(missing)} speakers, e.g. {' '.join(missing[:5])}; "
+            "run adapt_speakers on the same data"
+        )
+    for utterance in data.ids:
+        try:
+            samples = read_audio(data.wav[utterance])
+        except ValueError as error:
+            outcome.failed[utterance] = str(error)
+            continue
+        cepstra = mfcc(samples, speed)
+        if len(cepstra) == 0:
+            outcome.failed[utterance] = f"{len(samples)} samples are less than one frame"
+            continue
+        if speed == 1.0 and len(cepstra) != n_labels(len(samples)):
+            raise ValueError(f"{utterance}: {len(cepstra)} frames of {len(samples)} samples")
+        speaker = speakers[speaker_of(data, utterance, per_utterance)]
+        yield utterance, speaker.features(model, cepstra)
+
+
+def align_data(
+    data: DataDir,
+    model: AlignmentModel,
+    speakers: dict[str, Speaker],
+    pronunciations: Pronunciations,
+    output: Path,
+    *,
+    job: int = 1,
+    speed: float = 1.0,
+    per_utterance: bool = False,
+    with_features: bool = False,
+    scores: Scores | None = None,
+) -> Outcome:
+    """Forced alignment of a data directory into unit archives ``units.JOB.{ark,scp}``.
+
+    Args:
+        speed: align a copy of the audio played this many times faster; ids get ``spS-`` in front.
+        with_features: also write ``feats.JOB`` and ``states.JOB``, to train the network.
+        scores: emission scores; those of the adapted Gaussians by default.
+
+    Raises:
+        ValueError: no transcripts, or no adaptation for a speaker.
+    """
+    if data.text is None:
+        raise ValueError("alignment needs transcripts, but the data directory has no text")
+    score = scores or model.adapted.log_likelihoods
+    outcome, start = Outcome(), time.process_time()
+    prefix = "" if speed == 1.0 else f"sp{speed:g}-"
+    with ExitStack() as stack:
+        units = stack.enter_context(ArchiveWriter(output, "units", job))
+        if with_features:
+            feats = stack.enter_context(ArchiveWriter(output, "feats", job))
+            states = stack.enter_context(ArchiveWriter(output, "states", job))
+        stream = utterance_features(data, model, speakers, per_utterance, speed, outcome)
+        for utterance, features in stream:
+            words = data.text[utterance].split()
+            try:
+                graph, path = model.align(words, pronunciations, score(features))
+            except ValueError as error:
+                outcome.failed[utterance] = str(error)
+                continue
+            units.write(prefix + utterance, graph.phone[path])
+            if with_features:
+                feats.write(prefix + utterance, features)
+                states.write(prefix + utterance, graph.pdf[path])
+            outcome.utterances += 1
+            outcome.frames += len(path)
+    outcome.cpu_seconds = time.process_time() - start
+    outcome.write(output, job)
+    write_unit_info(output, FRAME_SHIFT, PHONES)
+    outcome.log(f"aligned (job {job})")
+    return outcome
+
+

@@ -1,0 +1,72 @@
+"""The trained frame classifier for use: scores divided by priors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from speechlm.data.atomic import output_dir
+from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
+from speechlm.recognizer.network_data import ClassTable
+
+
+class Network:
+    """Network and the meaning of its outputs. Features (T, D) in, numpy log scores out."""
+
+    def __init__(self, model: PhoneAcousticModel, classes: ClassTable) -> None:
+        self.model = model.eval()
+        self.classes = classes
+
+    @torch.inference_mode()
+    def class_scores(self, features: np.ndarray) -> np.ndarray:
+        """(T, D) -> (ceil(T / 3), n_classes): log posterior minus log prior, every 30 ms."""
+        posteriors = self.model.classify(torch.from_numpy(features)[None])[0].numpy()
+        return posteriors - self.classes.class_prior.astype(np.float32)
+
+    @torch.inference_mode()
+    def scores(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Class scores every 30 ms and state scores every 10 ms, in one pass."""
+        classes, states = self.model(torch.from_numpy(features)[None])
+        return (
+            classes[0].log_softmax(-1).numpy() - self.classes.class_prior.astype(np.float32),
+            states[0, : len(features)].log_softmax(-1).numpy()
+            - self.classes.state_prior.astype(np.float32),
+        )
+
+    @torch.inference_mode()
+    def state_scores(self, features: np.ndarray) -> np.ndarray:
+        """(T, D) -> (T, P): log posterior minus log prior, every 10 ms."""
+        scores = self.model(torch.from_numpy(features)[None])[1][0, : len(features)]
+        return scores.log_softmax(-1).numpy() - self.classes.state_prior.astype(np.float32)
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``network.json``, ``network.safetensors``, ``classes.npz``."""
+        with output_dir(folder) as path:
+            (path / "network.json").write_text(json.dumps(asdict(self.model.config), indent=1))
+            weights = {k: v.contiguous() for k, v in self.model.state_dict().items()}
+            save_file(weights, path / "network.safetensors")
+            self.classes.save(path / "classes.npz")
+
+    @staticmethod
+    def load(folder: Path | str) -> Network:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: the folder holds no network, or one that does not fit its description.
+        """
+        folder = Path(folder)
+        if not (folder / "network.json").is_file():
+            raise ValueError(f"{folder}: no network here (train_phone_model makes it)")
+        values = json.loads((folder / "network.json").read_text())
+        values["dilations"] = tuple(values["dilations"])
+        model = PhoneAcousticModel(PhoneAcousticConfig(**values))
+        try:
+            model.load_state_dict(load_file(folder / "network.safetensors"))
+        except RuntimeError as error:
+            raise ValueError(f"{folder}: weights do not fit network.json: {error}") from None
+        return Network(model, ClassTable.load(folder / "classes.npz"))

@@ -1,0 +1,167 @@
+"""Training data of the neural classifier, from alignments: context classes, splits, priors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.data.archives import ArchiveReader, ArchiveWriter
+from speechlm.data.atomic import output_dir, output_file
+from speechlm.data.kaldi_dir import read_table, write_table
+from speechlm.recognizer.contexts import (
+    ContextStatistics,
+    build_classes,
+    count_stay,
+    frame_classes,
+)
+from speechlm.recognizer.topology import N_PDFS
+
+SUBSAMPLING = 3
+NAMES = ("feats", "classes", "states")
+
+
+@dataclass
+class ClassTable:
+    """What the network's outputs mean.
+
+    ``table`` (40, 364): class of (left base phone, output phone); ``stay`` (n, 2): log
+    probabilities of staying in and leaving a class from step to step (30 ms); log priors of the
+    classes (n,) and of the HMM states (P,).
+    """
+
+    table: np.ndarray
+    stay: np.ndarray
+    class_prior: np.ndarray
+    state_prior: np.ndarray
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.stay)
+
+    def save(self, path: Path | str) -> None:
+        with output_file(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **vars(self))
+
+    @staticmethod
+    def load(path: Path | str) -> ClassTable:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: no such file.
+        """
+        if not Path(path).is_file():
+            raise ValueError(f"{path} expected, but it is not there (make_phone_classes makes it)")
+        with np.load(path, allow_pickle=False) as data:
+            return ClassTable(**{name: data[name] for name in data.files})
+
+
+def original_id(utterance: str) -> str:
+    """Id without the mark of a copy at another speed: ``sp0.9-1-2-3`` -> ``1-2-3``."""
+    return utterance.partition("-")[2] if utterance.startswith("sp") else utterance
+
+
+def held_out(utterances: Sequence[str], every: int = 20) -> set[str]:
+    """Original ids kept for validation: every ``every``-th of the sorted ones, at least one."""
+    originals = sorted({original_id(u) for u in utterances})
+    if len(originals) < 2:
+        raise ValueError(f"at least 2 aligned utterances expected, got {len(originals)}")
+    return set(originals[min(every // 2, len(originals) - 1) :: every])
+
+
+def _log_prior(counts: np.ndarray) -> np.ndarray:
+    counts = counts + 1.0
+    return np.log(counts / counts.sum())
+
+
+def _class_table(
+    units: dict[Path, ArchiveReader], folder_of: dict[str, Path], readers: dict[Path, ArchiveReader],
+    max_classes: int, min_count: float, max_hours: float,
+) -> np.ndarray:
+    """Grow the decision tree on (at most ``max_hours`` of) the alignments."""
+    statistics, frames = None, 0
+    for utterance, folder in folder_of.items():
+        if frames > 360000 * max_hours:
+            break
+        features = readers[folder][utterance]
+        labels = units[folder][utterance]
+        statistics = statistics or ContextStatistics(features.shape[1])
+        statistics.add(labels, features)
+        frames += len(labels)
+    if statistics is None:
+        raise ValueError("no aligned utterances")
+    return build_classes(statistics, max_classes, min_count)
+
+
+def make_network_data(
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    max_classes: int = 400,
+    min_count: float = 300.0,
+    classes_from: Path | None = None,
+    max_hours: float = 20.0,
+) -> ClassTable:
+    """Classes of all aligned frames, and lists for training and validation.
+
+    Writes ``classes.{ark,scp}``, ``classes.npz``, and ``train/`` and ``valid/`` with
+    ``feats.scp``, ``classes.scp``, ``states.scp``.
+
+    Args:
+        folders: outputs of ``align --features`` (several speeds), indices merged.
+        classes_from: take the decision tree of this ``classes.npz`` instead of growing one.
+
+    Raises:
+        ValueError: no alignments, or an utterance in two folders.
+    """
+    units = {folder: ArchiveReader(folder / "units.scp") for folder in folders}
+    feats = {folder: ArchiveReader(folder / "feats.scp") for folder in folders}
+    folder_of: dict[str, Path] = {}
+    for folder in folders:
+        for utterance in units[folder]:
+            if utterance in folder_of:
+                raise ValueError(f"{utterance} is in {folder_of[utterance]} and in {folder}")
+            folder_of[utterance] = folder
+    if classes_from is None:
+        table = _class_table(units, folder_of, feats, max_classes, min_count, max_hours)
+    else:
+        table = ClassTable.load(classes_from).table
+    n_classes = int(table.max()) + 1
+    class_counts, state_counts = np.zeros(n_classes), np.zeros(N_PDFS)
+    output.mkdir(parents=True, exist_ok=True)
+    with ArchiveWriter(output, "classes", 1) as writer:
+        for utterance, folder in folder_of.items():
+            classes = frame_classes(units[folder][utterance], table)
+            writer.write(utterance, classes)
+            class_counts += np.bincount(classes, minlength=n_classes)
+    indices: dict[str, dict[str, str]] = {"feats": {}, "states": {}}
+    for folder in folders:
+        for name, index in indices.items():
+            index.update(read_table(folder / f"{name}.scp"))
+        for states in ArchiveReader(folder / "states.scp").values():
+            state_counts += np.bincount(states, minlength=N_PDFS)
+    indices["classes"] = read_table(output / "classes.1.scp")
+    _write_lists(output, indices, held_out(list(folder_of)))
+    stay = count_stay(
+        (units[folder][u] for u, folder in folder_of.items()), table, SUBSAMPLING
+    )
+    result = ClassTable(table, stay, _log_prior(class_counts), _log_prior(state_counts))
+    result.save(output / "classes.npz")
+    logging.info("%d utterances, %d context classes", len(folder_of), n_classes)
+    return result
+
+
+def _write_lists(output: Path, indices: dict[str, dict[str, str]], valid: set[str]) -> None:
+    """``train/`` and ``valid/`` indices of all three archives; validation has one speed only."""
+    ids = sorted(indices["classes"])
+    parts = {
+        "valid": [u for u in ids if u in valid],
+        "train": [u for u in ids if original_id(u) not in valid],
+    }
+    for part, members in parts.items():
+        with output_dir(output / part) as folder:
+            for name in NAMES:
+                write_table(folder / f"{name}.scp", {u: indices[name][u] for u in members})

@@ -1,0 +1,89 @@
+"""HMM topology of the phone recogniser.
+
+Two views of the same phones:
+
+- *output phones*: the 364 word-position-dependent phones with stress (``vocabulary.PHONES``);
+- *classes*: what the Gaussian model tells apart: silence (number 0), the 39 CMU phones, and the
+  unstressed vowels that occur often enough in the training transcripts to have states of their
+  own (``phone_classes`` decides). Word position is always shared.
+
+State ``k`` of class ``c`` is column ``3 * c + k`` of every emission matrix. All frames are 10 ms.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speechlm.tokenizers.vocabulary import PHONES
+
+SILENCE = "SIL"
+N_STATES = 3
+CMU_PHONES = tuple(
+    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW "
+    "V W Y Z ZH".split()
+)
+BASE_PHONES = (SILENCE, *CMU_PHONES)
+REDUCED = tuple(f"{v}0" for v in "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
+CLASSES = (*BASE_PHONES, *REDUCED)
+N_PDFS = N_STATES * len(CLASSES)
+PHONE_ID = {phone: index for index, phone in enumerate(PHONES)}
+SILENCE_ID = PHONE_ID[SILENCE]
+
+
+def base_phone(phone: str) -> str:
+    """``AH0_B`` -> ``AH``, ``SPN`` -> ``SIL`` (noise is silence for the acoustic model)."""
+    name = phone.split("_")[0]
+    if name.startswith(("SIL", "SPN")):
+        return SILENCE
+    return name.rstrip("012")
+
+
+def _base_table() -> np.ndarray:
+    index = {phone: number for number, phone in enumerate(BASE_PHONES)}
+    return np.array([index.get(base_phone(phone), -1) for phone in PHONES], dtype=np.int64)
+
+
+BASE_OF_PHONE = _base_table()
+"""Base-phone number of each output phone; -1 for ``<eps>`` and disambiguation symbols."""
+
+
+def phone_classes(counts: np.ndarray, enough: int = 100) -> np.ndarray:
+    """Class of each output phone (364,), from how often each occurs in the transcripts (364,).
+
+    An unstressed vowel that occurs at least ``enough`` times gets its own class; else it shares
+    the stressed one's. Entries that are no phone are -1.
+    """
+    table = BASE_OF_PHONE.copy()
+    for number, vowel in enumerate(REDUCED, len(BASE_PHONES)):
+        members = [i for i, phone in enumerate(PHONES) if phone.split("_")[0] == vowel]
+        if counts[members].sum() >= enough:
+            table[members] = number
+    return table
+
+
+def stress_of(phone: str) -> str:
+    """Stress digit of an output phone, or an empty string."""
+    name = phone.split("_")[0]
+    return name[-1] if name[-1:].isdigit() and not name.startswith("#") else ""
+
+
+def position_of(phone: str) -> str:
+    """Word position ``B``, ``I``, ``E`` or ``S``, or an empty string."""
+    return phone.split("_")[1] if "_" in phone else ""
+
+
+def positioned(phones: list[str]) -> tuple[int, ...]:
+    """Output-phone ids of one pronunciation (phones with stress, no position marks).
+
+    Raises:
+        ValueError: a phone that is not in the inventory.
+    """
+    last = len(phones) - 1
+    ids = []
+    for number, phone in enumerate(phones):
+        mark = "S" if last == 0 else "B" if number == 0 else "E" if number == last else "I"
+        name = f"{phone}_{mark}"
+        if name not in PHONE_ID:
+            raise ValueError(f"unknown phone {phone!r} in pronunciation {' '.join(phones)!r}")
+        ids.append(PHONE_ID[name])
+    return tuple(ids)

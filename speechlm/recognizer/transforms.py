@@ -1,0 +1,144 @@
+"""Linear feature transforms: LDA, maximum-likelihood (MLLT) and per-speaker fMLLR.
+
+Sources: Haeb-Umbach & Ney 1992 (LDA); Gales 1999, "Semi-tied covariance matrices" (MLLT);
+Gales 1998, "Maximum likelihood linear transformations for HMM-based speech recognition" (fMLLR).
+D is the feature dimension, T frames; transforms W are (D, D + 1) and act on [x; 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechlm.recognizer.gmm import Gmm, by_state
+
+
+def lda(frames: np.ndarray, states: np.ndarray, n_states: int, dim: int) -> np.ndarray:
+    """(dim, D) projection that separates the states best, with unit within-state covariance."""
+    frames = np.asarray(frames, dtype=np.float64)
+    mean = frames.mean(axis=0)
+    total = frames.T @ frames / len(frames) - np.outer(mean, mean)
+    between = np.zeros_like(total)
+    for index in by_state(states, n_states):
+        if len(index):
+            offset = frames[index].mean(axis=0) - mean
+            between += len(index) / len(frames) * np.outer(offset, offset)
+    within = total - between + 1e-6 * np.trace(total) / len(total) * np.eye(len(total))
+    values, vectors = np.linalg.eigh(within)
+    whiten = vectors / np.sqrt(np.maximum(values, 1e-10))
+    _, rotation = np.linalg.eigh(whiten.T @ between @ whiten)
+    return (whiten @ rotation[:, ::-1][:, :dim]).T
+
+
+def mllt(gmm: Gmm, frames: np.ndarray, states: np.ndarray, iterations: int = 20) -> np.ndarray:
+    """(D, D) transform that makes diagonal covariances fit best, given a trained model."""
+    frames = np.asarray(frames, dtype=np.float64)
+    dim = frames.shape[1]
+    weighted = np.zeros((dim, dim, dim))
+    for state, index in enumerate(by_state(states, gmm.n_states)):
+        if len(index) == 0:
+            continue
+        gamma, _ = gmm.posteriors(frames[index].astype(np.float32), state)
+        for component in range(gamma.shape[1]):
+            if gamma[:, component].sum() < 3.0:
+                continue
+            centred = frames[index] - gmm.means[component, state]
+            scatter = (centred * gamma[:, component, None]).T @ centred
+            weighted += scatter / gmm.variances[component, state][:, None, None]
+    inverses = np.linalg.inv(weighted + 1e-6 * np.eye(dim))
+    transform = np.eye(dim)
+    for _ in range(iterations):
+        for row in range(dim):
+            cofactor = np.linalg.inv(transform)[:, row]
+            direction = inverses[row] @ cofactor
+            transform[row] = direction * np.sqrt(len(frames) / (cofactor @ direction))
+    return transform
+
+
+@dataclass
+class FmllrStatistics:
+    """Sums for one speaker: frames ``count``, linear (D, D + 1), quadratic (D, D + 1, D + 1)."""
+
+    count: float
+    linear: np.ndarray
+    quadratic: np.ndarray
+
+    @staticmethod
+    def zero(dim: int) -> FmllrStatistics:
+        return FmllrStatistics(0.0, np.zeros((dim, dim + 1)), np.zeros((dim, dim + 1, dim + 1)))
+
+    def add(self, other: FmllrStatistics, scale: float = 1.0) -> None:
+        self.count += scale * other.count
+        self.linear += scale * other.linear
+        self.quadratic += scale * other.quadratic
+
+
+def fmllr_statistics(
+    gmm: Gmm, frames: np.ndarray, states: np.ndarray, posteriors_from: np.ndarray | None = None
+) -> FmllrStatistics:
+    """Accumulate one speaker's statistics.
+
+    Args:
+        gmm: the speaker-adapted model that the transformed frames shall fit.
+        frames: (T, D) untransformed frames; ``states`` (T,) their aligned states.
+        posteriors_from: (T, D) frames used to share a state's frames among its components
+            (for a second round: the frames under the current transform); default ``frames``.
+    """
+    dim = frames.shape[1]
+    source = frames if posteriors_from is None else posteriors_from
+    precision = np.zeros((len(frames), dim), dtype=np.float32)
+    target = np.zeros((len(frames), dim), dtype=np.float32)
+    for state, index in enumerate(by_state(states, gmm.n_states)):
+        if len(index):
+            gamma, _ = gmm.posteriors(source[index], state)
+            inverse = (1.0 / gmm.variances[:, state]).astype(np.float32)
+            precision[index] = gamma @ inverse
+            target[index] = gamma @ (gmm.means[:, state].astype(np.float32) * inverse)
+    extended = np.concatenate([frames, np.ones((len(frames), 1), frames.dtype)], axis=1)
+    quadratic = np.stack(
+        [(extended * precision[:, row, None]).T @ extended for row in range(dim)]
+    )
+    return FmllrStatistics(float(len(frames)), target.T @ extended, quadratic)
+
+
+def identity(dim: int) -> np.ndarray:
+    """The transform that changes nothing."""
+    return np.eye(dim, dim + 1)
+
+
+def estimate_fmllr(
+    statistics: FmllrStatistics,
+    prior: FmllrStatistics,
+    prior_frames: float = 500.0,
+    iterations: int = 10,
+) -> np.ndarray:
+    """Maximum-likelihood transform (D, D + 1), smoothed towards doing nothing.
+
+    ``prior`` are statistics of the training data under their own transforms, of which
+    ``prior_frames`` frames are mixed in: with little data the result stays near identity.
+    """
+    dim = len(statistics.linear)
+    total = FmllrStatistics.zero(dim)
+    total.add(statistics)
+    total.add(prior, prior_frames / max(prior.count, 1.0))
+    inverses = np.linalg.inv(total.quadratic + 1e-6 * np.eye(dim + 1))
+    transform = identity(dim)
+    for _ in range(iterations):
+        for row in range(dim):
+            cofactor = np.append(np.linalg.inv(transform[:, :dim])[:, row], 0.0)
+            direction = inverses[row] @ cofactor
+            quadratic = cofactor @ direction
+            linear = total.linear[row] @ direction
+            root = np.sqrt(linear**2 + 4 * quadratic * total.count)
+            scales = np.array([(-linear + root), (-linear - root)]) / (2 * quadratic)
+            gain = total.count * np.log(np.abs(scales * quadratic + linear) + 1e-300)
+            best = scales[np.argmax(gain - 0.5 * scales**2 * quadratic)]
+            transform[row] = inverses[row] @ (best * cofactor + total.linear[row])
+    return transform
+
+
+def apply(transform: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """(T, D) frames -> (T, D) float32 under a (D, D + 1) transform."""
+    matrix = transform.astype(np.float32)
+    return frames @ matrix[:, :-1].T + matrix[:, -1]

@@ -1,0 +1,167 @@
+"""Frame labels against reference TextGrids: frames, boundaries, phone errors.
+
+Everything is folded to the 39 CMU phones and silence (stress and word position dropped; ``sil``,
+``sp``, ``spn``, ``SPN`` and the empty label are all silence). Reference times lie on a grid of
+10 ms. Label ``i`` comes from the 25 ms window that begins at ``10 i`` ms; the window's middle,
+``10 i + 12.5`` ms, is in the reference's cell from ``10 (i + 1)`` to ``10 (i + 2)`` ms, and that
+is the cell it is compared with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import kaldialign
+import numpy as np
+
+from speechlm.tokenizers.vocabulary import PHONES
+
+SHIFT = 0.01
+CENTRE = 0.0125
+EDGE = 0.01
+CLOSE = 0.02
+SILENCES = ("", "SIL", "SP", "SPN", "<EPS>")
+_ENTRY = re.compile(
+    r"xmin\s*=\s*([-\d.eE+]+)\s*xmax\s*=\s*([-\d.eE+]+)\s*text\s*=\s*\"([^\"]*)\"", re.S
+)
+
+
+@dataclass
+class Segment:
+    """One phone: start and end in seconds, folded name."""
+
+    start: float
+    end: float
+    phone: str
+
+
+def fold(phone: str) -> str:
+    """``AH0_B`` -> ``AH``; every kind of silence -> ``SIL``."""
+    name = phone.upper().split("_")[0].rstrip("012")
+    return "SIL" if name in SILENCES else name
+
+
+def read_textgrid(path: Path | str, tier: str = "phones") -> list[Segment]:
+    """Segments of one interval tier of a (long format) TextGrid, folded.
+
+    Raises:
+        ValueError: no such tier, or no intervals in it.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    parts = re.split(r"item\s*\[\d+\]\s*:", text)[1:]
+    for part in parts:
+        name = re.search(r"name\s*=\s*\"([^\"]*)\"", part)
+        if name and name.group(1) == tier:
+            body = part[part.find("intervals") :]
+            found = [Segment(float(a), float(b), fold(c)) for a, b, c in _ENTRY.findall(body)]
+            if found:
+                return found
+    raise ValueError(f"{path}: no intervals in a tier called {tier!r}")
+
+
+def frames_of(segments: Sequence[Segment], n_frames: int) -> np.ndarray:
+    """Folded phone at the middle of each frame's window; silence after the last segment."""
+    ends = np.array([s.end for s in segments])
+    index = np.searchsorted(ends, np.arange(n_frames) * SHIFT + CENTRE, side="right")
+    names = np.array([s.phone for s in segments] + ["SIL"])
+    return names[np.minimum(index, len(segments))]
+
+
+def segments_of(labels: Sequence[int], symbols: Sequence[str] = PHONES) -> list[Segment]:
+    """Runs of equal output phones (before folding, so that ``Z_E Z_B`` stays two phones)."""
+    labels = np.asarray(labels)
+    starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
+    ends = np.append(starts[1:], len(labels))
+    return [
+        Segment(a * SHIFT + EDGE, b * SHIFT + EDGE, fold(symbols[labels[a]]))
+        for a, b in zip(starts, ends, strict=True)
+    ]
+
+
+def _spoken(segments: Sequence[Segment]) -> list[Segment]:
+    return [s for s in segments if s.phone != "SIL"]
+
+
+def boundary_errors(reference: Sequence[Segment], found: Sequence[Segment]) -> list[float]:
+    """Distances (seconds) of the boundaries of phones that both sides have.
+
+    Phones are matched by edit distance (silence left out). A matched phone gives its start, and
+    its end too if silence follows in the reference (else the next phone's start says the same).
+    """
+    ref, hyp = _spoken(reference), _spoken(found)
+    pairs = kaldialign.align([s.phone for s in ref], [s.phone for s in hyp], "*")
+    followed_by_silence = {
+        id(a) for a, b in zip(reference, [*reference[1:], None], strict=True)
+        if b is None or b.phone == "SIL"
+    }
+    errors, i, j = [], 0, 0
+    for a, b in pairs:
+        if a == b:
+            errors.append(abs(ref[i].start - hyp[j].start))
+            if id(ref[i]) in followed_by_silence:
+                errors.append(abs(ref[i].end - hyp[j].end))
+        i += a != "*"
+        j += b != "*"
+    return errors
+
+
+@dataclass
+class Report:
+    """Sums over utterances; see :meth:`figures`."""
+
+    utterances: int = 0
+    frames: int = 0
+    right: int = 0
+    speech_frames: int = 0
+    speech_right: int = 0
+    errors: list[float] = field(default_factory=list)
+    phones: int = 0
+    substituted: int = 0
+    inserted: int = 0
+    deleted: int = 0
+
+    def add(self, reference: Sequence[Segment], labels: Sequence[int]) -> None:
+        """Score one utterance: reference segments against output-phone ids at 10 ms."""
+        found = segments_of(labels)
+        truth = frames_of(reference, len(labels))
+        guess = frames_of(found, len(labels))
+        same, speech = truth == guess, truth != "SIL"
+        self.utterances += 1
+        self.frames += len(labels)
+        self.right += int(same.sum())
+        self.speech_frames += int(speech.sum())
+        self.speech_right += int((same & speech).sum())
+        self.errors += boundary_errors(reference, found)
+        ref = [s.phone for s in _spoken(reference)]
+        counts = kaldialign.edit_distance(ref, [s.phone for s in _spoken(found)])
+        self.phones += len(ref)
+        self.substituted += counts["sub"]
+        self.inserted += counts["ins"]
+        self.deleted += counts["del"]
+
+    def figures(self) -> dict[str, float]:
+        """Percentages and milliseconds.
+
+        Raises:
+            ValueError: nothing was scored.
+        """
+        if not self.frames or not self.phones:
+            raise ValueError("no utterance with both labels and a reference TextGrid")
+        errors = np.array(self.errors) if self.errors else np.array([np.nan])
+        wrong = self.substituted + self.inserted + self.deleted
+        return {
+            "utterances": self.utterances,
+            "frames": self.frames,
+            "frame_agreement": 100.0 * self.right / self.frames,
+            "speech_frame_agreement": 100.0 * self.speech_right / max(self.speech_frames, 1),
+            "boundary_median_ms": 1000.0 * float(np.median(errors)),
+            "boundary_within_20_ms": 100.0 * float((errors <= CLOSE + 1e-6).mean()),
+            "phone_error_rate": 100.0 * wrong / self.phones,
+            "substitutions": self.substituted,
+            "insertions": self.inserted,
+            "deletions": self.deleted,
+            "reference_phones": self.phones,
+        }
