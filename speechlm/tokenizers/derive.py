@@ -4,7 +4,7 @@ A rule applies only if what is left of the word is in the dictionary or itself d
 Which rules are worth having was measured by hiding CMUdict's own words from the dictionary: those
 kept are at 1.3 % (clitics) to 6 % phone errors, nearly all below the network's on the same words
 although it was trained on them (clitics 7 %; -ED 2.6 against 4.9 %, -NESS 3.0 against 10.8 %, UN-
-2.0 against 9.3 %). Endings -ER, -EST, -ISH, the prefix RE- and compounds of parts under five letters
+2.0 against 9.3 %). Endings -ER, -EST, -ISH, the prefix RE- and compounds of parts under 5 letters
 did worse and are left to the network (PREFERENCE is not PRE + FERENCE, nor PRIEST the most PRY).
 """
 

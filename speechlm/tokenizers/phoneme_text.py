@@ -1,0 +1,347 @@
+"""Text to phoneme units, on the fly: lexicon, silences, durations, for whole batches of lines.
+
+What a line becomes depends on (seed, epoch, line number) only, never on the batch it is in or on
+the worker: all random numbers are hashes of these and of the position in the line (splitmix64,
+Steele et al. 2014, run as a counter-based generator). Nothing is stored of the corpus; the tables
+are those of the lexicon.
+
+Per line (SpeechLM, the phoneme-unit tokenizer for text): SIL at both ends, SIL after each word but
+the last with some probability, every phone repeated by a drawn duration, ``</s>`` at the end. The
+target is the sentence's characters, ``|`` after each word, ``</s>`` at the end. A word that the
+lexicon lacks becomes noise (SPN_S), as the lexicon's ``<UNK>`` does in the released pipeline, and
+is counted. Sentences of 2,000 phones or letters, or of 2,800 units, and more are dropped (its
+filters are strict too), and so are empty ones: each is listed with its reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from speechlm.tokenizers.durations import EDGE, RESOLUTION_BITS, UnitDurations
+from speechlm.tokenizers.lexicon import Lexicon
+from speechlm.tokenizers.vocabulary import (
+    EOS,
+    NOISE,
+    SILENCE,
+    CharacterVocabulary,
+    UnitVocabulary,
+    add_positions,
+)
+from speechlm.tokenizers.word_table import WordTable, mix
+
+_LIMITS = {"phones": 2000, "characters": 2000, "units": 2800}
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_MASK = (1 << 64) - 1
+_SILENCE_STREAM = 0xD1B54A32D192ED03
+_BEGIN, _END, _UNKNOWN, _BETWEEN = range(4)  # rows of the phone table before the words
+_CHUNK = 256
+_VISIBLE = {code: repr(chr(code)) for code in range(32)}
+
+
+def line_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
+    """Key of each line's random numbers, uint64: a hash of (seed, epoch, line number)."""
+    base = 0
+    for number in (seed, epoch):
+        base = int(mix(np.array([(base + number + _GOLDEN) & _MASK], np.uint64))[0])
+    numbers = np.asarray(indices).astype(np.uint64) + np.uint64(1)
+    return mix(numbers * np.uint64(_GOLDEN) + np.uint64(base))
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A line that was left out: its number in the corpus, and why."""
+
+    index: int
+    reason: str
+
+
+@dataclass
+class TextBatch:
+    """Units and characters of lines, packed: those of line n are [offsets[n]:offsets[n + 1]].
+
+    ``indices`` (n,) numbers of the lines kept, in the order given; ``units`` model ids with
+    ``</s>`` last, ``characters`` ids with ``|`` and ``</s>`` last; all int64. ``dropped`` lists the
+    other lines, ``unknown`` counts the words that the lexicon lacks.
+    """
+
+    indices: np.ndarray
+    units: np.ndarray
+    unit_offsets: np.ndarray
+    characters: np.ndarray
+    character_offsets: np.ndarray
+    dropped: list[Dropped] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """(units, characters) of the n-th line kept, as views."""
+        u, c = self.unit_offsets, self.character_offsets
+        return self.units[u[n] : u[n + 1]], self.characters[c[n] : c[n + 1]]
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return (self[n] for n in range(len(self)))
+
+
+@dataclass
+class _Words:
+    """Words of some lines as rows of the phone table, a marker before, between and after lines.
+
+    ``rows`` (1 + words + lines,), ``markers`` (lines + 1,) places of the markers in it, ``unknown``
+    the words without a row of their own.
+    """
+
+    rows: np.ndarray
+    markers: np.ndarray
+    unknown: list[str]
+
+
+@dataclass
+class _Plan:
+    """Phones and durations of some lines, before the phones are repeated."""
+
+    places: np.ndarray
+    indices: np.ndarray
+    phones: np.ndarray
+    durations: np.ndarray
+    phone_counts: np.ndarray
+    unit_counts: np.ndarray
+    characters: np.ndarray
+    character_counts: np.ndarray
+    dropped: list[Dropped]
+    unknown: list[str]
+
+    def without(self, keep: np.ndarray) -> _Plan:
+        """Only the lines with a True in `keep`."""
+        phones = np.repeat(keep, self.phone_counts)
+        characters = np.repeat(keep, self.character_counts)
+        return _Plan(
+            self.places[keep],
+            self.indices[keep],
+            self.phones[phones],
+            self.durations[phones],
+            self.phone_counts[keep],
+            self.unit_counts[keep],
+            self.characters[characters],
+            self.character_counts[keep],
+            self.dropped,
+            self.unknown,
+        )
+
+
+class PhonemeTextTokenizer:
+    """Turns lines of text into phoneme units and character targets.
+
+    The first pronunciation of each word is used. `durations`: the paper's constants by default.
+    `silence_probability`: that of `durations` by default.
+    """
+
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        seed: int,
+        durations: UnitDurations | None = None,
+        silence_probability: float | None = None,
+    ) -> None:
+        durations = durations or UnitDurations.paper()
+        if silence_probability is None:
+            silence_probability = durations.silence_probability
+        if not 0 <= silence_probability <= 1:
+            raise ValueError(f"silence_probability is {silence_probability}; expected 0 .. 1")
+        self.seed = seed
+        self.units = UnitVocabulary.phones()
+        self.characters = CharacterVocabulary()
+        self._byte_table = self.characters.byte_table.copy()
+        self._byte_table[ord("\n")] = EOS
+        self.silence_probability = silence_probability
+        self._silence_below = np.uint64(min(int(silence_probability * 2**64), _MASK))
+        self._words = WordTable(["", *lexicon])
+        self._table = durations.rows.reshape(-1)
+        spellings = (add_positions(lexicon.entries[word][0]) for word in lexicon)
+        special = [[EDGE], [EDGE, "</s>"], [NOISE], [EDGE, "</s>", EDGE]]
+        self._build([*special, *spellings], durations)
+
+    def _build(self, spellings: Sequence[Sequence[str]], durations: UnitDurations) -> None:
+        """Flat table of the phones of all words, each with a SIL behind it that is used or not."""
+        known = {"</s>": (EOS, 0), EDGE: (self._id(SILENCE), durations.row(EDGE))}
+        places: dict[str, int] = {}
+        flat: list[int] = []
+        for spelling in spellings:
+            flat += [places.setdefault(symbol, len(places)) for symbol in (*spelling, SILENCE)]
+        for symbol in places:
+            if symbol not in known:
+                known[symbol] = (self._id(symbol), durations.row(symbol))
+        ids, rows = np.array([known[symbol] for symbol in places], np.int64).T[:, np.array(flat)]
+        self._sizes = np.array([len(spelling) for spelling in spellings], np.int64)
+        self._starts = np.cumsum(self._sizes + 1) - (self._sizes + 1)
+        self._phones = ids
+        self._phone_rows = rows << RESOLUTION_BITS
+        means = np.concatenate([[0.0], np.cumsum(durations.means[rows])])
+        self._word_means = means[self._starts + self._sizes] - means[self._starts]
+        self._silence_mean = float(durations.means[durations.row(SILENCE)])
+
+    def _id(self, symbol: str) -> int:
+        return int(self.units.to_model_ids(np.array(self.units.label(symbol))))
+
+    def __call__(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> TextBatch:
+        """Units and characters of lines that have these numbers in their corpus, in this epoch.
+
+        Lines that are too long or empty are dropped and listed. Raises ValueError for characters
+        other than A-Z, apostrophe and space.
+        """
+        none = np.zeros(0, np.int64)
+        plans = list(self._plans(lines, indices, epoch))
+        units = [np.repeat(plan.phones, plan.durations) for plan in plans]
+        return TextBatch(
+            np.concatenate([none, *(plan.indices for plan in plans)]),
+            np.concatenate([none, *units]),
+            _offsets([none, *(plan.unit_counts for plan in plans)]),
+            np.concatenate([none, *(plan.characters for plan in plans)]),
+            _offsets([none, *(plan.character_counts for plan in plans)]),
+            [dropped for plan in plans for dropped in plan.dropped],
+            Counter(word for plan in plans for word in plan.unknown),
+        )
+
+    def unit_counts(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> np.ndarray:
+        """Number of units that `__call__` would give each line, ``</s>`` included; 0 if dropped."""
+        counts = np.zeros(len(lines), np.int64)
+        for plan in self._plans(lines, indices, epoch):
+            counts[plan.places] = plan.unit_counts
+        return counts
+
+    def expected_unit_counts(self, lines: Sequence[str]) -> np.ndarray:
+        """Mean number of units of each line over all epochs, without drawing: float64."""
+        result = np.zeros(len(lines))
+        for start in range(0, len(lines), _CHUNK):
+            chosen = np.arange(start, min(start + _CHUNK, len(lines)))
+            chunk, kept, _ = _tidy(lines[start : start + _CHUNK], chosen)
+            words = self._find_words(self._encode(chunk, kept)[0])
+            totals = np.cumsum(self._word_means[words.rows])[words.markers]
+            n_words = np.diff(words.markers) - 1
+            pauses = self.silence_probability * self._silence_mean * (n_words - 1)
+            result[kept] = np.diff(totals) + pauses
+            result[kept[-1:]] += self._word_means[_BEGIN]
+        return result
+
+    def _plans(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> Iterator[_Plan]:
+        """Plans of the lines, some hundred at a time so that all arrays stay in the cache."""
+        numbers = np.asarray(indices, np.int64)
+        if numbers.shape != (len(lines),):
+            raise ValueError(f"{len(lines)} lines but line numbers of shape {numbers.shape}")
+        for start in range(0, len(lines), _CHUNK):
+            chunk = lines[start : start + _CHUNK]
+            yield self._plan(chunk, np.arange(start, start + len(chunk)), numbers, epoch)
+
+    def _plan(
+        self, lines: Sequence[str], places: np.ndarray, numbers: np.ndarray, epoch: int
+    ) -> _Plan:
+        lines, places, empty = _tidy(lines, places)
+        dropped = [Dropped(int(index), "empty") for index in numbers[empty]]
+        indices = numbers[places]
+        if not len(lines):
+            return _Plan(places, indices, *[indices] * 6, dropped, [])
+        raw, characters, character_counts = self._encode(lines, indices)
+        words = self._find_words(raw)
+        keys = line_keys(self.seed, epoch, indices)
+        sizes = self._sizes[words.rows] + self._silences(words.markers, keys)
+        ends = np.cumsum(sizes)
+        flat = np.repeat(self._starts[words.rows] - (ends - sizes), sizes)
+        flat += np.arange(len(flat))
+        first = ends[words.markers[:-1]] - 1
+        phone_counts = np.diff(first, append=len(flat))
+        states = np.repeat(keys - first.astype(np.uint64) * np.uint64(_GOLDEN), phone_counts)
+        states += np.arange(1, len(flat) + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+        draws = (mix(states) >> np.uint64(64 - RESOLUTION_BITS)).astype(np.int64)
+        durations = self._table[self._phone_rows[flat] + draws].astype(np.int64)
+        unit_counts = np.add.reduceat(durations, first) if len(first) else first
+        plan = _Plan(
+            places,
+            indices,
+            self._phones[flat],
+            durations,
+            phone_counts,
+            unit_counts,
+            characters,
+            character_counts,
+            dropped,
+            words.unknown,
+        )
+        return _drop_long(plan)
+
+    def _find_words(self, raw: np.ndarray) -> _Words:
+        """Look up the words of lines given as bytes, each word ended by a space, lines by LF."""
+        ends = np.flatnonzero(raw <= ord(" "))
+        rows = np.empty(len(ends) + 1, np.int64)
+        rows[0] = _BEGIN
+        rows[1:] = self._words(raw, ends)
+        rows[1:] += _BETWEEN
+        markers = np.append(0, np.flatnonzero(rows == _BETWEEN))
+        rows[markers[-1]] = _END
+        unknown = []
+        for n in np.flatnonzero(rows == _UNKNOWN):
+            start = ends[n - 2] + 1 if n > 1 else 0
+            unknown.append(raw[start : ends[n - 1]].tobytes().decode("ascii"))
+        return _Words(rows, markers, unknown)
+
+    def _silences(self, markers: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        """Whether there is a silence behind each word (never behind the last): bool."""
+        sizes = np.diff(markers)
+        own = (keys ^ np.uint64(_SILENCE_STREAM)) - markers[:-1].astype(np.uint64) * np.uint64(
+            _GOLDEN
+        )
+        states = np.repeat(own, sizes)
+        states += np.arange(len(states), dtype=np.uint64) * np.uint64(_GOLDEN)
+        silences = np.append(mix(states) < self._silence_below, False)
+        silences[markers] = False
+        silences[markers[1:] - 1] = False
+        return silences
+
+    def _encode(
+        self, lines: Sequence[str], indices: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bytes of all lines with a space and LF at the end, character ids, and their numbers."""
+        text = "".join([f"{line} \n" for line in lines])
+        raw = np.frombuffer(text.encode("utf-8"), np.uint8)
+        ids = self._byte_table[raw]
+        if len(ids) and (ids.min() < 0 or text.count("\n") != len(lines)):
+            for line, index in zip(lines, indices, strict=True):
+                shown = line.translate(_VISIBLE)
+                try:
+                    self.characters.encode(shown)
+                except ValueError as error:
+                    raise ValueError(f"line {index + 1} of the text: {error}") from None
+        return raw, ids, np.fromiter(map(len, lines), np.int64, len(lines)) + 2
+
+
+def _tidy(lines: Sequence[str], places: np.ndarray) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+    """Lines that are not empty, with single spaces, and their places; the places of empty ones."""
+    joined = " \n ".join(lines)
+    if joined and "  " not in joined and joined[0] != " " != joined[-1]:
+        return lines, places, places[:0]
+    lines = [" ".join(filter(None, line.split(" "))) for line in lines]
+    full = np.array([bool(line) for line in lines])
+    return [line for line in lines if line], places[full], places[~full]
+
+
+def _drop_long(plan: _Plan) -> _Plan:
+    """The plan without lines over the limits, which are listed with the reason."""
+    sizes = np.stack([plan.phone_counts, plan.character_counts, plan.unit_counts]) - 1
+    over = sizes >= np.array(list(_LIMITS.values()))[:, None]
+    if not over.any():
+        return plan
+    names = list(_LIMITS)
+    for n in np.flatnonzero(over.any(axis=0)):
+        which = int(over[:, n].argmax())
+        reason = f"{sizes[which, n]} {names[which]}"
+        plan.dropped.append(Dropped(int(plan.indices[n]), reason))
+    return plan.without(~over.any(axis=0))
+
+
+def _offsets(counts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
