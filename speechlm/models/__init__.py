@@ -1,14 +1,14 @@
 """The networks, in pure PyTorch."""
 
 from speechlm.models.config import SpeechLMConfig
-from speechlm.models.speechlm import (
+from speechlm.models.outputs import (
     AugmentOptions,
     Encoded,
     SpeechDraws,
-    SpeechLM,
     SpeechOutput,
     TextOutput,
 )
+from speechlm.models.speechlm import SpeechLM
 
 __all__ = [
     "AugmentOptions",

@@ -33,13 +33,23 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Lengths (B,), in output frames, keep padding out of the group norm's statistics."""
-        x = self.conv(x)
+        x = self._convolve(x)
         if self.norm == "group":
             norm = getattr(self, "2")
             x = norm(x) if lengths is None else masked_group_norm(x, lengths, norm)
         elif self.norm == "layer":
             x = getattr(self, "2")["1"](x.transpose(1, 2)).transpose(1, 2)
         return F.gelu(x)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        conv = self.conv
+        if conv.in_channels > 1:
+            return conv(x)
+        # For one channel torch's CPU convolution gives a transposed layout, costly to undo.
+        windows = x[:, 0].unfold(-1, conv.kernel_size[0], conv.stride[0])
+        return torch.bmm(
+            conv.weight.transpose(0, 1).expand(len(x), -1, -1), windows.transpose(1, 2)
+        )
 
 
 class FrontEnd(nn.Module):

@@ -9,8 +9,6 @@ waveform -> front end -> Speech Transformer -> [random swapping] -> Shared Trans
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor, nn
 
@@ -20,82 +18,17 @@ from speechlm.models.dropout import dropout
 from speechlm.models.front_end import FrontEnd, normalize_waveform, scale_gradient
 from speechlm.models.losses import PAD, UnitPrediction, ctc_loss, predict_units
 from speechlm.models.masking import span_mask
+from speechlm.models.outputs import (
+    AugmentOptions,
+    Encoded,
+    SpeechDraws,
+    SpeechOutput,
+    TextOutput,
+)
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
 
 SAMPLE_RATE = 16000
-
-
-@dataclasses.dataclass
-class SpeechDraws:
-    """The random choices of one speech batch; given in tests, drawn otherwise."""
-
-    mask: Tensor | None = None
-    """(B, T) bool, frames overwritten by the mask embedding."""
-    swap: Tensor | None = None
-    """(B, T) bool, frames drawn for swapping (masked ones among them are not swapped)."""
-    label_offset: int | None = None
-    """First label of a frame's labels to use: 0 or 1 at 100 Hz, 0 at 50 Hz."""
-
-
-@dataclasses.dataclass
-class AugmentOptions:
-    """Masking of fine-tuning inputs (as SpecAugment); the defaults mask nothing."""
-
-    time_prob: float = 0.0
-    """Share of frames in masked spans; 0.65 in the paper's 100 h fine-tuning."""
-    time_length: int = 10
-    """Frames of a span."""
-    channel_prob: float = 0.0
-    """Share of channels in zeroed spans; 0.5 in the paper's 100 h fine-tuning."""
-    channel_length: int = 64
-    """Channels of a span."""
-
-
-@dataclasses.dataclass
-class SpeechOutput:
-    """Loss terms of a speech batch: UMLM at two depths and the feature penalty."""
-
-    middle: UnitPrediction
-    """From the Speech Transformer, before swapping."""
-    top: UnitPrediction
-    """From the Shared Transformer."""
-    feature_penalty: Tensor
-    """Mean square of the front-end features."""
-    n_masked: int
-    """N, frames that both predictions score."""
-    targets: Tensor
-    """(B, T) unit of each frame (model ids, PAD where there is none)."""
-    masked: Tensor
-    """(B, T) bool, the N scored frames."""
-    swapped: Tensor
-    """(B, T) bool, frames that entered the Shared Transformer as unit embeddings."""
-
-
-@dataclasses.dataclass
-class TextOutput:
-    """Loss term of a text batch: UCTC."""
-
-    ctc: Tensor
-    """CTC summed over the batch."""
-    n_tokens: Tensor
-    """Characters of the batch, each sentence's EOS included."""
-    logits: Tensor
-    """(B, T + 1, n_characters)."""
-
-
-@dataclasses.dataclass
-class Encoded:
-    """Hidden states of speech."""
-
-    features: Tensor
-    """(B, T, D), output of the Shared Transformer."""
-    lengths: Tensor
-    """(B,) valid frames."""
-    layers: list[Tensor]
-    """(B, T, D) for every Transformer layer, Speech then Shared, without final norms."""
-    padding: Tensor | None
-    """(B, T) bool, True on padding; None when nothing was padded."""
 
 
 class SpeechLM(nn.Module):
@@ -129,8 +62,6 @@ class SpeechLM(nn.Module):
         self.unit_encoder = SharedEncoder(config, self.unit_embed_tokens)
         self.unit_encoder_ctc_head = CTCHead(dim, n_characters, config.ctc_dropout)
         self._initialize()
-
-    # ------------------------------------------------------------------ pre-training
 
     def forward(
         self,
@@ -252,8 +183,6 @@ class SpeechLM(nn.Module):
         stats["n_masked"] = weight
         return loss, {key: value.detach().float() for key, value in stats.items()}, weight
 
-    # ------------------------------------------------------------------ fine-tuning and use
-
     def encode(
         self,
         waveforms: Tensor,
@@ -318,8 +247,6 @@ class SpeechLM(nn.Module):
             self.train(was_training)
         return (encoded.features if layers == "last" else encoded.layers), encoded.lengths
 
-    # ------------------------------------------------------------------ parts
-
     def _front_end(self, waveforms: Tensor, sample_lengths: Tensor | None) -> Tensor:
         """(B, S) -> features (B, T, C), with the scaled gradient."""
         self._check_waveforms(waveforms, sample_lengths)
@@ -381,7 +308,6 @@ class SpeechLM(nn.Module):
             for _, kernel, stride in self.config.conv_layers:
                 valid = (valid - kernel) // stride + 1
             return index >= valid.clamp(min=1)[:, None]
-        # The slices are those of the uncut feature sequence's authors' formula: S // T samples.
         return index * (samples // frames) >= sample_lengths[:, None]
 
     def _draw_masks(self, padding: Tensor, draws: SpeechDraws) -> tuple[Tensor, Tensor]:
@@ -435,12 +361,18 @@ class SpeechLM(nn.Module):
 
     @torch.no_grad()
     def _initialize(self) -> None:
-        """BERT's normal(0, 0.02) in the Speech Transformer, Xavier in the Shared Transformer."""
+        """BERT's normal(0, 0.02) in the Speech Transformer, Xavier in the Shared attention."""
         for module in self.encoder.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+        for layer in self.unit_encoder.layers:
+            attention = layer.self_attn
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
+                nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
+            nn.init.xavier_uniform_(attention.out_proj.weight)
+            nn.init.zeros_(attention.out_proj.bias)
         nn.init.normal_(self.unit_embed_tokens.weight, std=self.config.embed_dim**-0.5)
         self.unit_embed_tokens.weight[PAD] = 0.0
         self.unit_encoder.embed_positions.weight[PAD] = 0.0
