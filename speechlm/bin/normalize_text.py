@@ -1,0 +1,53 @@
+"""Stage 1: raw English text to LibriSpeech-style sentences, one a line, and a report.
+
+Headers and licences of Project Gutenberg, headings and tables go; numbers and abbreviations are
+spoken out. OUTPUT.report.txt counts what was dropped, with examples.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Normalise, write the text and the report."""
+    options = parser(__doc__)
+    options.add_argument("--input", required=True, nargs="+", help="text files or folders of *.txt")
+    options.add_argument("--output", required=True, help="file to write")
+    options.add_argument(
+        "--kind",
+        default="auto",
+        choices=["auto", "book", "lines"],
+        help="paragraphs between blank lines, or one a line",
+    )
+    options.add_argument("--min_words", type=int, default=2, help="shortest sentence")
+    options.add_argument("--max_words", type=int, default=40, help="longer ones are cut")
+    options.add_argument(
+        "--exclude", nargs="*", default=[], help="Kaldi text files of the dev and test sets"
+    )
+    options.add_argument(
+        "--exclude_words",
+        type=int,
+        default=8,
+        help="also drop sentences with so many words in a row of those; 0: only equal ones",
+    )
+    options.add_argument("--dev_share", type=float, default=0.0, help="share to hold out")
+    options.add_argument("--dev_output", help="file for the held-out sentences")
+    options.add_argument("--seed", type=int, default=1, help="of the choice of those")
+    args = options.parse_args()
+
+    from speechlm.data.text_files import TextOptions, find_files, normalize_files
+    from speechlm.data.text_normalize import SentenceOptions
+
+    lengths = SentenceOptions(args.min_words, args.max_words)
+    wanted = TextOptions(args.kind, lengths, args.exclude_words, args.dev_share, args.seed)
+    files = find_files(args.input)
+    report = normalize_files(files, args.output, wanted, args.exclude, args.dev_output)
+    report.write(f"{args.output}.report.txt")
+    logging.info("%s: %s", args.output, report.summary())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,173 @@
+"""Normalising whole text files: a stream from raw novels to one sentence a line, with a report."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from speechlm.data.atomic import output_file
+from speechlm.data.books import read_paragraphs
+from speechlm.data.text_normalize import SentenceOptions, is_normal, sentences, to_words
+
+_EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How text files become training text."""
+
+    kind: str = "auto"
+    """`book`, `lines` or `auto` (see books.read_paragraphs)."""
+    lengths: SentenceOptions = SentenceOptions()
+    exclude_words: int = 8
+    """A run of so many words in common with an excluded transcript drops a sentence; 0: none."""
+    dev_share: float = 0.0
+    """Share of the sentences that goes to the held-out file."""
+    seed: int = 1
+    """Of the choice of held-out sentences; equal sentences are always on the same side."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dev_share < 1:
+            raise ValueError(f"dev_share of 0 to less than 1 expected, got {self.dev_share:g}")
+        if self.exclude_words < 0:
+            raise ValueError(f"exclude_words of at least 0 expected, got {self.exclude_words}")
+
+
+@dataclass
+class TextReport:
+    """Numbers of sentences and words kept, and of what was dropped, with examples."""
+
+    n_train: int = 0
+    n_dev: int = 0
+    n_words: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, reason: str, where: str, text: str) -> None:
+        """Count a dropped piece; the first ones of each reason are kept as examples."""
+        self.dropped[reason] += 1
+        shown = self.examples.setdefault(reason, [])
+        if len(shown) < _EXAMPLES:
+            shown.append(f"{where}: {text[:100]}")
+
+    def summary(self) -> str:
+        """One line."""
+        lost = ", ".join(f"{n} {reason}" for reason, n in self.dropped.most_common())
+        kept = f"{self.n_train} sentences, {self.n_dev} held out, {self.n_words} words"
+        return f"{kept}; dropped: {lost or 'nothing'}"
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """The summary and the examples."""
+        with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(self.summary() + "\n")
+            for reason, n in self.dropped.most_common():
+                file.write(f"\n{reason}: {n}, such as\n")
+                file.writelines(f"  {example}\n" for example in self.examples[reason])
+
+
+class Excluded:
+    """Sentences that must not be in the text: transcripts of the test and development sets."""
+
+    def __init__(self, files: Sequence[str | os.PathLike[str]], n_words: int = 8) -> None:
+        """Reads Kaldi `text` files; `n_words` as in TextOptions.exclude_words."""
+        self.n_words = n_words
+        self._whole: set[str] = set()
+        self._runs: set[tuple[str, ...]] = set()
+        for path in files:
+            if not Path(path).is_file():
+                raise ValueError(f"transcripts to exclude expected, but {path} is not there")
+            with Path(path).open(encoding="utf-8-sig") as lines:
+                for line in lines:
+                    words = to_words(line.partition(" ")[2])
+                    if words:
+                        self._whole.add(words)
+                        self._runs.update(self._cut(words))
+
+    def __contains__(self, sentence: str) -> bool:
+        if sentence in self._whole:
+            return True
+        return bool(self._runs) and any(run in self._runs for run in self._cut(sentence))
+
+    def _cut(self, sentence: str) -> Iterator[tuple[str, ...]]:
+        if self.n_words:
+            words = sentence.split()
+            for start in range(len(words) - self.n_words + 1):
+                yield tuple(words[start : start + self.n_words])
+
+
+def normalize_files(
+    files: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    options: TextOptions,
+    exclude: Sequence[str | os.PathLike[str]] = (),
+    dev_output: str | os.PathLike[str] | None = None,
+) -> TextReport:
+    """Write the sentences of the files, one a line; memory does not depend on their size.
+
+    Lines that are in the output format already are taken over as they are. Sentences that are,
+    or share a long run of words with, an excluded transcript are dropped.
+
+    Raises ValueError for missing files, a held-out share without a file for it, or no sentences.
+    """
+    if bool(options.dev_share) != bool(dev_output):
+        raise ValueError("dev_share and dev_output belong together: give both or none")
+    excluded = Excluded(exclude, options.exclude_words)
+    report = TextReport()
+    with ExitStack() as stack:
+        paths = [stack.enter_context(output_file(p)) for p in (output, dev_output) if p]
+        out = [stack.enter_context(p.open("w", encoding="ascii")) for p in paths]
+        for path in files:
+            for where, sentence in _sentences(path, options, report):
+                if sentence in excluded:
+                    report.drop("in an excluded transcript", where, sentence)
+                    continue
+                held = bool(dev_output) and _held_out(sentence, options)
+                out[held].write(sentence + "\n")
+                report.n_dev += held
+                report.n_train += not held
+                report.n_words += sentence.count(" ") + 1
+        if not report.n_train:
+            raise ValueError(
+                f"no sentence is left of {' '.join(map(str, files))}: {report.summary()}"
+            )
+    return report
+
+
+def find_files(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """The files named, and the *.txt files of the folders named, sorted."""
+    found: list[Path] = []
+    for path in map(Path, inputs):
+        inside = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        if not inside:
+            raise ValueError(f"text files expected, but {path} has no *.txt")
+        found += inside
+    return found
+
+
+def _sentences(
+    path: str | os.PathLike[str], options: TextOptions, report: TextReport
+) -> Iterator[tuple[str, str]]:
+    """(file:line, sentence) of the good ones; the others are counted."""
+    name = os.path.basename(path)
+    for paragraph in read_paragraphs(path, options.kind):
+        where = f"{name}:{paragraph.line}"
+        if paragraph.reason:
+            report.drop(paragraph.reason, where, paragraph.text)
+        elif paragraph.is_line and is_normal(paragraph.text):
+            yield where, paragraph.text
+        else:
+            for sentence, reason in sentences(paragraph.text, options.lengths):
+                if reason:
+                    report.drop(reason, where, sentence)
+                else:
+                    yield where, sentence
+
+
+def _held_out(sentence: str, options: TextOptions) -> bool:
+    digest = hashlib.blake2b(f"{options.seed} {sentence}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < options.dev_share * 2**64

@@ -1,0 +1,196 @@
+"""Running English text to sentences in the style of LibriSpeech: A-Z, apostrophe and space.
+
+Written for prose from books: titles and other abbreviations are spoken out, numbers become
+words, quotation marks and other punctuation go, apostrophes stay inside words only (as in
+LibriSpeech's transcripts), hyphens separate words.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from speechlm.data.numbers import numbers_to_words
+
+_LETTERS = str.maketrans(
+    {
+        **dict.fromkeys("‘’‛′`´ʼ", "'"),
+        **dict.fromkeys("“”„‟«»″", '"'),
+        **dict.fromkeys("‐‑", "-"),
+        **dict.fromkeys("–—―−", " -- "),
+        **{"…": "...", "\u00a0": " ", "\u00ad": "", "\u200b": "", "\ufeff": ""},
+        **{"æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ß": "ss", "ø": "o", "Ø": "O"},
+        **{"đ": "d", "Đ": "D", "ł": "l", "Ł": "L", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th"},
+    }
+)
+_TITLES = {
+    **{"Mr": "Mister", "Mrs": "Missus", "Messrs": "Messieurs", "Dr": "Doctor", "Rev": "Reverend"},
+    **{"Prof": "Professor", "Capt": "Captain", "Col": "Colonel", "Gen": "General", "Maj": "Major"},
+    **{"Lieut": "Lieutenant", "Lt": "Lieutenant", "Sergt": "Sergeant", "Sgt": "Sergeant"},
+    **{"Gov": "Governor", "Hon": "Honorable", "Mme": "Madame", "Mlle": "Mademoiselle"},
+    **{
+        "Pres": "President",
+        "Sen": "Senator",
+        "Mt": "Mount",
+        "Ft": "Fort",
+        "Supt": "Superintendent",
+    },
+}
+_PLAIN_TITLES = {"Ms": "Miss", "Mons": "Monsieur", "Wm": "William", "Geo": "George"}
+_WORDS = {
+    **{"etc": "et cetera", "viz": "namely", "vs": "versus", "vol": "volume", "vols": "volumes"},
+    **{"ult": "ultimo", "inst": "instant", "prox": "proximo", "Esq": "Esquire", "Jr": "Junior"},
+    **{
+        "Sr": "Senior",
+        "Co": "Company",
+        "Bros": "Brothers",
+        "Inc": "Incorporated",
+        "Ltd": "Limited",
+    },
+    **{"Jan": "January", "Feb": "February", "Aug": "August", "Sept": "September", "Oct": "October"},
+    **{"Nov": "November", "Dec": "December", "Ave": "Avenue", "Vol": "Volume", "Chap": "Chapter"},
+}
+_RULES: list[tuple[re.Pattern[str], str]] = [
+    (re.compile(r"\[(?:Illustration|Music|Footnote|Transcriber|Sidenote)[^\]]*\]", re.I), " "),
+    (re.compile(r"\[[A-Z0-9*]{1,3}\]|\{\d+\}|\[\.\.\.\]"), " "),  # marks of footnotes
+    (re.compile(r"(?<=\S)[ \t]*-{2,}[ \t]*(?=\S)|-{2,}"), " -- "),
+    (re.compile(r"&c\.?"), "et cetera"),
+    (re.compile(r"\s?&\s?"), " and "),
+    (re.compile(r"[_=*~^|\\#]+"), ""),
+    (re.compile(r"\bi\.\s?e\.,?"), "that is"),
+    (re.compile(r"\be\.\s?g\.,?"), "for example"),
+    (re.compile(r"\bSt\.?(?=\s+[A-Z])(?!\s+(?:The|He|She|It|They|I|But|And|In)\b)"), "Saint"),
+    (re.compile(r"(?<=[a-z]\s)St\."), "Street"),
+    (re.compile(r"\bM\.(?=\s(?:de|du|le|la)\b|\s[A-Z][a-z])"), "Monsieur"),
+    (re.compile(r"\bNo\.(?=\s?\d)"), "number"),
+    (re.compile(r"\bNos\.(?=\s?\d)"), "numbers"),
+    (re.compile(r"(?<=\d)\s?(?:lbs?|lb)\."), " pounds"),
+    (re.compile(r"\b([ap])\.\s?m\.", re.I), r"\1 m"),
+]
+_INITIALS = re.compile(r"\b(?:[A-Z]\.\s?){2,}|\b[A-HJ-Z]\.(?=\s[A-Z])")
+_END = re.compile(r"""((?:[.!?]+["')\]]*)+)\s+(?=["'(\[]*[A-Z0-9])""")
+_PAUSES = (
+    r"[;:]",
+    r"--",
+    r"[()\"]|\.\.\.",
+    r",",
+    r"(?i:\s(?=(?:and|but|or|that|which|who|when)\s))",
+)
+_STRIP = re.compile(r"(?<![A-Z])'+|'+(?![A-Z])")
+_SPACE = re.compile(r"[^A-Z'0-9À-\uffff]+")
+_NORMAL = re.compile(r"[A-Z']+(?: [A-Z']+)*")
+
+
+@dataclass(frozen=True)
+class SentenceOptions:
+    """Lengths of the sentences made (words)."""
+
+    min_words: int = 2
+    """Shorter pieces join their neighbour in the paragraph; alone they are dropped."""
+    max_words: int = 40
+    """Longer sentences are cut at pauses, the strongest near the middle first."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min_words <= self.max_words:
+            raise ValueError(
+                f"1 <= min_words <= max_words expected, got {self.min_words} and {self.max_words}"
+            )
+
+
+def is_normal(line: str) -> bool:
+    """Whether a line is in the output format already."""
+    return _NORMAL.fullmatch(line) is not None
+
+
+def sentences(paragraph: str, options: SentenceOptions) -> Iterator[tuple[str, str]]:
+    """(sentence, reason) for every sentence of a paragraph of raw text.
+
+    The reason is empty for good sentences; otherwise it says why the sentence is to be dropped:
+    `characters` (letters of another script), `too short`, `too long` (no place to cut).
+    """
+    text = expand(paragraph)
+    pieces = [part for part in split_sentences(text) if to_words(part)]
+    for piece in _joined(pieces, options.min_words):
+        for part in cut(piece, options.max_words):
+            words = to_words(part)
+            if not is_normal(words):
+                yield words, "characters"
+            elif words.count(" ") + 1 < options.min_words:
+                yield words, "too short"
+            elif words.count(" ") + 1 > options.max_words:
+                yield words, "too long"
+            else:
+                yield words, ""
+
+
+def expand(text: str) -> str:
+    """Plain letters, abbreviations and numbers spoken out; case and punctuation are kept."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(_LETTERS)).translate(_LETTERS)
+        decomposed = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in decomposed if not unicodedata.combining(c))
+    text = re.sub(r"\s+", " ", text)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    text = _abbreviations().sub(_spoken, text)
+    text = _INITIALS.sub(lambda match: match[0].replace(".", " "), text)
+    return numbers_to_words(text)
+
+
+def split_sentences(text: str) -> list[str]:
+    """Cut after . ! ? before an upper-case letter. `"Why?" asked he` is one sentence."""
+    bounds = [match.end() for match in _END.finditer(text)]
+    return [text[a:b].strip() for a, b in zip([0, *bounds], [*bounds, len(text)], strict=True)]
+
+
+def cut(text: str, max_words: int) -> list[str]:
+    """Cut into pieces of at most max_words words, if there are pauses to cut at."""
+    if len(to_words(text).split()) <= max_words:
+        return [text]
+    middle = len(text) / 2
+    for pause in _PAUSES:
+        places = [match.end() for match in re.finditer(pause, text)]
+        places = [place for place in places if 0.15 < place / len(text) < 0.85]
+        if places:
+            place = min(places, key=lambda position: abs(position - middle))
+            return cut(text[:place], max_words) + cut(text[place:], max_words)
+    return [text]
+
+
+def to_words(text: str) -> str:
+    """Upper-case words with single spaces; apostrophes inside words only."""
+    upper = _SPACE.sub(" ", text.upper())
+    return " ".join(_STRIP.sub("", upper).split())
+
+
+def _joined(pieces: list[str], min_words: int) -> Iterator[str]:
+    """Pieces that are too short go to the next one (`Oh!`), the last one to the one before."""
+    waiting = ""
+    done: list[str] = []
+    for piece in pieces:
+        waiting = f"{waiting} {piece}".strip()
+        if len(to_words(waiting).split()) >= min_words:
+            done.append(waiting)
+            waiting = ""
+    if waiting and done:
+        done[-1] = f"{done[-1]} {waiting}"
+    elif waiting:
+        done.append(waiting)
+    yield from done
+
+
+@functools.cache
+def _abbreviations() -> re.Pattern[str]:
+    titles = "|".join([*_TITLES, *_PLAIN_TITLES])
+    return re.compile(rf"\b(?:({titles})\b\.?|({'|'.join(_WORDS)})\.)(\s+[A-Z\"'])?")
+
+
+def _spoken(match: re.Match[str]) -> str:
+    """Titles lose their full stop; other words keep it where a new sentence may start."""
+    following = match[3] or ""
+    if match[1]:
+        return {**_TITLES, **_PLAIN_TITLES}[match[1]] + following
+    return _WORDS[match[2]] + ("." if following else "") + following
