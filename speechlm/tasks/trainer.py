@@ -16,7 +16,6 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
 from __future__ import annotations
 
 import argparse
-import datetime
 import logging
 import os
 from collections.abc import Iterator
@@ -34,20 +33,10 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from speechlm.data.atomic import output_file
+from speechlm.tasks.trainer_files import load_weights_only
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
-
-_SAFE_TYPES = [
-    datetime.timedelta,
-    np.dtype,
-    np.ndarray,
-    np.float64,
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.int64)),
-    np.float64(0).__reduce__()[0],  # numpy's constructor of scalars
-]
 
 
 class TrainingStopped(ValueError):
@@ -60,31 +49,6 @@ class Options(TrainerOptions):
 
     max_nonfinite_updates: int
     """Stop after so many updates in a row whose gradient norm was not finite."""
-
-
-def load_weights_only(path: str | os.PathLike[str], device: str = "cpu") -> Any:
-    """Read a file of `torch.save` that holds tensors and plain values, executing nothing.
-
-    Raises:
-        ValueError: the file is missing, not such a file, or holds other objects.
-    """
-    try:
-        with torch.serialization.safe_globals(_SAFE_TYPES):
-            return torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {path}") from None
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"{path} cannot be read as model weights or training state: {reason}; "
-            "remove it to start anew, or restore a good copy"
-        ) from error
-
-
-def last_epoch(output_dir: str | os.PathLike[str]) -> int:
-    """Number of the last epoch in the folder's checkpoint; 0 if there is none."""
-    path = Path(output_dir) / "checkpoint.pth"
-    return load_weights_only(path)["reporter"]["epoch"] if path.exists() else 0
 
 
 class SpeechLMTrainer(Trainer):
