@@ -87,14 +87,13 @@ def measure(step: Callable[[], None], args: argparse.Namespace) -> dict[str, flo
     """Median wall and CPU seconds of a step, and the peak memory of the process or GPU in GiB."""
     on_gpu = args.device == "cuda"
     walls, cpus = [], []
-    for index in range(args.repeats + 1):
+    for _ in range(args.repeats):
         wall, cpu = time.perf_counter(), time.process_time()
         step()
         if on_gpu:
             torch.cuda.synchronize()
-        if index > 0:  # the first warms up
-            walls.append(time.perf_counter() - wall)
-            cpus.append(time.process_time() - cpu)
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
     peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else peak_rss()
     return {
         "seconds": round(statistics.median(walls), 4),
@@ -156,8 +155,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     torch.set_num_threads(args.threads)
     step, audio_seconds = args.run(args)
+    flops = flops_of(step)  # also warms up
     figures = measure(step, args)
-    flops, limit = flops_of(step), matrix_rate(args)
+    limit = matrix_rate(args)
     figures["tflop"] = round(flops / 1e12, 3)
     figures["audio_seconds_per_second"] = round(audio_seconds / figures["seconds"], 2)
     figures["matrix_gflops_limit"] = round(limit / 1e9, 1)

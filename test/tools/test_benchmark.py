@@ -1,0 +1,19 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("command", ["pretrain-step", "extract"])
+def test_last_line_is_json_with_figures(root, command):
+    run = subprocess.run(
+        [sys.executable, root / "tools" / "benchmark.py", command, "--size", "tiny", "--batch", "1",
+         "--seconds", "1", "--threads", "1", "--repeats", "1", "--dtype", "bfloat16"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    figures = json.loads(run.stdout.splitlines()[-1])
+    assert figures["size"] == "tiny" and figures["dtype"] == "bfloat16"
+    for name in ("seconds", "cpu_seconds", "peak_gib", "tflop", "audio_seconds_per_second"):
+        assert figures[name] > 0, name
+    assert 0 < figures["share_of_limit"]
