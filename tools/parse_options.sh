@@ -108,7 +108,8 @@ _parse_options() {
       if [[ ${!name} =~ ^(true|false)$ && ! ${1:-} =~ ^(true|false)$ ]]; then
         value=true
       else
-        [[ $# -gt 0 && $1 != --* ]] || _option_error "--${name} wants a value"
+        [[ $# -gt 0 && " ${option_names[*]/#/--} " != *" $1 "* ]] ||
+          _option_error "--${name} wants a value"
         value=$1
         shift
       fi

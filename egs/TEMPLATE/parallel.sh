@@ -1,38 +1,43 @@
 #!/usr/bin/env bash
 # Runs a command on the parts of a data directory as parallel jobs, then joins their results.
 #
-#   parallel.sh --data DIR --nj N --cmd LAUNCHER --log PREFIX -- COMMAND... [++ JOIN...]
+#   parallel.sh --data DIR --nj N --cmd LAUNCHER --output FOLDER -- COMMAND... [++ JOIN...]...
 #
-# In both commands {split} stands for the folder of the parts, {nj} for their number; in COMMAND JOB is
-# the number of the job. PREFIX.JOB.log are the logs.
+# In the commands {split} stands for the folder of the parts and {nj} for their number. In COMMAND JOB
+# is the number of the job; in a JOIN a word with JOB becomes one word for each job, in their order.
+# Logs: FOLDER/log/JOB.log. FOLDER is removed first: what an interrupted run with another number of jobs
+# left there must not be joined with this one's.
 set -euo pipefail
 
-data="" nj=1 cmd=local.py log=""
+data="" nj=1 cmd=local.py output=""
 while [[ $# -gt 0 && $1 != -- ]]; do
   case "$1" in
     --data) data=$2 ;;
     --nj) nj=$2 ;;
     --cmd) cmd=$2 ;;
-    --log) log=$2 ;;
-    *) echo "$0: error: unknown option $1" >&2; exit 1 ;;
+    --output) output=$2 ;;
+    *) echo "parallel.sh: error: unknown option $1" >&2; exit 1 ;;
   esac
   shift 2
 done
 shift
-[[ -n ${data} && -n ${log} && $# -gt 0 ]] || { echo "$0: error: see the top of it" >&2; exit 1; }
+[[ -n ${data} && -n ${output} && $# -gt 0 ]] ||
+  { echo "parallel.sh: error: --data, --output and a command are wanted" >&2; exit 1; }
 
 nj=$(python -m speechlm.bin.split_data --input "${data}" --n "${nj}")
-work=() join=() behind=false
-for word in "$@"; do
-  if [[ ${word} == ++ ]]; then
-    behind=true
-    continue
-  fi
+rm -rf "${output}"
+read -ra launcher <<< "${cmd}"
+line=("${launcher[@]}" JOB=1:"${nj}" "${output}/log/JOB.log")
+joining=false
+for word in "$@" ++; do
   word=${word//"{split}"/${data}/split${nj}}
   word=${word//"{nj}"/${nj}}
-  if ${behind}; then join+=("${word}"); else work+=("${word}"); fi
+  if [[ ${word} == ++ ]]; then
+    "${line[@]}"
+    line=() joining=true
+  elif ${joining} && [[ ${word} == *JOB* ]]; then
+    for ((job = 1; job <= nj; job++)); do line+=("${word//JOB/${job}}"); done
+  else
+    line+=("${word}")
+  fi
 done
-
-read -ra launcher <<< "${cmd}"
-"${launcher[@]}" JOB=1:"${nj}" "${log}.JOB.log" "${work[@]}"
-if ${behind}; then "${join[@]}"; fi

@@ -31,13 +31,21 @@ text_corpus=               # unpaired text: a folder or files
 data_opts=                 # further options of data.sh
 min_seconds=0.5            # shorter utterances of the paired and speech sets are left out
 max_seconds=36             # longer ones too
+dev_share=0.01             # share of the unpaired text that is kept for validation
 # Lexicon and word model of the recogniser
 lexicon=                   # a lexicon looked at before CMUdict (WORD PHONE PHONE ...)
 max_words=200000           # words of the lexicon: the most frequent, and those of transcripts
 lm_order=3                 # order of the word model
+# Phone recogniser
+speeds="0.9 1.0 1.1"       # copies of the paired audio at these speeds train its network
+realign=1                  # times that the network aligns again and is trained again
+gmm_args=                  # further options of train_gmm
+phone_model_config=        # another YAML file for its network
+phone_model_args=          # further options for its network, such as "--max_epoch 4"
+durations=paper            # of units made from text: the paper's constants, or measured on alignments
 # Trainings
 unit_type=phoneme          # kind of units
-config_size=base           # tiny, base or large: conf/pretrain_SIZE.yaml and conf/finetune_SIZE.yaml
+config_size=base           # tiny, base or large: conf/pretrain_SIZE.yaml and conf/finetune_SIZE*.yaml
 pretrain_config=           # another YAML file for pre-training
 finetune_config=           # another YAML file for fine-tuning
 pretrain_args=             # further options for pre-training, such as "--max_epoch 3"
@@ -50,12 +58,14 @@ template=../TEMPLATE # recipes stand beside it, and are where they are run
 . ../TEMPLATE/path.sh
 # shellcheck source=cmd.sh
 . "$([[ -f cmd.sh ]] && echo ./cmd.sh || echo ../TEMPLATE/cmd.sh)"
+given=("$@")
 # shellcheck source=../../tools/parse_options.sh
 . parse_options.sh
 
 names=(- data dump "lexicon and word model" "phone recogniser" "phone units of speech" k-means
   "hidden units of speech" "text-to-unit model" "text units" pre-train fine-tune
   "language model for decoding" decode score)
+declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
 read -ra tests <<< "${test_parts}"
 read -ra inits <<< "${systems}"
 
@@ -83,6 +93,9 @@ check_options() {
   [[ ${unit_type} == phoneme ]] || die "--unit_type is '${unit_type}'; it can be phoneme"
   [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
     die "--config_size is '${config_size}'; it can be tiny, base or large"
+  [[ ${durations} =~ ^(paper|measured)$ ]] ||
+    die "--durations is '${durations}'; it can be paper or measured"
+  [[ " ${speeds} " == *" 1.0 "* ]] || die "--speeds is '${speeds}'; 1.0 must be among them"
   local init
   for init in "${inits[@]}"; do
     [[ ${init} =~ ^(scratch|speech|speech_text)$ ]] ||
@@ -107,6 +120,20 @@ train() {
     --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${output}/job.log" "$@"
 }
 
+# parallel NAME DATA OUTPUT [options of step] -- COMMAND... [++ JOIN...]: jobs over the parts of a data
+# directory, whose results are joined (see parallel.sh).
+parallel() {
+  local name=$1 data=$2 output=$3 options=()
+  shift 3
+  while [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  step "${name}" --output "${output}" --needs "2:${data}" "${options[@]}" -- \
+    ../TEMPLATE/parallel.sh --data "${data}" --nj "${nj}" --cmd "${train_cmd}" \
+    --output "${output}" "$@"
+}
+
 not_needed() {
   echo "stage ${current} | not needed for ${unit_type} units" >&2
 }
@@ -120,10 +147,11 @@ asr() { echo "exp/asr_$1${tag:+_${tag}}"; }
 pretrained() { echo "exp/pretrain_$1${tag:+_${tag}}"; }
 
 stage_1() {
+  local more
   read -ra more <<< "${data_opts}"
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --paired_parts "${paired_parts}" \
     --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" --test_parts "${test_parts}" \
-    --text_corpus "${text_corpus}" --seed "${seed}" "${more[@]}"
+    --text_corpus "${text_corpus}" "${more[@]}"
 }
 
 stage_2() {
@@ -137,6 +165,126 @@ stage_2() {
     step "format ${name}" --output "dump/${name}" --needs "1:data/${name}" -- \
       python -m speechlm.bin.format_data --input "data/${name}" --output "dump/${name}" --nj "${nj}"
   done
+  local spoken=(dump/dev/text) needs=(--needs 2:dump/dev/text)
+  for name in "${tests[@]}"; do
+    spoken+=("dump/${name}/text") needs+=(--needs "2:dump/${name}/text")
+  done
+  step "unpaired text" --output dump/text/train.txt --needs 1:data/text/unpaired.txt "${needs[@]}" -- \
+    python -m speechlm.bin.normalize_text --input data/text/unpaired.txt --kind lines \
+    --exclude "${spoken[@]}" --dev_share "${dev_share}" --dev_output dump/text/dev.txt \
+    --output dump/text/train.txt
+}
+
+stage_3() {
+  local more=() needs=()
+  if [[ -n ${lexicon} ]]; then
+    more=(--lexicon "${lexicon}") needs=(--needs "given:${lexicon}")
+  fi
+  step "lexicon" --output exp/lexicon/lexicon.txt --needs 2:dump/paired --needs 2:dump/text/train.txt \
+    "${needs[@]}" -- \
+    python -m speechlm.bin.make_lexicon --text dump/paired/text dump/text/train.txt \
+    --max_words "${max_words}" "${more[@]}" --output exp/lexicon
+  step "word model" --output exp/word_lm/lm.arpa --needs 2:dump/text/train.txt \
+    --needs 3:exp/lexicon/lexicon.txt -- \
+    python -m speechlm.bin.train_ngram --text dump/text/train.txt \
+    --vocabulary exp/lexicon/words.txt --order "${lm_order}" --output exp/word_lm/lm.arpa
+}
+
+# Flat start and speaker-adapted Gaussians; alignments at several speeds; a network trained on them;
+# alignments by the network and a network trained on those; the search graph and its scale.
+stage_4() {
+  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt turn more
+  read -ra more <<< "${gmm_args}"
+  step "Gaussian models" --output ${rec}/gmm --needs 2:dump/paired --needs 3:${lex} -- \
+    python -m speechlm.bin.train_gmm --data_dir dump/paired --lexicon ${lex} \
+    --output ${rec}/gmm "${more[@]}"
+  for ((turn = 1; turn <= realign + 1; turn++)); do
+    align_paired "${turn}"
+    train_network "${turn}"
+  done
+  turn=$((realign + 1))
+  step "search graph" --output ${rec}/graph --needs 3:exp/word_lm/lm.arpa --needs 3:${lex} \
+    --needs "4:${rec}/network_${turn}" -- \
+    python -m speechlm.bin.make_graph --lm exp/word_lm/lm.arpa --lexicon ${lex} \
+    --phone_model "${rec}/network_${turn}" --output ${rec}/graph
+  step "acoustic scale" --output ${rec}/graph/search.json --needs 4:${rec}/graph \
+    --needs "4:${rec}/network_${turn}" --needs "4:${rec}/classes_${turn}" -- \
+    python -m speechlm.bin.tune_decoding --data_dir dump/paired \
+    --net_data "${rec}/classes_${turn}" --phone_model "${rec}/network_${turn}" \
+    --graph ${rec}/graph
+}
+
+# align_paired TURN: alignments of the paired audio at all speeds, by the Gaussians in the first turn,
+# by the last turn's network in later ones.
+align_paired() {
+  local turn=$1 rec=exp/recognizer speed options needs name joins=()
+  options=() needs=(--needs "4:${rec}/gmm" --needs 3:exp/lexicon/lexicon.txt)
+  if ((turn > 1)); then
+    options=(--phone_model "${rec}/network_$((turn - 1))")
+    needs+=(--needs "4:${options[1]}")
+  fi
+  for speed in ${speeds}; do
+    local speakers=${rec}/speakers_sp${speed} output=${rec}/align_${turn}_sp${speed}
+    parallel "speakers at speed ${speed}" dump/paired "${speakers}" --needs "4:${rec}/gmm" \
+      --needs 3:exp/lexicon/lexicon.txt -- \
+      python -m speechlm.bin.adapt_speakers --data_dir dump/paired --model ${rec}/gmm \
+      --lexicon exp/lexicon/lexicon.txt --speed "${speed}" --output "${speakers}" \
+      --job JOB --n_jobs "{nj}"
+    joins=()
+    for name in units feats states; do
+      joins+=(++ python -m speechlm.bin.merge_units --input "${output}" --n "{nj}" --name "${name}")
+    done
+    parallel "alignment ${turn} at speed ${speed}" dump/paired "${output}" "${needs[@]}" \
+      --needs "4:${speakers}" -- \
+      python -m speechlm.bin.align --data_dir "{split}/JOB" --model ${rec}/gmm \
+      --speakers "${speakers}" --lexicon exp/lexicon/lexicon.txt --speed "${speed}" --features \
+      --output "${output}" --job JOB "${options[@]}" "${joins[@]}"
+  done
+}
+
+# train_network TURN: the recogniser's network, on the alignments of the same turn.
+train_network() {
+  local turn=$1 rec=exp/recognizer speed conf more classes=() align=() needs=()
+  conf=${phone_model_config:-$(config phone_model.yaml)}
+  read -ra more <<< "${phone_model_args}"
+  for speed in ${speeds}; do
+    align+=("${rec}/align_${turn}_sp${speed}")
+    needs+=(--needs "4:${align[-1]}")
+  done
+  if ((turn > 1)); then
+    classes=(--classes_from "${rec}/classes_$((turn - 1))/classes.npz")
+    needs+=(--needs "4:${rec}/classes_$((turn - 1))")
+  fi
+  step "network data ${turn}" --output "${rec}/classes_${turn}" "${needs[@]}" -- \
+    python -m speechlm.bin.make_phone_classes --align "${align[@]}" \
+    --output "${rec}/classes_${turn}" "${classes[@]}"
+  train "network ${turn}" "${rec}/network_${turn}" --needs "4:${rec}/classes_${turn}" \
+    --needs "given:${conf}" -- \
+    python -m speechlm.bin.train_phone_model --data "${rec}/classes_${turn}" \
+    --output "${rec}/network_${turn}" --config "${conf}" --ngpu "${ngpu}" "${more[@]}"
+}
+
+stage_5() {
+  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt set
+  local network=${rec}/network_$((realign + 1))
+  for set in speech dev; do
+    parallel "speakers of ${set}" "dump/${set}" "${rec}/speakers_${set}" --needs 3:${lex} \
+      --needs "4:${rec}/gmm" --needs "4:${network}" --needs 4:${rec}/graph/search.json -- \
+      python -m speechlm.bin.adapt_speakers --data_dir "dump/${set}" --model ${rec}/gmm \
+      --lexicon ${lex} --graph ${rec}/graph --phone_model "${network}" \
+      --output "${rec}/speakers_${set}" --job JOB --n_jobs "{nj}"
+    parallel "units of ${set}" "dump/${set}" "dump/${set}/units_phone" --needs 3:${lex} \
+      --needs "4:${rec}/speakers_${set}" --needs "4:${network}" \
+      --needs 4:${rec}/graph/search.json -- \
+      python -m speechlm.bin.decode_phones --data_dir "{split}/JOB" --model ${rec}/gmm \
+      --lexicon ${lex} --graph ${rec}/graph --phone_model "${network}" \
+      --speakers "${rec}/speakers_${set}" --output "dump/${set}/units_phone" --job JOB ++ \
+      python -m speechlm.bin.merge_units --input "dump/${set}/units_phone" --n "{nj}" \
+      --data "dump/${set}"
+  done
+  local aligned=${rec}/align_$((realign + 1))_sp1.0
+  step "durations of phones" --output ${rec}/durations.txt --needs "4:${aligned}" -- \
+    python -m speechlm.bin.estimate_durations --units "${aligned}" --output ${rec}/durations.txt
 }
 
 stage_6() { not_needed; }
@@ -157,9 +305,13 @@ stage_10() {
         --lexicon exp/lexicon/lexicon.txt)
       needs=(--needs 2:dump/text/train.txt --needs 2:dump/text/dev.txt
         --needs 3:exp/lexicon/lexicon.txt)
+      if [[ ${durations} == measured ]]; then
+        text+=(--durations exp/recognizer/durations.txt)
+        needs+=(--needs 5:exp/recognizer/durations.txt)
+      fi
     fi
     train "pre-train ${init}" "${output}" --needs "given:${conf}" \
-      --needs 5:dump/speech/units_phone/units.scp --needs 5:dump/dev/units_phone/units.scp \
+      --needs 5:dump/speech/units_phone --needs 5:dump/dev/units_phone \
       "${needs[@]}" -- \
       python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
       --speech_dir dump/speech --dev_dir dump/dev --units units_phone "${text[@]}" \
@@ -170,7 +322,7 @@ stage_10() {
 
 stage_11() {
   local init output from needs more conf
-  conf=${finetune_config:-$(config "finetune_${config_size}.yaml")}
+  conf=${finetune_config:-$(config "finetune_${finetune_names[${config_size}]}.yaml")}
   read -ra more <<< "${finetune_args}"
   for init in "${inits[@]}"; do
     output=$(asr "${init}")
@@ -192,35 +344,50 @@ stage_12() {
 }
 
 stage_13() {
-  local init test model
+  local init test output
   for init in "${inits[@]}"; do
-    model=$(asr "${init}")
     for test in "${tests[@]}"; do
-      step "decode ${test} with ${init}" --output "${model}/decode_${test}/text" \
-        --needs "11:${model}" --needs "2:dump/${test}" -- \
-        "${template}/parallel.sh" --data "dump/${test}" --nj "${nj}" --cmd "${decode_cmd}" \
-        --log "${model}/decode_${test}/log/decode" -- \
-        python -m speechlm.bin.decode_ctc --model "${model}" --data_dir "{split}/JOB" \
-        --output "${model}/decode_${test}/parts/JOB" ++ \
-        python -m speechlm.bin.merge_text --input "${model}/decode_${test}/parts" --n "{nj}" \
-        --output "${model}/decode_${test}/text"
+      output=$(asr "${init}")/decode_${test}
+      parallel "decode ${test} with ${init}" "dump/${test}" "${output}" \
+        --needs "11:$(asr "${init}")" -- \
+        python -m speechlm.bin.decode_ctc --model "$(asr "${init}")" --data_dir "{split}/JOB" \
+        --output "${output}/parts/JOB" ++ \
+        python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
     done
   done
 }
 
 stage_14() {
-  local init test decoded scores=() needs=()
+  local init test decoded scores=() report=exp/RESULTS${tag:+_${tag}}.md
   for init in "${inits[@]}"; do
     for test in "${tests[@]}"; do
       decoded=$(asr "${init}")/decode_${test}
       step "score ${test} with ${init}" --output "${decoded}/score" \
-        --needs "13:${decoded}/text" --needs "2:dump/${test}/text" -- \
+        --needs "13:${decoded}" --needs "2:dump/${test}/text" -- \
         python -m speechlm.bin.score --name "${test}" --ref "dump/${test}/text" \
         --hyp "${decoded}/text" --output "${decoded}/score"
       scores+=("${init}:${test}:${decoded}/score")
-      needs+=(--needs "14:${decoded}/score")
     done
   done
+  if ${dry_run}; then return; fi
+  show_times.py exp/times.tsv > exp/times.md
+  python -m speechlm.bin.report --title "$(basename "${PWD}")" --scores "${scores[@]}" \
+    --command "$(command_line)" --seed "${seed}" --output "${report}" \
+    --include "Wall time (seconds):exp/times.md"
+  cat exp/times.md
+  echo "stage 14 | report: ${PWD}/${report}" >&2
+}
+
+# The command that gives these results: the options without those that choose stages.
+command_line() {
+  local word skip=false line=./run.sh
+  for word in "${given[@]}"; do
+    case "${word}" in
+      --stage | --stop_stage) skip=true ;;
+      *) if ${skip}; then skip=false; else line+=" ${word@Q}"; fi ;;
+    esac
+  done
+  echo "${line//\'/}"
 }
 
 main

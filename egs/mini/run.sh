@@ -5,7 +5,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/speechlm.sh \
+  --paired_parts train-paired \
+  --speech_parts "train-paired train-unpaired" \
+  --dev_parts dev \
   --test_parts test \
+  --durations measured \
   --config_size tiny \
   --systems "scratch speech speech_text" \
   --nj 2 \

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Stage 1: parts of LibriSpeech (or of a corpus in its layout) to data/paired, data/speech, data/dev and
+# one folder for each test part, and unpaired text to data/text/unpaired.txt. What is not given is
+# downloaded from OpenSLR: resumable, with checksums.
+set -euo pipefail
+
+# <options>
+dry_run=false     # only say what would run
+corpus=           # folder with the parts; without it they are downloaded into downloads/
+paired_parts=     # parts with transcripts
+speech_parts=     # parts whose speech alone is used
+dev_parts=        # parts for validation
+test_parts=       # parts to be tested, each a set of its own
+text_corpus=      # files, or folders of *.txt; without it LibriSpeech's language model text
+text_kind=auto    # book (paragraphs between blank lines) or lines
+# </options>
+
+# shellcheck source=../../TEMPLATE/path.sh
+. ../TEMPLATE/path.sh
+# shellcheck source=../../../tools/parse_options.sh
+. parse_options.sh
+
+step() {
+  local options=(--stage 1 --name "$1")
+  shift
+  if ${dry_run}; then options+=(--dry_run); fi
+  step.py "${options[@]}" "$@"
+}
+
+# prepare SET "PARTS" [further options]: parts of the corpus to data/SET.
+prepare() {
+  local set=$1 parts part needs=()
+  read -ra parts <<< "$2"
+  shift 2
+  for part in "${parts[@]}"; do needs+=(--needs "${maker}:${corpus}/${part}"); done
+  step "data ${set}" --output "data/${set}" "${needs[@]}" -- \
+    python -m speechlm.bin.prepare_librispeech --corpus "${corpus}" --parts "${parts[@]}" \
+    --output "data/${set}" "$@"
+}
+
+read -ra texts <<< "${text_corpus}"
+read -ra tests <<< "${test_parts}"
+maker=given
+if [[ -z ${corpus} ]]; then
+  corpus=downloads/LibriSpeech maker=1
+  read -ra parts <<< "${paired_parts} ${speech_parts} ${dev_parts} ${test_parts}"
+  mapfile -t parts < <(printf '%s\n' "${parts[@]}" | sort -u)
+  for part in "${parts[@]}"; do
+    step "download ${part}" --output "${corpus}/${part}" -- \
+      python -m speechlm.bin.download_librispeech --parts "${part}" --output downloads
+  done
+fi
+if [[ -z ${text_corpus} ]]; then
+  texts=(downloads/librispeech-lm-norm.txt.gz)
+  step "download text" --output "${texts[0]}" -- \
+    python -m speechlm.bin.download_librispeech --text --output downloads
+fi
+
+prepare paired "${paired_parts}"
+prepare speech "${speech_parts}" --without_text
+prepare dev "${dev_parts}"
+for part in "${tests[@]}"; do prepare "${part}" "${part}"; done
+
+needs=()
+for text in "${texts[@]}"; do needs+=(--needs "given:${text}"); done
+step "unpaired text" --output data/text/unpaired.txt "${needs[@]}" -- \
+  python -m speechlm.bin.normalize_text --input "${texts[@]}" --kind "${text_kind}" \
+  --output data/text/unpaired.txt

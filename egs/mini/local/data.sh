@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Stage 1: makes a corpus in LibriSpeech's layout with espeak-ng, and reads it as LibriSpeech is read.
+set -euo pipefail
+
+# <options>
+dry_run=false             # only say what would run
+corpus=                   # a corpus made before; without it one is made in data/corpus
+paired_parts=             # its parts, as for LibriSpeech
+speech_parts=
+dev_parts=
+test_parts=
+text_corpus=              # its text
+paired=300                # utterances with transcripts
+unpaired=1500             # utterances of speech alone
+dev=100                   # utterances for validation
+test=200                  # utterances to be tested
+text=20000                # sentences of text
+speakers="20 60 10 20"    # speakers of the four parts
+seed=1                    # of the corpus
+nj=2                      # processes
+# </options>
+
+# shellcheck source=../../TEMPLATE/path.sh
+. ../TEMPLATE/path.sh
+# shellcheck source=../../../tools/parse_options.sh
+. parse_options.sh
+
+if [[ -z ${corpus} ]]; then
+  corpus=data/corpus
+  read -ra numbers <<< "${speakers}"
+  options=()
+  if ${dry_run}; then options=(--dry_run); fi
+  step.py --stage 1 --name "make the corpus" --output "${corpus}" "${options[@]}" -- \
+    python local/make_corpus.py --output "${corpus}" --paired "${paired}" --unpaired "${unpaired}" \
+    --dev "${dev}" --test "${test}" --text "${text}" --speakers "${numbers[@]}" --seed "${seed}" \
+    --nj "${nj}"
+fi
+exec ../librispeech/local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" \
+  --paired_parts "${paired_parts}" --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" \
+  --test_parts "${test_parts}" --text_corpus "${text_corpus:-${corpus}/text}" --text_kind lines
