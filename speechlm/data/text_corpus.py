@@ -25,6 +25,22 @@ _HEADER = 4  # uint64 words: magic, size of the text in bytes, its mtime in ns, 
 _BLOCK = 1 << 24
 
 
+def id_columns(path: str | Path) -> int:
+    """Columns before a line's words: 1 in Kaldi transcripts, which are named ``text``, else 0."""
+    return 1 if Path(path).name == "text" else 0
+
+
+def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
+    """Non-empty lines of plain texts and Kaldi transcripts (named ``text``), without ids."""
+    for path in paths:
+        skip = id_columns(path)
+        with open(path, encoding="utf-8") as stream:
+            for line in stream:
+                words = line.split(None, skip) if skip else [line.strip()]
+                if len(words) > skip and words[skip].strip():
+                    yield words[skip].strip()
+
+
 class TextCorpus:
     """The lines of a text file, by number.
 

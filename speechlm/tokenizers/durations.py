@@ -25,8 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import output_file
-from speechlm.tokenizers.vocabulary import NOISE, SILENCE, fold_phone
+from speechlm.tokenizers.vocabulary import NOISE, SILENCE, UnitVocabulary, fold_phone
 
 MODEL_FRAME_SHIFT = 0.02
 """Seconds an encoder position stands for."""
@@ -103,6 +104,20 @@ class DurationTable:
     @staticmethod
     def _base(symbol: str) -> str:
         return SILENCE if symbol == EDGE else fold_phone(symbol)
+
+    def summary(self) -> str:
+        """Number of runs and mean seconds of phones and silences, in one line."""
+        kinds = {"phones": [], "silences": [], "silences at ends": []}
+        for symbol, counts in self.histograms.items():
+            silence = self._base(symbol) == SILENCE
+            kind = "silences at ends" if symbol == EDGE else "silences" if silence else "phones"
+            kinds[kind].append(counts)
+        parts = []
+        for kind, histograms in kinds.items():
+            counts = _total(histograms)
+            seconds = self.frame_shift * (counts @ np.arange(len(counts))) / max(1, counts.sum())
+            parts.append(f"{counts.sum()} {kind} of {seconds:.3f} s")
+        return f"{', '.join(parts)}, a silence after {self.silence_probability:.1%} of words"
 
     def write(self, path: str | Path) -> None:
         """Write as text, a row a symbol (atomically)."""
@@ -206,6 +221,28 @@ def estimate(
     for name, row in runs.items():
         histograms[name] = np.bincount(list(row), list(row.values())).astype(np.int64)
     return DurationTable(frame_shift, min(1.0, pauses / (word_ends - utterances)), histograms)
+
+
+def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
+    """Run lengths of the labels in unit archives (``units.scp``, ``frame_shift``, ``tokens.txt``).
+
+    Raises ValueError if the folders differ in symbols or frame shift.
+    """
+    readers = [ArchiveReader(Path(folder) / "units.scp") for folder in folders]
+    shifts, vocabularies = [], []
+    for folder in folders:
+        shift, symbols = read_unit_info(folder)
+        shifts.append(shift)
+        vocabularies.append(UnitVocabulary(symbols, str(Path(folder) / "tokens.txt")))
+    for folder, shift, vocabulary in zip(folders, shifts, vocabularies, strict=True):
+        vocabularies[0].check_same(vocabulary)
+        if shift != shifts[0]:
+            raise ValueError(
+                f"labels of {folders[0]} are {shifts[0]:g} s apart, those of {folder} {shift:g} s; "
+                "durations can be counted together only at one frame shift"
+            )
+    rows = (reader[utterance] for reader in readers for utterance in reader)
+    return estimate(rows, vocabularies[0].symbols, shifts[0])
 
 
 class UnitDurations:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechlm.data.atomic import output_dir, output_file
+from speechlm.data.text_corpus import id_columns
 from speechlm.tokenizers.derive import Phones
 from speechlm.tokenizers.g2p import Pronouncer
 from speechlm.tokenizers.vocabulary import CONSONANTS, STRESSES, VOWELS, add_positions
@@ -131,7 +132,7 @@ def count_words(paths: Iterable[str | Path]) -> Counter[str]:
     total: Counter[str] = Counter()
     problems = []
     for path in map(Path, paths):
-        skip = 1 if path.name == "text" else 0
+        skip = id_columns(path)
         counts: Counter[str] = Counter()
         with open(path, encoding="utf-8") as stream:
             for line in stream:
@@ -170,7 +171,7 @@ def choose_words(paths: Iterable[str | Path], most: int = 0) -> list[str]:
     counts = count_words(paths)
     words = sorted(counts, key=lambda word: (-counts[word], word))
     if 0 < most < len(words):
-        always = set(count_words(path for path in paths if path.name == "text"))
+        always = set(count_words(path for path in paths if id_columns(path)))
         room = max(0, most - len(always))
         others = [word for word in words if word not in always][:room]
         keep = always.union(others)

@@ -1,0 +1,28 @@
+"""Perplexity of texts under a language model."""
+
+import json
+import sys
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, score, print a line of JSON."""
+    p = parser("Perplexity of texts under an n-gram model, as one line of JSON.")
+    p.add_argument("--lm", required=True, help="ARPA file")
+    p.add_argument(
+        "--text",
+        nargs="+",
+        required=True,
+        help="one sentence a line; a file named 'text' is a Kaldi transcript (with ids)",
+    )
+    args = p.parse_args()
+
+    from speechlm.tokenizers.ngram import perplexity
+
+    json.dump(perplexity(args.lm, args.text).as_dict(), sys.stdout)
+    print()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,44 @@
+"""Estimate an n-gram language model of words."""
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, estimate, report."""
+    p = parser("Estimate an n-gram language model of words (interpolated modified Kneser-Ney).")
+    p.add_argument(
+        "--text",
+        nargs="+",
+        required=True,
+        help="one sentence a line; a file named 'text' is a Kaldi transcript (with ids)",
+    )
+    p.add_argument("--vocabulary", help="words of the model, one a line; else those of the texts")
+    p.add_argument("--order", type=int, default=3, help="3 for trigrams")
+    p.add_argument(
+        "--prune",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="for each order, leave out n-grams seen so often or less; the last for all higher",
+    )
+    p.add_argument(
+        "--estimator",
+        choices=("auto", "lmplz", "built_in"),
+        default="auto",
+        help="auto: lmplz if it is on PATH (tools/install_kenlm.sh builds it)",
+    )
+    p.add_argument("--output", required=True, help="ARPA file to write")
+    args = p.parse_args()
+
+    from speechlm.tokenizers.ngram import read_words, train
+
+    words = read_words(args.vocabulary) if args.vocabulary else None
+    used = train(args.text, args.output, args.order, words, args.prune, args.estimator)
+    logging.info("%s: order %d, by %s", args.output, args.order, used)
+
+
+if __name__ == "__main__":
+    run(main)
