@@ -6,12 +6,15 @@ illustrations and separators are left out and reported.
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 _LOOK_AHEAD = 1000  # lines that are looked at for the kind of a file and the start of a book
 _START = re.compile(r"\*\*\*\s*START OF|\*END\*\s*THE SMALL PRINT", re.IGNORECASE)
@@ -47,7 +50,7 @@ class Paragraph:
 
 
 def read_paragraphs(path: str | os.PathLike[str], kind: str = "auto") -> Iterator[Paragraph]:
-    """Read a text file as a stream. Lines that are not UTF-8 are taken as Windows-1252.
+    """Read a text file, plain or .gz, as a stream. Lines that are not UTF-8 are taken as Windows-1252.
 
     kind `book`: paragraphs are separated by blank lines; `lines`: every line is a paragraph of
     its own; `auto`: `book` if there is a blank line among the first 1,000.
@@ -56,9 +59,16 @@ def read_paragraphs(path: str | os.PathLike[str], kind: str = "auto") -> Iterato
         raise ValueError(f"one of auto, book, lines expected, got {kind}")
     if not Path(path).is_file():
         raise ValueError(f"text file expected, but {path} is not there")
-    if kind == "auto":
-        with Path(path).open("rb") as file:
-            kind = "book" if any(not li.strip() for li in islice(file, _LOOK_AHEAD)) else "lines"
+    try:
+        if kind == "auto":
+            with _open(path) as file:
+                kind = "book" if any(not x.strip() for x in islice(file, _LOOK_AHEAD)) else "lines"
+        yield from _read(path, kind)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be unpacked ({error})") from None
+
+
+def _read(path: str | os.PathLike[str], kind: str) -> Iterator[Paragraph]:
     numbered = _numbered_lines(path)
     if kind == "lines":
         for number, line in numbered:
@@ -68,8 +78,12 @@ def read_paragraphs(path: str | os.PathLike[str], kind: str = "auto") -> Iterato
         yield from _book(numbered)
 
 
+def _open(path: str | os.PathLike[str]) -> BinaryIO:
+    return gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb")
+
+
 def _numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    with Path(path).open("rb") as file:
+    with _open(path) as file:
         for number, raw in enumerate(file, 1):
             if b"\0" in raw:
                 raise ValueError(f"{path}:{number}: text expected, found binary data")

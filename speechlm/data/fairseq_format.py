@@ -1,0 +1,207 @@
+"""The files of the released SpeechLM recipe: `.tsv` manifests, `.phn/.km` labels, `.ltr`, `dict`.
+
+A manifest is the audio folder in the first line and `path<tab>n_samples` below; the label and
+letter files have one line an utterance in the same order. Label lines hold the numbers of the
+units. Source: the data samples of microsoft/SpeechT5, folder SpeechLM/dataset.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.data.archives import (
+    ArchiveReader,
+    ArchiveWriter,
+    merge_archives,
+    n_labels,
+    read_unit_info,
+    write_unit_info,
+)
+from speechlm.data.atomic import output_file
+from speechlm.data.kaldi_dir import DataDir, show_ids
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A `.tsv` file: audio folder, relative paths, lengths in samples."""
+
+    root: str
+    paths: list[str]
+    n_samples: list[int]
+
+    @property
+    def ids(self) -> list[str]:
+        """Utterance ids: the file names without folder and suffix."""
+        return [Path(path).stem for path in self.paths]
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """Read a `.tsv`; ValueError names the line that is wrong, or ids that occur twice."""
+    root, *lines = _read_lines(path) or [""]
+    paths, lengths = [], []
+    for number, line in enumerate(lines, 2):
+        name, tab, n = line.partition("\t")
+        if not tab or not (n.isascii() and n.isdigit()):
+            raise ValueError(f"{path}:{number}: `path<tab>samples` expected, got {line!r}")
+        paths.append(name)
+        lengths.append(int(n))
+    manifest = Manifest(root, paths, lengths)
+    if not root or not paths:
+        raise ValueError(f"{path}: an audio folder and at least one file expected")
+    ids = manifest.ids
+    if len(set(ids)) < len(ids):
+        double = sorted({u for u in ids if ids.count(u) > 1})
+        raise ValueError(f"{path}: file names that occur twice: {show_ids(double)}")
+    return manifest
+
+
+def read_dictionary(path: str | os.PathLike[str]) -> list[str]:
+    """Symbols of a fairseq dictionary (`symbol count` lines) in order."""
+    symbols = []
+    for number, line in enumerate(_read_lines(path), 1):
+        symbol, space, count = line.rpartition(" ")
+        if not space or not count.isdigit():
+            raise ValueError(f"{path}:{number}: `symbol count` expected, got {line!r}")
+        symbols.append(symbol)
+    return symbols
+
+
+def import_audio(manifest: Manifest, letters: str | os.PathLike[str] | None = None) -> DataDir:
+    """A data directory of a manifest, with transcripts of a `.ltr` file if one is given.
+
+    The speaker is what stands before the first hyphen of the id, as in LibriSpeech.
+    """
+    ids = manifest.ids
+    wav = {u: os.path.join(manifest.root, p) for u, p in zip(ids, manifest.paths, strict=True)}
+    text = None
+    if letters is not None:
+        lines = _aligned_lines(letters, ids)
+        text = {u: letters_to_words(line, letters) for u, line in zip(ids, lines, strict=True)}
+    n_samples = dict(zip(ids, manifest.n_samples, strict=True))
+    return DataDir(wav, {u: u.split("-")[0] for u in ids}, text, n_samples)
+
+
+def import_labels(
+    manifest: Manifest,
+    labels: str | os.PathLike[str],
+    tokens: Sequence[str],
+    folder: str | os.PathLike[str],
+    frame_shift: float = 0.01,
+) -> int:
+    """Write the label lines as unit archives into `folder`; returns the number of utterances.
+
+    ValueError if a line is no list of known units, or its count does not fit the audio.
+    """
+    ids = manifest.ids
+    lines = _aligned_lines(labels, ids)
+    with ArchiveWriter(folder) as writer:
+        for utterance, line, n in zip(ids, lines, manifest.n_samples, strict=True):
+            try:
+                values = np.array(line.split(), dtype=np.int64)
+            except ValueError:
+                raise ValueError(f"{labels}: numbers expected for {utterance}") from None
+            expected = n_labels(n, frame_shift)
+            if len(values) != expected:
+                raise ValueError(
+                    f"{labels}: {utterance} has {n} samples, so {expected} labels of"
+                    f" {frame_shift:g} s are expected, found {len(values)}"
+                )
+            if len(values) and (values.min() < 0 or values.max() >= len(tokens)):
+                raise ValueError(
+                    f"{labels}: labels 0..{len(tokens) - 1} expected for {utterance},"
+                    f" found {values.min()}..{values.max()}"
+                )
+            writer.write(utterance, values)
+    write_unit_info(folder, frame_shift, tokens)
+    return merge_archives(folder, 1)
+
+
+def export_audio(
+    data: DataDir, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
+) -> None:
+    """Write a `.tsv`. `root` is by default the deepest folder that all audio files share."""
+    samples = data.samples()
+    wav = {u: os.path.abspath(p) for u, p in data.wav.items()}
+    folders = [os.path.dirname(p) for p in wav.values()]
+    top = os.path.abspath(root) if root else os.path.commonpath(folders)
+    outside = sorted(u for u, p in wav.items() if not p.startswith(top.rstrip("/") + "/"))
+    if outside:
+        raise ValueError(f"audio is not inside of {top}: {show_ids(outside)}")
+    rows = [f"{os.path.relpath(wav[u], top)}\t{samples[u]}" for u in data.ids]
+    _write_lines(path, [top, *rows])
+
+
+def export_labels(
+    data: DataDir, folder: str | os.PathLike[str], path: str | os.PathLike[str]
+) -> list[str]:
+    """Write the label lines of a unit folder in the order of the ids; returns its tokens.
+
+    ValueError for utterances with no labels or with a count that does not fit the audio.
+    """
+    frame_shift, tokens = read_unit_info(folder)
+    units = ArchiveReader(Path(folder) / "units.scp")
+    missing = [u for u in data.ids if u not in units]
+    if missing:
+        raise ValueError(f"{folder}: no units of {len(missing)} utterances: {show_ids(missing)}")
+    samples = data.samples()
+    with output_file(path) as temporary, temporary.open("w", encoding="ascii") as file:
+        for utterance in data.ids:
+            labels = units[utterance]
+            expected = n_labels(samples[utterance], frame_shift)
+            if len(labels) != expected:
+                raise ValueError(
+                    f"{folder}: {expected} labels expected of {utterance}, found {len(labels)}"
+                )
+            file.write(" ".join(map(str, labels.tolist())) + "\n")
+    return tokens
+
+
+def export_letters(data: DataDir, path: str | os.PathLike[str]) -> None:
+    """Write transcripts as a `.ltr` file: `H E | R A N |`."""
+    if data.text is None:
+        raise ValueError("transcripts expected to export letters, but there is no text")
+    _write_lines(path, [words_to_letters(data.text[u]) for u in data.ids])
+
+
+def export_dictionary(path: str | os.PathLike[str], n_units: int) -> None:
+    """Write the label dictionary of the release: the numbers 0 ... n-1 with themselves as count."""
+    _write_lines(path, [f"{n} {n}" for n in range(n_units)])
+
+
+def words_to_letters(words: str) -> str:
+    """`HE RAN` -> `H E | R A N |`."""
+    return " ".join(c for word in words.split() for c in (*word, "|"))
+
+
+def letters_to_words(line: str, source: str | os.PathLike[str] = "letters") -> str:
+    """`H E | R A N |` -> `HE RAN`."""
+    symbols = line.split()
+    if not symbols or symbols[-1] != "|" or any(len(s) != 1 for s in symbols):
+        raise ValueError(
+            f"{source}: single letters and a | after each word expected: {line[:60]!r}"
+        )
+    return "".join(symbols).replace("|", " ").strip()
+
+
+def _aligned_lines(path: str | os.PathLike[str], ids: Sequence[str]) -> list[str]:
+    lines = _read_lines(path)
+    if len(lines) != len(ids):
+        raise ValueError(f"{path}: {len(ids)} lines expected, as in the .tsv, found {len(lines)}")
+    return lines
+
+
+def _read_lines(path: str | os.PathLike[str]) -> list[str]:
+    if not Path(path).is_file():
+        raise ValueError(f"{path} expected, but it is not there")
+    content = Path(path).read_text(encoding="utf-8")
+    return content.removesuffix("\n").split("\n") if content else []
+
+
+def _write_lines(path: str | os.PathLike[str], lines: Sequence[str]) -> None:
+    with output_file(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
