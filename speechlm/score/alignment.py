@@ -9,6 +9,7 @@ is the cell it is compared with.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from pathlib import Path
 import kaldialign
 import numpy as np
 
+from speechlm.data.archives import ArchiveReader
+from speechlm.data.atomic import output_file
 from speechlm.tokenizers.vocabulary import PHONES
 
 SHIFT = 0.01
@@ -94,7 +97,8 @@ def boundary_errors(reference: Sequence[Segment], found: Sequence[Segment]) -> l
     ref, hyp = _spoken(reference), _spoken(found)
     pairs = kaldialign.align([s.phone for s in ref], [s.phone for s in hyp], "*")
     followed_by_silence = {
-        id(a) for a, b in zip(reference, [*reference[1:], None], strict=True)
+        id(a)
+        for a, b in zip(reference, [*reference[1:], None], strict=True)
         if b is None or b.phone == "SIL"
     }
     errors, i, j = [], 0, 0
@@ -165,3 +169,29 @@ class Report:
             "deletions": self.deleted,
             "reference_phones": self.phones,
         }
+
+
+def report_units(units: Path, textgrids: Path, output: Path | None = None) -> dict[str, float]:
+    """Score the unit archive ``units`` against ``ID.TextGrid`` files; print (and write) figures.
+
+    Raises:
+        ValueError: no TextGrid belongs to any utterance.
+    """
+    references = {path.stem: path for path in textgrids.rglob("*.TextGrid")}
+    labels = ArchiveReader(units / "units.scp")
+    common = sorted(set(labels) & set(references))
+    if not common:
+        raise ValueError(
+            f"{textgrids}: {len(references)} TextGrids, but none of the {len(labels)} utterances "
+            f"of {units}"
+        )
+    report = Report()
+    for utterance in common:
+        report.add(read_textgrid(references[utterance]), labels[utterance])
+    figures = report.figures()
+    for name, value in figures.items():
+        print(f"{name:26s} {value:10.2f}")
+    if output is not None:
+        with output_file(output) as path:
+            path.write_text(json.dumps(figures, indent=1) + "\n")
+    return figures

@@ -19,6 +19,7 @@ from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticMod
 from speechlm.tasks.common import TrainingTask, check_keys
 
 IGNORED = -1
+MODEL_OPTIONS = ("state_weight", "time_masks", "max_mask", "noise", "bfloat16")
 
 
 class PhoneModel(AbsESPnetModel):
@@ -160,9 +161,7 @@ class PhoneModelTask(TrainingTask):
             ValueError: an unknown field, with the nearest valid one.
         """
         check_keys(args.network_conf, [f.name for f in fields(PhoneAcousticConfig)], "network_conf")
-        check_keys(
-            args.model_conf, ["state_weight", "time_masks", "max_mask", "noise"], "model_conf"
-        )
+        check_keys(args.model_conf, MODEL_OPTIONS, "model_conf")
         values = {"n_classes": args.n_classes, "n_states": args.n_states, **args.network_conf}
         if "dilations" in values:
             values["dilations"] = tuple(values["dilations"])

@@ -1,0 +1,57 @@
+"""Decode a data directory into 10 ms phone labels (units.JOB.ark) and words (text.JOB)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, decode, report."""
+    options = parser(__doc__)
+    options.add_argument("--data_dir", type=Path, required=True, help="(part of a) data directory")
+    options.add_argument("--model", type=Path, required=True, help="folder of train_gmm")
+    options.add_argument("--phone_model", type=Path, required=True, help="trained network")
+    options.add_argument("--graph", type=Path, required=True, help="search graph")
+    options.add_argument("--speakers", type=Path, required=True, help="folder of adapt_speakers")
+    options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
+    options.add_argument("--output", type=Path, required=True, help="folder of the archives")
+    options.add_argument("--acoustic_scale", type=float, help="instead of the tuned one")
+    options.add_argument("--beam", type=float, help="instead of the tuned one")
+    options.add_argument("--max_active", type=int, help="instead of the tuned one")
+    options.add_argument(
+        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
+    )
+    options.add_argument("--job", type=int, default=1)
+    args = options.parse_args()
+
+    import torch
+
+    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.recognizer.decoding import SearchConfig, WordDecoder, decode_data
+    from speechlm.recognizer.graphs import read_pronunciations
+    from speechlm.recognizer.model import AlignmentModel
+    from speechlm.recognizer.network import Network
+    from speechlm.recognizer.speakers import load_speakers
+
+    torch.set_num_threads(1)
+    config = SearchConfig.load(args.graph / "search.json")
+    for name in ("acoustic_scale", "beam", "max_active"):
+        if getattr(args, name) is not None:
+            setattr(config, name, getattr(args, name))
+    decode_data(
+        DataDir.read(args.data_dir),
+        AlignmentModel.load(args.model),
+        Network.load(args.phone_model),
+        WordDecoder(args.graph, config),
+        load_speakers(args.speakers),
+        read_pronunciations(args.lexicon),
+        args.output,
+        job=args.job,
+        per_utterance=args.per_utterance,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,28 @@
+"""Build the search graph of the phone recogniser from word model, lexicon and network classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, build, save."""
+    options = parser(__doc__)
+    options.add_argument("--lm", type=Path, required=True, help="word model (ARPA)")
+    options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
+    options.add_argument("--phone_model", type=Path, required=True, help="trained network")
+    options.add_argument("--output", type=Path, required=True, help="folder of the graph")
+    args = options.parse_args()
+
+    from speechlm.recognizer.graph import make_graph
+    from speechlm.recognizer.graphs import read_pronunciations
+    from speechlm.recognizer.network_data import ClassTable
+
+    classes = ClassTable.load(args.phone_model / "classes.npz")
+    make_graph(read_pronunciations(args.lexicon), args.lm, classes, args.output)
+
+
+if __name__ == "__main__":
+    run(main)

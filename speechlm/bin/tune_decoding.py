@@ -1,0 +1,46 @@
+"""Choose the acoustic scale of decoding on utterances held out from the network's training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, decode with every scale, save the best in GRAPH/search.json."""
+    options = parser(__doc__)
+    options.add_argument("--data_dir", type=Path, required=True, help="data directory with text")
+    options.add_argument("--net_data", type=Path, required=True, help="of make_phone_classes")
+    options.add_argument("--phone_model", type=Path, required=True, help="trained network")
+    options.add_argument("--graph", type=Path, required=True, help="search graph")
+    options.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=[0.5, 0.7, 0.9, 1.2],
+        help="factors of the scores of one 30 ms step",
+    )
+    options.add_argument("--beam", type=float, default=9.0, help="beam to decode with, and to keep")
+    options.add_argument("--max_active", type=int, default=1000, help="most states a step")
+    options.add_argument("--max_utterances", type=int, default=60, help="use at most so many")
+    args = options.parse_args()
+
+    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.recognizer.network import Network
+    from speechlm.recognizer.tuning import tune_scale
+
+    tune_scale(
+        DataDir.read(args.data_dir),
+        args.net_data,
+        Network.load(args.phone_model),
+        args.graph,
+        args.scales,
+        beam=args.beam,
+        max_active=args.max_active,
+        max_utterances=args.max_utterances,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
