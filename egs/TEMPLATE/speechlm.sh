@@ -261,7 +261,8 @@ train_network() {
   train "network ${turn}" "${rec}/network_${turn}" --needs "4:${rec}/classes_${turn}" \
     --needs "given:${conf}" -- \
     python -m speechlm.bin.train_phone_model --data "${rec}/classes_${turn}" \
-    --output "${rec}/network_${turn}" --config "${conf}" --ngpu "${ngpu}" "${more[@]}"
+    --output "${rec}/network_${turn}" --config "${conf}" --ngpu "${ngpu}" \
+    --num_threads "${num_threads}" "${more[@]}"
 }
 
 stage_5() {

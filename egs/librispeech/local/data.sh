@@ -50,17 +50,17 @@ if [[ -z ${corpus} ]]; then
       python -m speechlm.bin.download_librispeech --parts "${part}" --output downloads
   done
 fi
-if [[ -z ${text_corpus} ]]; then
-  texts=(downloads/librispeech-lm-norm.txt.gz)
-  step "download text" --output "${texts[0]}" -- \
-    python -m speechlm.bin.download_librispeech --text --output downloads
-fi
 
 prepare paired "${paired_parts}"
 prepare speech "${speech_parts}" --without_text
 prepare dev "${dev_parts}"
 for part in "${tests[@]}"; do prepare "${part}" "${part}"; done
 
+if [[ -z ${text_corpus} ]]; then
+  texts=(downloads/librispeech-lm-norm.txt)
+  step "download text" --output "${texts[0]}" -- \
+    python -m speechlm.bin.download_librispeech --text --output downloads
+fi
 needs=()
 for text in "${texts[@]}"; do needs+=(--needs "given:${text}"); done
 step "unpaired text" --output data/text/unpaired.txt "${needs[@]}" -- \

@@ -1,0 +1,139 @@
+"""The recipes' driver: help, options, dry runs, missing inputs; nothing is trained here."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+RECIPES = ("mini", "librispeech")
+
+
+def copy_recipe(root: Path, folder: Path, name: str) -> Path:
+    """Lay a recipe out under another folder, so that nothing is written into the project."""
+    recipe = folder / "egs" / name
+    recipe.mkdir(parents=True)
+    for other in ("TEMPLATE", "librispeech"):
+        if other != name and not (folder / "egs" / other).exists():
+            (folder / "egs" / other).symlink_to(root / "egs" / other)
+    for path in (root / "egs" / name).iterdir():
+        if path.name in ("run.sh", "local", "conf", "cmd.sh"):
+            (recipe / path.name).symlink_to(path)
+    (recipe / "run.sh").unlink()
+    (recipe / "run.sh").write_text((root / "egs" / name / "run.sh").read_text())
+    (recipe / "run.sh").chmod(0o755)
+    return recipe
+
+
+@pytest.fixture
+def recipe(root, tmp_path):
+    """Run a recipe's run.sh in a copy of it."""
+
+    def run(name: str, *words: str) -> subprocess.CompletedProcess:
+        folder = tmp_path / "egs" / name
+        if not folder.exists():
+            copy_recipe(root, tmp_path, name)
+        return subprocess.run(
+            ["./run.sh", *words], cwd=folder, env=dict(os.environ), capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_help_lists_every_option(recipe, root, name):
+    result = recipe(name, "--help")
+    assert result.returncode == 0 and not result.stderr
+    block = (root / "egs" / "TEMPLATE" / "speechlm.sh").read_text()
+    block = block.partition("# <options>")[2].partition("# </options>")[0]
+    options = re.findall(r"^([a-z]\w*)=", block, re.MULTILINE)
+    assert {"stage", "stop_stage", "dry_run", "nj", "ngpu", "corpus"} <= set(options)
+    for option in options:
+        assert re.search(rf"^  --{option} +\S", result.stdout, re.MULTILINE), option
+
+
+def test_help_shows_the_recipes_own_choices(recipe):
+    assert "[scratch speech speech_text]" in recipe("mini", "--help").stdout
+    assert "[tiny]" in recipe("mini", "--help").stdout
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_dry_run_names_every_stage_and_makes_nothing(recipe, tmp_path, name):
+    result = recipe(name, "--dry_run")
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "egs" / name
+    assert not {p.name for p in folder.iterdir()} & {"data", "dump", "exp", "downloads"}
+    for stage in range(1, 15):
+        assert f"== stage {stage}: " in result.stderr
+    assert "not needed for phoneme units" in result.stderr
+    named = set(re.findall(r"speechlm\.bin\.(\w+)", result.stderr))
+    assert {"prepare_librispeech", "format_data", "pretrain", "finetune_asr", "score"} <= named
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_command_of_the_driver_exists(recipe, root, name):
+    for main in set(re.findall(r"speechlm\.bin\.(\w+)", recipe(name, "--dry_run").stderr)):
+        assert (root / "speechlm" / "bin" / f"{main}.py").is_file(), main
+
+
+def test_only_the_stages_asked_for(recipe):
+    shown = recipe("mini", "--stage", "10", "--stop_stage", "11", "--dry_run").stderr
+    assert re.findall(r"== stage (\d+)", shown) == ["10", "11"]
+
+
+def test_systems_choose_what_is_trained(recipe):
+    words = ("--stage", "10", "--dry_run", "--systems")
+    assert "exp/pretrain" not in recipe("mini", *words, "scratch").stderr
+    speech = recipe("mini", *words, "speech").stderr
+    assert "exp/pretrain_speech " in speech and "--text dump" not in speech
+    both = recipe("mini", *words, "speech_text", "--tag", "b").stderr
+    assert "exp/pretrain_speech_text_b " in both and "--text dump/text/train.txt" in both
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dryrun"], "unknown option --dryrun; the nearest valid one is --dry_run"),
+        (["--stage", "15"], "stages are 1 to 14"),
+        (["--stage", "5", "--stop_stage", "4"], "it can be 5 (--stage) to 14"),
+        (["--unit_type", "hidden"], "hidden is not there yet"),
+        (["--unit_type", "letter"], "it can be phoneme"),
+        (["--config_size", "huge"], "it can be tiny, base or large"),
+        (["--systems", "speech_txt"], "it can have scratch, speech and speech_text"),
+        (["--systems", ""], "none of scratch"),
+        (["--speeds", "0.9"], "1.0 must be among them"),
+        (["--durations", "guessed"], "paper or measured"),
+    ],
+)
+def test_wrong_choices_are_explained(recipe, words, message):
+    result = recipe("mini", *words)
+    assert result.returncode == 1 and message in result.stderr
+    assert "== stage" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing", "maker"),
+    [
+        (2, "data/paired", 1),
+        (3, "dump/paired", 2),
+        (4, "exp/lexicon/lexicon.txt", 3),
+        (5, "exp/recognizer/gmm", 4),
+        (10, "dump/speech/units_phone", 5),
+        (11, "dump/paired", 2),
+        (13, "exp/asr_scratch", 11),
+        (14, "exp/asr_scratch/decode_test", 13),
+    ],
+)
+def test_a_stage_without_its_inputs_names_who_makes_them(recipe, stage, missing, maker):
+    result = recipe("mini", "--stage", str(stage))
+    assert result.returncode == 1
+    assert f"needs {missing}, which is not there" in result.stderr
+    assert f"./run.sh --stage {maker} --stop_stage {maker}" in result.stderr
+
+
+def test_a_corpus_that_is_not_there(recipe):
+    result = recipe("librispeech", "--corpus", "nowhere", "--stop_stage", "1")
+    assert result.returncode == 1 and "needs nowhere/train-clean-100" in result.stderr
+    assert "for you to provide" in result.stderr
