@@ -167,6 +167,8 @@ def choose_words(paths: Iterable[str | Path], most: int = 0) -> list[str]:
 
     `most` > 0: no more than that many, except that Kaldi transcripts lose none of their words.
     """
+    if most < 0:
+        raise ValueError(f"{most} words at most: expected a positive number, or 0 for all")
     paths = [Path(path) for path in paths]
     counts = count_words(paths)
     words = sorted(counts, key=lambda word: (-counts[word], word))

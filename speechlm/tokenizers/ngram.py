@@ -2,7 +2,7 @@
 
 Both estimators give interpolated modified Kneser-Ney models, equal but for rounding. lmplz keeps
 its counts on disk and is the one for corpora of hundreds of millions of words; the built-in one
-holds them in memory (some 150 bytes a word of text for trigrams).
+holds them in memory (some 130 bytes a word of text for trigrams).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from speechlm.data.text_corpus import TextCorpus
+from speechlm.data.text_corpus import TextCorpus, read_sentences
 
 
 def _write(path, text):
@@ -110,3 +110,10 @@ def test_memory_is_independent_of_size(tmp_path):
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 3000, "kB; text and index take 68 MB"
+
+
+def test_sentences_of_texts_and_transcripts(tmp_path):
+    transcript = _write(tmp_path / "text", "utt-1 HELLO  WORLD\nutt-2\nutt-3 A \n")
+    plain = _write(tmp_path / "plain.txt", "HELLO WORLD\n\n A\n")
+    sentences = ["HELLO  WORLD", "A", "HELLO WORLD", "A"]
+    assert list(read_sentences([transcript, plain])) == sentences

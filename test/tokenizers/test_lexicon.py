@@ -206,6 +206,8 @@ def test_count_and_choose(texts):
     }
     assert choose_words(texts) == ["THE", "WORLD", "HELLO", "BRILLIG", "END", "OF"]
     assert choose_words(texts, 4) == ["THE", "WORLD", "HELLO", "BRILLIG"]
+    with pytest.raises(ValueError, match="-1 words at most"):
+        choose_words(texts, -1)
     assert choose_words(texts, 1) == ["WORLD", "HELLO", "BRILLIG"]
 
 

@@ -5,7 +5,6 @@ import pickle
 import random
 import subprocess
 import sys
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -362,7 +361,3 @@ def test_program_measures(files):
     assert 1 < figures["units_per_line"] < 2800
     bad = _run("--text", files / "text.txt", "--lexicon", files / "nowhere")
     assert bad.returncode == 1 and "nowhere" in bad.stderr and "Traceback" not in bad.stderr
-
-
-def test_counter_types(lexicon):
-    assert isinstance(PhonemeTextTokenizer(lexicon, 0)([], [], 0).unknown, Counter)
