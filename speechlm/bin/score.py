@@ -1,31 +1,39 @@
-"""Stage 14: WER and CER of one decoding; writes OUTPUT/result.txt and OUTPUT/score.json."""
+"""Score recognised sentences: WER and CER tables, alignments, counts."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 
 from speechlm.bin._cli import parser, run
 
 
-def options() -> argparse.ArgumentParser:
-    """The options."""
-    p = parser(__doc__)
-    p.add_argument("--ref", required=True, help="text of the test set")
-    p.add_argument("--hyp", required=True, help="text of the decoding")
-    p.add_argument("--output", required=True, help="folder for the scores")
-    return p
-
-
 def main() -> None:
-    """Parse and score."""
-    args = options().parse_args()
-    from speechlm.score.error_rate import score_files
+    """Writes scores.json, result.md and alignments.txt; prints the error rates."""
+    options = parser(__doc__)
+    options.add_argument("--ref", required=True, help="Kaldi text file with the references")
+    options.add_argument("--hyp", required=True, help="Kaldi text file with the hypotheses")
+    options.add_argument("--name", required=True, help="name of the test set in the tables")
+    options.add_argument("--output", required=True, help="folder to write")
+    args = options.parse_args()
 
-    rates = score_files(args.ref, args.hyp, args.output)
-    shown = ", ".join(f"{name} {counts.rate:.1f} %" for name, counts in rates.items())
-    empty = rates["WER"].empty_references
-    logging.info("%s: %s (%d references without words)", args.hyp, shown, empty)
+    from speechlm.data.atomic import output_dir
+    from speechlm.data.kaldi_dir import read_table
+    from speechlm.score.error_rate import error_rates, format_alignments
+    from speechlm.score.report import error_table, save_scores
+
+    rates = error_rates(read_table(args.ref, empty=True), read_table(args.hyp, empty=True))
+    tables = {"WER": rates.words, "CER": rates.characters}
+    text = "\n".join(f"{kind}\n\n{error_table({args.name: n})}" for kind, n in tables.items())
+    with output_dir(args.output) as folder:
+        save_scores(rates, folder)
+        (folder / "result.md").write_text(text, encoding="utf-8")
+        (folder / "alignments.txt").write_text(format_alignments(rates), encoding="utf-8")
+    if rates.words.empty_references:
+        logging.warning("%s: %d empty references", args.ref, rates.words.empty_references)
+    logging.info(
+        "%s: WER %.2f %%, CER %.2f %% (%d sentences, %s)",
+        args.name, rates.words.rate, rates.characters.rate, rates.words.sentences, args.output,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

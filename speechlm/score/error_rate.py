@@ -1,132 +1,126 @@
-"""Word and character error rates, counted as sclite does: Corr, Sub, Del, Ins of an alignment."""
+"""Word and character error rates of recognition results, in sclite's columns.
+
+Source: the tables of ESPnet's and Kaldi's RESULTS (Snt, Wrd, Corr, Sub, Del, Ins, Err, S.Err).
+"""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import kaldialign
 
-from speechlm.data.atomic import output_file
-from speechlm.data.kaldi_dir import read_table, show_ids
+from speechlm.data.kaldi_dir import show_ids
 
-COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
+_GAP = ""
+"""Symbol of an insertion or a deletion in an alignment; no token is empty."""
 
 
 @dataclass
 class ErrorCounts:
-    """Counts over a test set; tokens are words (WER) or characters (CER)."""
+    """Edit operations over a set of sentences."""
 
     sentences: int = 0
     tokens: int = 0
+    """Reference tokens (words or characters)."""
+    correct: int = 0
     substitutions: int = 0
     deletions: int = 0
     insertions: int = 0
     wrong_sentences: int = 0
     empty_references: int = 0
+    """Sentences without a reference token; what is recognised in them counts as insertions."""
 
     @property
     def errors(self) -> int:
-        """Sub + Del + Ins."""
+        """Substitutions, deletions and insertions."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def rate(self) -> float:
-        """Errors for 100 tokens of the references; insertions alone make it infinite or 0."""
-        return _percent(self.errors, self.tokens)
+        """Errors per reference token, in percent."""
+        return 100.0 * self.errors / max(1, self.tokens)
 
-    def add(self, reference: list[str], hypothesis: list[str]) -> None:
-        """Count one sentence."""
-        edits = kaldialign.edit_distance(reference, hypothesis)
+    def row(self) -> tuple[float, ...]:
+        """Snt, Wrd, Corr, Sub, Del, Ins, Err, S.Err; the last six in percent."""
+        counts = (self.correct, self.substitutions, self.deletions, self.insertions, self.errors)
+        shares = tuple(100.0 * n / max(1, self.tokens) for n in counts)
+        return (
+            self.sentences,
+            self.tokens,
+            *shares,
+            100.0 * self.wrong_sentences / max(1, self.sentences),
+        )
+
+    def add(self, reference: list[str], hypothesis: list[str]) -> list[tuple]:
+        """Count one sentence; returns its alignment, pairs with "" for a gap."""
+        pairs = kaldialign.align(reference, hypothesis, _GAP)
+        correct = sum(r == h for r, h in pairs)
+        deletions = sum(h == _GAP for _, h in pairs)
+        insertions = sum(r == _GAP for r, _ in pairs)
         self.sentences += 1
         self.tokens += len(reference)
-        self.substitutions += edits["sub"]
-        self.deletions += edits["del"]
-        self.insertions += edits["ins"]
-        self.wrong_sentences += edits["total"] > 0
+        self.correct += correct
+        self.deletions += deletions
+        self.insertions += insertions
+        self.substitutions += len(pairs) - correct - deletions - insertions
+        self.wrong_sentences += correct != len(pairs)
         self.empty_references += not reference
-
-    def row(self) -> list[str]:
-        """The values of `COLUMNS`: two counts, then percentages with one decimal."""
-        correct = self.tokens - self.substitutions - self.deletions
-        parts = (correct, self.substitutions, self.deletions, self.insertions, self.errors)
-        shares = [_percent(part, self.tokens) for part in parts]
-        shares.append(_percent(self.wrong_sentences, self.sentences))
-        return [str(self.sentences), str(self.tokens), *(f"{share:.1f}" for share in shares)]
+        return pairs
 
 
-def _percent(part: int, whole: int) -> float:
-    if whole:
-        return 100.0 * part / whole
-    return float("inf") if part else 0.0
+@dataclass
+class ErrorRates:
+    """Word and character errors of one test set."""
+
+    words: ErrorCounts
+    characters: ErrorCounts
+    alignments: dict[str, list[tuple]]
+    """Aligned words (reference, hypothesis) of every utterance."""
 
 
-def error_rates(
-    references: Mapping[str, str], hypotheses: Mapping[str, str]
-) -> dict[str, ErrorCounts]:
-    """WER and CER of hypotheses, by name.
+def error_rates(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> ErrorRates:
+    """Score sentences; both arguments map utterance ids to words separated by blanks.
 
-    Characters include the space between words, as in ESPnet's tables. An empty reference counts
-    no token, and every word of its hypothesis as an insertion.
+    Characters are scored with a `|` for each gap between words, as ESPnet does with `<space>`.
 
     Raises:
-        ValueError: utterances without hypothesis, or hypotheses of unknown utterances (named).
+        ValueError: the two have different ids (they are named), or there is none.
     """
     missing = sorted(references.keys() - hypotheses.keys())
     extra = sorted(hypotheses.keys() - references.keys())
     if missing or extra:
-        parts = [
-            f"{len(ids)} {what}: {show_ids(ids)}"
-            for ids, what in ((missing, "without hypothesis"), (extra, "without reference"))
-            if ids
-        ]
-        raise ValueError(f"references and hypotheses are of different ids; {'; '.join(parts)}")
+        raise ValueError(
+            "references and hypotheses are of different utterances: "
+            + "; ".join(
+                f"{len(ids)} {what}: {show_ids(ids)}"
+                for ids, what in ((missing, "not recognised"), (extra, "without a reference"))
+                if ids
+            )
+            + ". Decode the whole set again, or score it against its own references"
+        )
     if not references:
-        raise ValueError("there are no references to score against")
-    words, characters = ErrorCounts(), ErrorCounts()
+        raise ValueError("there is no utterance to score")
+    result = ErrorRates(ErrorCounts(), ErrorCounts(), {})
     for utterance in sorted(references):
         reference, hypothesis = references[utterance].split(), hypotheses[utterance].split()
-        words.add(reference, hypothesis)
-        characters.add(list(" ".join(reference)), list(" ".join(hypothesis)))
-    return {"WER": words, "CER": characters}
+        result.alignments[utterance] = result.words.add(reference, hypothesis)
+        result.characters.add(list("|".join(reference)), list("|".join(hypothesis)))
+    return result
 
 
-def score_files(
-    ref: str | os.PathLike[str], hyp: str | os.PathLike[str], output: str | os.PathLike[str]
-) -> dict[str, ErrorCounts]:
-    """Score a `text` file against another, and write `score.json` and `result.txt` to a folder."""
-    tables = []
-    for path in (ref, hyp):
-        if not Path(path).is_file():
-            raise ValueError(f"{path} expected, but it is not there")
-        tables.append(read_table(path, empty=True))
-    try:
-        rates = error_rates(*tables)
-    except ValueError as error:
-        raise ValueError(f"{ref}, {hyp}: {error}") from None
-    folder = Path(output)
-    with output_file(folder / "result.txt") as path:
-        lines = [" ".join(["", *COLUMNS]).strip()]
-        lines += [f"{name} {' '.join(counts.row())}" for name, counts in rates.items()]
-        empty = rates["WER"].empty_references
-        lines.append(f"references without words: {empty}")
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with output_file(folder / "score.json") as path:
-        values = {name: asdict(counts) for name, counts in rates.items()}
-        path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    return rates
-
-
-def read_score(folder: str | os.PathLike[str]) -> dict[str, ErrorCounts]:
-    """What `score_files` has left in a folder. ValueError if it is not there."""
-    path = Path(folder) / "score.json"
-    if not path.is_file():
-        raise ValueError(f"{path} expected, but it is not there; score this decoding first")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return {name: ErrorCounts(**counts) for name, counts in values.items()}
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} holds no scores ({error}); score again") from None
+def format_alignments(rates: ErrorRates) -> str:
+    """One paragraph an utterance: reference and hypothesis word under word, `*` for a gap."""
+    paragraphs = []
+    for utterance, pairs in rates.alignments.items():
+        rows = [("REF:", "HYP:")]
+        for reference, hypothesis in pairs:
+            wrong = reference != hypothesis
+            cells = [
+                "*" if w == _GAP else (w if wrong else w.lower()) for w in (reference, hypothesis)
+            ]
+            width = max(map(len, cells))
+            rows.append(tuple(cell.ljust(width) for cell in cells))
+        lines = [" ".join(column).rstrip() for column in zip(*rows, strict=True)]
+        paragraphs.append("\n".join([utterance, *lines]))
+    return "\n\n".join(paragraphs) + "\n"

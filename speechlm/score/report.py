@@ -1,128 +1,130 @@
-"""RESULTS.md in ESPnet's shape, and a table that compares systems."""
+"""RESULTS.md: what was measured, and everything needed to measure it again."""
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
+import json
 import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 
-import yaml
+from speechlm.score.error_rate import ErrorCounts, ErrorRates
 
-from speechlm.data.atomic import output_file
-from speechlm.score.error_rate import COLUMNS, ErrorCounts, read_score
+COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
+PACKAGES = ("speechlm", "torch", "espnet", "numpy", "kaldi-decoder", "kaldialign")
+KINDS = ("WER", "CER")
 
-_PACKAGES = ("espnet", "torch", "numpy")
+
+def save_scores(rates: ErrorRates, folder: str | os.PathLike[str]) -> None:
+    """Write scores.json (counts) into a folder, to be read by `read_scores`."""
+    counts = {"WER": vars(rates.words), "CER": vars(rates.characters)}
+    Path(folder, "scores.json").write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
 
 
-def environment(command: str, seed: str) -> list[str]:
-    """Markdown lines: date, command, commit, versions, hardware, seed."""
-    versions = [f"- {name} version: `{_version(name)}`" for name in _PACKAGES]
+def read_scores(folder: str | os.PathLike[str]) -> dict[str, ErrorCounts]:
+    """WER and CER counts that `save_scores` wrote."""
+    path = Path(folder, "scores.json")
+    if not path.exists():
+        raise ValueError(f"{path} is not there; score {folder} first (stage 14)")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {kind: ErrorCounts(**stored[kind]) for kind in KINDS}
+
+
+def error_table(rows: Mapping[str, ErrorCounts]) -> str:
+    """A Markdown table in ESPnet's columns; the names of the rows come first."""
+    lines = [_row(("dataset", *COLUMNS)), "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, counts in rows.items():
+        cells = [f"{v:.1f}" if isinstance(v, float) else str(v) for v in counts.row()]
+        lines.append(_row((name, *cells)))
+    return "\n".join(lines) + "\n"
+
+
+def systems_table(scores: Mapping[str, Mapping[str, Mapping[str, ErrorCounts]]]) -> str:
+    """A Markdown table: one row a system, WER and CER of each test set in percent.
+
+    Args:
+        scores: system -> test set -> "WER" or "CER" -> counts.
+    """
+    sets = list(dict.fromkeys(name for tests in scores.values() for name in tests))
+    header = ["system", *(f"{name} {kind}" for name in sets for kind in KINDS)]
+    lines = [_row(header), "|---" * len(header) + "|"]
+    for system, tests in scores.items():
+        cells = [
+            f"{tests[name][kind].rate:.1f}" if name in tests else "-"
+            for name in sets
+            for kind in KINDS
+        ]
+        lines.append(_row([system, *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def environment(root: str | os.PathLike[str]) -> list[str]:
+    """Lines on versions, commit (of the tree at `root`) and hardware."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in ("python", *PACKAGES))
     return [
-        "## Environments",
-        f"- date: `{datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}`",
-        f"- command: `{command}`",
-        f"- python version: `{platform.python_version()}`",
-        *versions,
-        f"- git hash: `{_git('rev-parse', 'HEAD')}`",
-        f"  - commit date: `{_git('log', '-1', '--format=%cd')}`",
-        f"- hardware: `{hardware()}`",
-        f"- seed: `{seed}`",
+        f"- date: `{datetime.datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}`",
+        f"- versions: {versions}",
+        f"- commit: `{_commit(root)}`",
+        f"- hardware: {_hardware()}",
     ]
 
 
-def hardware() -> str:
-    """Processor, its cores, and the GPUs if there are any."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-        name = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), name)
-    gpus = _run("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
-    return ", ".join([f"{name}, {os.cpu_count()} cores", *gpus])
-
-
-def write_results(
-    output: str | os.PathLike[str],
-    systems: Mapping[str, Sequence[str | os.PathLike[str]]],
+def results(
+    title: str,
     command: str,
+    seed: int,
+    environment_lines: Sequence[str],
+    sections: Mapping[str, str],
 ) -> str:
-    """Write RESULTS.md; returns its text.
-
-    Args:
-        output: the file.
-        systems: scored folders (`exp/asr_X/decode_TEST`, with score.json) of each system.
-        command: how the results can be made again.
-
-    Raises:
-        ValueError: a folder is not scored.
-    """
-    scores = {
-        system: {Path(folder).name: read_score(folder) for folder in folders}
-        for system, folders in systems.items()
-    }
-    seeds = sorted({_seed(Path(f).parent) for folders in systems.values() for f in folders})
-    lines = ["# RESULTS", *environment(command, ", ".join(seeds)), ""]
-    if len(systems) > 1:
-        lines += ["## Systems", *comparison(scores), ""]
-    for system, tests in scores.items():
-        lines += [f"## {system}"]
-        for rate in ("WER", "CER"):
-            lines += [f"### {rate}", "", *_table(tests, rate), ""]
-    text = "\n".join(lines).rstrip() + "\n"
-    with output_file(output) as path:
-        path.write_text(text, encoding="utf-8")
-    return text
+    """The text of RESULTS.md: the circumstances, then each section's heading and text."""
+    head = [f"# {title}", "", "## Environments", "", *environment_lines]
+    head += [f"- command: `{command}`", f"- seed: {seed}", ""]
+    body = [
+        line for name, text in sections.items() for line in (f"## {name}", "", text.rstrip(), "")
+    ]
+    return "\n".join(head + body)
 
 
-def comparison(scores: Mapping[str, Mapping[str, Mapping[str, ErrorCounts]]]) -> list[str]:
-    """Markdown table: one line a system, WER and CER of each test set."""
-    tests = sorted({test for by_test in scores.values() for test in by_test})
-    head = ["system", *(f"{test} {rate}" for test in tests for rate in ("WER", "CER"))]
-    lines = ["", _line(head), _line(["---"] * len(head))]
-    for system, by_test in scores.items():
-        cells = [
-            f"{by_test[test][rate].rate:.1f}" if test in by_test else "-"
-            for test in tests
-            for rate in ("WER", "CER")
-        ]
-        lines.append(_line([system, *cells]))
-    return lines
+def _row(cells: Sequence[str]) -> str:
+    return "|" + "|".join(cells) + "|"
 
 
-def _table(tests: Mapping[str, Mapping[str, ErrorCounts]], rate: str) -> list[str]:
-    rows = [_line([test, *by_rate[rate].row()]) for test, by_rate in sorted(tests.items())]
-    return [_line(["dataset", *COLUMNS]), _line(["---"] * (len(COLUMNS) + 1)), *rows]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"|{'|'.join(cells)}|"
-
-
-def _seed(folder: Path) -> str:
-    path = folder / "config.yaml"
-    if not path.is_file():
-        return "unknown"
-    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("seed", "unknown"))
-
-
-def _version(package: str) -> str:
+def _version(name: str) -> str:
+    if name == "python":
+        return platform.python_version()
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        if name == "speechlm":
+            from speechlm import __version__
+
+            return __version__
         return "not installed"
 
 
-def _git(*arguments: str) -> str:
-    return _run("git", "-C", str(Path(__file__).parent), *arguments) or "not a git checkout"
+def _commit(root: str | os.PathLike[str]) -> str:
+    """Short hash of the tree at root, marked if tracked files were changed since."""
+    command = ["git", "-C", os.fspath(root), "describe", "--always", "--dirty", "--exclude=*"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() if found.returncode == 0 else "unknown (not a git checkout)"
 
 
-def _run(*command: str) -> str:
-    """Output of a program, or nothing if it is not there or fails."""
+def _hardware() -> str:
+    cpu = platform.processor() or platform.machine()
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        gpus = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
+            "\n"
+        )
+        names = [name.strip() for name in gpus if name.strip()]
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        names = []
+    return f"{os.cpu_count()} x {cpu}; GPU: {', '.join(names) or 'none'}"
