@@ -33,7 +33,9 @@ def speak(text: str, random: np.random.Generator) -> tuple[np.ndarray, np.ndarra
         pitch = 150 + 18 * (phone_id[symbol] // 4)
         time = np.arange(n * 160) / 16000
         loud = 0.0 if symbol == "SIL" else 0.2
-        pieces.append(loud * (np.sin(2 * np.pi * pitch * time) + np.sin(4.1 * np.pi * pitch * time)))
+        pieces.append(
+            loud * (np.sin(2 * np.pi * pitch * time) + np.sin(4.1 * np.pi * pitch * time))
+        )
     wave = np.concatenate(pieces) + random.normal(0, 0.01, 160 * len(labels))
     return wave.astype(np.float32), np.array(labels, np.int32)
 

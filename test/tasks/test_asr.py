@@ -1,0 +1,112 @@
+"""CTC fine-tuning from a pre-trained model and from scratch, and greedy decoding of the result."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.decode.ctc_greedy import collapse, decode, decode_dir, load_model, merge_hypotheses
+from speechlm.models import SpeechLMConfig
+from speechlm.tasks.model_dir import load_speechlm
+from speechlm.tasks.run_asr import finetune_asr
+from speechlm.tasks.run_pretrain import pretrain
+from speechlm.tasks.trainer_files import load_weights_only
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, config_values, data_options):
+    folder = tmp_path_factory.mktemp("pretrained")
+    config = config_values(folder, "pretrain", max_epoch=1)
+    return pretrain(folder / "exp", config, data_options)
+
+
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory, config_values, chords, pretrained):
+    folder = tmp_path_factory.mktemp("finetuned")
+    config = config_values(folder, "finetune")
+    options = {"seed": 3}
+    return finetune_asr(
+        folder / "exp", config, chords / "train", chords / "dev", pretrained, options
+    )
+
+
+def test_it_starts_from_all_pretrained_weights(pretrained, finetuned):
+    model, _ = load_speechlm(pretrained)
+    initial = load_weights_only(finetuned / "init.pth")
+    final = load_weights_only(finetuned / "latest.pth")
+    head = model.unit_encoder_ctc_head.output_layer
+    assert torch.equal(initial["ctc.ctc_lo.weight"], head.weight)
+    assert initial.keys() == final.keys()
+    frozen = "encoder.speechlm.feature_extractor.conv_layers.1.0.weight"
+    assert torch.equal(initial[frozen], final[frozen])
+    assert not torch.equal(initial["ctc.ctc_lo.weight"], final["ctc.ctc_lo.weight"])
+
+
+def test_loss_falls(finetuned):
+    stats = load_weights_only(finetuned / "checkpoint.pth")["reporter"]["stats"]
+    assert stats[2]["train"]["loss"] < stats[1]["train"]["loss"]
+
+
+def test_from_scratch_the_front_end_learns(tmp_path, config, chords):
+    sizes = SpeechLMConfig.tiny(embed_dim=32, ffn_dim=64, speech_layers=1, shared_layers=1)
+    conf = {"speechlm": {**sizes.to_dict(), "feature_grad_mult": 0.0}}
+    path = config("finetune", encoder_conf=conf, max_epoch=1, num_iters_per_epoch=1)
+    folder = finetune_asr(tmp_path / "e", path, chords / "train", chords / "dev", None, {})
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    assert values["encoder_conf"]["speechlm"]["feature_grad_mult"] == 1.0
+    moments = load_weights_only(folder / "checkpoint.pth")["optimizers"][0]["state"]
+    assert any(m["exp_avg"].shape == (64, 1, 10) and m["exp_avg"].any() for m in moments.values())
+
+
+def test_results_do_not_depend_on_the_batch(finetuned, chords):
+    model = load_model(finetuned)
+    with torch.no_grad():  # without this little training hypotheses would be empty
+        model.output.bias[0] -= 3.0
+    data = DataDir.read(chords / "dev")
+    alone = decode(model, data, batch_samples=1)
+    together = decode(model, data, batch_samples=10_000_000)
+    assert alone.text == together.text
+    assert len(set(alone.text.values())) > 1
+    assert together.real_time_factor > 0
+
+
+def test_jobs_merge_to_the_whole(finetuned, chords, tmp_path):
+    data = DataDir.read(chords / "dev")
+    for job, ids in enumerate((data.ids[1::2], data.ids[::2]), 1):
+        data.subset(ids).write(tmp_path / "split" / str(job))
+        decode_dir(finetuned, tmp_path / "split" / str(job), tmp_path / "out" / str(job))
+    folders = [str(tmp_path / "out" / job) for job in "12"]
+    assert merge_hypotheses(folders, tmp_path / "all") == len(data)
+    lines = (tmp_path / "all" / "text").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == data.ids
+    with pytest.raises(ValueError, match="another job has too"):
+        merge_hypotheses([folders[0], folders[0]], tmp_path / "twice")
+
+
+def test_espnets_own_inference_loads_the_model(finetuned):
+    from espnet2.tasks.asr import ASRTask
+
+    model, _ = ASRTask.build_model_from_file(
+        finetuned / "config.yaml", finetuned / "valid.cer_ctc.ave.pth"
+    )
+    ours = load_model(finetuned)
+    waveform = torch.tensor(np.random.default_rng(0).normal(0, 0.1, (1, 9000))).float()
+    lengths = torch.tensor([9000])
+    with torch.no_grad():
+        hidden, frames = model.eval().encode(waveform, lengths)
+        theirs = model.ctc.ctc_lo(hidden)
+    assert torch.allclose(theirs, ours(waveform, lengths)[0], atol=1e-4)
+    assert frames.tolist() == [27]
+
+
+def test_collapse():
+    path = np.array([0, 5, 5, 0, 5, 6, 6, 0, 0])
+    assert collapse(path, 0).tolist() == [5, 5, 6]
+
+
+def test_a_folder_without_a_model_is_explained(tmp_path, chords):
+    with pytest.raises(ValueError, match="config.yaml expected"):
+        decode_dir(tmp_path, chords / "dev", tmp_path / "out")
+    with pytest.raises(ValueError, match="model.yaml expected"):
+        load_speechlm(tmp_path)

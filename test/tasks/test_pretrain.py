@@ -1,0 +1,212 @@
+"""Pre-training end to end on a corpus of chords, with a model of some thousand weights."""
+
+import copy
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+from speechlm.data.joint import JointEpochs, SpeechUnits
+from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.tasks.model_dir import load_speechlm
+from speechlm.tasks.pretrain import JointIterFactory, PretrainModel
+from speechlm.tasks.run_pretrain import pretrain
+from speechlm.tasks.trainer_files import load_weights_only
+from speechlm.tokenizers.vocabulary import PHONES
+
+
+def run_to_a_kill(function, *arguments, at_batch: int) -> None:
+    """Call a training in a child process that is killed when it asks for its n-th batch."""
+    pid = os.fork()
+    if pid == 0:
+        made = SpeechUnits.batch
+        calls = 0
+
+        def batch(self, indices, random):
+            nonlocal calls
+            calls += 1
+            if calls == at_batch:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return made(self, indices, random)
+
+        SpeechUnits.batch = batch
+        try:
+            function(*arguments)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status)
+
+
+def losses(folder) -> dict[int, dict]:
+    return load_weights_only(folder / "checkpoint.pth")["reporter"]["stats"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data_options, config_values):
+    """Folder of an undisturbed training, and its configuration."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = config_values(folder, "pretrain")
+    pretrain(folder / "exp", config, data_options)
+    return folder / "exp", config
+
+
+def test_it_learns_both_tasks(trained):
+    stats = losses(trained[0])
+    for name in ("loss_top", "loss_ctc"):
+        assert stats[3]["valid"][name] < 0.9 * stats[1]["train"][name]
+    assert 0 < stats[3]["valid"]["accuracy_top"] <= 1
+    model, vocabulary = load_speechlm(trained[0])
+    assert vocabulary.symbols == PHONES
+    final = load_weights_only(trained[0] / "valid.loss.ave.pth")
+    assert torch.equal(model.mask_emb, final["speechlm.mask_emb"])
+    assert "num_iters_per_epoch: 5" in (trained[0] / "config.yaml").read_text()
+    assert "3epoch results" in (trained[0] / "train.log").read_text()
+
+
+@pytest.mark.parametrize("at_batch", [3, 9])
+def test_killed_within_an_epoch_ends_in_the_same_bits(trained, tmp_path, data_options, at_batch):
+    folder = tmp_path / "exp"
+    run_to_a_kill(pretrain, folder, trained[1], data_options, at_batch=at_batch)
+    assert not (folder / "model.safetensors").exists()
+    pretrain(folder, trained[1], data_options)
+    ours, theirs = (load_weights_only(f / "checkpoint.pth")["model"] for f in (folder, trained[0]))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    same = [(f / "model.safetensors").read_bytes() for f in (folder, trained[0])]
+    assert same[0] == same[1]
+
+
+def test_validation_masks_are_fixed(trained, chords):
+    model = PretrainModel(load_speechlm(trained[0])[0], with_text=False).eval()
+    batches = JointEpochs(
+        SpeechUnits(chords / "dev", "units_phone", 100, 8000), None, 160000, 500, 3, train=False
+    )
+    seen = []
+    for epoch in (1, 2):
+        for _, batch in batches.epoch(epoch):
+            torch.manual_seed(epoch)
+            seen.append(model(**batch)[0].item())
+            assert torch.initial_seed() == epoch
+    assert seen[: len(seen) // 2] == seen[len(seen) // 2 :]
+
+
+def test_speech_alone(tmp_path, config, data_options):
+    options = {k: v for k, v in data_options.items() if "text" not in k and k != "lexicon"}
+    folder = tmp_path / "exp"
+    pretrain(folder, config("pretrain", max_epoch=1), options)
+    assert "loss_ctc" not in losses(folder)[1]["valid"]
+    assert load_speechlm(folder)[0].config.embed_dim == 32
+
+
+def test_workers_share_the_batches(chords):
+    data = SpeechUnits(chords / "train", "units_phone", 100, 8000, pad_audio=True)
+    seen = []
+    for rank in range(3):
+        epochs = JointEpochs(data, None, 160000, 500, 3, rank=rank, workers=3)
+        loader = JointIterFactory(epochs, num_workers=1, pin_memory=False).build_iter(2)
+        assert len(loader) == epochs.steps
+        seen += [utterance for ids, _ in loader for utterance in ids]
+    assert sorted(seen) == data.ids
+
+
+WRONG = [
+    ({"batch_sample": 5}, '"batch_sample" .*"batch_samples"'),
+    ({"model_conf": {"embed_dims": 32}}, '"embed_dims"; did you mean "embed_dim"'),
+    ({"optim_conf": {"lr": 1, "betta": 1}}, 'optim_conf of AdamW: .*"betta" .*"betas"'),
+    ({"scheduler_conf": {"warmup": 1}}, 'scheduler_conf of LinearDecayLR: .*"warmup_steps"'),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG)
+def test_unknown_keys_name_the_nearest(tmp_path, config, data_options, changes, message):
+    with pytest.raises(ValueError, match=message):
+        pretrain(tmp_path / "exp", config("pretrain", **changes), data_options)
+
+
+def test_wrong_option_on_the_command_line(tmp_path, config, data_options):
+    with pytest.raises(ValueError, match='"acum_grad" .*"accum_grad"'):
+        pretrain(tmp_path / "exp", config("pretrain"), data_options, ["--acum_grad", "2"])
+
+
+def test_other_units_than_the_models_are_refused(trained, tmp_path, data_options, make_data_dir):
+    make_data_dir(tmp_path / "other", 4, 9)
+    tokens = tmp_path / "other" / "units_phone" / "tokens.txt"
+    tokens.write_text(tokens.read_text().replace("SPN_B", "SPAN_B"))
+    with pytest.raises(ValueError, match="(?s)tokens.txt.*differ"):
+        pretrain(trained[0], trained[1], {**data_options, "speech_dir": tmp_path / "other"})
+
+
+def tiny_model(seed=0) -> PretrainModel:
+    torch.manual_seed(seed)
+    quiet = {"dropout": 0.0, "attention_dropout": 0.0, "input_dropout": 0.0, "ctc_dropout": 0.0}
+    sizes = {"embed_dim": 32, "ffn_dim": 64, "heads": 2, "speech_layers": 1, "shared_layers": 1}
+    model = SpeechLM(SpeechLMConfig.tiny(**quiet, **sizes), 369, 33)
+    return PretrainModel(model, with_text=True).eval()  # validation's seeds fix the masks
+
+
+def worker_batch(rank: int) -> dict[str, torch.Tensor]:
+    random = np.random.default_rng(rank)
+    samples = 9000 + 4000 * rank  # the workers mask different numbers of frames
+    return {
+        "waveforms": torch.tensor(random.normal(0, 0.1, (2, samples)), dtype=torch.float32),
+        "sample_lengths": torch.tensor([samples, samples]),
+        "labels": torch.tensor(random.integers(4, 300, (2, samples // 160 - 2))),
+        "units": torch.tensor(random.integers(4, 300, (2, 40 + rank))),
+        "characters": torch.tensor(random.integers(4, 30, (2, 12))),
+        "seed": torch.tensor(11 + rank),
+    }
+
+
+def ddp_worker(rank: int, folder: str) -> None:
+    from espnet2.torch_utils.recursive_op import recursive_average
+
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    model = torch.nn.parallel.DistributedDataParallel(tiny_model(), find_unused_parameters=True)
+    loss, stats, weight = model(**worker_batch(rank))
+    loss = (loss * weight).sum()  # from here on what ESPnet's trainer does
+    stats, weight = recursive_average(stats, weight, True)
+    (loss / weight * dist.get_world_size()).sum().backward()
+    if rank == 0:
+        gradients = {n: p.grad for n, p in model.module.named_parameters() if p.grad is not None}
+        torch.save({"gradients": gradients, "loss": stats["loss"]}, f"{folder}/result.pth")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_two_workers_have_the_gradient_of_one_with_all_the_data(tmp_path):
+    children = []
+    for rank in range(2):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                ddp_worker(rank, str(tmp_path))
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    result = load_weights_only(tmp_path / "result.pth")
+
+    model = tiny_model()
+    outputs = [model(**worker_batch(rank)) for rank in range(2)]
+    counts = [weight.item() for _, _, weight in outputs]
+    assert counts[0] != counts[1]
+    total = sum(loss * n for (loss, _, _), n in zip(outputs, counts, strict=True)) / sum(counts)
+    total.sum().backward()
+    assert result["loss"].item() == pytest.approx(total.item(), rel=1e-5)
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            largest = parameter.grad.abs().max()
+            error = (result["gradients"][name] - parameter.grad).abs().max()
+            assert error <= 1e-4 * largest + 1e-7, name
+
+
+def test_a_batch_without_usable_text_still_reports_it():
+    model = copy.deepcopy(tiny_model())
+    batch = {k: v for k, v in worker_batch(0).items() if k not in ("units", "characters")}
+    _, stats, _ = model(**batch)
+    assert stats["loss_ctc"].isnan().all() and stats["loss"].isfinite().all()
