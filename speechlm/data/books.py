@@ -50,7 +50,7 @@ class Paragraph:
 
 
 def read_paragraphs(path: str | os.PathLike[str], kind: str = "auto") -> Iterator[Paragraph]:
-    """Read a text file, plain or .gz, as a stream. Lines that are not UTF-8 are taken as Windows-1252.
+    """Stream a text file, plain or .gz. Lines that are not UTF-8 are taken as Windows-1252.
 
     kind `book`: paragraphs are separated by blank lines; `lines`: every line is a paragraph of
     its own; `auto`: `book` if there is a blank line among the first 1,000.

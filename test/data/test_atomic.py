@@ -1,0 +1,76 @@
+"""Outputs are whole or absent."""
+
+import os
+
+import pytest
+
+from speechlm.data.atomic import output_dir, output_file
+
+
+def test_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "new folder" / "a.txt"
+    with output_file(path) as temporary:
+        temporary.write_text("whole")
+        assert temporary.suffix == ".txt"
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert os.listdir(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_error_keeps_the_old_file(tmp_path, error):
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(error), output_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_directory_replaces_the_old_one(tmp_path):
+    path = tmp_path / "d"
+    path.mkdir()
+    (path / "old").touch()
+    with output_dir(path) as temporary:
+        (temporary / "new").touch()
+        assert os.listdir(path) == ["old"]
+    assert os.listdir(path) == ["new"]
+    assert os.listdir(tmp_path) == ["d"]
+
+
+def test_failed_directory_leaves_the_old_one(tmp_path):
+    path = tmp_path / "d"
+    path.mkdir()
+    (path / "old").touch()
+    with pytest.raises(RuntimeError), output_dir(path) as temporary:
+        (temporary / "new").touch()
+        raise RuntimeError
+    assert os.listdir(path) == ["old"]
+    assert os.listdir(tmp_path) == ["d"]
+
+
+def test_leftovers_of_killed_processes_go(tmp_path):
+    child = os.fork()
+    if child == 0:  # dies inside of the block, as if killed
+        with output_file(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            os._exit(1)
+    os.waitpid(child, 0)
+    assert len(os.listdir(tmp_path)) == 1
+    with output_file(tmp_path / "a") as temporary:
+        temporary.write_text("whole")
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_temporary_files_of_living_processes_stay(tmp_path):
+    with output_file(tmp_path / "a") as first:
+        first.write_text("mine")
+        child = os.fork()
+        if child == 0:
+            with output_file(tmp_path / "a") as second:
+                second.write_text("other")
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert first.exists()
+    assert (tmp_path / "a").read_text() == "mine"

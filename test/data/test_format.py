@@ -1,0 +1,180 @@
+"""Stage 2: what is wrong is left out and listed, what is right is 16 kHz mono FLAC."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechlm.data.audio import read_audio
+from speechlm.data.format import FormatOptions, format_data
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.librispeech import read_librispeech
+from speechlm.data.report import Report
+
+LENIENT = FormatOptions(max_bad_share=1.0)
+
+
+def audio_of(source, utterance):
+    return DataDir.read(source[0]).wav[utterance]
+
+
+def kinds(report):
+    return {item.utterance: item.kind for item in report.items}
+
+
+def test_sound_corpus_is_read_in_place(tmp_path, source):
+    data, report = format_data(source[0], tmp_path / "dump", FormatOptions())
+    assert report.items == []
+    assert data == DataDir.read(tmp_path / "dump")
+    assert data.wav == DataDir.read(source[0]).wav
+    assert data.n_samples["7-100-0003"] == len(read_audio(data.wav["7-100-0003"])) == 20800
+    assert not (tmp_path / "dump" / "audio").exists()
+    assert (tmp_path / "dump" / "report.tsv").read_text() == "# nothing wrong\n"
+
+
+def test_bad_audio_is_left_out_and_listed(tmp_path, source, helpers):
+    paths = [audio_of(source, u) for u in source[1][:6]]
+    content = Path(paths[0]).read_bytes()
+    Path(paths[0]).write_bytes(content[: len(content) // 2])
+    Path(paths[1]).write_bytes(b"")
+    os.unlink(paths[2])
+    Path(paths[3]).write_text("no audio")
+    soundfile.write(paths[4], np.stack([helpers.tone()] * 2, 1), 16000)
+    soundfile.write(paths[5], np.zeros(16000), 16000)
+    data, report = format_data(source[0], tmp_path / "dump", LENIENT)
+    expected = ["truncated audio", "empty audio", "unreadable audio", "unreadable audio"]
+    expected += ["more than one channel", "empty audio"]
+    assert kinds(report) == dict(zip(source[1][:6], expected, strict=True))
+    assert data.ids == source[1][6:]
+    assert set(data.text) == set(data.wav) == set(data.n_samples)
+    written = (tmp_path / "dump" / "report.tsv").read_text()
+    assert "# left out, empty audio: 2\n" in written
+    assert Report.read(tmp_path / "dump" / "report.tsv") == report
+    line = next(li for li in written.splitlines() if li.startswith("left out\ttruncated"))
+    assert line.split("\t")[2:4] == [source[1][0], paths[0]]
+
+
+def test_too_many_bad_ones_stop_the_stage(tmp_path, source):
+    for utterance in source[1][:2]:
+        Path(audio_of(source, utterance)).write_bytes(b"")
+    with pytest.raises(ValueError, match="2 of 10 utterances are wrong.*max_bad_share") as error:
+        format_data(source[0], tmp_path / "dump", FormatOptions(max_bad_share=0.19))
+    assert source[1][0] in str(error.value)
+    assert audio_of(source, source[1][0]) in str(error.value)
+    assert not (tmp_path / "dump" / "wav.scp").exists()
+    assert (tmp_path / "dump" / "report.tsv").exists()
+    assert len(format_data(source[0], tmp_path / "dump", FormatOptions(max_bad_share=0.2))[0]) == 8
+
+
+def test_nothing_left_stops_the_stage(tmp_path, source):
+    for utterance in source[1]:
+        Path(audio_of(source, utterance)).write_bytes(b"")
+    with pytest.raises(ValueError, match="no utterance is left"):
+        format_data(source[0], tmp_path / "dump", LENIENT)
+
+
+def test_filters_that_leave_nothing_stop_the_stage(tmp_path, source):
+    with pytest.raises(ValueError, match="no utterance is left.*10 too short"):
+        format_data(source[0], tmp_path / "dump", FormatOptions(min_seconds=60))
+
+
+def test_length_filters_are_counted(tmp_path, source):
+    options = FormatOptions(min_seconds=1.15, max_seconds=1.35, max_bad_share=0.0)
+    data, report = format_data(source[0], tmp_path / "dump", options)
+    assert report.counts() == {("filtered", "too short"): 4, ("filtered", "too long"): 2}
+    assert set(data.n_samples.values()) == {19200, 20800}
+
+
+def test_other_formats_are_converted(tmp_path, source, helpers):
+    paths = [audio_of(source, u) for u in source[1][:3]]
+    soundfile.write(paths[0], helpers.tone(2, 8000), 8000)
+    time = np.arange(44100) / 44100
+    soundfile.write(paths[1], 0.5 * np.sin(2 * np.pi * 500 * time), 44100)
+    soundfile.write(paths[2], helpers.tone(1, seed=3), 16000, format="WAV")
+    data, report = format_data(source[0], tmp_path / "dump dir", FormatOptions())
+    assert report.items == []
+    for utterance in source[1][:3]:
+        assert data.wav[utterance] == str(tmp_path / "dump dir" / "audio" / f"{utterance}.flac")
+        assert soundfile.info(data.wav[utterance]).format == "FLAC"
+        assert len(read_audio(data.wav[utterance])) == data.n_samples[utterance]
+    assert data.n_samples[source[1][0]] == 32000
+    sine = read_audio(data.wav[source[1][1]])
+    expected = 0.5 * np.sin(2 * np.pi * 500 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(sine[400:-400], expected[400:-400], atol=2e-3)
+    np.testing.assert_allclose(
+        read_audio(data.wav[source[1][2]]), helpers.tone(1, seed=3), atol=1e-4
+    )
+
+
+def test_conversion_continues_and_follows_changes(tmp_path, source, helpers):
+    path = audio_of(source, source[1][0])
+    soundfile.write(path, helpers.tone(1, 8000), 8000)
+    data, _ = format_data(source[0], tmp_path / "dump", FormatOptions())
+    made = data.wav[source[1][0]]
+    first = os.stat(made).st_mtime_ns
+    format_data(source[0], tmp_path / "dump", FormatOptions())
+    assert os.stat(made).st_mtime_ns == first
+    soundfile.write(path, helpers.tone(2, 8000), 8000)
+    os.utime(path, ns=(first + 10**9, first + 10**9))
+    data, _ = format_data(source[0], tmp_path / "dump", FormatOptions())
+    assert data.n_samples[source[1][0]] == 32000
+    Path(made).write_bytes(b"half")
+    data, _ = format_data(source[0], tmp_path / "dump", FormatOptions())
+    assert len(read_audio(made)) == 32000
+
+
+def test_stereo_can_be_mixed(tmp_path, source, helpers):
+    path = audio_of(source, source[1][0])
+    soundfile.write(path, np.stack([helpers.tone()] * 2, 1), 16000)
+    data, report = format_data(source[0], tmp_path / "dump", FormatOptions(mix_channels=True))
+    assert len(data) == 10
+    np.testing.assert_allclose(read_audio(data.wav[source[1][0]]), helpers.tone(), atol=1e-4)
+
+
+def test_jobs_do_not_change_the_result(tmp_path, source, helpers):
+    soundfile.write(audio_of(source, source[1][4]), helpers.tone(1, 8000), 8000)
+    Path(audio_of(source, source[1][7])).write_bytes(b"")
+    one, first = format_data(source[0], tmp_path / "one", LENIENT, 1)
+    three, second = format_data(source[0], tmp_path / "three", LENIENT, 3)
+    assert one.n_samples == three.n_samples
+    assert first == second
+    left, right = (audio_of((tmp_path / d, 0), source[1][4]) for d in ("one", "three"))
+    assert Path(left).read_bytes() == Path(right).read_bytes()
+
+
+def test_wrong_options(tmp_path, source):
+    with pytest.raises(ValueError, match="min_seconds <= max_seconds expected, got 3 and 2"):
+        FormatOptions(min_seconds=3, max_seconds=2)
+    with pytest.raises(ValueError, match=r"max_bad_share of 0\.\.1"):
+        FormatOptions(max_bad_share=5)
+    with pytest.raises(ValueError, match="two different directories"):
+        format_data(source[0], source[0], LENIENT)
+
+
+def test_report_of_the_stage_before_is_continued(tmp_path, source):
+    report = Report()
+    report.leave_out("no transcript", "7-100-0099", "a corpus/x.flac")
+    report.write(source[0] / "report.tsv")
+    data, report = format_data(source[0], tmp_path / "dump", LENIENT)
+    assert len(data) == 10
+    assert kinds(report) == {"7-100-0099": "no transcript"}
+
+
+def test_all_of_the_real_corpus_is_sound(tmp_path, shared):
+    data, _ = read_librispeech(shared / "data" / "LibriSpeech", ["dev-mini"])
+    data.write(tmp_path / "data")
+    kept, report = format_data(tmp_path / "data", tmp_path / "dump", FormatOptions(), 2)
+    assert (len(kept), report.items) == (100, [])
+
+
+def test_mp3_is_converted(tmp_path, shared):
+    clips = sorted((shared / "data" / "cv-corpus-6.1" / "en" / "clips").glob("*.mp3"))[:3]
+    ids = [c.stem for c in clips]
+    data = DataDir(dict(zip(ids, map(str, clips), strict=True)), dict(zip(ids, ids, strict=True)))
+    data.write(tmp_path / "data")
+    kept, report = format_data(tmp_path / "data", tmp_path / "dump", FormatOptions())
+    assert report.items == []
+    for u in ids:
+        assert abs(kept.n_samples[u] / 16000 - soundfile.info(data.wav[u]).duration) < 0.1

@@ -1,0 +1,147 @@
+"""Data directories."""
+
+import os
+
+import numpy as np
+import pytest
+
+from speechlm.data.kaldi_dir import DataDir, combine, read_table, split, write_split
+
+
+def make(n: int = 10, speakers: int = 3, prefix: str = "", seed: int = 0) -> DataDir:
+    rng = np.random.default_rng(seed)
+    ids = [f"{prefix}s{i % speakers}-{i:03d}" for i in range(n)]
+    return DataDir(
+        {u: f"audio files/{u}.flac" for u in ids},
+        {u: u.split("-")[0] for u in ids},
+        dict.fromkeys(ids, "HELLO"),
+        {u: int(rng.integers(8000, 400000)) for u in ids},
+    )
+
+
+def test_round_trip_is_sorted_in_the_c_locale(tmp_path):
+    ids = ["b-1", "B-1", "a-10", "a-2", "a_1-1", "é-1"]
+    data = DataDir({u: f"/x/{u} y.flac" for u in ids}, {u: u.split("-")[0] for u in ids})
+    data.write(tmp_path / "d")
+    lines = (tmp_path / "d" / "wav.scp").read_text(encoding="utf-8").splitlines()
+    written = [line.split()[0] for line in lines]
+    assert written == sorted(ids, key=lambda u: u.encode())
+    assert written[0] == "B-1"
+    again = DataDir.read(tmp_path / "d")
+    assert again == data
+    assert (tmp_path / "d" / "spk2utt").read_text().splitlines()[1] == "a a-10 a-2"
+    assert not (tmp_path / "d" / "text").exists()
+
+
+def test_writing_removes_tables_that_are_gone(tmp_path):
+    data = make()
+    data.write(tmp_path)
+    DataDir(data.wav, data.utt2spk).write(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["spk2utt", "utt2spk", "wav.scp"]
+    with pytest.raises(ValueError, match="run format_data first"):
+        DataDir.read(tmp_path).samples()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("b 1\na 2\n", "not sorted in the C locale: a comes after b"),
+        ("a 1\na 2\n", r"wav\.scp:2: duplicate id a"),
+        ("\ufeffa 1\n", "byte order mark"),
+        ("a 1\r\n", "CR LF"),
+        ("a\n", "an id and a value expected"),
+        ("a 1\n\n", "an id and a value expected"),
+        ("a sox in.sph - |\n", "a plain path expected"),
+    ],
+)
+def test_bad_tables(tmp_path, content, message):
+    (tmp_path / "wav.scp").write_bytes(content.encode())
+    (tmp_path / "utt2spk").write_text("a a\nb b\n")
+    with pytest.raises(ValueError, match=message):
+        DataDir.read(tmp_path)
+
+
+def test_tables_with_different_ids(tmp_path):
+    make(3).write(tmp_path)
+    (tmp_path / "text").write_text("s0-000 A\ns1-001 B\n")
+    with pytest.raises(ValueError, match="wav.scp and text have different ids: s2-002"):
+        DataDir.read(tmp_path)
+    with pytest.raises(ValueError, match="data directory expected"):
+        DataDir.read(tmp_path / "absent")
+
+
+def test_bad_sample_counts(tmp_path):
+    make(2).write(tmp_path)
+    (tmp_path / "utt2num_samples").write_text("s0-000 12\ns1-001 -3\n")
+    with pytest.raises(ValueError, match="number of samples expected for s1-001"):
+        DataDir.read(tmp_path)
+
+
+def test_subset(tmp_path):
+    data = make()
+    part = data.subset(["s1-001", "s0-003"])
+    assert part.ids == ["s0-003", "s1-001"]
+    assert part.n_samples == {u: data.n_samples[u] for u in part.ids}
+    with pytest.raises(ValueError, match="1 ids are not in wav.scp: nobody"):
+        data.subset(["nobody", "s1-001"])
+
+
+def test_combine():
+    one, two = make(prefix="a"), make(prefix="b")
+    both = combine([two, one])
+    assert both.ids == one.ids + two.ids
+    two.text = None
+    assert combine([one, two]).text is None
+    with pytest.raises(ValueError, match="10 ids are in two of the parts"):
+        combine([one, one])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
+def test_split_is_balanced_and_keeps_the_order(n):
+    data = make(40, 5)
+    parts = split(data, n)
+    assert len(parts) == n
+    assert [u for part in parts for u in part.ids] == data.ids
+    sizes = [sum(part.n_samples.values()) for part in parts]
+    mean = sum(data.n_samples.values()) / n
+    assert min(len(part) for part in parts) > 0
+    if n <= 7:
+        assert max(sizes) <= mean + max(data.n_samples.values())
+    assert [p.ids for p in split(data, n)] == [p.ids for p in parts]
+
+
+def test_split_with_one_giant():
+    data = make(5)
+    data.n_samples = {u: 10**9 if i == 0 else 1 for i, u in enumerate(data.ids)}
+    assert [len(part) for part in split(data, 5)] == [1] * 5
+    assert [len(part) for part in split(data, 2)] == [1, 4]
+
+
+def test_split_into_more_parts_than_utterances():
+    assert len(split(make(3), 8)) == 3
+    with pytest.raises(ValueError, match="at least 1"):
+        split(make(3), 0)
+    with pytest.raises(ValueError, match="no utterances"):
+        split(DataDir({}, {}), 2)
+
+
+def test_split_by_speaker():
+    parts = split(make(40, 5), 3, by_speaker=True)
+    speakers = [set(part.utt2spk.values()) for part in parts]
+    assert len(parts) == 3
+    assert sum(map(len, speakers)) == 5
+    assert len(split(make(40, 5), 9, by_speaker=True)) == 5
+
+
+def test_write_split_removes_an_older_split(tmp_path):
+    write_split(tmp_path, split(make(9), 4))
+    write_split(tmp_path, split(make(9), 2))
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+    assert len(DataDir.read(tmp_path / "1")) + len(DataDir.read(tmp_path / "2")) == 9
+
+
+def test_text_may_be_empty_but_paths_may_not(tmp_path):
+    (tmp_path / "text").write_text("a\nb B\n")
+    assert read_table(tmp_path / "text", empty=True) == {"a": "", "b": "B"}
+    with pytest.raises(ValueError, match="an id and a value"):
+        read_table(tmp_path / "text")

@@ -1,0 +1,131 @@
+"""Tables and transcripts that may be wrong."""
+
+import pytest
+
+from speechlm.data.validate import read_and_check, transcript_problem
+
+
+def kinds(report):
+    return {item.utterance: item.kind for item in report.items}
+
+
+def edit(source, name, change):
+    path = source[0] / name
+    lines = path.read_text().splitlines()
+    path.write_bytes(change(lines).encode() if isinstance(change(lines), str) else change(lines))
+
+
+@pytest.mark.parametrize(
+    ("transcript", "kind"),
+    [
+        ("HELLO IT'S ME", None),
+        ("ROCK 'N' ROLL", None),
+        ("", "empty transcript"),
+        ("ROOM 101", "non-speech characters"),
+        ("CAFÉ", "non-speech characters"),
+        ("HELLO, YOU", "non-speech characters"),
+        ("<NOISE> HI", "non-speech characters"),
+        ("A ' B", "non-speech characters"),
+        ("A\u200bB", "non-speech characters"),
+    ],
+)
+def test_transcripts(transcript, kind):
+    problem = transcript_problem(transcript)
+    assert (problem and problem[0]) == kind
+
+
+def test_characters_are_named():
+    assert transcript_problem("CAFÉ 4")[1].startswith("4 É")
+    assert "U+200B" in transcript_problem("A\u200bB")[1]
+
+
+def test_wrong_transcripts_are_left_out(source):
+    ids = source[1]
+    edit(
+        source,
+        "text",
+        lambda old: "\n".join(
+            [f"{ids[0]} R2D2", ids[1], old[2].lower(), *old[4:], f"{ids[9]}9 NOBODY SAID THIS", ""]
+        ),
+    )
+    data, report = read_and_check(source[0])
+    assert kinds(report) == {
+        ids[0]: "non-speech characters",
+        ids[1]: "empty transcript",
+        ids[2]: "lower case",
+        ids[3]: "no transcript",
+        f"{ids[9]}9": "transcript without audio",
+    }
+    assert data.ids == [ids[2], *ids[4:]]
+    assert data.text[ids[2]] == "HELLO IT'S NUMBER C"
+
+
+def test_unsorted_duplicate_and_repeated_lines(source):
+    ids = source[1]
+    edit(
+        source,
+        "wav.scp",
+        lambda old: "\n".join([*reversed(old), old[0], f"{ids[1]} another.flac", "", ""]),
+    )
+    data, report = read_and_check(source[0])
+    assert data.ids == [ids[0], *ids[2:]]
+    assert kinds(report) == {
+        ids[0]: "repeated line",
+        ids[1]: "duplicate id",
+        "wav.scp": "unsorted ids",
+    }
+    assert report.counts()["fixed", "blank line"] == 1
+    assert report.counts()["fixed", "unsorted ids"] == 1
+
+
+def test_dos_tables_with_byte_order_marks(source):
+    edit(source, "text", lambda old: b"\xef\xbb\xbf" + "\r\n".join([*old, ""]).encode())
+    data, report = read_and_check(source[0])
+    assert len(data) == 10
+    assert data.text[source[1][0]] == "HELLO IT'S NUMBER A"
+    assert report.counts() == {("fixed", "byte order mark"): 1, ("fixed", "CR LF line ends"): 1}
+
+
+def test_bytes_that_are_no_text(source):
+    edit(
+        source,
+        "text",
+        lambda old: b"".join(
+            f"{u} CAF\u00c9\n".encode("latin-1") if u == source[1][0] else f"{u} OK\n".encode()
+            for u in source[1]
+        ),
+    )
+    data, report = read_and_check(source[0])
+    assert source[1][0] not in data.wav
+    assert len(data) == 9
+    assert kinds(report)[source[1][0]] in ("not UTF-8 text", "no transcript")
+
+
+def test_ids_and_speakers(source):
+    ids = source[1]
+    edit(source, "utt2spk", lambda old: "\n".join([f"{ids[0]} zoe", *old[2:], "nobody n", ""]))
+    edit(
+        source, "wav.scp", lambda old: "\n".join([*old, "7-../../../etc/x /a.flac", "7-empty", ""])
+    )
+    data, report = read_and_check(source[0])
+    assert kinds(report)[ids[0]] == "speaker not a prefix"
+    assert kinds(report)[ids[1]] == "no speaker"
+    assert kinds(report)["nobody"] == "speaker without audio"
+    assert ("left out", "bad id") in report.counts()
+    assert "7-../../../etc/x" not in data.wav
+    assert "7-empty" not in data.wav
+    assert data.ids == ids[2:]
+
+
+def test_commands_in_wav_scp(source):
+    edit(
+        source, "wav.scp", lambda old: "\n".join([f"{source[1][0]} sph2pipe x.sph |", *old[1:], ""])
+    )
+    with pytest.raises(ValueError, match="plain path expected"):
+        read_and_check(source[0])
+
+
+def test_missing_tables(source):
+    (source[0] / "utt2spk").unlink()
+    with pytest.raises(ValueError, match="utt2spk expected, but it is not there"):
+        read_and_check(source[0])
