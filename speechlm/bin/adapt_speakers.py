@@ -22,8 +22,9 @@ def main() -> None:
     options.add_argument("--phone_model", type=Path, help="network for decoding")
     options.add_argument("--speed", type=float, default=1.0, help="speed of the audio's copy")
     options.add_argument("--max_seconds", type=float, default=90.0, help="audio used a speaker")
-    options.add_argument("--per_utterance", action="store_true",
-                         help="every utterance is a speaker of its own")
+    options.add_argument(
+        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
+    )
     options.add_argument("--job", type=int, default=1)
     options.add_argument("--n_jobs", type=int, default=1)
     args = options.parse_args()
@@ -39,12 +40,17 @@ def main() -> None:
     if args.graph is None:
         states_of = adaptation.states_of_transcripts(data, model, args.lexicon)
     else:
-        states_of = adaptation.states_of_decoding(
-            model, args.graph, args.phone_model, args.lexicon
-        )
+        states_of = adaptation.states_of_decoding(model, args.graph, args.phone_model, args.lexicon)
     adaptation.adapt_data(
-        data, model, states_of, args.output, job=args.job, n_jobs=args.n_jobs,
-        speed=args.speed, max_seconds=args.max_seconds, per_utterance=args.per_utterance,
+        data,
+        model,
+        states_of,
+        args.output,
+        job=args.job,
+        n_jobs=args.n_jobs,
+        speed=args.speed,
+        max_seconds=args.max_seconds,
+        per_utterance=args.per_utterance,
     )
 
 

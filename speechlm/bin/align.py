@@ -17,10 +17,12 @@ def main() -> None:
     options.add_argument("--output", type=Path, required=True, help="folder of the archives")
     options.add_argument("--phone_model", type=Path, help="align with this network's scores")
     options.add_argument("--speed", type=float, default=1.0, help="speed of the audio's copy")
-    options.add_argument("--features", action="store_true",
-                         help="write feats and states too, to train the network")
-    options.add_argument("--per_utterance", action="store_true",
-                         help="every utterance is a speaker of its own")
+    options.add_argument(
+        "--features", action="store_true", help="write feats and states too, to train the network"
+    )
+    options.add_argument(
+        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
+    )
     options.add_argument("--job", type=int, default=1)
     args = options.parse_args()
 
@@ -36,10 +38,16 @@ def main() -> None:
 
         scores = Network.load(args.phone_model).state_scores
     align_data(
-        DataDir.read(args.data_dir), AlignmentModel.load(args.model),
-        load_speakers(args.speakers), read_pronunciations(args.lexicon), args.output,
-        job=args.job, speed=args.speed, per_utterance=args.per_utterance,
-        with_features=args.features, scores=scores,
+        DataDir.read(args.data_dir),
+        AlignmentModel.load(args.model),
+        load_speakers(args.speakers),
+        read_pronunciations(args.lexicon),
+        args.output,
+        job=args.job,
+        speed=args.speed,
+        per_utterance=args.per_utterance,
+        with_features=args.features,
+        scores=scores,
     )
 
 

@@ -10,8 +10,13 @@ from speechlm.bin._cli import parser, run
 def main() -> None:
     """Parse, cluster, write."""
     options = parser(__doc__)
-    options.add_argument("--align", type=Path, nargs="+", required=True,
-                         help="merged outputs of align --features, one a speed")
+    options.add_argument(
+        "--align",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="merged outputs of align --features, one a speed",
+    )
     options.add_argument("--output", type=Path, required=True, help="folder of the lists")
     options.add_argument("--max_classes", type=int, default=400, help="leaves of the tree")
     options.add_argument("--min_count", type=float, default=300.0, help="10 ms frames of a leaf")
@@ -21,7 +26,10 @@ def main() -> None:
     from speechlm.recognizer.network_data import make_network_data
 
     make_network_data(
-        args.align, args.output, max_classes=args.max_classes, min_count=args.min_count,
+        args.align,
+        args.output,
+        max_classes=args.max_classes,
+        min_count=args.min_count,
         classes_from=args.classes_from,
     )
 

@@ -24,8 +24,11 @@ def main() -> None:
     options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
     options.add_argument("--output", type=Path, required=True, help="folder of the model")
     options.add_argument("--max_hours", type=float, default=10.0, help="use at most this much")
-    options.add_argument("--monophone", default="1,1,2,2,3,4,6,8,10,12",
-                         help="Gaussians a state after each realignment, first model")
+    options.add_argument(
+        "--monophone",
+        default="1,1,2,2,3,4,6,8,10,12",
+        help="Gaussians a state after each realignment, first model",
+    )
     options.add_argument("--projected", default="8,10,12,14,16", help="the same, LDA + MLLT")
     options.add_argument("--adapted", default="16,18,20,20", help="the same, speaker-adapted")
     args = options.parse_args()

@@ -14,7 +14,8 @@ from speechlm.bin._cli import run
 def main() -> None:
     """Parse, train, save."""
     options = argparse.ArgumentParser(
-        description=__doc__, allow_abbrev=False,
+        description=__doc__,
+        allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     options.add_argument("--data", type=Path, required=True, help="folder of make_phone_classes")

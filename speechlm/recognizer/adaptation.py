@@ -86,6 +86,8 @@ def adapt_data(
     save_speakers(output / f"speakers.{job}.npz", speakers)
     logging.info(
         "adapted %d speakers from %.1f s of audio in %.1f s CPU",
-        len(speakers), seconds, time.process_time() - start,
+        len(speakers),
+        seconds,
+        time.process_time() - start,
     )
     return speakers

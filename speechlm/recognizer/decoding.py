@@ -36,6 +36,7 @@ class SearchConfig:
     """Factor of the network's scores (one step = 30 ms)."""
     beam: float = 9.0
     max_active: int = 1000
+    min_active: int = 20
 
     @staticmethod
     def load(path: Path) -> SearchConfig:
@@ -65,7 +66,9 @@ class WordDecoder:
         Without a final state the words are those of the best unfinished path.
         """
         options = kaldi_decoder.FasterDecoderOptions(
-            beam=self.config.beam, max_active=self.config.max_active
+            beam=self.config.beam,
+            max_active=self.config.max_active,
+            min_active=self.config.min_active,
         )
         decoder = kaldi_decoder.FasterDecoder(self._fst, options)
         scaled = np.ascontiguousarray(scores * self.config.acoustic_scale, dtype=np.float32)

@@ -28,9 +28,7 @@ class Gmm:
 
     def _prepare(self) -> None:
         inverse = 1.0 / self.variances
-        constant = -0.5 * (
-            np.log(2 * np.pi * self.variances) + self.means**2 * inverse
-        ).sum(axis=2)
+        constant = -0.5 * (np.log(2 * np.pi * self.variances) + self.means**2 * inverse).sum(axis=2)
         dim = self.means.shape[2]
         self._constant = (constant + self.log_weights).reshape(-1).astype(np.float32)
         linear = (self.means * inverse).reshape(-1, dim)

@@ -160,7 +160,10 @@ class _Trainer:
             return [items[n] for n in keep]
 
         return Corpus(
-            pick(corpus.ids), pick(corpus.speakers), pick(corpus.words), pick(corpus.cepstra),
+            pick(corpus.ids),
+            pick(corpus.speakers),
+            pick(corpus.words),
+            pick(corpus.cepstra),
             corpus.failed,
         )
 
@@ -214,9 +217,7 @@ class _Trainer:
         return out
 
 
-def train_gmm(
-    corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig
-) -> AlignmentModel:
+def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig) -> AlignmentModel:
     """The whole schedule; ``corpus.failed`` receives what could not be used.
 
     Raises:

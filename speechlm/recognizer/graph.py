@@ -113,8 +113,11 @@ def grammar_fst(arpa: Path, symbols: dict[str, int], folder: Path):
     lines = ["<eps> 0"] + [f"{word} {label}" for word, label in symbols.items()]
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     text = kaldilm.arpa2fst(
-        str(arpa), disambig_symbol="#0", read_symbol_table=str(table),
-        bos_symbol="<s>", eos_symbol="</s>",
+        str(arpa),
+        disambig_symbol="#0",
+        read_symbol_table=str(table),
+        bos_symbol="<s>",
+        eos_symbol="</s>",
     )
     return kaldifst.compile(text, acceptor=False)
 
@@ -123,9 +126,7 @@ def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def compose_graph(
-    pronunciations: Pronunciations, arpa: Path, classes: ClassTable, folder: Path
-):
+def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTable, folder: Path):
     """The whole graph, as a vector transducer; ``words.txt`` is written to ``folder``."""
     symbols = word_symbols(list(pronunciations))
     grammar = grammar_fst(arpa, symbols, folder)

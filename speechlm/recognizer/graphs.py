@@ -31,8 +31,7 @@ VARIANT = np.log(0.7)
 
 @dataclass
 class Hmm:
-    """Classes of the output phones (364,); log probabilities (P,) of staying in and leaving pdfs.
-    """
+    """Classes of the output phones (364,); log probabilities (P,) of staying in and leaving pdfs."""
 
     classes: np.ndarray
     stay: np.ndarray
@@ -121,9 +120,7 @@ def _with(frontier: list[tuple[int, float]], cost: float) -> list[tuple[int, flo
     return [(state, value + cost) for state, value in frontier]
 
 
-def utterance_graph(
-    words: Sequence[str], pronunciations: Pronunciations, hmm: Hmm
-) -> Graph:
+def utterance_graph(words: Sequence[str], pronunciations: Pronunciations, hmm: Hmm) -> Graph:
     """The graph of a sentence: any variant of each word, a pause or a short pause between words.
 
     A pause is the three states of SIL, a short pause its middle state alone; both are optional.
@@ -148,9 +145,7 @@ def utterance_graph(
                 branch = builder.add(phone, hmm.pdfs(phone), branch)
             outgoing += branch
         last = number == len(words) - 1
-        pause = builder.add(
-            SILENCE_ID, silence, _with(outgoing, EDGE_PAUSE if last else PAUSE)
-        )
+        pause = builder.add(SILENCE_ID, silence, _with(outgoing, EDGE_PAUSE if last else PAUSE))
         frontier = pause + _with(outgoing, NO_EDGE_PAUSE if last else NO_PAUSE)
         if not last:
             frontier += builder.add(SILENCE_ID, silence[1:2], _with(outgoing, SHORT_PAUSE))

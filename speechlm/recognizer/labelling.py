@@ -48,8 +48,13 @@ class Outcome:
         logging.info(
             "%s: %d utterances, %.1f s of audio, %.1f s CPU (real-time factor %.5f); "
             "%d failed, %d without a complete path",
-            what, self.utterances, audio, self.cpu_seconds, self.cpu_seconds / audio,
-            len(self.failed), len(self.partial),
+            what,
+            self.utterances,
+            audio,
+            self.cpu_seconds,
+            self.cpu_seconds / audio,
+            len(self.failed),
+            len(self.partial),
         )
 
 
@@ -141,5 +146,3 @@ def align_data(
     write_unit_info(output, FRAME_SHIFT, PHONES)
     outcome.log(f"aligned (job {job})")
     return outcome
-
-

@@ -78,8 +78,12 @@ def _log_prior(counts: np.ndarray) -> np.ndarray:
 
 
 def _class_table(
-    units: dict[Path, ArchiveReader], folder_of: dict[str, Path], readers: dict[Path, ArchiveReader],
-    max_classes: int, min_count: float, max_hours: float,
+    units: dict[Path, ArchiveReader],
+    folder_of: dict[str, Path],
+    readers: dict[Path, ArchiveReader],
+    max_classes: int,
+    min_count: float,
+    max_hours: float,
 ) -> np.ndarray:
     """Grow the decision tree on (at most ``max_hours`` of) the alignments."""
     statistics, frames = None, 0
@@ -145,9 +149,7 @@ def make_network_data(
             state_counts += np.bincount(states, minlength=N_PDFS)
     indices["classes"] = read_table(output / "classes.1.scp")
     _write_lists(output, indices, held_out(list(folder_of)))
-    stay = count_stay(
-        (units[folder][u] for u, folder in folder_of.items()), table, SUBSAMPLING
-    )
+    stay = count_stay((units[folder][u] for u, folder in folder_of.items()), table, SUBSAMPLING)
     result = ClassTable(table, stay, _log_prior(class_counts), _log_prior(state_counts))
     result.save(output / "classes.npz")
     logging.info("%d utterances, %d context classes", len(folder_of), n_classes)

@@ -19,11 +19,69 @@ from speechlm.tokenizers.vocabulary import PHONES
 SILENCE = "SIL"
 N_STATES = 3
 CMU_PHONES = tuple(
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW "
-    "V W Y Z ZH".split()
+    [
+        "AA",
+        "AE",
+        "AH",
+        "AO",
+        "AW",
+        "AY",
+        "B",
+        "CH",
+        "D",
+        "DH",
+        "EH",
+        "ER",
+        "EY",
+        "F",
+        "G",
+        "HH",
+        "IH",
+        "IY",
+        "JH",
+        "K",
+        "L",
+        "M",
+        "N",
+        "NG",
+        "OW",
+        "OY",
+        "P",
+        "R",
+        "S",
+        "SH",
+        "T",
+        "TH",
+        "UH",
+        "UW",
+        "V",
+        "W",
+        "Y",
+        "Z",
+        "ZH",
+    ]
 )
 BASE_PHONES = (SILENCE, *CMU_PHONES)
-REDUCED = tuple(f"{v}0" for v in "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
+REDUCED = tuple(
+    f"{v}0"
+    for v in [
+        "AA",
+        "AE",
+        "AH",
+        "AO",
+        "AW",
+        "AY",
+        "EH",
+        "ER",
+        "EY",
+        "IH",
+        "IY",
+        "OW",
+        "OY",
+        "UH",
+        "UW",
+    ]
+)
 CLASSES = (*BASE_PHONES, *REDUCED)
 N_PDFS = N_STATES * len(CLASSES)
 PHONE_ID = {phone: index for index, phone in enumerate(PHONES)}

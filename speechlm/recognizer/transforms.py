@@ -96,9 +96,7 @@ def fmllr_statistics(
             precision[index] = gamma @ inverse
             target[index] = gamma @ (gmm.means[:, state].astype(np.float32) * inverse)
     extended = np.concatenate([frames, np.ones((len(frames), 1), frames.dtype)], axis=1)
-    quadratic = np.stack(
-        [(extended * precision[:, row, None]).T @ extended for row in range(dim)]
-    )
+    quadratic = np.stack([(extended * precision[:, row, None]).T @ extended for row in range(dim)])
     return FmllrStatistics(float(len(frames)), target.T @ extended, quadratic)
 
 

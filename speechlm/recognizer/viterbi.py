@@ -30,9 +30,7 @@ class Graph:
     arc_cost: np.ndarray
 
 
-@numba.njit(
-    "Tuple((f8, i4[:]))(f4[:,::1], i4[:], f4[:], f4[:], i4[:], i4[:], f4[:])", nogil=True
-)
+@numba.njit("Tuple((f8, i4[:]))(f4[:,::1], i4[:], f4[:], f4[:], i4[:], i4[:], f4[:])", nogil=True)
 def _search(emission, pdf, loop, final, arc_start, arc_from, arc_cost):  # pragma: no cover
     n_frames, n_states = emission.shape[0], len(pdf)
     score = np.full(n_states, -1e30)

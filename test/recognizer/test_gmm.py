@@ -30,16 +30,22 @@ def mixture_data(rng, n=3000):
 
 def test_log_likelihoods_are_those_of_the_formula():
     rng = np.random.default_rng(0)
-    gmm = Gmm(rng.normal(size=(2, 3, 4)), rng.uniform(0.5, 2, (2, 3, 4)),
-              np.log(rng.dirichlet([1, 1], 3).T))
+    gmm = Gmm(
+        rng.normal(size=(2, 3, 4)),
+        rng.uniform(0.5, 2, (2, 3, 4)),
+        np.log(rng.dirichlet([1, 1], 3).T),
+    )
     x = rng.normal(size=(5, 4)).astype(np.float32)
     expected = np.zeros((5, 3))
     for t in range(5):
         for p in range(3):
             parts = [
                 gmm.log_weights[m, p]
-                - 0.5 * np.sum(np.log(2 * np.pi * gmm.variances[m, p])
-                               + (x[t] - gmm.means[m, p]) ** 2 / gmm.variances[m, p])
+                - 0.5
+                * np.sum(
+                    np.log(2 * np.pi * gmm.variances[m, p])
+                    + (x[t] - gmm.means[m, p]) ** 2 / gmm.variances[m, p]
+                )
                 for m in range(2)
             ]
             expected[t, p] = np.logaddexp(*parts)
@@ -49,10 +55,12 @@ def test_log_likelihoods_are_those_of_the_formula():
 def test_em_never_lowers_the_likelihood_and_finds_the_clusters():
     rng = np.random.default_rng(1)
     frames, states = mixture_data(rng)
-    gmm = single_gaussians(frames, states, 2)
-    gmm = split_components(gmm, np.bincount(states), 2)
+    gmm = split_components(single_gaussians(frames, states, 2), np.bincount(states), 2)
+    assert gmm.n_components == 4
+    gmm.means[:, :, 1] = [[-1.0, -1.0], [1.0, 1.0]]
+    gmm = Gmm(gmm.means, gmm.variances, gmm.log_weights)
     likelihoods = []
-    for _ in range(12):
+    for _ in range(40):
         gmm, value = expectation_maximisation(gmm, frames, states, np.full(3, 1e-3))
         likelihoods.append(value)
     assert np.all(np.diff(likelihoods) > -1e-5)

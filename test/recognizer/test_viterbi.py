@@ -38,7 +38,8 @@ def brute_force(graph, emission):
 def test_best_path_is_the_best_of_all(seed):
     rng = np.random.default_rng(seed)
     hmm = initial_hmm([["A"]], PRON)
-    hmm = Hmm(hmm.classes, np.log(rng.uniform(0.3, 0.7, N_PDFS)), np.log(rng.uniform(0.3, 0.7, N_PDFS)))
+    stay, leave = np.log(rng.uniform(0.3, 0.7, (2, N_PDFS)))
+    hmm = Hmm(hmm.classes, stay, leave)
     graph = utterance_graph(["A"], {"A": PRON["A"][:1]}, hmm)
     emission = rng.normal(0, 3, (5, N_PDFS)).astype(np.float32)
     score, path = best_path(graph, emission)
