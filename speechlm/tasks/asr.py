@@ -106,7 +106,8 @@ class SpeechLMASRTask(TrainingTask, ASRTask):
             help="the model to train from scratch; with pre-trained weights their own is used",
         )
         parser.set_defaults(
-            encoder="speechlm", normalize=None, input_size=1, token_list=espnet_tokens(), token_type="char",
+            encoder="speechlm", normalize=None, input_size=1,
+            token_list=espnet_tokens(), token_type="char",
             model_conf={"ctc_weight": 1.0}, optim="adam", scheduler="tristagelr",
             optim_conf={"lr": 1e-5, "betas": [0.9, 0.98], "eps": 1e-6}, grad_clip=5.0,
             batch_type="numel", batch_bins=1_600_000, keep_nbest_models=[1],

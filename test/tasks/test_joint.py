@@ -1,0 +1,66 @@
+"""Speech with units: what is left out, what is refused, and how labels follow the crops."""
+
+import numpy as np
+import pytest
+
+from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
+from speechlm.data.joint import SpeechUnits
+
+
+def rewrite(folder, change):
+    """Write the unit archives of a data directory anew, after a change of their dictionary."""
+    units = folder / "units_phone"
+    labels = {name: array for name, array in ArchiveReader(units / "units.scp").items()}
+    change(labels)
+    with ArchiveWriter(units, "units", 1) as writer:
+        for name in sorted(labels):
+            writer.write(name, labels[name])
+    merge_archives(units, 1, "units")
+
+
+@pytest.fixture
+def folder(tmp_path, make_data_dir):
+    make_data_dir(tmp_path / "data", 6, 5)
+    return tmp_path / "data"
+
+
+def test_missing_units_and_short_utterances_are_listed(folder, tmp_path):
+    rewrite(folder, lambda labels: labels.pop("spk1-0001"))
+    whole = SpeechUnits(folder, "units_phone", 100, 8000)
+    shortest = int(whole.n_samples.min())
+    data = SpeechUnits(folder, "units_phone", 100, shortest + 1, report=tmp_path / "report")
+    lines = (tmp_path / "report").read_text().splitlines()
+    assert "spk1-0001 no units" in lines
+    assert any(f"{shortest} samples, fewer than {shortest + 1}" in line for line in lines)
+    assert len(data) + len(lines) == 6
+    with pytest.raises(ValueError, match="none of 6 utterances can be used"):
+        SpeechUnits(folder, "units_phone", 100, 10_000_000)
+
+
+def test_counts_that_do_not_fit_name_the_ids(folder):
+    rewrite(folder, lambda labels: labels.update({"spk2-0002": labels["spk2-0002"][:-3]}))
+    with pytest.raises(ValueError, match="of 1 utterances; .*spk2-0002"):
+        SpeechUnits(folder, "units_phone", 100, 8000)
+
+
+def test_another_label_rate_is_refused(folder):
+    with pytest.raises(ValueError, match="100 labels a second, but the model's label_rate is 50"):
+        SpeechUnits(folder, "units_phone", 50, 8000)
+
+
+@pytest.mark.parametrize("pad_audio", [False, True])
+def test_labels_follow_the_crop(folder, pad_audio):
+    data = SpeechUnits(folder, "units_phone", 100, 8000, max_samples=16000, pad_audio=pad_audio)
+    batch = data.batch(np.array([0, 1]), np.random.default_rng(0))
+    assert batch["waveforms"].shape[1] == batch["sample_lengths"].max() <= 16000
+    for row, index in enumerate((0, 1)):
+        whole = data._waveform(index, 0, int(data.n_samples[index]))
+        n = int(batch["sample_lengths"][row])
+        crop = batch["waveforms"][row, :n].numpy()
+        windows = np.lib.stride_tricks.sliding_window_view(whole, n)
+        start = int(np.flatnonzero((windows[:, :50] == crop[:50]).all(1))[0])
+        labels = data._archive[data.ids[index]][round(start / 160) :]
+        ids = batch["labels"][row].numpy()
+        ids = ids[ids != 1]
+        assert len(ids) >= n // 160 - 3
+        assert (ids - 4 == labels[: len(ids)]).all()
