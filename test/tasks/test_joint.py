@@ -10,7 +10,7 @@ from speechlm.data.joint import SpeechUnits
 def rewrite(folder, change):
     """Write the unit archives of a data directory anew, after a change of their dictionary."""
     units = folder / "units_phone"
-    labels = {name: array for name, array in ArchiveReader(units / "units.scp").items()}
+    labels = dict(ArchiveReader(units / "units.scp"))
     change(labels)
     with ArchiveWriter(units, "units", 1) as writer:
         for name in sorted(labels):
