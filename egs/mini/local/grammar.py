@@ -32,12 +32,12 @@ def _verb(entry: str) -> dict[str, str]:
     entry, double = entry.replace("+", ""), "+" in entry
     base, *irregular = entry.split("/")
     stem = base + base[-1] if double else base
-    if base.endswith("e") and not base.endswith("ee"):
+    if base.endswith("e") and not base.endswith(("ee", "oe")):
         past, ing = base + "d", base[:-1] + "ing"
     elif base.endswith("y") and base[-2] not in _VOWELS:
         past, ing = base[:-1] + "ied", base + "ing"
     else:
-        past, ing = stem + ("d" if base.endswith("ee") else "ed"), stem + "ing"
+        past, ing = stem + ("d" if base.endswith("e") else "ed"), stem + "ing"
     done = irregular or [past, past]
     third = "goes" if base == "go" else _plural(base)
     return {"0": base, "z": third, "d": done[0], "n": done[1], "g": ing}

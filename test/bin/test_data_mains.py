@@ -1,0 +1,139 @@
+"""The data mains as programs: from a corpus to split dump directories, and their errors."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture
+def run(root, tmp_path):
+    """Run `python -m speechlm.bin.NAME ARGUMENTS` in tmp_path; returns the process."""
+
+    def call(name: str, *arguments: str, traceback: bool = False) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        if traceback:
+            environment["SPEECHLM_TRACEBACK"] = "1"
+        command = [sys.executable, "-m", f"speechlm.bin.{name}", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return call
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    rng = np.random.default_rng(0)
+    for speaker in ("1", "2"):
+        folder = tmp_path / "the corpus" / "train" / speaker / "5"
+        folder.mkdir(parents=True)
+        text = ""
+        for i in range(3):
+            name = f"{speaker}-5-000{i}"
+            soundfile.write(folder / f"{name}.flac", rng.standard_normal(16000) * 0.1, 16000)
+            text += f"{name} SENTENCE {'ABC'[i]} OF {speaker.replace('1', 'X').replace('2', 'Y')}\n"
+        (folder / f"{speaker}-5.trans.txt").write_text(text)
+    return tmp_path / "the corpus"
+
+
+def test_from_corpus_to_split_dump(run, corpus, tmp_path):
+    done = run(
+        *("prepare_librispeech", "--corpus", "the corpus", "--parts", "train", "--output", "data/t")
+    )
+    assert done.returncode == 0, done.stderr
+    assert "6 utterances, 2 speakers; nothing wrong" in done.stderr
+    done = run("format_data", "--input", "data/t", "--output", "dump/t", "--nj", "2")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "dump/t/utt2num_samples").read_text().startswith("1-5-0000 16000\n")
+    done = run("split_data", "--input", "dump/t", "--n", "4")
+    assert (done.returncode, done.stdout) == (0, "4\n")
+    done = run("split_data", "--input", "dump/t", "--n", "4", "--by_speaker", "--output", "s")
+    assert (done.returncode, done.stdout) == (0, "2\n")
+    assert "2 parts, because there are no more speakers" in done.stderr
+    parts = [f"dump/t/split4/{i}" for i in range(1, 5)]
+    assert run("combine_data", "--input", *parts, "--output", "again").returncode == 0
+    for table in ("wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"):
+        assert (tmp_path / "again" / table).read_text() == (tmp_path / "dump/t" / table).read_text()
+    done = run(
+        *("normalize_text", "--input", "the corpus/train/1/5/1-5.trans.txt", "--output", "x/t.txt"),
+        *("--exclude", "data/t/text"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "x/t.txt.report.txt").exists()
+
+
+def test_users_errors_are_one_line(run, corpus, tmp_path):
+    done = run("prepare_librispeech", "--corpus", "the corpus", "--parts", "dev", "--output", "d")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "error: no part dev in the corpus; it has: train"
+    assert not (tmp_path / "d").exists()
+    done = run("format_data", "--input", "data/none", "--output", "d", traceback=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.strip().endswith(
+        "error: data directory expected, but data/none is not there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--imput", "a"], "unknown option --imput (the nearest valid one is --input)"),
+        (
+            ["--max-seconds=3"],
+            "unknown option --max-seconds (the nearest valid one is --max_seconds)",
+        ),
+        (["--inp", "a"], "unknown option --inp (the nearest valid one is --input)"),
+        (["--input", "a", "--output", "b", "c"], "unexpected argument 'c'"),
+        (["--input", "a"], "the following arguments are required: --output"),
+    ],
+)
+def test_unknown_options(run, arguments, message):
+    done = run("format_data", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["prepare_librispeech", "format_data", "combine_data", "split_data", "merge_units"]
+    + ["normalize_text", "download_librispeech", "import_fairseq", "export_fairseq"],
+)
+def test_help(run, name):
+    done = run(name, "--help")
+    assert done.returncode == 0
+    assert "usage" in done.stdout
+
+
+def test_units_are_merged_and_checked(run, corpus, tmp_path):
+    run("prepare_librispeech", "--corpus", "the corpus", "--parts", "train", "--output", "data/t")
+    run("format_data", "--input", "data/t", "--output", "dump/t")
+    from speechlm.data.archives import ArchiveWriter, write_unit_info
+
+    units = tmp_path / "dump/t/units_phone"
+    for job in (1, 2):
+        with ArchiveWriter(units, job=job) as writer:
+            for i in range(3):
+                writer.write(f"{job}-5-000{i}", np.full(98, i))
+    write_unit_info(units, 0.01, ["a", "b", "c"])
+    merge = ("merge_units", "--input", "dump/t/units_phone", "--n", "2", "--data", "dump/t")
+    done = run(*merge)
+    assert done.returncode == 0, done.stderr
+    done = run("export_fairseq", "--input", "dump/t", "--units", "units_phone", "--output", "f")
+    assert done.returncode == 0, done.stderr
+    done = run(
+        *("import_fairseq", "--tsv", "f/train.tsv", "--labels", "f/train.phn"),
+        *("--dict", "f/dict.phn.txt", "--letters", "f/train.ltr", "--output", "back"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "back/text").read_text() == (tmp_path / "dump/t/text").read_text()
+    with ArchiveWriter(units, job=2) as writer:
+        writer.write("2-5-0000", np.zeros(97, int))
+    done = run(*merge)
+    assert done.returncode == 1
+    assert "2-5-0000: 98 labels expected, found 97" in done.stderr
+    assert "2-5-0001: no units" in done.stderr

@@ -1,0 +1,195 @@
+"""Downloads against a local server that breaks off, lies or is away."""
+
+import hashlib
+import http.server
+import io
+import socket
+import tarfile
+import threading
+from dataclasses import replace
+
+import pytest
+
+from speechlm.data.download import Source, download, download_parts, download_text, extract
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves `files`, with ranges if `ranges`; cuts each answer off after `limit` bytes."""
+
+    files: dict[str, bytes] = {}
+    limit = 10**9
+    ranges = True
+    requests: list[tuple[str, str | None]] = []
+
+    def do_GET(self):
+        asked = self.headers.get("Range")
+        type(self).requests.append((self.path, asked))
+        if self.path not in self.files:
+            self.send_error(404)
+            return
+        content = self.files[self.path]
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.ranges else 0
+        if start and start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start:][: self.limit])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    handler = type("OneHandler", (Handler,), {"files": {}, "requests": []})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        handler.source = Source((f"http://127.0.0.1:{running.server_port}",), pause=0.0)
+        yield handler
+        running.shutdown()
+        thread.join()
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def archive(**files: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name.replace("__", "/"))
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+CONTENT = bytes(range(256)) * 4000
+
+
+def test_interrupted_download_continues(tmp_path, server):
+    server.files["/12/a"] = CONTENT
+    server.limit = 300_000
+    download("12/a", tmp_path / "new" / "a", md5(CONTENT), server.source)
+    assert (tmp_path / "new" / "a").read_bytes() == CONTENT
+    assert [r for _, r in server.requests] == [None] + [
+        f"bytes={n}-" for n in (300_000, 600_000, 900_000)
+    ]
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a"]
+
+
+def test_part_of_an_earlier_run_is_used(tmp_path, server):
+    server.files["/12/a"] = CONTENT
+    (tmp_path / "a.part").write_bytes(CONTENT[:1000])
+    download("12/a", tmp_path / "a", md5(CONTENT), server.source)
+    assert server.requests == [("/12/a", "bytes=1000-")]
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    download("12/a", tmp_path / "a", md5(CONTENT), server.source)
+    assert len(server.requests) == 1
+
+
+def test_whole_part_is_only_renamed(tmp_path, server):
+    server.files["/12/a"] = CONTENT
+    (tmp_path / "a.part").write_bytes(CONTENT)
+    download("12/a", tmp_path / "a", md5(CONTENT), server.source)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_server_without_ranges(tmp_path, server):
+    server.files["/12/a"] = CONTENT
+    server.ranges = False
+    (tmp_path / "a.part").write_bytes(CONTENT[:1000])
+    download("12/a", tmp_path / "a", md5(CONTENT), server.source)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_wrong_checksum(tmp_path, server):
+    server.files["/12/a"] = CONTENT
+    with pytest.raises(ValueError, match=f"MD5 sum {md5(b'x')} expected.*run the same command"):
+        download("12/a", tmp_path / "a", md5(b"x"), server.source)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_file_is_fetched_again(tmp_path, server):
+    server.files["/12/a"] = CONTENT
+    (tmp_path / "a").write_bytes(b"damaged")
+    download("12/a", tmp_path / "a", md5(CONTENT), server.source)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_a_stuck_server_is_given_up_but_the_part_is_kept(tmp_path, server):
+    server.files["/12/a"] = CONTENT
+    server.limit = 0
+    (tmp_path / "a.part").write_bytes(CONTENT[:1000])
+    with pytest.raises(ValueError, match="the connection ended early"):
+        download("12/a", tmp_path / "a", md5(CONTENT), server.source)
+    assert (tmp_path / "a.part").read_bytes() == CONTENT[:1000]
+
+
+def test_second_mirror(tmp_path, server):
+    server.files["/good/12/a"] = CONTENT
+    base = server.source.mirrors[0]
+    source = replace(server.source, mirrors=(f"{base}/bad", f"{base}/good"))
+    download("12/a", tmp_path / "a", md5(CONTENT), source)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
+def test_no_network(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    source = Source((f"http://127.0.0.1:{port}",), pause=0.0)
+    with pytest.raises(ValueError, match=r"cannot be downloaded: .*refused.*Without a network"):
+        download("12/a", tmp_path / "a", md5(CONTENT), source)
+
+
+def test_parts_are_unpacked_once(tmp_path, server):
+    content = archive(
+        **{"LibriSpeech__dev__1__2__1-2-0000.flac": b"x", "LibriSpeech__README": b"y"}
+    )
+    server.files["/12/dev.tar.gz"] = content
+    for _ in range(2):
+        download_parts(["dev"], tmp_path, server.source, {"dev": md5(content)})
+    assert (tmp_path / "LibriSpeech/dev/1/2/1-2-0000.flac").read_bytes() == b"x"
+    assert len(server.requests) == 1
+    with pytest.raises(ValueError, match="parts dev expected, got train"):
+        download_parts(["train"], tmp_path, server.source, {"dev": ""})
+
+
+def test_archive_without_the_part(tmp_path, server):
+    content = archive(other=b"x")
+    server.files["/12/dev.tar.gz"] = content
+    with pytest.raises(ValueError, match="has no folder LibriSpeech/dev"):
+        download_parts(["dev"], tmp_path, server.source, {"dev": md5(content)})
+
+
+@pytest.mark.parametrize("name", ["..__..__evil", "__etc__evil"])
+def test_archives_that_reach_outside(tmp_path, name):
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "x.tar.gz").write_bytes(archive(**{name: b"x"}))
+    if name.startswith(".."):
+        with pytest.raises(ValueError, match="cannot be unpacked"):
+            extract(tmp_path / "x.tar.gz", inner)
+    else:  # an absolute path loses its slash
+        extract(tmp_path / "x.tar.gz", inner)
+        assert (inner / "etc" / "evil").exists()
+    assert not (tmp_path / "evil").exists()
+
+
+def test_truncated_archive(tmp_path):
+    content = archive(a=bytes(range(256)) * 1000)
+    (tmp_path / "x.tar.gz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="x.tar.gz cannot be unpacked"):
+        extract(tmp_path / "x.tar.gz", tmp_path)
+
+
+def test_text(tmp_path, server):
+    server.files["/11/t.gz"] = b"text"
+    download_text(tmp_path, server.source, {"t.gz": md5(b"text")})
+    assert (tmp_path / "t.gz").read_bytes() == b"text"

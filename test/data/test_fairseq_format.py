@@ -1,0 +1,114 @@
+"""The released recipe's files, in and out."""
+
+import numpy as np
+import pytest
+
+from speechlm.data import fairseq_format as fairseq
+from speechlm.data.archives import ArchiveReader, check_units, n_labels
+from speechlm.data.kaldi_dir import DataDir
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """A manifest of two utterances with labels, letters and a dictionary."""
+    (tmp_path / "t.tsv").write_text(
+        "/audio root\n1/2/1-2-0000.flac\t1000\n1/2/1-2-0001.flac\t880\n"
+    )
+    (tmp_path / "t.phn").write_text("1 1 2 0\n2 2 2 2\n")
+    (tmp_path / "t.ltr").write_text("H E | R A N |\nI T ' S |\n")
+    (tmp_path / "dict.txt").write_text("<eps> 0\nSIL 1\nAH0_I 2\n")
+    return tmp_path
+
+
+def test_import(sample):
+    manifest = fairseq.read_manifest(sample / "t.tsv")
+    data = fairseq.import_audio(manifest, sample / "t.ltr")
+    assert data.wav["1-2-0001"] == "/audio root/1/2/1-2-0001.flac"
+    assert data.text == {"1-2-0000": "HE RAN", "1-2-0001": "IT'S"}
+    assert data.utt2spk["1-2-0000"] == "1"
+    tokens = fairseq.read_dictionary(sample / "dict.txt")
+    assert tokens == ["<eps>", "SIL", "AH0_I"]
+    assert fairseq.import_labels(manifest, sample / "t.phn", tokens, sample / "units") == 2
+    assert ArchiveReader(sample / "units" / "units.scp")["1-2-0000"].tolist() == [1, 1, 2, 0]
+    assert check_units(sample / "units", data.samples()) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.phn", "1 1 2\n2 2 2 2\n", "1-2-0000 has 1000 samples, so 4 labels of 0.01 s.* found 3"),
+        ("t.phn", "1 1 2 3\n2 2 2 2\n", r"labels 0\.\.2 expected for 1-2-0000, found 1\.\.3"),
+        ("t.phn", "1 1 2 0\n", "2 lines expected, as in the .tsv, found 1"),
+        ("t.phn", "1 1 2 AH\n2 2 2 2\n", "numbers expected for 1-2-0000"),
+        ("t.ltr", "H E |\nIT |\n", "single letters"),
+        ("t.ltr", "H E |\nI T\n", "single letters"),
+        ("dict.txt", "SIL\n", r"dict.txt:1: `symbol count` expected"),
+        ("t.tsv", "/a\nb.flac 12\n", r"t.tsv:2: `path<tab>samples` expected"),
+        ("t.tsv", "/a\nb/x.flac\t12\nc/x.flac\t12\n", "file names that occur twice: x"),
+        ("t.tsv", "", "an audio folder and at least one file"),
+    ],
+)
+def test_bad_files(sample, name, content, message):
+    (sample / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        manifest = fairseq.read_manifest(sample / "t.tsv")
+        fairseq.import_audio(manifest, sample / "t.ltr")
+        tokens = fairseq.read_dictionary(sample / "dict.txt")
+        fairseq.import_labels(manifest, sample / "t.phn", tokens, sample / "units")
+    assert not (sample / "units" / "units.scp").exists()
+
+
+def test_export_checks(sample):
+    data = DataDir(
+        {"a": "/x/a.flac", "b": "/y/b.flac"}, {"a": "a", "b": "b"}, None, {"a": 1, "b": 2}
+    )
+    fairseq.export_audio(data, sample / "o.tsv")
+    assert (sample / "o.tsv").read_text() == "/\nx/a.flac\t1\ny/b.flac\t2\n"
+    with pytest.raises(ValueError, match="audio is not inside of /x: b"):
+        fairseq.export_audio(data, sample / "o.tsv", "/x")
+    with pytest.raises(ValueError, match="transcripts expected"):
+        fairseq.export_letters(data, sample / "o.ltr")
+    manifest = fairseq.read_manifest(sample / "t.tsv")
+    fairseq.import_labels(manifest, sample / "t.phn", ["a", "b", "c"], sample / "units")
+    with pytest.raises(ValueError, match="no units of 2 utterances: a b"):
+        fairseq.export_labels(data, sample / "units", sample / "o.phn")
+    longer = fairseq.import_audio(manifest)
+    longer.n_samples["1-2-0001"] = 16000
+    with pytest.raises(ValueError, match="98 labels expected of 1-2-0001, found 4"):
+        fairseq.export_labels(longer, sample / "units", sample / "o.phn")
+    assert not (sample / "o.phn").exists()
+
+
+def test_letters():
+    assert fairseq.words_to_letters("IT'S I") == "I T ' S | I |"
+    assert fairseq.letters_to_words("I T ' S | I |") == "IT'S I"
+
+
+@pytest.mark.parametrize("kind", ["phone", "hidden"])
+def test_official_samples_round_trip_byte_for_byte(tmp_path, shared, kind):
+    release = shared / "data/official_label_samples/SpeechLM/dataset"
+    folder = release / "LibriSpeech" / f"{kind}_unit"
+    suffix, shift = ("phn", 0.01) if kind == "phone" else ("km", 0.02)
+    names = release / "LibriLM/phone_unit/bin-idx/dict.phn.txt"
+    tokens = fairseq.read_dictionary(names if kind == "phone" else folder / "dict.km.txt")
+    letters = release / "LibriSpeech/asr/train_sample100.ltr"
+    manifest = fairseq.read_manifest(folder / "train_sample100.tsv")
+    labels = folder / f"train_sample100.{suffix}"
+    data = fairseq.import_audio(manifest, letters)
+    fairseq.import_labels(manifest, labels, tokens, tmp_path / "units", shift)
+    data.write(tmp_path)
+    data = DataDir.read(tmp_path)
+    assert check_units(tmp_path / "units", data.samples()) == {}
+    first = ArchiveReader(tmp_path / "units" / "units.scp")["103-1240-0000"]
+    assert len(first) == n_labels(225360, shift)
+    if kind == "phone":
+        assert [tokens[i] for i in np.unique(first[:50])] == ["SIL", "CH_B"]
+
+    fairseq.export_audio(data, tmp_path / "o.tsv", manifest.root)
+    got = fairseq.export_labels(data, tmp_path / "units", tmp_path / "o.labels")
+    fairseq.export_dictionary(tmp_path / "o.dict", len(got))
+    fairseq.export_letters(data, tmp_path / "o.ltr")
+    assert (tmp_path / "o.tsv").read_bytes() == (folder / "train_sample100.tsv").read_bytes()
+    assert (tmp_path / "o.labels").read_bytes() == labels.read_bytes()
+    assert (tmp_path / "o.dict").read_bytes() == (folder / f"dict.{suffix}.txt").read_bytes()
+    assert (tmp_path / "o.ltr").read_bytes() == letters.read_bytes()
