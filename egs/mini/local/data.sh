@@ -15,7 +15,9 @@ unpaired=1500             # utterances of speech alone
 dev=100                   # utterances for validation
 test=200                  # utterances to be tested
 text=20000                # sentences of text
-speakers="20 60 10 20"    # speakers of the four parts
+speakers=20,60,10,20     # speakers of the four parts
+min_snr=10                # noise of the recordings: dB of the noisiest
+max_snr=35                # and of the cleanest
 seed=1                    # of the corpus
 nj=2                      # processes
 # </options>
@@ -27,13 +29,13 @@ nj=2                      # processes
 
 if [[ -z ${corpus} ]]; then
   corpus=data/corpus
-  read -ra numbers <<< "${speakers}"
+  IFS=, read -ra numbers <<< "${speakers}"
   options=()
   if ${dry_run}; then options=(--dry_run); fi
   step.py --stage 1 --name "make the corpus" --output "${corpus}" "${options[@]}" -- \
     python local/make_corpus.py --output "${corpus}" --paired "${paired}" --unpaired "${unpaired}" \
     --dev "${dev}" --test "${test}" --text "${text}" --speakers "${numbers[@]}" --seed "${seed}" \
-    --nj "${nj}"
+    --min_snr "${min_snr}" --max_snr "${max_snr}" --nj "${nj}"
 fi
 exec ../librispeech/local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" \
   --paired_parts "${paired_parts}" --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" \
