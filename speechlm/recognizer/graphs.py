@@ -31,7 +31,7 @@ VARIANT = np.log(0.7)
 
 @dataclass
 class Hmm:
-    """Classes of the output phones (364,); log probabilities (P,) of staying in and leaving pdfs."""
+    """Classes of output phones (364,); log probabilities (P,) of staying in and leaving pdfs."""
 
     classes: np.ndarray
     stay: np.ndarray

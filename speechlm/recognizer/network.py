@@ -25,13 +25,13 @@ class Network:
     @torch.inference_mode()
     def class_scores(self, features: np.ndarray) -> np.ndarray:
         """(T, D) -> (ceil(T / 3), n_classes): log posterior minus log prior, every 30 ms."""
-        posteriors = self.model.classify(torch.from_numpy(features)[None])[0].numpy()
+        posteriors = self.model.classify(torch.tensor(features)[None])[0].numpy()
         return posteriors - self.classes.class_prior.astype(np.float32)
 
     @torch.inference_mode()
     def scores(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Class scores every 30 ms and state scores every 10 ms, in one pass."""
-        classes, states = self.model(torch.from_numpy(features)[None])
+        classes, states = self.model(torch.tensor(features)[None])
         return (
             classes[0].log_softmax(-1).numpy() - self.classes.class_prior.astype(np.float32),
             states[0, : len(features)].log_softmax(-1).numpy()
@@ -41,7 +41,7 @@ class Network:
     @torch.inference_mode()
     def state_scores(self, features: np.ndarray) -> np.ndarray:
         """(T, D) -> (T, P): log posterior minus log prior, every 10 ms."""
-        scores = self.model(torch.from_numpy(features)[None])[1][0, : len(features)]
+        scores = self.model(torch.tensor(features)[None])[1][0, : len(features)]
         return scores.log_softmax(-1).numpy() - self.classes.state_prior.astype(np.float32)
 
     def save(self, folder: Path | str) -> None:

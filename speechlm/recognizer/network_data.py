@@ -79,8 +79,8 @@ def _log_prior(counts: np.ndarray) -> np.ndarray:
 
 def _class_table(
     units: dict[Path, ArchiveReader],
+    feats: dict[Path, ArchiveReader],
     folder_of: dict[str, Path],
-    readers: dict[Path, ArchiveReader],
     max_classes: int,
     min_count: float,
     max_hours: float,
@@ -90,7 +90,7 @@ def _class_table(
     for utterance, folder in folder_of.items():
         if frames > 360000 * max_hours:
             break
-        features = readers[folder][utterance]
+        features = feats[folder][utterance]
         labels = units[folder][utterance]
         statistics = statistics or ContextStatistics(features.shape[1])
         statistics.add(labels, features)
@@ -130,7 +130,7 @@ def make_network_data(
                 raise ValueError(f"{utterance} is in {folder_of[utterance]} and in {folder}")
             folder_of[utterance] = folder
     if classes_from is None:
-        table = _class_table(units, folder_of, feats, max_classes, min_count, max_hours)
+        table = _class_table(units, feats, folder_of, max_classes, min_count, max_hours)
     else:
         table = ClassTable.load(classes_from).table
     n_classes = int(table.max()) + 1

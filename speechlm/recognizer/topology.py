@@ -14,74 +14,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from speechlm.tokenizers.vocabulary import PHONES
+from speechlm.tokenizers.vocabulary import FOLDED_PHONES, PHONES, VOWELS
 
 SILENCE = "SIL"
 N_STATES = 3
-CMU_PHONES = tuple(
-    [
-        "AA",
-        "AE",
-        "AH",
-        "AO",
-        "AW",
-        "AY",
-        "B",
-        "CH",
-        "D",
-        "DH",
-        "EH",
-        "ER",
-        "EY",
-        "F",
-        "G",
-        "HH",
-        "IH",
-        "IY",
-        "JH",
-        "K",
-        "L",
-        "M",
-        "N",
-        "NG",
-        "OW",
-        "OY",
-        "P",
-        "R",
-        "S",
-        "SH",
-        "T",
-        "TH",
-        "UH",
-        "UW",
-        "V",
-        "W",
-        "Y",
-        "Z",
-        "ZH",
-    ]
-)
+CMU_PHONES = tuple(phone for phone in FOLDED_PHONES if phone not in (SILENCE, "SPN"))
 BASE_PHONES = (SILENCE, *CMU_PHONES)
-REDUCED = tuple(
-    f"{v}0"
-    for v in [
-        "AA",
-        "AE",
-        "AH",
-        "AO",
-        "AW",
-        "AY",
-        "EH",
-        "ER",
-        "EY",
-        "IH",
-        "IY",
-        "OW",
-        "OY",
-        "UH",
-        "UW",
-    ]
-)
+REDUCED = tuple(f"{vowel}0" for vowel in VOWELS)
 CLASSES = (*BASE_PHONES, *REDUCED)
 N_PDFS = N_STATES * len(CLASSES)
 PHONE_ID = {phone: index for index, phone in enumerate(PHONES)}

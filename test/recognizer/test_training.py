@@ -1,0 +1,182 @@
+"""Flat start, adaptation and alignment on synthetic speech with known boundaries."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechlm.data.archives import ArchiveReader, check_units, merge_archives
+from speechlm.data.kaldi_dir import DataDir, split
+from speechlm.recognizer.adaptation import adapt_data, states_of_transcripts
+from speechlm.recognizer.features import mfcc, n_frames
+from speechlm.recognizer.gmm_training import GmmConfig, load_corpus, train_gmm
+from speechlm.recognizer.graphs import read_pronunciations
+from speechlm.recognizer.labelling import align_data
+from speechlm.recognizer.network_data import ClassTable, make_network_data
+from speechlm.recognizer.speakers import adaptation_utterances, load_speakers
+from speechlm.recognizer.topology import SILENCE_ID
+from speechlm.tokenizers.vocabulary import PHONES
+
+LEXICON = {"SEE": ["S", "IY1"], "MOO": ["M", "UW1"], "ASH": ["AE1", "SH"], "AM": ["AE1", "M"]}
+BANDS = {"S": (5500, 7500), "IY1": (2000, 3000), "M": (150, 350), "UW1": (400, 800),
+         "AE1": (900, 1700), "SH": (3200, 4500)}  # fmt: skip
+CONFIG = GmmConfig(monophone=(1, 1, 1, 2, 2), projected=(2, 2), adapted=(2, 2), dim=12)
+
+
+def noise(rng, band, seconds, tilt):
+    """Noise of one frequency band (Hz), as a speaker with a `tilt` makes it."""
+    n = round(16000 * seconds)
+    spectrum = np.fft.rfft(rng.normal(size=n))
+    frequency = np.fft.rfftfreq(n, 1 / 16000)
+    inside = (frequency > band[0]) & (frequency < band[1])
+    spectrum *= np.where(inside, 1.0, 0.01) * (1 + tilt * frequency / 8000)
+    return np.fft.irfft(spectrum, n) * 0.1
+
+
+def make_corpus(folder, rng):
+    """Two speakers, 20 sentences each; returns the data directory and true spans (seconds)."""
+    wav, speakers, text, samples, spans = {}, {}, {}, {}, {}
+    for number in range(40):
+        speaker = f"s{number % 2}"
+        utterance = f"{speaker}-{number:02d}"
+        words = list(rng.choice(sorted(LEXICON), 4))
+        parts, marks, time = [], [], 0.0
+        for word in [None, *words, None]:
+            for phone in LEXICON[word] if word else ["SIL"]:
+                seconds = rng.uniform(0.08, 0.16)
+                band = BANDS.get(phone, (0, 0))
+                parts.append(noise(rng, band, seconds, 3.0 * (number % 2)))
+                marks.append((phone, time, time + seconds))
+                time += seconds
+        audio = np.concatenate(parts).astype(np.float32)
+        path = folder / f"{utterance}.flac"
+        soundfile.write(path, audio, 16000)
+        wav[utterance], speakers[utterance] = str(path), speaker
+        text[utterance], samples[utterance] = " ".join(words), len(audio)
+        spans[utterance] = marks
+    return DataDir(wav, speakers, text, samples), spans
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("synthetic")
+    data, spans = make_corpus(folder, np.random.default_rng(0))
+    lexicon = folder / "lexicon.txt"
+    lexicon.write_text("".join(f"{w} {' '.join(p)}\n" for w, p in LEXICON.items()))
+    corpus = load_corpus(data, 1.0)
+    pronunciations = read_pronunciations(lexicon)
+    model = train_gmm(corpus, pronunciations, CONFIG)
+    adapt_data(data, model, states_of_transcripts(data, model, lexicon), folder / "speakers")
+    return folder, data, spans, model, pronunciations, lexicon
+
+
+def test_flat_start_finds_the_boundaries(trained, tmp_path):
+    folder, data, spans, model, pronunciations, _ = trained
+    align_data(data, model, load_speakers(folder / "speakers"), pronunciations, tmp_path)
+    units = ArchiveReader(tmp_path / "units.1.scp")
+    right = total = 0
+    for utterance, marks in spans.items():
+        labels = units[utterance]
+        centres = np.arange(len(labels)) * 0.01 + 0.0125
+        for label, centre in zip(labels, centres, strict=True):
+            true = next((p for p, a, b in marks if a <= centre < b), "SIL")
+            right += PHONES[label].split("_")[0] == true
+            total += 1
+    assert right / total > 0.9
+
+
+def test_labels_do_not_depend_on_the_number_of_jobs(trained, tmp_path):
+    folder, data, _, model, pronunciations, lexicon = trained
+    for n in (1, 3):
+        states_of = states_of_transcripts(data, model, lexicon)
+        speakers, output = tmp_path / f"speakers{n}", tmp_path / f"units{n}"
+        output.mkdir()
+        for job in range(1, n + 1):
+            adapt_data(data, model, states_of, speakers, job=job, n_jobs=n)
+        for job, part in enumerate(split(data, n), 1):
+            align_data(part, model, load_speakers(speakers), pronunciations, output, job=job)
+        merge_archives(output, n)
+        assert check_units(output, data.samples()) == {}
+    one, three = (ArchiveReader(tmp_path / f"units{n}" / "units.scp") for n in (1, 3))
+    assert sorted(one) == sorted(three) == data.ids
+    assert all(np.array_equal(one[u], three[u]) for u in data.ids)
+
+
+def test_failures_are_listed_and_the_rest_goes_on(trained, tmp_path):
+    folder, data, _, model, pronunciations, _ = trained
+    bad = DataDir(dict(data.wav), data.utt2spk, dict(data.text), data.n_samples)
+    bad.text["s0-00"] = "SEE ZEBRA"
+    bad.text["s0-02"] = "SEE " * 100
+    (tmp_path / "broken.flac").write_bytes(b"no audio")
+    bad.wav["s1-01"] = str(tmp_path / "broken.flac")
+    outcome = align_data(
+        bad, model, load_speakers(folder / "speakers"), pronunciations, tmp_path / "units"
+    )
+    assert sorted(outcome.failed) == ["s0-00", "s0-02", "s1-01"]
+    listed = (tmp_path / "units" / "failed.1").read_text().splitlines()
+    assert listed[0] == "s0-00 words not in the lexicon: ZEBRA"
+    assert "too few" in listed[1]
+    assert outcome.utterances == 37
+
+
+def test_unknown_speaker_is_an_error(trained, tmp_path):
+    folder, data, _, model, pronunciations, _ = trained
+    speakers = load_speakers(folder / "speakers")
+    del speakers["s1"]
+    with pytest.raises(ValueError, match="no adaptation for 1 speakers, e.g. s1"):
+        align_data(data, model, speakers, pronunciations, tmp_path)
+
+
+def test_models_survive_saving(trained, tmp_path):
+    _, _, _, model, _, _ = trained
+    model.save(tmp_path / "gmm")
+    same = type(model).load(tmp_path / "gmm")
+    frames = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)
+    assert np.allclose(
+        same.adapted.log_likelihoods(frames), model.adapted.log_likelihoods(frames), rtol=1e-4
+    )
+    with pytest.raises(ValueError, match="train_gmm"):
+        type(model).load(tmp_path)
+
+
+def test_network_data_at_two_speeds(trained, tmp_path):
+    folder, data, _, model, pronunciations, _ = trained
+    speakers = load_speakers(folder / "speakers")
+    for speed in (1.0, 0.9):
+        output = tmp_path / f"sp{speed}"
+        align_data(data, model, speakers, pronunciations, output, speed=speed, with_features=True)
+        for name in ("units", "feats", "states"):
+            merge_archives(output, 1, name)
+    folders = [tmp_path / "sp1.0", tmp_path / "sp0.9"]
+    made = make_network_data(folders, tmp_path / "net", max_classes=50, min_count=30)
+    assert 40 <= made.n_classes <= 50
+    loaded = ClassTable.load(tmp_path / "net" / "classes.npz")
+    assert np.array_equal(loaded.table, made.table)
+    assert np.exp(made.class_prior).sum() == pytest.approx(1.0)
+    train = ArchiveReader(tmp_path / "net" / "train" / "feats.scp")
+    valid = ArchiveReader(tmp_path / "net" / "valid" / "feats.scp")
+    assert len(valid) == 2 and len(train) == 76
+    classes = ArchiveReader(tmp_path / "net" / "train" / "classes.scp")
+    for utterance in train:
+        assert len(classes[utterance]) == len(train[utterance])
+    with pytest.raises(ValueError, match="is in"):
+        make_network_data([folders[0], folders[0]], tmp_path / "twice")
+
+
+def test_slower_copies_are_longer():
+    samples = np.random.default_rng(0).normal(size=16000).astype(np.float32)
+    assert len(mfcc(samples)) == n_frames(16000) == 98
+    assert len(mfcc(samples, 0.8)) == n_frames(20000)
+    assert mfcc(samples[:399]).shape == (0, 20)
+
+
+def test_adaptation_audio_is_spread_over_the_speaker():
+    ids = [f"a-{n:03d}" for n in range(100)]
+    data = DataDir(dict.fromkeys(ids, "x.flac"), dict.fromkeys(ids, "a"), None,
+                   dict.fromkeys(ids, 160000))
+    assert adaptation_utterances(data, ids, 5000) == ids
+    chosen = adaptation_utterances(data, ids, 100)
+    assert len(chosen) == 10 and chosen[0] == ids[0] and chosen[-1] == ids[-1]
+
+
+def test_silence_is_label_one():
+    assert SILENCE_ID == 1
