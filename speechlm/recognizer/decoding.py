@@ -20,7 +20,7 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.contexts import base_of_class
 from speechlm.recognizer.graphs import Pronunciations
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_features
-from speechlm.recognizer.model import AlignmentModel
+from speechlm.recognizer.model import AlignmentModel, Scores
 from speechlm.recognizer.network import Network
 from speechlm.recognizer.network_data import SUBSAMPLING, ClassTable
 from speechlm.recognizer.speakers import Speaker
@@ -136,14 +136,16 @@ class FirstPass:
         best = mean.reshape(steps, -1, N_STATES).max(axis=2)
         return best[:, self._columns] * (self.gaussian_scale / self.decoder.config.acoustic_scale)
 
-    def states(self, features: np.ndarray, scores: np.ndarray, turn: int) -> np.ndarray | None:
-        """(T, D) features and their (T, P) Gaussian scores -> (T,) states, or None."""
+    def states(self, features: np.ndarray, gaussian: Scores, turn: int) -> np.ndarray | None:
+        """(T, D) features, their Gaussian scores (made when called) -> (T,) states, or None."""
         if turn == 0:
-            words, _ = self.decoder.decode(self._gaussian_scores(scores))
+            state_scores = gaussian()
+            class_scores = self._gaussian_scores(state_scores)
         else:
-            words, _ = self.decoder.decode(self.network.class_scores(features))
+            class_scores, state_scores = self.network.scores(features)
+        words, _ = self.decoder.decode(class_scores)
         try:
-            return label_words(words, self.model, self.pronunciations, scores)[1]
+            return label_words(words, self.model, self.pronunciations, state_scores)[1]
         except ValueError:
             return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from speechlm.recognizer.transforms import (
 )
 from speechlm.recognizer.viterbi import Graph, best_path
 
+Scores = Callable[[], np.ndarray]
+"""Gives (T, P) log-likelihoods when called."""
 CONTEXT = 2
 
 
@@ -53,15 +56,16 @@ class AlignmentModel:
     def estimate(
         self,
         frames: Sequence[np.ndarray],
-        states_of: Callable[[int, np.ndarray, np.ndarray, int], np.ndarray | None],
-        rounds: int = 2,
+        states_of: Callable[[int, np.ndarray, Scores, int], np.ndarray | None],
+        rounds: int = 3,
     ) -> np.ndarray:
         """Transform of one speaker.
 
         Args:
             frames: projected frames of the speaker's utterances.
-            states_of: (utterance number, (T, D) frames under the current transform, their (T, P)
-                log-likelihoods, round) -> (T,) states, or None to leave the utterance out.
+            states_of: (utterance number, (T, D) frames under the current transform, a function
+                that gives their (T, P) Gaussian log-likelihoods, round) -> (T,) states, or None
+                to leave the utterance out.
         """
         dim = self.adapted.means.shape[2]
         transform = identity(dim)
@@ -70,7 +74,7 @@ class AlignmentModel:
             statistics = FmllrStatistics.zero(dim)
             for number, x in enumerate(frames):
                 now = apply(transform, x)
-                states = states_of(number, now, gmm.log_likelihoods(now), turn)
+                states = states_of(number, now, partial(gmm.log_likelihoods, now), turn)
                 if states is not None:
                     statistics.add(fmllr_statistics(self.adapted, x, states, now))
             if statistics.count > 0:

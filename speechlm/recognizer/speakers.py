@@ -19,12 +19,12 @@ from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.features import mean_normaliser, mfcc, normalise
-from speechlm.recognizer.model import AlignmentModel
+from speechlm.recognizer.model import AlignmentModel, Scores
 from speechlm.recognizer.transforms import apply
 
-States = Callable[[str, np.ndarray, np.ndarray, int], np.ndarray | None]
-"""(utterance id, (T, D) features, (T, P) log-likelihoods of states, round of the estimation) ->
-(T,) states, or None if there is no path."""
+States = Callable[[str, np.ndarray, Scores, int], np.ndarray | None]
+"""(utterance id, (T, D) features, function that gives their (T, P) Gaussian log-likelihoods, round
+of the estimation) -> (T,) states, or None if there is no path."""
 
 
 @dataclass
