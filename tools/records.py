@@ -5,9 +5,9 @@ not depend on when or where the output was made: making it again from the same i
 command leaves everything made from it valid, and a change of anything upstream reaches all that
 depends on it. Inputs that no step made are known by their content.
 
-Records are JSON files: DIR/.done for a folder, .FILE.done beside a file. A training's folder has a
-.started as well. While a step runs, .NAME.running stands beside its output: an output with that but
-without a record of its end is not finished.
+Records are JSON files: DIR/.done for a folder, .FILE.done beside a file. The folder in which a
+training resumes has a .started. While a step runs, .NAME.running stands beside its output: an
+output with that but without a record of its end is not finished.
 """
 
 import hashlib

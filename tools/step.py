@@ -5,8 +5,9 @@
         --needs 2:dump/text/train.txt --needs given:conf/lm.yaml -- COMMAND [ARGUMENT...]
 
 The step is skipped when its output was finished by the same command from the same inputs. The
-command must write its output atomically, or (with --training) resume in its own folder: a training
-whose command or inputs changed is refused, for two runs must not mix in one folder.
+command must write its output atomically, or (with --training FOLDER) resume in that folder, which
+may be the output: a training whose command or inputs changed is refused there, for two must not
+mix in one folder.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     add("--launcher", default="", metavar="WORDS", type=shlex.split,
         help="words to put before the command: how it runs, not what it does")  # fmt: skip
     add("--log", help="where the command writes what it does, to be told to the user")
-    add("--training", action="store_true", help="the command resumes in its output folder")
+    add("--training", type=Path, metavar="FOLDER", help="where the command resumes its work")
     add("--times", type=Path, default=Path("exp/times.tsv"), help="where its seconds are noted")
     add("--dry_run", action="store_true", help="only say what would run")
     add("command", nargs="+")
@@ -147,21 +148,23 @@ def is_done(args: argparse.Namespace, missing: dict[str, str]) -> bool:
     if done.identity == wanted.identity:
         say(args, "done already")
         return True
-    if not args.training:
+    if args.training is None:
         say(args, "to be done again: " + "; ".join(differences(done, wanted)))
     return False
 
 
-def refuse_to_mix(args: argparse.Namespace, wanted: Record) -> None:
-    """Stop where the folder of a training holds another training."""
-    for kind in ("started", "done"):
-        before = read_record(args.output, kind)
-        if before is not None and before.identity != wanted.identity:
-            changes = "\n    ".join(differences(before, wanted))
-            raise StepError(
-                f"{args.output} holds a training that was started differently:\n    {changes}\n"
-                f"  Choose another --tag for the new one, or delete {args.output}"
-            )
+def claim_folder(folder: Path, wanted: Record) -> None:
+    """Mark the folder of a training as this one's; stop where it holds another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = read_record(folder, "started")
+    if before is None:
+        write_record(folder, "started", wanted)
+    elif before.identity != wanted.identity:
+        changes = "\n    ".join(differences(before, wanted))
+        raise StepError(
+            f"{folder} holds a training that was started differently:\n    {changes}\n"
+            f"  Choose another --tag for the new one, or delete {folder}"
+        )
 
 
 def run_command(args: argparse.Namespace) -> int:
@@ -197,10 +200,8 @@ def run_step(args: argparse.Namespace) -> int:
     if missing:
         raise StepError(explain_missing(args, missing))
     wanted = wanted_record(args)
-    if args.training:
-        args.output.mkdir(parents=True, exist_ok=True)
-        refuse_to_mix(args, wanted)
-        write_record(args.output, "started", wanted)
+    if args.training is not None:
+        claim_folder(args.training, wanted)
     running.parent.mkdir(parents=True, exist_ok=True)
     running.touch()
     record_path(args.output, "done").unlink(missing_ok=True)

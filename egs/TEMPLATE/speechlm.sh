@@ -69,6 +69,9 @@ declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
 read -ra tests <<< "${test_parts}"
 read -ra inits <<< "${systems}"
 
+# shellcheck source=recognizer.sh
+. ../TEMPLATE/recognizer.sh # stages 4 and 5
+
 main() {
   check_options
   local n
@@ -112,12 +115,12 @@ step() {
   step.py "${options[@]}" "$@"
 }
 
-# train NAME OUTPUT [options of step] -- COMMAND...: a training, which resumes in its own folder.
+# train NAME FOLDER OUTPUT [options of step] -- COMMAND...: a training, which resumes in FOLDER.
 train() {
-  local name=$1 output=$2
-  shift 2
-  step "${name}" --training --output "${output}" --log "${output}/train.log" \
-    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${output}/job.log" "$@"
+  local name=$1 folder=$2 output=$3
+  shift 3
+  step "${name}" --training "${folder}" --output "${output}" --log "${folder}/train.log" \
+    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${folder}/job.log" "$@"
 }
 
 # parallel NAME DATA OUTPUT [options of step] -- COMMAND... [++ JOIN...]: jobs over the parts of a data
@@ -190,103 +193,7 @@ stage_3() {
     --vocabulary exp/lexicon/words.txt --order "${lm_order}" --output exp/word_lm/lm.arpa
 }
 
-# Flat start and speaker-adapted Gaussians; alignments at several speeds; a network trained on them;
-# alignments by the network and a network trained on those; the search graph and its scale.
-stage_4() {
-  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt turn more
-  read -ra more <<< "${gmm_args}"
-  step "Gaussian models" --output ${rec}/gmm --needs 2:dump/paired --needs 3:${lex} -- \
-    python -m speechlm.bin.train_gmm --data_dir dump/paired --lexicon ${lex} \
-    --output ${rec}/gmm "${more[@]}"
-  for ((turn = 1; turn <= realign + 1; turn++)); do
-    align_paired "${turn}"
-    train_network "${turn}"
-  done
-  turn=$((realign + 1))
-  step "search graph" --output ${rec}/graph --needs 3:exp/word_lm/lm.arpa --needs 3:${lex} \
-    --needs "4:${rec}/network_${turn}" -- \
-    python -m speechlm.bin.make_graph --lm exp/word_lm/lm.arpa --lexicon ${lex} \
-    --phone_model "${rec}/network_${turn}" --output ${rec}/graph
-  step "acoustic scale" --output ${rec}/graph/search.json --needs 4:${rec}/graph \
-    --needs "4:${rec}/network_${turn}" --needs "4:${rec}/classes_${turn}" -- \
-    python -m speechlm.bin.tune_decoding --data_dir dump/paired \
-    --net_data "${rec}/classes_${turn}" --phone_model "${rec}/network_${turn}" \
-    --graph ${rec}/graph
-}
-
-# align_paired TURN: alignments of the paired audio at all speeds, by the Gaussians in the first turn,
-# by the last turn's network in later ones.
-align_paired() {
-  local turn=$1 rec=exp/recognizer speed options needs name joins=()
-  options=() needs=(--needs "4:${rec}/gmm" --needs 3:exp/lexicon/lexicon.txt)
-  if ((turn > 1)); then
-    options=(--phone_model "${rec}/network_$((turn - 1))")
-    needs+=(--needs "4:${options[1]}")
-  fi
-  for speed in ${speeds}; do
-    local speakers=${rec}/speakers_sp${speed} output=${rec}/align_${turn}_sp${speed}
-    parallel "speakers at speed ${speed}" dump/paired "${speakers}" --needs "4:${rec}/gmm" \
-      --needs 3:exp/lexicon/lexicon.txt -- \
-      python -m speechlm.bin.adapt_speakers --data_dir dump/paired --model ${rec}/gmm \
-      --lexicon exp/lexicon/lexicon.txt --speed "${speed}" --output "${speakers}" \
-      --job JOB --n_jobs "{nj}"
-    joins=()
-    for name in units feats states; do
-      joins+=(++ python -m speechlm.bin.merge_units --input "${output}" --n "{nj}" --name "${name}")
-    done
-    parallel "alignment ${turn} at speed ${speed}" dump/paired "${output}" "${needs[@]}" \
-      --needs "4:${speakers}" -- \
-      python -m speechlm.bin.align --data_dir "{split}/JOB" --model ${rec}/gmm \
-      --speakers "${speakers}" --lexicon exp/lexicon/lexicon.txt --speed "${speed}" --features \
-      --output "${output}" --job JOB "${options[@]}" "${joins[@]}"
-  done
-}
-
-# train_network TURN: the recogniser's network, on the alignments of the same turn.
-train_network() {
-  local turn=$1 rec=exp/recognizer speed conf more classes=() align=() needs=()
-  conf=${phone_model_config:-$(config phone_model.yaml)}
-  read -ra more <<< "${phone_model_args}"
-  for speed in ${speeds}; do
-    align+=("${rec}/align_${turn}_sp${speed}")
-    needs+=(--needs "4:${align[-1]}")
-  done
-  if ((turn > 1)); then
-    classes=(--classes_from "${rec}/classes_$((turn - 1))/classes.npz")
-    needs+=(--needs "4:${rec}/classes_$((turn - 1))")
-  fi
-  step "network data ${turn}" --output "${rec}/classes_${turn}" "${needs[@]}" -- \
-    python -m speechlm.bin.make_phone_classes --align "${align[@]}" \
-    --output "${rec}/classes_${turn}" "${classes[@]}"
-  train "network ${turn}" "${rec}/network_${turn}" --needs "4:${rec}/classes_${turn}" \
-    --needs "given:${conf}" -- \
-    python -m speechlm.bin.train_phone_model --data "${rec}/classes_${turn}" \
-    --output "${rec}/network_${turn}" --config "${conf}" --ngpu "${ngpu}" \
-    --num_threads "${num_threads}" "${more[@]}"
-}
-
-stage_5() {
-  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt set
-  local network=${rec}/network_$((realign + 1))
-  for set in speech dev; do
-    parallel "speakers of ${set}" "dump/${set}" "${rec}/speakers_${set}" --needs 3:${lex} \
-      --needs "4:${rec}/gmm" --needs "4:${network}" --needs 4:${rec}/graph/search.json -- \
-      python -m speechlm.bin.adapt_speakers --data_dir "dump/${set}" --model ${rec}/gmm \
-      --lexicon ${lex} --graph ${rec}/graph --phone_model "${network}" \
-      --output "${rec}/speakers_${set}" --job JOB --n_jobs "{nj}"
-    parallel "units of ${set}" "dump/${set}" "dump/${set}/units_phone" --needs 3:${lex} \
-      --needs "4:${rec}/speakers_${set}" --needs "4:${network}" \
-      --needs 4:${rec}/graph/search.json -- \
-      python -m speechlm.bin.decode_phones --data_dir "{split}/JOB" --model ${rec}/gmm \
-      --lexicon ${lex} --graph ${rec}/graph --phone_model "${network}" \
-      --speakers "${rec}/speakers_${set}" --output "dump/${set}/units_phone" --job JOB ++ \
-      python -m speechlm.bin.merge_units --input "dump/${set}/units_phone" --n "{nj}" \
-      --data "dump/${set}"
-  done
-  local aligned=${rec}/align_$((realign + 1))_sp1.0
-  step "durations of phones" --output ${rec}/durations.txt --needs "4:${aligned}" -- \
-    python -m speechlm.bin.estimate_durations --units "${aligned}" --output ${rec}/durations.txt
-}
+# stage_4 and stage_5: recognizer.sh
 
 stage_6() { not_needed; }
 stage_7() { not_needed; }
@@ -311,7 +218,7 @@ stage_10() {
         needs+=(--needs 5:exp/recognizer/durations.txt)
       fi
     fi
-    train "pre-train ${init}" "${output}" --needs "given:${conf}" \
+    train "pre-train ${init}" "${output}" "${output}" --needs "given:${conf}" \
       --needs 5:dump/speech/units_phone --needs 5:dump/dev/units_phone \
       "${needs[@]}" -- \
       python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
@@ -332,7 +239,7 @@ stage_11() {
       from=(--init "$(pretrained "${init}")")
       needs=(--needs "10:${from[1]}")
     fi
-    train "fine-tune ${init}" "${output}" --needs "given:${conf}" --needs 2:dump/paired \
+    train "fine-tune ${init}" "${output}" "${output}" --needs "given:${conf}" --needs 2:dump/paired \
       --needs 2:dump/dev "${needs[@]}" -- \
       python -m speechlm.bin.finetune_asr --config "${conf}" --config_size "${config_size}" \
       --train_dir dump/paired --dev_dir dump/dev "${from[@]}" --output "${output}" \

@@ -138,18 +138,18 @@ def test_a_dry_run_only_says(step, tmp_path):
 def test_trainings_do_not_mix(step, tmp_path):
     train = ("sh", "-c", "echo x >> runs; mkdir -p exp; [ -e go_on ]", "--lr")
     options = {"output": "model", "needs": ("1:in",)}
-    assert step("--training", **options, command=(*train, "1")).returncode == 1
-    refused = step("--training", **options, command=(*train, "2"))
+    assert step("--training", "model", **options, command=(*train, "1")).returncode == 1
+    refused = step("--training", "model", **options, command=(*train, "2"))
     assert refused.returncode == 1 and runs(tmp_path) == 1
     assert "--lr: was 1, now 2" in refused.stderr and "--tag" in refused.stderr
     (tmp_path / "in").write_text("b\n")
-    assert "input in has changed" in step("--training", **options, command=(*train, "1")).stderr
+    assert "input in has changed" in step("--training", "model", **options, command=(*train, "1")).stderr
     (tmp_path / "in").write_text("a\n")
     (tmp_path / "go_on").touch()
-    assert step("--training", **options, command=(*train, "1")).returncode == 0
+    assert step("--training", "model", **options, command=(*train, "1")).returncode == 0
     assert runs(tmp_path) == 2
-    assert step("--training", **options, command=(*train, "2")).returncode == 1
-    assert "done already" in step("--training", **options, command=(*train, "1")).stderr
+    assert step("--training", "model", **options, command=(*train, "2")).returncode == 1
+    assert "done already" in step("--training", "model", **options, command=(*train, "1")).stderr
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
