@@ -29,7 +29,7 @@ def main() -> None:
         default="1,1,2,2,3,4,6,8,10,12",
         help="Gaussians a state after each realignment, first model",
     )
-    options.add_argument("--projected", default="8,10,12,14,16", help="the same, LDA + MLLT")
+    options.add_argument("--projected", default="12,14,16", help="the same, MLLT features")
     options.add_argument("--adapted", default="16,18,20,20", help="the same, speaker-adapted")
     args = options.parse_args()
 

@@ -2,7 +2,8 @@
 
 Povey et al. 2018, "Semi-orthogonal low-rank matrix factorization for deep neural networks",
 without the orthogonality constraint. The network runs at a third of the frame rate and has two
-outputs: context classes at 30 ms, for decoding, and HMM states at 10 ms, for alignment.
+outputs: context classes at 30 ms, for decoding, and HMM states at 10 ms, for alignment. The states
+also see one convolution at the full rate, which places their boundaries.
 
 Shapes: B utterances, T frames (10 ms), D features, U = ceil(T / 3) steps (30 ms).
 """
@@ -24,7 +25,7 @@ class PhoneAcousticConfig:
     """Context classes (30 ms output)."""
     n_states: int
     """HMM states (10 ms output)."""
-    input_dim: int = 40
+    input_dim: int = 39
     width: int = 384
     bottleneck: int = 128
     dilations: tuple[int, ...] = (1, 1, 2, 2, 3, 3, 3, 3)
@@ -33,6 +34,10 @@ class PhoneAcousticConfig:
     subsampling: int = 3
     kernel: int = 7
     """Frames seen by the first convolution; odd."""
+    fine_width: int = 64
+    """Channels of the convolution at the full rate."""
+    fine_kernel: int = 9
+    """Frames that it sees; odd."""
 
 
 class FactorisedBlock(nn.Module):
@@ -56,8 +61,9 @@ class PhoneAcousticModel(nn.Module):
 
     def __init__(self, config: PhoneAcousticConfig) -> None:
         super().__init__()
-        if config.kernel % 2 == 0:
-            raise ValueError(f"kernel: an odd number expected, got {config.kernel}")
+        for name in ("kernel", "fine_kernel"):
+            if getattr(config, name) % 2 == 0:
+                raise ValueError(f"{name}: an odd number expected, got {getattr(config, name)}")
         self.config = config
         width = config.width
         self.front = nn.Conv1d(config.input_dim, width, config.kernel, stride=config.subsampling)
@@ -67,6 +73,14 @@ class PhoneAcousticModel(nn.Module):
         )
         self.classes = nn.Conv1d(width, config.n_classes, 1)
         self.states = nn.Conv1d(width, config.n_states * config.subsampling, 1)
+        self.fine = nn.Conv1d(
+            config.input_dim,
+            config.fine_width,
+            config.fine_kernel,
+            padding=config.fine_kernel // 2,
+        )
+        self.fine_norm = nn.BatchNorm1d(config.fine_width)
+        self.fine_states = nn.Conv1d(config.fine_width, config.n_states, 1, bias=False)
 
     def encode(self, features: Tensor) -> Tensor:
         """(B, T, D) -> (B, C, U); step u is centred on frame 3 u + 1."""
@@ -90,7 +104,10 @@ class PhoneAcousticModel(nn.Module):
         states = self.states(x).transpose(1, 2)
         batch, steps, _ = states.shape
         states = states.reshape(batch, steps * self.config.subsampling, self.config.n_states)
-        return self.classes(x).transpose(1, 2), states
+        fine = self.fine_norm(functional.relu(self.fine(features.transpose(1, 2))))
+        fine = self.fine_states(fine).transpose(1, 2)
+        missing = states.shape[1] - fine.shape[1]
+        return self.classes(x).transpose(1, 2), states + functional.pad(fine, (0, 0, 0, missing))
 
     @torch.no_grad()
     def classify(self, features: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import soxr
 SAMPLE_RATE = 16000
 WINDOW = 400
 SHIFT = 160
-N_CEPS = 20
+N_CEPS = 13
 N_MELS = 30
-DELTA_CEPS = 13
+N_FEATURES = 3 * N_CEPS
 
 
 def n_frames(n_samples: int) -> int:
@@ -41,7 +41,7 @@ def mfcc(samples: np.ndarray, speed: float = 1.0) -> np.ndarray:
         speed: play the audio this many times faster first (pitch moves with it).
 
     Returns:
-        (T, 20) float32 with T = (n_samples - 400) // 160 + 1 (0 rows if too short).
+        (T, 13) float32 with T = (n_samples - 400) // 160 + 1 (0 rows if too short).
     """
     samples = np.asarray(samples, dtype=np.float32)
     if speed != 1.0:
@@ -61,20 +61,14 @@ def _shifted(frames: np.ndarray, offset: int) -> np.ndarray:
     return frames[index]
 
 
-def splice(frames: np.ndarray, context: int = 3) -> np.ndarray:
-    """(T, D) -> (T, (2 * context + 1) * D), edges repeated."""
-    return np.concatenate([_shifted(frames, o) for o in range(-context, context + 1)], axis=1)
-
-
 def deltas(frames: np.ndarray) -> np.ndarray:
-    """(T, 20) cepstra -> (T, 39): 13 cepstra with first and second regression deltas."""
-    static = frames[:, :DELTA_CEPS]
+    """(T, 13) cepstra -> (T, 39): with first and second regression deltas."""
 
     def slope(x: np.ndarray) -> np.ndarray:
         return sum(k * (_shifted(x, k) - _shifted(x, -k)) for k in (1, 2)) / 10.0
 
-    first = slope(static)
-    return np.concatenate([static, first, slope(first)], axis=1).astype(np.float32)
+    first = slope(frames)
+    return np.concatenate([frames, first, slope(first)], axis=1).astype(np.float32)
 
 
 def mean_normaliser(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

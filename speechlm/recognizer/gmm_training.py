@@ -1,4 +1,4 @@
-"""Flat-start training of the Gaussian models: monophone, LDA + MLLT, speaker-adapted.
+"""Flat-start training of the Gaussian models: cepstra with deltas, MLLT, speaker-adapted.
 
 Everything is held in memory: train on a subset (``max_hours``) of a large corpus; the alignment of
 the rest is a separate, parallel step.
@@ -16,7 +16,7 @@ import numpy as np
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.features import deltas, mean_normaliser, mfcc, normalise, splice
+from speechlm.recognizer.features import deltas, mean_normaliser, mfcc, normalise
 from speechlm.recognizer.gmm import (
     Gmm,
     expectation_maximisation,
@@ -31,7 +31,7 @@ from speechlm.recognizer.graphs import (
     uniform_states,
     utterance_graph,
 )
-from speechlm.recognizer.model import CONTEXT, AlignmentModel
+from speechlm.recognizer.model import AlignmentModel
 from speechlm.recognizer.speakers import adaptation_utterances
 from speechlm.recognizer.topology import N_PDFS, N_STATES
 from speechlm.recognizer.transforms import (
@@ -39,8 +39,8 @@ from speechlm.recognizer.transforms import (
     apply,
     estimate_fmllr,
     fmllr_statistics,
-    lda,
     mllt,
+    moved,
 )
 from speechlm.recognizer.viterbi import best_path
 
@@ -51,21 +51,19 @@ class GmmConfig:
 
     monophone: tuple[int, ...] = (1, 1, 2, 2, 3, 4, 6, 8, 10, 12)
     """Growth of the first model (cepstra with deltas)."""
-    projected: tuple[int, ...] = (8, 10, 12, 14, 16)
-    """Growth of the model on LDA + MLLT features."""
+    projected: tuple[int, ...] = (12, 14, 16)
+    """Growth of the model on MLLT features."""
     adapted: tuple[int, ...] = (16, 18, 20, 20)
     """Growth of the speaker-adapted model; transforms are estimated anew each time."""
     steps: int = 2
     """EM steps after each realignment."""
-    dim: int = 40
-    """Dimension after LDA."""
     prior_frames: float = 500.0
     """Weight of the prior of the speaker transforms, in frames."""
 
 
 @dataclass
 class Corpus:
-    """Utterances in memory: ids, speakers, words, and (T, 20) normalised cepstra."""
+    """Utterances in memory: ids, speakers, words, and (T, 13) normalised cepstra."""
 
     ids: list[str]
     speakers: list[str]
@@ -231,15 +229,10 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
         gmm = trainer.grow(gmm, frames, per_state)
 
     trainer.realign(gmm, frames)
-    spliced = np.concatenate([splice(x, CONTEXT) for x in trainer.corpus.cepstra])
-    projection = lda(spliced, trainer.states, N_PDFS, config.dim)
-    frames = (spliced @ projection.T.astype(np.float32)).astype(np.float32)
-    gmm = trainer.grow(single_gaussians(frames, trainer.states, N_PDFS), frames, 4)
-    transform = mllt(gmm, frames, trainer.states)
-    projection = transform @ projection
-    frames = (spliced @ projection.T.astype(np.float32)).astype(np.float32)
-    del spliced
-    gmm = single_gaussians(frames, trainer.states, N_PDFS)
+    projection = mllt(gmm, frames, trainer.states)
+    projection /= (frames @ projection.T).std(axis=0)[:, None]
+    frames = (frames @ projection.T).astype(np.float32)
+    gmm = moved(gmm, projection)
     for per_state in config.projected:
         gmm = trainer.grow(gmm, frames, per_state)
         trainer.realign(gmm, frames)

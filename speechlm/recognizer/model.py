@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.atomic import output_dir
-from speechlm.recognizer.features import splice
+from speechlm.recognizer.features import deltas
 from speechlm.recognizer.gmm import Gmm
 from speechlm.recognizer.graphs import Hmm, Pronunciations, utterance_graph
 from speechlm.recognizer.transforms import (
@@ -24,12 +24,11 @@ from speechlm.recognizer.viterbi import Graph, best_path
 
 Scores = Callable[[], np.ndarray]
 """Gives (T, P) log-likelihoods when called."""
-CONTEXT = 2
 
 
 @dataclass
 class AlignmentModel:
-    """LDA + MLLT projection (D, 140), two Gaussian models, transitions, prior for adaptation."""
+    """MLLT of the cepstra with deltas (39, 39), two Gaussian models, HMM, adaptation prior."""
 
     projection: np.ndarray
     speaker_independent: Gmm
@@ -39,8 +38,8 @@ class AlignmentModel:
     prior_frames: float
 
     def project(self, cepstra: np.ndarray) -> np.ndarray:
-        """(T, 20) normalised cepstra -> (T, D) float32."""
-        return splice(cepstra, CONTEXT) @ self.projection.T.astype(np.float32)
+        """(T, 13) normalised cepstra -> (T, 39) float32."""
+        return deltas(cepstra) @ self.projection.T.astype(np.float32)
 
     def align(
         self, words: Sequence[str], pronunciations: Pronunciations, emission: np.ndarray

@@ -29,14 +29,14 @@ of the estimation) -> (T,) states, or None if there is no path."""
 
 @dataclass
 class Speaker:
-    """Mean and deviation (20,) of the cepstra, transform (D, D + 1)."""
+    """Mean and deviation (13,) of the cepstra, transform (D, D + 1)."""
 
     mean: np.ndarray
     deviation: np.ndarray
     transform: np.ndarray
 
     def features(self, model: AlignmentModel, cepstra: np.ndarray) -> np.ndarray:
-        """(T, 20) raw cepstra -> (T, D) adapted features, float32."""
+        """(T, 13) raw cepstra -> (T, D) adapted features, float32."""
         projected = model.project(normalise(cepstra, self.mean, self.deviation))
         return apply(self.transform, projected).astype(np.float32)
 

@@ -1,6 +1,6 @@
-"""Linear feature transforms: LDA, maximum-likelihood (MLLT) and per-speaker fMLLR.
+"""Linear feature transforms: maximum-likelihood (MLLT) and per-speaker fMLLR.
 
-Sources: Haeb-Umbach & Ney 1992 (LDA); Gales 1999, "Semi-tied covariance matrices" (MLLT);
+Sources: Gales 1999, "Semi-tied covariance matrices" (MLLT);
 Gales 1998, "Maximum likelihood linear transformations for HMM-based speech recognition" (fMLLR).
 D is the feature dimension, T frames; transforms W are (D, D + 1) and act on [x; 1].
 """
@@ -12,23 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from speechlm.recognizer.gmm import Gmm, by_state
-
-
-def lda(frames: np.ndarray, states: np.ndarray, n_states: int, dim: int) -> np.ndarray:
-    """(dim, D) projection that separates the states best, with unit within-state covariance."""
-    frames = np.asarray(frames, dtype=np.float64)
-    mean = frames.mean(axis=0)
-    total = frames.T @ frames / len(frames) - np.outer(mean, mean)
-    between = np.zeros_like(total)
-    for index in by_state(states, n_states):
-        if len(index):
-            offset = frames[index].mean(axis=0) - mean
-            between += len(index) / len(frames) * np.outer(offset, offset)
-    within = total - between + 1e-6 * np.trace(total) / len(total) * np.eye(len(total))
-    values, vectors = np.linalg.eigh(within)
-    whiten = vectors / np.sqrt(np.maximum(values, 1e-10))
-    _, rotation = np.linalg.eigh(whiten.T @ between @ whiten)
-    return (whiten @ rotation[:, ::-1][:, :dim]).T
 
 
 def mllt(gmm: Gmm, frames: np.ndarray, states: np.ndarray, iterations: int = 20) -> np.ndarray:
@@ -54,6 +37,11 @@ def mllt(gmm: Gmm, frames: np.ndarray, states: np.ndarray, iterations: int = 20)
             direction = inverses[row] @ cofactor
             transform[row] = direction * np.sqrt(len(frames) / (cofactor @ direction))
     return transform
+
+
+def moved(gmm: Gmm, transform: np.ndarray) -> Gmm:
+    """The model of linearly transformed frames (covariances kept diagonal), (D, D) transform."""
+    return Gmm(gmm.means @ transform.T, gmm.variances @ (transform**2).T, gmm.log_weights)
 
 
 @dataclass

@@ -15,8 +15,8 @@ from speechlm.recognizer.transforms import (
     estimate_fmllr,
     fmllr_statistics,
     identity,
-    lda,
     mllt,
+    moved,
 )
 
 
@@ -121,17 +121,6 @@ def test_fmllr_without_data_stays_at_identity():
     assert np.allclose(found, identity(4), atol=0.05)
 
 
-def test_lda_keeps_the_direction_that_separates():
-    rng = np.random.default_rng(6)
-    states = rng.integers(0, 3, 3000)
-    frames = rng.normal(size=(3000, 5)) * np.array([1, 5, 1, 1, 1])
-    frames[:, 2] += 4 * states
-    projection = lda(frames, states, 3, 1)
-    assert np.argmax(np.abs(projection[0])) == 2
-    within = (frames @ projection.T)[states == 1]
-    assert within.std() == pytest.approx(1.0, abs=0.1)
-
-
 def test_mllt_raises_the_likelihood_of_correlated_data():
     rng = np.random.default_rng(7)
     mixing = rng.normal(size=(3, 3)) + 2 * np.eye(3)
@@ -148,3 +137,12 @@ def test_mllt_raises_the_likelihood_of_correlated_data():
     assert after - before == pytest.approx(possible, abs=0.01)
     assert possible > 0.02
     assert np.abs(np.corrcoef(moved.T) - np.eye(3)).max() < 0.05
+
+
+def test_moved_model_scores_scaled_frames_alike():
+    rng = np.random.default_rng(8)
+    gmm = adapted_model(rng)
+    frames, _ = draw(gmm, rng, 50)
+    scale = np.diag([1.0, 2.0, 0.5, -1.0])
+    found = moved(gmm, scale).log_likelihoods((frames @ scale.T).astype(np.float32))
+    assert np.allclose(found, gmm.log_likelihoods(frames), atol=1e-3)
