@@ -40,6 +40,9 @@ def main() -> None:
     if args.graph is None:
         states_of = adaptation.states_of_transcripts(data, model, args.lexicon)
     else:
+        import torch
+
+        torch.set_num_threads(1)
         states_of = adaptation.states_of_decoding(model, args.graph, args.phone_model, args.lexicon)
     adaptation.adapt_data(
         data,

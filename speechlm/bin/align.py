@@ -15,7 +15,11 @@ def main() -> None:
     options.add_argument("--speakers", type=Path, required=True, help="folder of adapt_speakers")
     options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
     options.add_argument("--output", type=Path, required=True, help="folder of the archives")
-    options.add_argument("--phone_model", type=Path, help="align with this network's scores")
+    options.add_argument(
+        "--phone_model",
+        type=Path,
+        help="align with this network's scores and the Gaussians' together",
+    )
     options.add_argument("--speed", type=float, default=1.0, help="speed of the audio's copy")
     options.add_argument(
         "--features", action="store_true", help="write feats and states too, to train the network"
@@ -32,14 +36,17 @@ def main() -> None:
     from speechlm.recognizer.model import AlignmentModel
     from speechlm.recognizer.speakers import load_speakers
 
-    scores = None
+    scores, model = None, AlignmentModel.load(args.model)
     if args.phone_model is not None:
-        from speechlm.recognizer.network import Network
+        import torch
 
-        scores = Network.load(args.phone_model).state_scores
+        from speechlm.recognizer.network import Network, joint_scores
+
+        torch.set_num_threads(1)
+        scores = joint_scores(model, Network.load(args.phone_model))
     align_data(
         DataDir.read(args.data_dir),
-        AlignmentModel.load(args.model),
+        model,
         load_speakers(args.speakers),
         read_pronunciations(args.lexicon),
         args.output,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from speechlm.data.atomic import output_dir
 from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
+from speechlm.recognizer.model import AlignmentModel
 from speechlm.recognizer.network_data import ClassTable
+
+JOINT_SCALE = 0.3
+"""Weight of the Gaussians' and of the network's scores when both align together."""
 
 
 class Network:
@@ -70,3 +75,16 @@ class Network:
         except RuntimeError as error:
             raise ValueError(f"{folder}: weights do not fit network.json: {error}") from None
         return Network(model, ClassTable.load(folder / "classes.npz"))
+
+
+def joint_scores(model: AlignmentModel, network: Network) -> Callable[[np.ndarray], np.ndarray]:
+    """State scores for realignment: (T, D) adapted features -> (T, P).
+
+    The Gaussians place the boundaries best, the network knows the phones best.
+    """
+
+    def scores(features: np.ndarray) -> np.ndarray:
+        gaussian = model.adapted.log_likelihoods(features)
+        return JOINT_SCALE * (gaussian + network.state_scores(features))
+
+    return scores

@@ -1,0 +1,53 @@
+"""The network as files, and its scores beside the Gaussians'."""
+
+import numpy as np
+import pytest
+import torch
+
+from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
+from speechlm.recognizer.network import JOINT_SCALE, Network, joint_scores
+from speechlm.recognizer.network_data import ClassTable
+from speechlm.recognizer.topology import BASE_OF_PHONE, N_PDFS
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE, -1)[None].repeat(40, axis=0)
+    rng = np.random.default_rng(0)
+    priors = [np.log(rng.dirichlet(np.ones(n))) for n in (40, N_PDFS)]
+    config = PhoneAcousticConfig(40, N_PDFS, width=16, bottleneck=8, dilations=(1,))
+    return Network(PhoneAcousticModel(config), ClassTable(table, np.zeros((40, 2)), *priors))
+
+
+def test_files_hold_everything(network, tmp_path):
+    x = np.random.default_rng(1).normal(size=(20, 39)).astype(np.float32)
+    network.save(tmp_path / "network")
+    same = Network.load(tmp_path / "network")
+    for a, b in zip(network.scores(x), same.scores(x), strict=True):
+        assert np.allclose(a, b, atol=1e-5)
+    assert not list((tmp_path / "network").glob("*.p*"))  # no pickles
+    with pytest.raises(ValueError, match="train_phone_model"):
+        Network.load(tmp_path)
+
+
+def test_scores_are_posteriors_over_priors(network):
+    x = np.random.default_rng(2).normal(size=(20, 39)).astype(np.float32)
+    classes, states = network.scores(x)
+    assert classes.shape == (7, 40) and states.shape == (20, N_PDFS)
+    assert np.allclose(np.exp(classes + network.classes.class_prior).sum(1), 1, atol=1e-4)
+    assert np.allclose(np.exp(states + network.classes.state_prior).sum(1), 1, atol=1e-4)
+    assert np.allclose(states, network.state_scores(x), atol=1e-4)
+    assert np.allclose(classes, network.class_scores(x), atol=1e-4)
+
+
+def test_joint_scores_add_the_gaussians(network):
+    class Model:
+        class adapted:
+            @staticmethod
+            def log_likelihoods(frames):
+                return np.full((len(frames), N_PDFS), 5.0, np.float32)
+
+    x = np.random.default_rng(3).normal(size=(9, 39)).astype(np.float32)
+    expected = JOINT_SCALE * (5.0 + network.state_scores(x))
+    assert np.allclose(joint_scores(Model, network)(x), expected)
