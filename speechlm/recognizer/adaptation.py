@@ -86,6 +86,9 @@ def adapt_data(
         seconds += sum(data.samples()[u] for u in chosen) / 16000
         speakers[name] = estimate_speaker(model, data, chosen, states_of, speed)
     save_speakers(output / f"speakers.{job}.npz", speakers)
+    for old in output.glob("speakers.*.npz"):  # of an earlier run with more jobs
+        if int(old.name.split(".")[1]) > n_jobs:
+            old.unlink(missing_ok=True)
     logging.info(
         "adapted %d speakers from %.1f s of audio in %.1f s CPU",
         len(speakers),

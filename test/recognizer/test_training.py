@@ -101,6 +101,18 @@ def test_labels_do_not_depend_on_the_number_of_jobs(trained, tmp_path):
     assert all(np.array_equal(one[u], three[u]) for u in data.ids)
 
 
+def test_speakers_of_an_earlier_run_with_more_jobs_go(trained, tmp_path):
+    _, data, _, model, _, lexicon = trained
+    states_of = states_of_transcripts(data, model, lexicon)
+    for n in (5, 1):  # more jobs than speakers, too
+        for job in range(1, n + 1):
+            adapt_data(data, model, states_of, tmp_path, job=job, n_jobs=n, max_seconds=5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["speakers.1.npz"]
+    assert sorted(load_speakers(tmp_path)) == ["s0", "s1"]
+    with pytest.raises(ValueError, match="--job from 1 to 2"):
+        adapt_data(data, model, states_of, tmp_path, job=3, n_jobs=2)
+
+
 def test_failures_are_listed_and_the_rest_goes_on(trained, tmp_path):
     folder, data, _, model, pronunciations, _ = trained
     bad = DataDir(dict(data.wav), data.utt2spk, dict(data.text), data.n_samples)
