@@ -19,6 +19,7 @@ dry_run=false              # only say what would run
 nj=4                       # parallel jobs of the CPU stages (the results do not depend on it)
 ngpu=0                     # GPUs of each training; 0 trains on the CPU
 num_threads=2              # threads of each training on the CPU
+train_jobs=1               # trainings of different systems at the same time
 seed=1                     # of all that is drawn at random in trainings
 tag=                       # put behind the names of trainings, so that variants stand side by side
 # Corpus (handed to the recipe's local/data.sh)
@@ -99,6 +100,7 @@ check_options() {
   [[ ${durations} =~ ^(paper|measured)$ ]] ||
     die "--durations is '${durations}'; it can be paper or measured"
   [[ " ${speeds} " == *" 1.0 "* ]] || die "--speeds is '${speeds}'; 1.0 must be among them"
+  ((train_jobs >= 1)) || die "--train_jobs is '${train_jobs}'; it can be 1 or more"
   local init
   for init in "${inits[@]}"; do
     [[ ${init} =~ ^(scratch|speech|speech_text)$ ]] ||
@@ -121,6 +123,33 @@ train() {
   shift 3
   step "${name}" --training "${folder}" --output "${output}" --log "${folder}/train.log" \
     --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${folder}/job.log" "$@"
+}
+
+# side_by_side FUNCTION ARGUMENT...: FUNCTION for each, ${train_jobs} at a time; what is under way is
+# stopped when one fails or when the run is interrupted.
+side_by_side() {
+  local function=$1 argument running=0
+  shift
+  set -m # each in a process group of its own
+  trap 'trap - EXIT; stop_groups' EXIT
+  trap 'exit 130' INT TERM
+  for argument in "$@"; do
+    if ((running == train_jobs)); then
+      wait -n || exit 1
+      running=$((running - 1))
+    fi
+    "${function}" "${argument}" &
+    running=$((running + 1))
+  done
+  for (( ; running > 0; running--)); do wait -n || exit 1; done
+  trap - EXIT INT TERM
+  set +m
+}
+
+stop_groups() {
+  local group
+  for group in $(jobs -p); do kill -TERM -- "-${group}" 2> /dev/null || true; done
+  wait
 }
 
 # parallel NAME DATA OUTPUT [options of step] -- COMMAND... [++ JOIN...]: jobs over the parts of a data
@@ -201,50 +230,55 @@ stage_8() { not_needed; }
 stage_9() { not_needed; }
 
 stage_10() {
-  local init output text needs more conf
-  conf=${pretrain_config:-$(config "pretrain_${config_size}.yaml")}
-  read -ra more <<< "${pretrain_args}"
+  local init needed=()
   for init in "${inits[@]}"; do
-    [[ ${init} != scratch ]] || continue
-    output=$(pretrained "${init}")
-    text=() needs=()
-    if [[ ${init} == speech_text ]]; then
-      text=(--text dump/text/train.txt --dev_text dump/text/dev.txt
-        --lexicon exp/lexicon/lexicon.txt)
-      needs=(--needs 2:dump/text/train.txt --needs 2:dump/text/dev.txt
-        --needs 3:exp/lexicon/lexicon.txt)
-      if [[ ${durations} == measured ]]; then
-        text+=(--durations exp/recognizer/durations.txt)
-        needs+=(--needs 5:exp/recognizer/durations.txt)
-      fi
-    fi
-    train "pre-train ${init}" "${output}" "${output}" --needs "given:${conf}" \
-      --needs 5:dump/speech/units_phone --needs 5:dump/dev/units_phone \
-      "${needs[@]}" -- \
-      python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
-      --speech_dir dump/speech --dev_dir dump/dev --units units_phone "${text[@]}" \
-      --output "${output}" --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" \
-      "${more[@]}"
+    [[ ${init} == scratch ]] || needed+=("${init}")
   done
+  side_by_side pretrain "${needed[@]}"
 }
 
-stage_11() {
-  local init output from needs more conf
+# pretrain INIT: on speech, or on speech and text.
+pretrain() {
+  local init=$1 output text=() needs=() more conf
+  conf=${pretrain_config:-$(config "pretrain_${config_size}.yaml")}
+  read -ra more <<< "${pretrain_args}"
+  output=$(pretrained "${init}")
+  if [[ ${init} == speech_text ]]; then
+    text=(--text dump/text/train.txt --dev_text dump/text/dev.txt
+      --lexicon exp/lexicon/lexicon.txt)
+    needs=(--needs 2:dump/text/train.txt --needs 2:dump/text/dev.txt
+      --needs 3:exp/lexicon/lexicon.txt)
+    if [[ ${durations} == measured ]]; then
+      text+=(--durations exp/recognizer/durations.txt)
+      needs+=(--needs 5:exp/recognizer/durations.txt)
+    fi
+  fi
+  train "pre-train ${init}" "${output}" "${output}" --needs "given:${conf}" \
+    --needs 5:dump/speech/units_phone --needs 5:dump/dev/units_phone \
+    "${needs[@]}" -- \
+    python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
+    --speech_dir dump/speech --dev_dir dump/dev --units units_phone "${text[@]}" \
+    --output "${output}" --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" \
+    "${more[@]}"
+}
+
+stage_11() { side_by_side finetune "${inits[@]}"; }
+
+# finetune INIT: with CTC on the paired set, from what INIT names.
+finetune() {
+  local init=$1 output from=() needs=() more conf
   conf=${finetune_config:-$(config "finetune_${finetune_names[${config_size}]}.yaml")}
   read -ra more <<< "${finetune_args}"
-  for init in "${inits[@]}"; do
-    output=$(asr "${init}")
-    from=() needs=()
-    if [[ ${init} != scratch ]]; then
-      from=(--init "$(pretrained "${init}")")
-      needs=(--needs "10:${from[1]}")
-    fi
-    train "fine-tune ${init}" "${output}" "${output}" --needs "given:${conf}" --needs 2:dump/paired \
-      --needs 2:dump/dev "${needs[@]}" -- \
-      python -m speechlm.bin.finetune_asr --config "${conf}" --config_size "${config_size}" \
-      --train_dir dump/paired --dev_dir dump/dev "${from[@]}" --output "${output}" \
-      --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
-  done
+  output=$(asr "${init}")
+  if [[ ${init} != scratch ]]; then
+    from=(--init "$(pretrained "${init}")")
+    needs=(--needs "10:${from[1]}")
+  fi
+  train "fine-tune ${init}" "${output}" "${output}" --needs "given:${conf}" \
+    --needs 2:dump/paired --needs 2:dump/dev "${needs[@]}" -- \
+    python -m speechlm.bin.finetune_asr --config "${conf}" --config_size "${config_size}" \
+    --train_dir dump/paired --dev_dir dump/dev "${from[@]}" --output "${output}" \
+    --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
 }
 
 stage_12() {
@@ -291,11 +325,12 @@ command_line() {
   local word skip=false line=./run.sh
   for word in "${given[@]}"; do
     case "${word}" in
-      --stage | --stop_stage) skip=true ;;
-      *) if ${skip}; then skip=false; else line+=" ${word@Q}"; fi ;;
+      --stage | --stop_stage) skip=true && continue ;;
+      *[[:space:]]* | "") word="'${word}'" ;;
     esac
+    if ${skip}; then skip=false; else line+=" ${word}"; fi
   done
-  echo "${line//\'/}"
+  echo "${line}"
 }
 
 main

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything on a corpus that the recipe makes itself with espeak-ng: a quarter of an hour on 2 cores.
+# Everything on a corpus that the recipe makes itself with espeak-ng.
 # Fine-tunes on the small paired set from scratch, after pre-training on speech alone, and after
 # SpeechLM pre-training with text; ends with the error rates of the three. ./run.sh --help: options.
 set -euo pipefail
@@ -11,6 +11,7 @@ exec ../TEMPLATE/speechlm.sh \
   --test_parts test \
   --durations measured \
   --config_size tiny \
+  --phone_model_config ../TEMPLATE/conf/phone_model_tiny.yaml \
   --systems "scratch speech speech_text" \
   --nj 2 \
   --num_threads 2 \

@@ -3,37 +3,20 @@
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
 RECIPES = ("mini", "librispeech")
 
 
-def copy_recipe(root: Path, folder: Path, name: str) -> Path:
-    """Lay a recipe out under another folder, so that nothing is written into the project."""
-    recipe = folder / "egs" / name
-    recipe.mkdir(parents=True)
-    for other in ("TEMPLATE", "librispeech"):
-        if other != name and not (folder / "egs" / other).exists():
-            (folder / "egs" / other).symlink_to(root / "egs" / other)
-    for path in (root / "egs" / name).iterdir():
-        if path.name in ("run.sh", "local", "conf", "cmd.sh"):
-            (recipe / path.name).symlink_to(path)
-    (recipe / "run.sh").unlink()
-    (recipe / "run.sh").write_text((root / "egs" / name / "run.sh").read_text())
-    (recipe / "run.sh").chmod(0o755)
-    return recipe
-
-
 @pytest.fixture
-def recipe(root, tmp_path):
+def recipe(copy_recipe, tmp_path):
     """Run a recipe's run.sh in a copy of it."""
 
     def run(name: str, *words: str) -> subprocess.CompletedProcess:
         folder = tmp_path / "egs" / name
         if not folder.exists():
-            copy_recipe(root, tmp_path, name)
+            copy_recipe(tmp_path, name)
         return subprocess.run(
             ["./run.sh", *words], cwd=folder, env=dict(os.environ), capture_output=True, text=True,
             timeout=120,

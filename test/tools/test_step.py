@@ -143,7 +143,8 @@ def test_trainings_do_not_mix(step, tmp_path):
     assert refused.returncode == 1 and runs(tmp_path) == 1
     assert "--lr: was 1, now 2" in refused.stderr and "--tag" in refused.stderr
     (tmp_path / "in").write_text("b\n")
-    assert "input in has changed" in step("--training", "model", **options, command=(*train, "1")).stderr
+    refused = step("--training", "model", **options, command=(*train, "1"))
+    assert "input in has changed" in refused.stderr
     (tmp_path / "in").write_text("a\n")
     (tmp_path / "go_on").touch()
     assert step("--training", "model", **options, command=(*train, "1")).returncode == 0

@@ -1,0 +1,74 @@
+"""Every stage of the mini recipe on a very small corpus; what is trained must have learned."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CORPUS = (
+    "--paired 150 --unpaired 100 --dev 20 --test 20 --text 3000"
+    " --speakers 2,2,1,1 --min_snr 35 --max_snr 40"
+)
+CONF = Path(__file__).parent / "conf"
+
+
+def run_recipe(folder: Path) -> str:
+    """Run all stages; return what was printed to stderr."""
+    result = subprocess.run(
+        ["./run.sh", "--systems", "speech_text", "--realign", "0", "--speeds", "1.0",
+         "--num_threads", "1", "--data_opts", CORPUS,
+         "--pretrain_config", CONF / "pretrain.yaml", "--finetune_config", CONF / "finetune.yaml",
+         "--phone_model_args", "--max_epoch 5 --batch_bins 40000"],
+        cwd=folder, env=dict(os.environ), capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-4000:]
+    return result.stderr
+
+
+def epoch_values(log: Path, part: str, name: str) -> list[float]:
+    """Return a statistic of each epoch from a training's log."""
+    pattern = rf"epoch results: .*\[{part}\][^\[]*\b{name}=([0-9.e+-]+)"
+    return [float(match[1]) for match in re.finditer(pattern, log.read_text())]
+
+
+@pytest.fixture(scope="module")
+def finished(copy_recipe, tmp_path_factory) -> tuple[Path, str]:
+    """(folder of the recipe after all stages, what a second run says)."""
+    folder = copy_recipe(tmp_path_factory.mktemp("mini"), "mini")
+    run_recipe(folder)
+    return folder, run_recipe(folder)
+
+
+@pytest.mark.recipe
+def test_pretraining_learns_from_speech_and_text(finished):
+    log = finished[0] / "exp" / "pretrain_speech_text" / "train.log"
+    for name, factor in (("loss", 0.95), ("loss_middle", 0.95), ("loss_top", 0.95)):
+        values = epoch_values(log, "valid", name)
+        assert len(values) == 3 and values[-1] < factor * values[0], (name, values)
+
+
+@pytest.mark.recipe
+def test_fine_tuning_learns_to_spell(finished):
+    scores = json.loads(
+        (finished[0] / "exp" / "asr_speech_text" / "decode_test" / "score" / "scores.json")
+        .read_text()
+    )  # fmt: skip
+    counts = scores["CER"]
+    errors = counts["substitutions"] + counts["deletions"] + counts["insertions"]
+    spoken = counts["correct"] + counts["substitutions"] + counts["deletions"]
+    assert errors / spoken < 0.7, counts
+
+
+@pytest.mark.recipe
+def test_a_second_run_does_nothing_again(finished):
+    assert "done already" in finished[1] and ": starts" not in finished[1]
+
+
+@pytest.mark.recipe
+def test_the_report_has_the_system_and_the_times(finished):
+    report = (finished[0] / "exp" / "RESULTS.md").read_text()
+    assert "speech_text" in report and "test WER" in report
+    assert re.search(r"^\| 10 \| \d+ \| pre-train speech_text", report, re.MULTILINE)
