@@ -137,7 +137,7 @@ class FirstPass:
         return best[:, self._columns] * (self.gaussian_scale / self.decoder.config.acoustic_scale)
 
     def states(self, features: np.ndarray, gaussian: Scores, turn: int) -> np.ndarray | None:
-        """(T, D) features, their Gaussian scores (made when called) -> (T,) states, or None."""
+        """(T, 46) features, their Gaussian scores (made when called) -> (T,) states, or None."""
         if turn == 0:
             state_scores = gaussian()
             class_scores = self._gaussian_scores(state_scores)

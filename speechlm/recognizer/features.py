@@ -9,9 +9,10 @@ import soxr
 SAMPLE_RATE = 16000
 WINDOW = 400
 SHIFT = 160
-N_CEPS = 13
+N_CEPS = 20
 N_MELS = 30
-N_FEATURES = 3 * N_CEPS
+GMM_CEPS = 13
+"""Cepstra that the Gaussians see, with deltas; the network sees the others as they are."""
 
 
 def n_frames(n_samples: int) -> int:
@@ -41,7 +42,7 @@ def mfcc(samples: np.ndarray, speed: float = 1.0) -> np.ndarray:
         speed: play the audio this many times faster first (pitch moves with it).
 
     Returns:
-        (T, 13) float32 with T = (n_samples - 400) // 160 + 1 (0 rows if too short).
+        (T, 20) float32 with T = (n_samples - 400) // 160 + 1 (0 rows if too short).
     """
     samples = np.asarray(samples, dtype=np.float32)
     if speed != 1.0:
@@ -62,13 +63,14 @@ def _shifted(frames: np.ndarray, offset: int) -> np.ndarray:
 
 
 def deltas(frames: np.ndarray) -> np.ndarray:
-    """(T, 13) cepstra -> (T, 39): with first and second regression deltas."""
+    """(T, 20) cepstra -> (T, 39): the first 13 with first and second regression deltas."""
+    static = frames[:, :GMM_CEPS]
 
     def slope(x: np.ndarray) -> np.ndarray:
         return sum(k * (_shifted(x, k) - _shifted(x, -k)) for k in (1, 2)) / 10.0
 
-    first = slope(frames)
-    return np.concatenate([frames, first, slope(first)], axis=1).astype(np.float32)
+    first = slope(static)
+    return np.concatenate([static, first, slope(first)], axis=1).astype(np.float32)
 
 
 def mean_normaliser(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,3 +84,8 @@ def mean_normaliser(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def normalise(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Cepstral mean and variance normalisation with the speaker's statistics."""
     return (frames - mean) / deviation
+
+
+def with_higher_cepstra(adapted: np.ndarray, normalised: np.ndarray) -> np.ndarray:
+    """(T, 39) adapted features and (T, 20) normalised cepstra -> (T, 46), the network's input."""
+    return np.concatenate([adapted, normalised[:, GMM_CEPS:]], axis=1).astype(np.float32)

@@ -63,7 +63,7 @@ class GmmConfig:
 
 @dataclass
 class Corpus:
-    """Utterances in memory: ids, speakers, words, and (T, 13) normalised cepstra."""
+    """Utterances in memory: ids, speakers, words, and (T, 20) normalised cepstra."""
 
     ids: list[str]
     speakers: list[str]

@@ -23,7 +23,7 @@ from speechlm.tokenizers.vocabulary import PHONES
 
 FRAME_SHIFT = 0.01
 Scores = Callable[[np.ndarray], np.ndarray]
-"""(T, D) adapted features -> (T, P) log-likelihoods of HMM states."""
+"""(T, 46) features -> (T, P) log-likelihoods of HMM states."""
 
 
 @dataclass
@@ -119,7 +119,7 @@ def align_data(
     """
     if data.text is None:
         raise ValueError("alignment needs transcripts, but the data directory has no text")
-    score = scores or model.adapted.log_likelihoods
+    score = scores or model.scores
     outcome, start = Outcome(), time.process_time()
     prefix = "" if speed == 1.0 else f"sp{speed:g}-"
     with ExitStack() as stack:

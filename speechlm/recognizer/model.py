@@ -38,8 +38,12 @@ class AlignmentModel:
     prior_frames: float
 
     def project(self, cepstra: np.ndarray) -> np.ndarray:
-        """(T, 13) normalised cepstra -> (T, 39) float32."""
+        """(T, 20) normalised cepstra -> (T, 39) float32."""
         return deltas(cepstra) @ self.projection.T.astype(np.float32)
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """(T, 46) features of a speaker -> (T, P) log-likelihoods of the adapted Gaussians."""
+        return self.adapted.log_likelihoods(features[:, : len(self.projection)])
 
     def align(
         self, words: Sequence[str], pronunciations: Pronunciations, emission: np.ndarray

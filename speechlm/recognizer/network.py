@@ -21,7 +21,7 @@ JOINT_SCALE = 0.3
 
 
 class Network:
-    """Network and the meaning of its outputs. Features (T, D) in, numpy log scores out."""
+    """Network and the meaning of its outputs. Features (T, 46) in, numpy log scores out."""
 
     def __init__(self, model: PhoneAcousticModel, classes: ClassTable) -> None:
         self.model = model.eval()
@@ -29,7 +29,7 @@ class Network:
 
     @torch.inference_mode()
     def class_scores(self, features: np.ndarray) -> np.ndarray:
-        """(T, D) -> (ceil(T / 3), n_classes): log posterior minus log prior, every 30 ms."""
+        """(T, 46) -> (ceil(T / 3), n_classes): log posterior minus log prior, every 30 ms."""
         posteriors = self.model.classify(torch.tensor(features)[None])[0].numpy()
         return posteriors - self.classes.class_prior.astype(np.float32)
 
@@ -45,7 +45,7 @@ class Network:
 
     @torch.inference_mode()
     def state_scores(self, features: np.ndarray) -> np.ndarray:
-        """(T, D) -> (T, P): log posterior minus log prior, every 10 ms."""
+        """(T, 46) -> (T, P): log posterior minus log prior, every 10 ms."""
         scores = self.model(torch.tensor(features)[None])[1][0, : len(features)]
         return scores.log_softmax(-1).numpy() - self.classes.state_prior.astype(np.float32)
 
@@ -78,13 +78,12 @@ class Network:
 
 
 def joint_scores(model: AlignmentModel, network: Network) -> Callable[[np.ndarray], np.ndarray]:
-    """State scores for realignment: (T, D) adapted features -> (T, P).
+    """State scores for realignment: (T, 46) adapted features -> (T, P).
 
     The Gaussians place the boundaries best, the network knows the phones best.
     """
 
     def scores(features: np.ndarray) -> np.ndarray:
-        gaussian = model.adapted.log_likelihoods(features)
-        return JOINT_SCALE * (gaussian + network.state_scores(features))
+        return JOINT_SCALE * (model.scores(features) + network.state_scores(features))
 
     return scores

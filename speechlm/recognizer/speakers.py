@@ -18,27 +18,31 @@ import numpy as np
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.features import mean_normaliser, mfcc, normalise
+from speechlm.recognizer.features import mean_normaliser, mfcc, normalise, with_higher_cepstra
 from speechlm.recognizer.model import AlignmentModel, Scores
 from speechlm.recognizer.transforms import apply
 
 States = Callable[[str, np.ndarray, Scores, int], np.ndarray | None]
-"""(utterance id, (T, D) features, function that gives their (T, P) Gaussian log-likelihoods, round
+"""(utterance id, (T, 46) features, function that gives their (T, P) Gaussian log-likelihoods, round
 of the estimation) -> (T,) states, or None if there is no path."""
 
 
 @dataclass
 class Speaker:
-    """Mean and deviation (13,) of the cepstra, transform (D, D + 1)."""
+    """Mean and deviation (20,) of the cepstra, transform (D, D + 1)."""
 
     mean: np.ndarray
     deviation: np.ndarray
     transform: np.ndarray
 
     def features(self, model: AlignmentModel, cepstra: np.ndarray) -> np.ndarray:
-        """(T, 13) raw cepstra -> (T, D) adapted features, float32."""
-        projected = model.project(normalise(cepstra, self.mean, self.deviation))
-        return apply(self.transform, projected).astype(np.float32)
+        """(T, 20) raw cepstra -> (T, 46) float32.
+
+        The first 39 are the adapted ones that the Gaussians score; then the higher cepstra.
+        """
+        normalised = normalise(cepstra, self.mean, self.deviation)
+        adapted = apply(self.transform, model.project(normalised))
+        return with_higher_cepstra(adapted, normalised)
 
 
 def speaker_of(data: DataDir, utterance: str, per_utterance: bool) -> str:
@@ -58,6 +62,20 @@ def adaptation_utterances(
     return [utterances[n] for n in sorted(set(picked.tolist()))]
 
 
+def adapt(
+    model: AlignmentModel,
+    normalised: Sequence[np.ndarray],
+    states_of: Callable[[int, np.ndarray, Scores, int], np.ndarray | None],
+) -> np.ndarray:
+    """Transform of one speaker from (T, 20) normalised cepstra; ``states_of`` sees (T, 46)."""
+    return model.estimate(
+        [model.project(x) for x in normalised],
+        lambda n, adapted, scores, turn: states_of(
+            n, with_higher_cepstra(adapted, normalised[n]), scores, turn
+        ),
+    )
+
+
 def estimate_speaker(
     model: AlignmentModel,
     data: DataDir,
@@ -74,10 +92,10 @@ def estimate_speaker(
     if not sum(len(x) for x in cepstra):
         raise ValueError(f"no audio of 25 ms or more among {' '.join(utterances[:5])}")
     mean, deviation = mean_normaliser(np.concatenate(cepstra))
-    frames = [model.project(normalise(x, mean, deviation)) if len(x) else x for x in cepstra]
-    kept = [n for n, x in enumerate(frames) if len(x)]
-    transform = model.estimate(
-        [frames[n] for n in kept],
+    kept = [n for n, x in enumerate(cepstra) if len(x)]
+    transform = adapt(
+        model,
+        [normalise(cepstra[n], mean, deviation) for n in kept],
         lambda n, features, scores, turn: states_of(utterances[kept[n]], features, scores, turn),
     )
     return Speaker(mean, deviation, transform)

@@ -13,7 +13,7 @@ from speechlm.recognizer.features import mean_normaliser, mfcc, n_frames, normal
 from speechlm.recognizer.graphs import Pronunciations, read_pronunciations
 from speechlm.recognizer.model import AlignmentModel
 from speechlm.recognizer.network import Network
-from speechlm.recognizer.speakers import Speaker
+from speechlm.recognizer.speakers import Speaker, adapt
 from speechlm.recognizer.transforms import identity
 
 
@@ -51,9 +51,10 @@ class PhonemeSpeechTokenizer:
             raise ValueError("at least 400 samples of audio expected to adapt to a speaker")
         mean, deviation = mean_normaliser(np.concatenate(cepstra))
         first = FirstPass(self.model, self.network, self.decoder, self.pronunciations)
-        frames = [self.model.project(normalise(x, mean, deviation)) for x in cepstra]
-        transform = self.model.estimate(
-            frames, lambda _, features, scores, turn: first.states(features, scores, turn)
+        transform = adapt(
+            self.model,
+            [normalise(x, mean, deviation) for x in cepstra],
+            lambda _, features, scores, turn: first.states(features, scores, turn),
         )
         return Speaker(mean, deviation, transform)
 

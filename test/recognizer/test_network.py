@@ -21,7 +21,7 @@ def network():
 
 
 def test_files_hold_everything(network, tmp_path):
-    x = np.random.default_rng(1).normal(size=(20, 39)).astype(np.float32)
+    x = np.random.default_rng(1).normal(size=(20, 46)).astype(np.float32)
     network.save(tmp_path / "network")
     same = Network.load(tmp_path / "network")
     for a, b in zip(network.scores(x), same.scores(x), strict=True):
@@ -32,7 +32,7 @@ def test_files_hold_everything(network, tmp_path):
 
 
 def test_scores_are_posteriors_over_priors(network):
-    x = np.random.default_rng(2).normal(size=(20, 39)).astype(np.float32)
+    x = np.random.default_rng(2).normal(size=(20, 46)).astype(np.float32)
     classes, states = network.scores(x)
     assert classes.shape == (7, 40) and states.shape == (20, N_PDFS)
     assert np.allclose(np.exp(classes + network.classes.class_prior).sum(1), 1, atol=1e-4)
@@ -43,11 +43,10 @@ def test_scores_are_posteriors_over_priors(network):
 
 def test_joint_scores_add_the_gaussians(network):
     class Model:
-        class adapted:
-            @staticmethod
-            def log_likelihoods(frames):
-                return np.full((len(frames), N_PDFS), 5.0, np.float32)
+        @staticmethod
+        def scores(features):
+            return np.full((len(features), N_PDFS), 5.0, np.float32)
 
-    x = np.random.default_rng(3).normal(size=(9, 39)).astype(np.float32)
+    x = np.random.default_rng(3).normal(size=(9, 46)).astype(np.float32)
     expected = JOINT_SCALE * (5.0 + network.state_scores(x))
     assert np.allclose(joint_scores(Model, network)(x), expected)
