@@ -11,8 +11,12 @@ exec ../TEMPLATE/speechlm.sh \
   --test_parts test \
   --durations measured \
   --config_size tiny \
+  --speeds 1.0 \
+  --realign 0 \
+  --gmm_args "--monophone 1,1,2,3,4,6 --projected 6,8 --adapted 8,8" \
   --phone_model_config ../TEMPLATE/conf/phone_model_tiny.yaml \
   --systems "scratch speech speech_text" \
   --nj 2 \
-  --num_threads 2 \
+  --num_threads 1 \
+  --train_jobs 2 \
   "$@"

@@ -9,19 +9,18 @@ from pathlib import Path
 import pytest
 
 CORPUS = (
-    "--paired 150 --unpaired 100 --dev 20 --test 20 --text 3000"
+    "--paired 120 --unpaired 80 --dev 15 --test 20 --text 3000"
     " --speakers 2,2,1,1 --min_snr 35 --max_snr 40"
 )
-CONF = Path(__file__).parent / "conf"
 
 
 def run_recipe(folder: Path) -> str:
     """Run all stages; return what was printed to stderr."""
     result = subprocess.run(
-        ["./run.sh", "--systems", "speech_text", "--realign", "0", "--speeds", "1.0",
-         "--num_threads", "1", "--data_opts", CORPUS,
-         "--pretrain_config", CONF / "pretrain.yaml", "--finetune_config", CONF / "finetune.yaml",
-         "--phone_model_args", "--max_epoch 5 --batch_bins 40000"],
+        ["./run.sh", "--systems", "speech_text", "--data_opts", CORPUS,
+         "--phone_model_args", "--max_epoch 5 --batch_bins 40000",
+         "--pretrain_args", "--max_epoch 3 --num_iters_per_epoch 100",
+         "--finetune_args", "--max_epoch 2 --num_iters_per_epoch 100"],
         cwd=folder, env=dict(os.environ), capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-4000:]
