@@ -10,7 +10,7 @@ import pytest
 
 CORPUS = (
     "--paired 120 --unpaired 80 --dev 15 --test 20 --text 3000"
-    " --speakers 2,2,1,1 --min_snr 35 --max_snr 40"
+    " --speakers 6,6,2,2 --min_snr 35 --max_snr 40"
 )
 
 
@@ -19,8 +19,8 @@ def run_recipe(folder: Path) -> str:
     result = subprocess.run(
         ["./run.sh", "--systems", "speech_text", "--data_opts", CORPUS,
          "--phone_model_args", "--max_epoch 5 --batch_bins 40000",
-         "--pretrain_args", "--max_epoch 3 --num_iters_per_epoch 100",
-         "--finetune_args", "--max_epoch 2 --num_iters_per_epoch 100"],
+         "--pretrain_args", "--max_epoch 3 --num_iters_per_epoch 90",
+         "--finetune_args", "--max_epoch 3 --num_iters_per_epoch 80"],
         cwd=folder, env=dict(os.environ), capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-4000:]
@@ -44,9 +44,11 @@ def finished(copy_recipe, tmp_path_factory) -> tuple[Path, str]:
 @pytest.mark.recipe
 def test_pretraining_learns_from_speech_and_text(finished):
     log = finished[0] / "exp" / "pretrain_speech_text" / "train.log"
-    for name, factor in (("loss", 0.95), ("loss_middle", 0.95), ("loss_top", 0.95)):
-        values = epoch_values(log, "valid", name)
-        assert len(values) == 3 and values[-1] < factor * values[0], (name, values)
+    learned = (("train", "loss_middle"), ("train", "loss_top"), ("train", "loss_ctc"),
+               ("valid", "loss"), ("valid", "loss_ctc"))  # fmt: skip
+    for part, name in learned:
+        values = epoch_values(log, part, name)
+        assert len(values) == 3 and values[-1] < 0.95 * values[0], (part, name, values)
 
 
 @pytest.mark.recipe
@@ -58,7 +60,7 @@ def test_fine_tuning_learns_to_spell(finished):
     counts = scores["CER"]
     errors = counts["substitutions"] + counts["deletions"] + counts["insertions"]
     spoken = counts["correct"] + counts["substitutions"] + counts["deletions"]
-    assert errors / spoken < 0.7, counts
+    assert errors / spoken < 0.8, counts  # nothing but blanks: 1.0
 
 
 @pytest.mark.recipe
