@@ -18,5 +18,5 @@ exec ../TEMPLATE/speechlm.sh \
   --systems "scratch speech speech_text" \
   --nj 2 \
   --num_threads 1 \
-  --train_jobs 2 \
+  --train_jobs 3 \
   "$@"
