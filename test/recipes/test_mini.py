@@ -10,7 +10,7 @@ import pytest
 
 CORPUS = (
     "--paired 120 --unpaired 80 --dev 15 --test 20 --text 3000"
-    " --speakers 6,6,2,2 --min_snr 35 --max_snr 40"
+    " --speakers 2,2,1,1 --min_snr 35 --max_snr 40"
 )
 
 
@@ -19,8 +19,8 @@ def run_recipe(folder: Path) -> str:
     result = subprocess.run(
         ["./run.sh", "--systems", "speech_text", "--data_opts", CORPUS,
          "--phone_model_args", "--max_epoch 5 --batch_bins 40000",
-         "--pretrain_args", "--max_epoch 3 --num_iters_per_epoch 90",
-         "--finetune_args", "--max_epoch 3 --num_iters_per_epoch 80"],
+         "--pretrain_args", "--max_epoch 3 --num_iters_per_epoch 120",
+         "--finetune_args", "--max_epoch 3 --num_iters_per_epoch 90"],
         cwd=folder, env=dict(os.environ), capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-4000:]

@@ -55,8 +55,9 @@ def test_from_scratch_the_front_end_learns(tmp_path, config, chords):
     folder = finetune_asr(tmp_path / "e", path, chords / "train", chords / "dev", None, {})
     values = yaml.safe_load((folder / "config.yaml").read_text())
     assert values["encoder_conf"]["speechlm"]["feature_grad_mult"] == 1.0
+    first = (sizes.conv_layers[0][0], 1, 10)
     moments = load_weights_only(folder / "checkpoint.pth")["optimizers"][0]["state"]
-    assert any(m["exp_avg"].shape == (64, 1, 10) and m["exp_avg"].any() for m in moments.values())
+    assert any(m["exp_avg"].shape == first and m["exp_avg"].any() for m in moments.values())
 
 
 def test_results_do_not_depend_on_the_batch(finetuned, chords):
