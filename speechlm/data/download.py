@@ -1,8 +1,9 @@
 """Downloading LibriSpeech (openslr.org/12) and its language model resources (openslr.org/11).
 
 Downloads go to NAME.part and continue where they were interrupted; a file gets its name when its
-checksum is right. The checksums of the audio archives are those of openslr.org's md5sum.txt;
-openslr.org/11 publishes none, so those were taken from downloads by others, who agree.
+checksum is right. The checksums of the audio archives are those of openslr.org's md5sum.txt, as
+others quote it; openslr.org/11 publishes none: the text's is that of several independent downloads,
+the lexicon's that of one.
 """
 
 from __future__ import annotations
