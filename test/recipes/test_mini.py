@@ -60,7 +60,7 @@ def test_fine_tuning_learns_to_spell(finished):
     counts = scores["CER"]
     errors = counts["substitutions"] + counts["deletions"] + counts["insertions"]
     spoken = counts["correct"] + counts["substitutions"] + counts["deletions"]
-    assert errors / spoken < 0.8, counts  # nothing but blanks: 1.0
+    assert errors / spoken < 0.65, counts  # blanks alone: 1.0, the most frequent letters: 0.71
 
 
 @pytest.mark.recipe
