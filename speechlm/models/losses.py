@@ -57,6 +57,23 @@ def predict_units(
     return UnitPrediction(logits, loss, correct)
 
 
+def label_smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Cross entropy against (1 - e) on the target and e spread over the V - 1 other classes.
+
+    Args:
+        logits: (N, V) scores.
+        targets: (N,) classes.
+        smoothing: e.
+
+    Returns:
+        (loss, negative log-likelihood), () each, summed over the rows, float32.
+    """
+    log_probs = F.log_softmax(logits.float(), -1)
+    others = smoothing / (log_probs.shape[1] - 1)
+    likelihood = -log_probs.gather(1, targets[:, None]).sum()
+    return (1.0 - smoothing - others) * likelihood - others * log_probs.sum(), likelihood
+
+
 def ctc_loss(logits: Tensor, frame_lengths: Tensor, characters: Tensor) -> Tensor:
     """CTC summed over the batch; sentences that do not fit into their frames count 0.
 
