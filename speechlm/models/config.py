@@ -78,6 +78,8 @@ class SpeechLMConfig:
     label_rate: int = 100
     """Unit labels per second of speech: 100 (phoneme units, Base) or 50 (hidden units, Large)."""
 
+    unmasked_weight: float = 0.0
+    """Weight of predicting the units of unmasked frames; the paper predicts masked ones alone."""
     feature_penalty_weight: float = 10.0
     """Weight of the mean square of the front-end features."""
     text_ctc_weight: float = 0.1

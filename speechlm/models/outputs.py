@@ -46,6 +46,8 @@ class SpeechOutput:
     """From the Speech Transformer, before swapping."""
     top: UnitPrediction
     """From the Shared Transformer."""
+    unmasked: tuple[UnitPrediction, UnitPrediction] | None
+    """The same two for the frames that are not masked, if `unmasked_weight` counts them."""
     feature_penalty: Tensor
     """Mean square of the front-end features."""
     n_masked: int

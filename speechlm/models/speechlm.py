@@ -111,17 +111,22 @@ class SpeechLM(nn.Module):
         x = self._mask_frames(self._project(features), masked)
         middle = self.encoder(x, padding).last
 
-        scored = (masked & ~padding).flatten().nonzero()[:, 0]
-        scored_targets = targets.flatten()[scored]
         units = self.unit_embed_tokens(targets)
         shared_input = swap_with_units(middle, units, swapped)
         shared_input = shared_input.masked_fill(padding[..., None], 0.0)
         top = self.unit_encoder(shared_input, targets == PAD).last
+        depths = (middle, top)
+        scored = masked & ~padding
+        predicted = self._predict(depths, targets, scored)
+        unmasked = None
+        if self.config.unmasked_weight > 0:
+            unmasked = self._predict(depths, targets, ~masked & ~padding & (targets != PAD))
         return SpeechOutput(
-            middle=self._predict(0, middle, scored, scored_targets),
-            top=self._predict(1, top, scored, scored_targets),
+            middle=predicted[0],
+            top=predicted[1],
+            unmasked=unmasked,
             feature_penalty=feature_penalty,
-            n_masked=scored.shape[0],
+            n_masked=predicted[0].logits.shape[0],
             targets=targets,
             masked=masked,
             swapped=swapped,
@@ -156,22 +161,28 @@ class SpeechLM(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """The pre-training loss (paper eq. for L_total; weights from the config).
 
-        (CE_middle + CE_top + 10 * penalty * N + 0.1 * CTC * N / characters) / N
+        (CE_middle + CE_top + 10 * penalty * N + 0.1 * CTC * N / characters) / N, N scored frames:
+        the masked ones, and with `unmasked_weight` the others as well, whose cross entropies enter
+        with that weight.
 
         Returns:
-            loss: (), per masked frame.
+            loss: (), per scored frame.
             stats: detached scalars; `loss_*` per masked frame or per character, in nats.
             weight: (), N. Gradients of several workers are averaged with this weight.
         """
-        count = max(1, speech.n_masked)
+        masked = max(1, speech.n_masked)
+        entropy, count = speech.middle.loss + speech.top.loss, speech.n_masked
+        if speech.unmasked is not None:
+            middle, top = speech.unmasked
+            entropy = entropy + self.config.unmasked_weight * (middle.loss + top.loss)
+            count += middle.logits.shape[0]
         penalty = self.config.feature_penalty_weight * speech.feature_penalty
-        loss = (speech.middle.loss + speech.top.loss) / count
-        loss = loss + penalty * (speech.n_masked > 0)
+        loss = entropy / max(1, count) + penalty * (count > 0)
         stats = {
-            "loss_middle": speech.middle.loss / count,
-            "loss_top": speech.top.loss / count,
-            "accuracy_middle": speech.middle.correct / count,
-            "accuracy_top": speech.top.correct / count,
+            "loss_middle": speech.middle.loss / masked,
+            "loss_top": speech.top.loss / masked,
+            "accuracy_middle": speech.middle.correct / masked,
+            "accuracy_top": speech.top.correct / masked,
             "feature_penalty": speech.feature_penalty,
         }
         if text is not None:
@@ -179,8 +190,8 @@ class SpeechLM(nn.Module):
             loss = loss + self.config.text_ctc_weight * ctc
             stats["loss_ctc"] = ctc
         stats["loss"] = loss
-        weight = loss.new_tensor(float(speech.n_masked))
-        stats["n_masked"] = weight
+        stats["n_masked"] = loss.new_tensor(float(speech.n_masked))
+        weight = loss.new_tensor(float(count))
         return loss, {key: value.detach().float() for key, value in stats.items()}, weight
 
     def encode(
@@ -348,16 +359,21 @@ class SpeechLM(nn.Module):
         return x
 
     def _predict(
-        self, depth: int, hidden: Tensor, scored: Tensor, targets: Tensor
-    ) -> UnitPrediction:
-        """UMLM at one depth; scored (N,) are indices into the flattened B x T frames."""
-        return predict_units(
-            hidden.flatten(0, 1)[scored],
-            targets,
-            self.final_proj_list[depth],
-            self.label_embs_list[depth],
-            self.config.temperature,
+        self, depths: tuple[Tensor, Tensor], targets: Tensor, scored: Tensor
+    ) -> tuple[UnitPrediction, UnitPrediction]:
+        """UMLM at the two depths (B, T, D), for the scored frames, (B, T) bool, of targets (B, T)."""
+        frames = scored.flatten().nonzero()[:, 0]
+        middle, top = (
+            predict_units(
+                hidden.flatten(0, 1)[frames],
+                targets.flatten()[frames],
+                self.final_proj_list[depth],
+                self.label_embs_list[depth],
+                self.config.temperature,
+            )
+            for depth, hidden in enumerate(depths)
         )
+        return middle, top
 
     @torch.no_grad()
     def _initialize(self) -> None:
