@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.models.attention import MultiHeadAttention, sinusoidal_positions
+from speechlm.models.dropout import dropout
 from speechlm.models.losses import PAD
 from speechlm.models.options import Options
 
@@ -125,7 +126,7 @@ class UnitGenerator(nn.Module):
     def _blocks(self, blocks: nn.ModuleList, x: Tensor, padding: Tensor, alpha: Tensor) -> Tensor:
         positions = alpha * sinusoidal_positions(2, x.shape[1], x)
         x = x + positions.masked_fill(padding[..., None], 0.0)
-        x = F.dropout(x, self.config.dropout, self.training)
+        x = dropout(x, self.config.dropout, self.training)
         seen = None
         if bool(padding.any()):
             seen = ~padding[:, None, None]
@@ -155,7 +156,7 @@ class FFTBlock(nn.Module):
         """(B, T, D) -> (B, T, D); seen (B, 1, 1, T) keys, zeroed (B, T, 1) frames to clear."""
         key, value = self.self_attn.keys_values(x)
         mixed = self.self_attn.attend(self.self_attn.queries(x), key, value, seen)
-        x = self.layer_norm(x + F.dropout(mixed, self.dropout, self.training))
+        x = self.layer_norm(x + dropout(mixed, self.dropout, self.training))
         return self.ffn(x, zeroed)
 
 
@@ -174,7 +175,7 @@ class ConvFeedForward(nn.Module):
     def forward(self, x: Tensor, zeroed: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         hidden = F.relu(_convolve(self.ffn[0], x, zeroed))
-        y = F.dropout(_convolve(self.ffn[2], hidden, zeroed), self.dropout, self.training)
+        y = dropout(_convolve(self.ffn[2], hidden, zeroed), self.dropout, self.training)
         return self.layer_norm(y + x)
 
 
@@ -195,7 +196,7 @@ class DurationPredictor(nn.Module):
         """(B, P, D) -> (B, P)."""
         for convolution, norm in ((self.conv1[0], self.ln1), (self.conv2[0], self.ln2)):
             x = norm(F.relu(_convolve(convolution, x, zeroed)))
-            x = F.dropout(x, self.dropout, self.training)
+            x = dropout(x, self.dropout, self.training)
         return self.proj(x)[..., 0]
 
 

@@ -1,0 +1,285 @@
+"""The attention decoder of speech translation: a post-norm Transformer with relative positions.
+
+B utterances, T speech frames, E width of speech, U target tokens, K hypotheses of an utterance,
+D model width, H heads, d head width, V tokens, n tokens decoded so far.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechlm.models.attention import MultiHeadAttention, sinusoidal_positions
+from speechlm.models.dropout import dropout
+from speechlm.models.losses import EOS, PAD, label_smoothed_loss
+from speechlm.models.options import Options
+from speechlm.models.relative_attention import RelativePositions, relative_bias
+from speechlm.models.transformer import VERSION
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslationDecoderConfig(Options):
+    """Shape and training behaviour; the defaults are the paper's for the Base encoder."""
+
+    encoder_dim: int = 768
+    """Width E of the encoder's output (1024 for Large)."""
+    embed_dim: int = 768
+    """Width D."""
+    ffn_dim: int = 3072
+    """Inner width of the feed-forward layers."""
+    layers: int = 6
+    """Decoder layers."""
+    heads: int = 12
+    """Attention heads; must divide embed_dim."""
+    relative_clip: int = 24
+    """Distances in self-attention are clipped to this many tokens."""
+    dropout: float = 0.1
+    """Dropout on embeddings and sub-layer outputs."""
+    attention_dropout: float = 0.1
+    """Dropout on attention weights."""
+    activation_dropout: float = 0.0
+    """Dropout inside the feed-forward layers."""
+    layerdrop: float = 0.0
+    """Probability of skipping a layer in training (0.1 for Large)."""
+    label_smoothing: float = 0.1
+    """Share of the targets' probability that is spread over the other tokens."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_multiple("embed_dim", "heads")
+        if self.embed_dim % 2:
+            raise ValueError(f"embed_dim: expected an even number, got {self.embed_dim}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderState:
+    """What `TranslationDecoder.step` keeps of K hypotheses for each of B utterances."""
+
+    memory: list[KeysValues]
+    """For each layer, keys and values (B, H, T, d) of the speech."""
+    seen: Tensor | None
+    """(B, 1, 1, T) bool, frames that are not padding; None: all."""
+    past: list[KeysValues]
+    """For each layer, keys and values (B, K, H, n, d) of the tokens so far; empty before them."""
+
+    @property
+    def length(self) -> int:
+        """n."""
+        return self.past[0][0].shape[3] if self.past else 0
+
+    def reorder(self, parents: Tensor) -> DecoderState:
+        """New hypotheses, (B, K') indices of the old ones that they continue."""
+        rows = torch.arange(parents.shape[0], device=parents.device)[:, None]
+        past = [(keys[rows, parents], values[rows, parents]) for keys, values in self.past]
+        return dataclasses.replace(self, past=past)
+
+    def select(self, utterances: Tensor) -> DecoderState:
+        """The state of some utterances only, (B',) indices, as when the others are finished."""
+        seen = None if self.seen is None else self.seen[utterances]
+        memory, past = (
+            [(keys[utterances], values[utterances]) for keys, values in pairs]
+            for pairs in (self.memory, self.past)
+        )
+        return DecoderState(memory, seen, past)
+
+
+class TranslationDecoder(nn.Module):
+    """Target tokens from encoded speech.
+
+    Args:
+        config: sizes and training behaviour.
+        n_tokens: V, ids of the target vocabulary with its four special ids.
+
+    Parameter names are those of the authors' `decoder`. Sentences begin and end with EOS.
+    """
+
+    version: Tensor
+
+    def __init__(self, config: TranslationDecoderConfig, n_tokens: int):
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.register_buffer("version", torch.tensor([VERSION]))
+        self.embed_tokens = nn.Embedding(n_tokens, dim, padding_idx=PAD)
+        self.embed_positions = SinusoidalPositions()
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
+        self.output_projection = nn.Linear(dim, n_tokens, bias=False)
+        self.pos_emb = RelativePositions(dim // config.heads, config.relative_clip)
+        nn.init.normal_(self.embed_tokens.weight, std=dim**-0.5)
+        nn.init.normal_(self.output_projection.weight, std=dim**-0.5)
+        with torch.no_grad():
+            self.embed_tokens.weight[PAD] = 0.0
+
+    def forward(self, features: Tensor, padding: Tensor | None, tokens: Tensor) -> Tensor:
+        """Teacher forcing: scores of the token after each given one.
+
+        Args:
+            features: (B, T, E) encoded speech.
+            padding: (B, T) bool, True on padded frames; None: nothing is padding.
+            tokens: (B, U) ids, EOS first, right-padded with PAD.
+
+        Returns:
+            (B, U, V) logits.
+        """
+        count = tokens.shape[1]
+        x = self._embed(tokens, 0)
+        future = torch.ones(count, count, dtype=torch.bool, device=x.device).triu(1)
+        seen = None if padding is None else ~padding[:, None, None]
+        for layer in self.layers:
+            if self._dropped():
+                continue
+            memory = layer.encoder_attn.keys_values(features)
+            x = layer(x, self.pos_emb(), future, memory, seen)
+        return self.output_projection(x)
+
+    def loss(
+        self, features: Tensor, padding: Tensor | None, targets: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Label-smoothed cross entropy of sentences.
+
+        Args:
+            features, padding: as in `forward`.
+            targets: (B, U) ids, each sentence ended by EOS, right-padded with PAD.
+
+        Returns:
+            loss: (), a token.
+            stats: detached scalars: loss, nll (a token, in nats), accuracy.
+            weight: (), tokens.
+        """
+        tokens = targets.roll(1, 1)
+        tokens[:, 0] = EOS
+        tokens = tokens.masked_fill(targets == PAD, PAD)
+        scored = targets != PAD
+        logits, expected = self(features, padding, tokens)[scored], targets[scored]
+        count = max(1, expected.shape[0])
+        loss, nll = label_smoothed_loss(logits, expected, self.config.label_smoothing)
+        accuracy = (logits.argmax(-1) == expected).sum() / count
+        stats = {"loss": loss / count, "nll": nll / count, "accuracy": accuracy}
+        weight = loss.new_tensor(float(expected.shape[0]))
+        return loss / count, {key: value.detach() for key, value in stats.items()}, weight
+
+    def start(self, features: Tensor, padding: Tensor | None) -> DecoderState:
+        """The state before the first token, for features (B, T, E) and padding as in `forward`."""
+        memory = [layer.encoder_attn.keys_values(features) for layer in self.layers]
+        seen = None if padding is None else ~padding[:, None, None]
+        return DecoderState(memory, seen, [])
+
+    def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Scores of the next token of every hypothesis.
+
+        Args:
+            tokens: (B, K) the last token of each hypothesis; EOS, with any K, at first.
+            state: of `start`, or of the last step after `reorder` (and `select`).
+
+        Returns:
+            (logits (B, K, V), new state). The hypotheses of an utterance share its speech.
+        """
+        x = self._embed(tokens.flatten()[:, None], state.length).view(*tokens.shape, -1)
+        past: list[KeysValues] = []
+        for index, layer in enumerate(self.layers):
+            before = state.past[index] if state.past else None
+            x, seen_now = layer.step(x, self.pos_emb(), before, state.memory[index], state.seen)
+            past.append(seen_now)
+        return self.output_projection(x), dataclasses.replace(state, past=past)
+
+    def _embed(self, tokens: Tensor, start: int) -> Tensor:
+        """(B, U) tokens at positions start .. -> (B, U, D)."""
+        x = self.embed_tokens(tokens) * self.config.embed_dim**0.5
+        x = x + self.embed_positions(start, x)
+        return dropout(x, self.config.dropout, self.training)
+
+    def _dropped(self) -> bool:
+        drop = self.config.layerdrop
+        return self.training and drop > 0.0 and torch.rand(()).item() < drop
+
+
+class SinusoidalPositions(nn.Module):
+    """Fixed positions; has no weights, only a buffer that the authors' checkpoints carry along."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("_float_tensor", torch.zeros(1))
+
+    def forward(self, start: int, x: Tensor) -> Tensor:
+        """(U, D) for x (B, U, D) whose first token is at position start (0, 1, ...)."""
+        return sinusoidal_positions(start + 2, x.shape[1], x)
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, attention to the speech, feed-forward; a norm after each residual."""
+
+    def __init__(self, config: TranslationDecoderConfig):
+        super().__init__()
+        self.config = config
+        dim, heads, drop = config.embed_dim, config.heads, config.attention_dropout
+        self.self_attn = MultiHeadAttention(dim, heads, drop)
+        self.self_attn_layer_norm = nn.LayerNorm(dim)
+        self.encoder_attn = MultiHeadAttention(dim, heads, drop, config.encoder_dim)
+        self.encoder_attn_layer_norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, config.ffn_dim)
+        self.fc2 = nn.Linear(config.ffn_dim, dim)
+        self.final_layer_norm = nn.LayerNorm(dim)
+        # Unused without pre-norm; the authors' checkpoints have it.
+        self.norm_k = nn.LayerNorm(dim // heads).requires_grad_(False)
+        for linear in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        table: Tensor,
+        future: Tensor,
+        memory: KeysValues,
+        seen: Tensor | None,
+    ) -> Tensor:
+        """(B, U, D) -> (B, U, D).
+
+        table (2 clip, d) relative keys, future (U, U) bool keys to hide, memory keys and values
+        (B, H, T, d) of the speech, seen (B, 1, 1, T) bool or None.
+        """
+        query = self.self_attn.queries(x)
+        bias = relative_bias(query @ table.to(query.dtype).T, x.shape[1])
+        bias = bias.masked_fill(future, float("-inf"))
+        mixed = self.self_attn.attend(query, *self.self_attn.keys_values(x), bias)
+        return self._rest(self.self_attn_layer_norm(x + self._drop(mixed)), memory, seen)
+
+    def step(
+        self,
+        x: Tensor,
+        table: Tensor,
+        past: KeysValues | None,
+        memory: KeysValues,
+        seen: Tensor | None,
+    ) -> tuple[Tensor, KeysValues]:
+        """One token of each hypothesis: (B, K, D) -> (B, K, D), keys and values up to it."""
+        batch, beams = x.shape[:2]
+        flat = x.flatten(0, 1)[:, None]
+        query = self.self_attn.queries(flat)
+        new = self.self_attn.keys_values(flat)
+        if past is not None:
+            new = tuple(torch.cat([a.flatten(0, 1), b], 2) for a, b in zip(past, new, strict=True))
+        keys, values = new
+        distance = torch.arange(keys.shape[2] - 1, -1, -1, device=x.device)
+        clip = self.config.relative_clip
+        bias = (query @ table.to(query.dtype).T)[..., distance.clamp(max=clip - 1) + clip]
+        mixed = self.self_attn.attend(query, keys, values, bias)
+        x = self.self_attn_layer_norm(x + mixed.view_as(x))
+        shape = (batch, beams)
+        return self._rest(x, memory, seen), (keys.unflatten(0, shape), values.unflatten(0, shape))
+
+    def _rest(self, x: Tensor, memory: KeysValues, seen: Tensor | None) -> Tensor:
+        """Attention to the speech and feed-forward, the same for tokens and hypotheses."""
+        attention = self.encoder_attn
+        mixed = attention.attend(attention.queries(x), *memory, seen)
+        x = self.encoder_attn_layer_norm(x + self._drop(mixed))
+        inner = dropout(F.gelu(self.fc1(x)), self.config.activation_dropout, self.training)
+        return self.final_layer_norm(x + self._drop(self.fc2(inner)))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return dropout(x, self.config.dropout, self.training)
