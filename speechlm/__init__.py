@@ -1,3 +1,20 @@
 """SpeechLM: speech pre-training with unpaired text (Zhang et al., arXiv 2209.15329)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechlm.tasks.pretrained import SpeechLM
+
 __version__ = "0.1.0"
+__all__ = ["SpeechLM"]
+
+
+def __getattr__(name: str) -> Any:
+    """`speechlm.SpeechLM`, imported (with torch) when first used."""
+    if name == "SpeechLM":
+        from speechlm.tasks.pretrained import SpeechLM
+
+        return SpeechLM
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

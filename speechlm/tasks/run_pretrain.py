@@ -34,7 +34,7 @@ def pretrain(
         espnet: further command line options of ESPnet.
 
     Returns:
-        The folder, with `model.yaml`, `model.safetensors` and `tokens.txt` in it.
+        The folder, with `model.safetensors` and what `model_dir` describes in it.
     """
     arguments = command_line({"output_dir": output, **options}) + list(espnet)
     args = parse_espnet(SpeechLMPretrainTask, arguments, config)

@@ -109,5 +109,5 @@ def test_collapse():
 def test_a_folder_without_a_model_is_explained(tmp_path, chords):
     with pytest.raises(ValueError, match="config.yaml expected"):
         decode_dir(tmp_path, chords / "dev", tmp_path / "out")
-    with pytest.raises(ValueError, match="model.yaml expected"):
+    with pytest.raises(ValueError, match="config.yaml expected"):
         load_speechlm(tmp_path)

@@ -1,0 +1,24 @@
+"""Write a model folder as a cleaned checkpoint of the SpeechLM authors (for their SpeechLM.py)."""
+
+from __future__ import annotations
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, export, report."""
+    options = parser(__doc__)
+    options.add_argument("--model", required=True, help="folder of the model")
+    options.add_argument("--output", required=True, help="file to write, e.g. speechlm.pt")
+    args = options.parse_args()
+
+    from speechlm.tasks.authors_export import export_checkpoint
+
+    n = export_checkpoint(args.model, args.output)
+    logging.info("%s: %d tensors", args.output, n)
+
+
+if __name__ == "__main__":
+    run(main)

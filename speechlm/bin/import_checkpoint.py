@@ -1,0 +1,38 @@
+"""Turn a checkpoint of the SpeechLM authors into a model folder; nothing in it is run."""
+
+from __future__ import annotations
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, import, report."""
+    options = parser(__doc__)
+    options.add_argument("--input", required=True, help="full, cleaned or fine-tuned checkpoint")
+    options.add_argument("--output", required=True, help="folder of the model")
+    options.add_argument(
+        "--unit_dictionary",
+        help="fairseq dictionary of the units, for checkpoints without one; none: the 364 phones "
+        "if there are so many, else numbers",
+    )
+    options.add_argument(
+        "--target_dictionary",
+        help="fairseq dictionary of the target language, which translation checkpoints lack",
+    )
+    args = options.parse_args()
+
+    from speechlm.tasks.authors_checkpoint import import_checkpoint
+
+    description = import_checkpoint(
+        args.input, args.output, args.unit_dictionary, args.target_dictionary
+    )
+    lacks = f", without {' and '.join(description.without)}" if description.without else ""
+    logging.info("%s: a %s SpeechLM%s", args.output, description.kind, lacks)
+    if description.kind == "translation" and description.targets is None:
+        logging.info("its target symbols are not known; give --target_dictionary to decode")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,336 @@
+"""Reading checkpoints of the authors' release into model folders.
+
+Pre-trained (full or cleaned), fine-tuned with CTC, fine-tuned for translation. What each holds:
+
+    full         {args, cfg, model, criterion, optimizer_history, task_state, extra_state, ...};
+                 task_state has the pickled fairseq dictionaries
+    cleaned      {cfg: {model, task}, model} without unit embeddings and CTC head
+    CTC          model: `w2v_encoder.w2v_model.*` is the SpeechLM, `w2v_encoder.proj.*` its CTC head
+                 once more; cfg.model.w2v_args is the pre-training's cfg
+    translation  model: `encoder.w2v_model.*` is the SpeechLM, `decoder.*` the decoder; no
+                 dictionaries
+
+Sources: microsoft/SpeechT5, folder SpeechLM (SpeechLM.py, models/speechlm_ctcasr.py and
+speechlm_st.py, config/pretrain/speechlmp_base_cfg.pt); fairseq's Trainer.state_dict.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from speechlm.data.fairseq_format import read_dictionary
+from speechlm.data.inert_pickle import Mapping as OrderedMapping
+from speechlm.data.inert_pickle import Record, plain
+from speechlm.data.torch_file import StoredTensor, TorchFile
+from speechlm.models.translation_decoder import TranslationDecoder
+from speechlm.tasks.authors_config import to_config, to_decoder_config
+from speechlm.tasks.authors_export import METADATA, NOT_CLEANED, pack
+from speechlm.tasks.model_dir import (
+    CONFIG,
+    DECODER,
+    PARTS,
+    Description,
+    check_names,
+    save_model,
+)
+from speechlm.tokenizers.vocabulary import (
+    MASK,
+    PHONES,
+    SPECIALS,
+    CharacterVocabulary,
+    UnitVocabulary,
+)
+
+ENCODER = {
+    "pretrained": "",
+    "ctc": "w2v_encoder.w2v_model.",
+    "translation": "encoder.w2v_model.",
+}
+"""How the names of the SpeechLM's weights begin, by kind of checkpoint."""
+_CTC_COPY, _CTC_HEAD = "w2v_encoder.proj.", "unit_encoder_ctc_head."
+_TIED = ("unit_embed_tokens.weight", "unit_encoder.embed_tokens.weight")
+_TRAINING = ("optimizer_history", "task_state", "extra_state", "criterion")
+
+
+def import_checkpoint(
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    unit_dictionary: str | os.PathLike[str] | None = None,
+    target_dictionary: str | os.PathLike[str] | None = None,
+) -> Description:
+    """Turn an authors' checkpoint into a model folder.
+
+    Args:
+        path: the checkpoint; nothing in it is run.
+        output: the folder, see `model_dir`.
+        unit_dictionary: fairseq dictionary of the units, for fine-tuned checkpoints, which have
+            none; default: the 364 phones if there are so many units, else numbers.
+        target_dictionary: fairseq dictionary of the target language, which translation
+            checkpoints lack; default: its symbols stay unknown.
+
+    Raises:
+        ValueError: the file is damaged, hostile, no SpeechLM, or its parts do not belong
+            together; the message names classes, keys or weights. Or the folder has other files.
+    """
+    _check_output(Path(output))
+    source = str(path)
+    with TorchFile(path) as file:
+        content = file.content
+        stored = _stored_weights(content, source)
+        kind = _kind(stored)
+        cfg = plain(content.get("cfg") or content.get("args"), source)
+        dictionaries = _dictionaries(content.get("task_state"))
+        top = {key: None if key == "model" else value for key, value in content.items()}
+        names, decoder_names = _split(stored, kind, file)
+        weights = {ours: file.read(stored[name]) for ours, name in names.items()}
+        decoder = {DECODER + ours: file.read(stored[name]) for ours, name in decoder_names.items()}
+    pretraining = _pretraining(cfg, source)
+    description = Description(
+        to_config(*pretraining, source),
+        kind,
+        _units(weights, dictionaries, unit_dictionary, source),
+        _characters(weights, dictionaries, source),
+    )
+    if kind == "translation":
+        sizes = cfg.get("model") if isinstance(cfg.get("model"), dict) else cfg
+        description.decoder = to_decoder_config(sizes, source)
+        description.targets = _targets(decoder, target_dictionary)
+    _check_fit(description, weights, decoder, source)
+    weights.pop(_TIED[1], None)
+    metadata = {
+        "order": [name for name in names if not name.startswith(NOT_CLEANED)],
+        "ordered": isinstance(content["model"], OrderedMapping),
+        "top": _cleaned_top(top, pretraining, description, source),
+    }
+    save_model(
+        output, description, {**weights, **decoder}, {METADATA: pack(metadata)},
+        imported_from=Path(path).name,
+    )  # fmt: skip
+    return description
+
+
+def _check_output(output: Path) -> None:
+    """An earlier import may be replaced, other files may not."""
+    if not output.is_dir():
+        return
+    values = (output / CONFIG).read_text(encoding="utf-8") if (output / CONFIG).is_file() else ""
+    others = sorted(entry.name for entry in output.iterdir())
+    if others and "imported_from:" not in values:
+        raise ValueError(f"{output} has other files ({', '.join(others[:3])}); choose a new folder")
+    for name in others:
+        if name.endswith((".txt", ".yaml", ".safetensors")):
+            (output / name).unlink()
+
+
+def _stored_weights(content: Any, source: str) -> dict[str, StoredTensor]:
+    """The entry `model` of a checkpoint, after a look at the whole."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{source} holds {type(content).__name__}, not a checkpoint's dictionary")
+    keys = ", ".join(map(str, list(content)[:5]))
+    if not isinstance(content.get("model"), dict) or not content["model"]:
+        raise ValueError(f'{source} has no weights under "model"; its entries are: {keys}')
+    if not (content.get("cfg") or content.get("args")):
+        raise ValueError(f'{source} has no configuration under "cfg"; its entries are: {keys}')
+    weights = content["model"]
+    odd = [str(n) for n, w in weights.items() if not isinstance(w, StoredTensor | Tensor)]
+    if odd:
+        raise ValueError(f"{source}: entries of model that are no tensors: {', '.join(odd[:5])}")
+    return weights
+
+
+def _kind(weights: Mapping[str, Any]) -> str:
+    for kind in ("ctc", "translation"):
+        if any(name.startswith(ENCODER[kind]) for name in weights):
+            return kind
+    return "pretrained"
+
+
+def _split(
+    stored: Mapping[str, StoredTensor], kind: str, file: TorchFile
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Our names -> theirs, of the SpeechLM and of the translation decoder."""
+    names: dict[str, str] = {}
+    decoder: dict[str, str] = {}
+    copies: dict[str, str] = {}
+    for name in stored:
+        if name.startswith(ENCODER[kind]):
+            names[name.removeprefix(ENCODER[kind])] = name
+        elif kind == "translation" and name.startswith(DECODER):
+            decoder[name.removeprefix(DECODER)] = name
+        elif kind == "ctc" and name.startswith(_CTC_COPY):
+            copies[_CTC_HEAD + name.removeprefix(_CTC_COPY)] = name
+        else:
+            names[name] = name
+    if kind == "ctc":
+        head = [name for name in names if name.startswith(_CTC_HEAD)]
+        if not head and copies:
+            raise ValueError(
+                f"{file.source}: its output layer {', '.join(copies.values())} is not SpeechLM's "
+                "CTC head (convolution, norm, projection), which this project needs"
+            )
+    pairs = [(names[n], copies[n]) for n in copies if n in names]
+    names |= {n: name for n, name in copies.items() if n not in names}
+    if all(name in names for name in _TIED):
+        pairs.append((names[_TIED[0]], names[_TIED[1]]))
+    for first, second in pairs:
+        if not torch.equal(file.read(stored[first]), file.read(stored[second])):
+            raise ValueError(f"{file.source}: {first} and {second} must be equal, but differ")
+    return names, decoder
+
+
+def _pretraining(cfg: Any, source: str) -> tuple[dict[str, Any], bool, dict[str, Any]]:
+    """cfg.model, cfg.task.normalize and cfg.criterion of the pre-training."""
+    if not isinstance(cfg, dict):
+        raise ValueError(f"{source}: cfg is {str(cfg)[:60]}, not a configuration")
+    model, task = cfg.get("model"), cfg.get("task")
+    if not isinstance(model, dict):  # a Namespace with all options side by side
+        model, task = cfg, cfg
+    if "w2v_path" in model or "w2v_args" in model:
+        if not model.get("w2v_args"):
+            raise ValueError(f"{source}: a fine-tuned model needs cfg.model.w2v_args; it is empty")
+        return _pretraining(model["w2v_args"], source)
+    normalize = task.get("normalize") if isinstance(task, dict) else None
+    if not isinstance(normalize, bool):
+        raise ValueError(f"{source}: cfg.task.normalize is {normalize!r}; true or false expected")
+    criterion = cfg.get("criterion")
+    return model, normalize, criterion if isinstance(criterion, dict) else {}
+
+
+def _cleaned_top(
+    top: Mapping[str, Any],
+    pretraining: tuple[dict[str, Any], bool, dict[str, Any]],
+    description: Description,
+    source: str,
+) -> dict[str, Any]:
+    """All entries of the cleaned checkpoint but the weights, in their order."""
+    cleaned = description.kind == "pretrained" and description.without == list(PARTS)
+    if cleaned and not any(key in top for key in _TRAINING):
+        return {str(key): plain(value, source) for key, value in top.items()}
+    model, normalize, _ = pretraining
+    return {"cfg": {"model": model, "task": {"normalize": normalize}}, "model": None}
+
+
+def _dictionaries(task_state: Any) -> dict[str, list[str]]:
+    """Symbols by id of the fairseq dictionaries in task_state."""
+    found: dict[str, list[str]] = {}
+    for name, value in task_state.items() if isinstance(task_state, dict) else ():
+        for item in value if isinstance(value, list) else [value]:
+            symbols = item.state.get("symbols") if isinstance(item, Record) else None
+            if isinstance(symbols, list) and all(isinstance(s, str) for s in symbols):
+                found.setdefault(str(name), symbols)
+    return found
+
+
+def _choose(
+    dictionaries: Mapping[str, list[str]], names: Sequence[str], rows: int, what: str, source: str
+) -> list[str] | None:
+    """The first dictionary of these names that has an entry for every row."""
+    given = {name: dictionaries[name] for name in names if name in dictionaries}
+    fitting = [symbols for symbols in given.values() if len(symbols) == rows]
+    if given and not fitting:
+        sizes = ", ".join(f"{name} {len(symbols)}" for name, symbols in given.items())
+        raise ValueError(f"{source}: {rows} rows of {what}, but its dictionaries have: {sizes}")
+    return fitting[0] if fitting else None
+
+
+def _units(
+    weights: Mapping[str, Tensor],
+    dictionaries: Mapping[str, list[str]],
+    path: str | os.PathLike[str] | None,
+    source: str,
+) -> UnitVocabulary | None:
+    """The units of the embedding's rows; None if there is no embedding."""
+    if not any(name.startswith(PARTS["units"]) for name in weights):
+        return None
+    if _TIED[0] not in weights or weights[_TIED[0]].dim() != 2:
+        raise ValueError(f"{source}: {_TIED[0]}, a table of unit embeddings, expected")
+    rows = len(weights[_TIED[0]])
+    extra = len(SPECIALS) + 1
+    if path is not None:
+        symbols = read_dictionary(path)
+        if len(symbols) + extra != rows:
+            raise ValueError(
+                f"{path} has {len(symbols)} units, the model of {source} has {rows - extra}"
+            )
+        return UnitVocabulary(symbols, str(path))
+    names = ("text_src_dictionary", "dictionaries")
+    found = _choose(dictionaries, names, rows, "unit embeddings", source)
+    if found is None:
+        return UnitVocabulary(
+            PHONES if rows == len(PHONES) + extra else map(str, range(rows - extra))
+        )
+    if tuple(found[:4]) != SPECIALS or found[-1] != MASK:
+        raise ValueError(
+            f"{source}: a unit dictionary from {' '.join(SPECIALS)} to {MASK} expected, found "
+            f"{' '.join(found[:4])} .. {found[-1]}"
+        )
+    return UnitVocabulary(found[4:-1], f"the unit dictionary of {source}")
+
+
+def _characters(
+    weights: Mapping[str, Tensor], dictionaries: Mapping[str, list[str]], source: str
+) -> Sequence[str] | None:
+    """Symbols of the CTC head's rows; None if there is no head."""
+    if not any(name.startswith(_CTC_HEAD) for name in weights):
+        return None
+    output = weights.get(_CTC_HEAD + "5.weight")
+    if output is None:
+        raise ValueError(f"{source}: {_CTC_HEAD}5.weight expected, but it is missing")
+    names = ("target_dictionary", "text_dictionary")
+    found = _choose(dictionaries, names, len(output), "the CTC head", source)
+    if found is None and len(output) == CharacterVocabulary.n_ids:
+        return CharacterVocabulary.symbols
+    if found is None:
+        raise ValueError(f"{source}: no dictionary for the {len(output)} rows of its CTC head")
+    return found
+
+
+def _targets(
+    decoder: Mapping[str, Tensor], path: str | os.PathLike[str] | None
+) -> Sequence[str] | None:
+    """Symbols of the translation decoder's rows from a fairseq dictionary file."""
+    if path is None:
+        return None
+    symbols = [*SPECIALS, *read_dictionary(path)]
+    table = decoder.get(f"{DECODER}embed_tokens.weight")
+    if table is not None and len(table) != len(symbols):
+        raise ValueError(
+            f"{path} gives {len(symbols)} symbols with {' '.join(SPECIALS)}; the decoder has "
+            f"{len(table)} rows"
+        )
+    return symbols
+
+
+def _check_fit(
+    description: Description,
+    weights: Mapping[str, Tensor],
+    decoder: Mapping[str, Tensor],
+    source: str,
+) -> None:
+    """Every weight of the configuration must be there, with its shape, and no other."""
+    layers = description.config.speech_layers + description.config.shared_layers
+    layers += description.decoder.layers if description.decoder is not None else 0
+    if layers > len(weights) + len(decoder):
+        raise ValueError(f"{source}: its configuration has {layers} layers, its weights are fewer")
+    with torch.device("meta"):
+        own = description.build().state_dict()
+        if description.decoder is not None:
+            table = decoder.get(f"{DECODER}embed_tokens.weight")
+            rows = len(table) if table is not None and table.dim() else 1
+            state = TranslationDecoder(description.decoder, rows).state_dict()
+            own |= {DECODER + name: value for name, value in state.items()}
+    prefixes = tuple(prefix for part in description.without for prefix in PARTS[part])
+    own = {n: w for n, w in own.items() if not (prefixes and n.startswith(prefixes))}
+    there = {**weights, **decoder}
+    check_names(
+        [name for name in own if name not in there],
+        [name for name in there if name not in own],
+        {name: (w.shape, own[name].shape) for name, w in there.items() if name in own},
+        source,
+    )
