@@ -1,5 +1,7 @@
 """Tensors that the authors' code gave on tiny random models (see README.md beside this file)."""
 
+import gzip
+import io
 import os
 from pathlib import Path
 
@@ -15,30 +17,38 @@ SHARED = Path(os.environ.get("SPEECHLM_SHARED", CORE.parents[2] / "shared")) / "
 
 
 class GoldenArrays:
-    """The arrays of one .npz file; a test that asks for one that is not here is skipped."""
+    """The arrays of one .npz file.
 
-    def __init__(self, arrays, name):
-        self.arrays, self.name = arrays, name
+    A test that asks for one that only the full set has is skipped where there is but the core.
+    `optional` says whether to go on without it.
+    """
+
+    def __init__(self, path):
+        self.arrays, self.path = np.load(path, allow_pickle=False), path
 
     def __getitem__(self, key):
-        if key not in self.arrays:
-            pytest.skip(f"{key} of {self.name} is only in the full golden set, {SHARED}")
+        if not self.optional(key):
+            pytest.skip(f"{key} of {self.path.name} is only in the full golden set, {SHARED}")
         value = self.arrays[key]
         return value if value.dtype.kind == "U" else torch.from_numpy(np.array(value))
+
+    def optional(self, key):
+        """Whether the key is here; the full set must have it."""
+        if key not in self.arrays and self.path.parent != CORE:
+            raise KeyError(f"{self.path} has no {key}")
+        return key in self.arrays
 
     def __contains__(self, key):
         return key in self.arrays
 
-    def keys(self):
-        return list(self.arrays)
 
-
-def find(name):
-    """The file in the full set if it is there, else in the core set, else skip."""
+def find(*names):
+    """The first of the names in the full set, else in the core set, else skip."""
     for folder in (SHARED, CORE):
-        if (folder / name).is_file():
-            return folder / name
-    return pytest.skip(f"no {name} in {SHARED} nor in {CORE}")
+        for name in names:
+            if (folder / name).is_file():
+                return folder / name
+    return pytest.skip(f"no {names[0]} in {SHARED} nor in {CORE}")
 
 
 @pytest.fixture(scope="session")
@@ -48,18 +58,32 @@ def golden_arrays():
 
     def load(name):
         if name not in loaded:
-            loaded[name] = GoldenArrays(np.load(find(name), allow_pickle=False), name)
+            loaded[name] = GoldenArrays(find(name))
         return loaded[name]
 
     return load
 
 
+@pytest.fixture(scope="session")
+def golden_checkpoint():
+    """Function: name of a .pt file (the core keeps them gzipped) -> what it holds."""
+
+    def load(name):
+        path = find(name, name + ".gz")
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return torch.load(io.BytesIO(content), weights_only=True)
+
+    return load
+
+
 @pytest.fixture
-def golden_model():
+def golden_model(golden_checkpoint):
     """Function: name of a .pt file, config changes -> SpeechLM with those weights."""
 
     def load(name, **changes):
-        checkpoint = torch.load(find(name), weights_only=True)
+        checkpoint = golden_checkpoint(name)
         weights = checkpoint["model"]
         config = config_of(checkpoint["cfg"]).to_dict()
         model = SpeechLM(SpeechLMConfig.from_dict({**config, **changes}), 45, 33)
@@ -107,13 +131,18 @@ def config_of(cfg):
 
 
 @pytest.fixture
-def padded_inputs():
-    """Function: GoldenArrays of tiny_*_io, case, whether Large -> (waveforms, lengths or None)."""
+def padded_inputs(golden_arrays):
+    """Function: case, whether Large -> (waveforms, lengths or None).
 
-    def build(arrays, case, normalize):
+    Waveforms are raw, but for `batch_nomask` of Large, where the authors' caller has normalised
+    each before padding and the lengths are not given on.
+    """
+
+    def build(case, normalize):
+        arrays = golden_arrays("tiny_large_io.npz")  # both sizes have the same
         names = {"batch": "bc", "batch_nomask": "bc", "batch_ab": "ab"}.get(case) or case[7]
         waves = [arrays[f"wav_{name}"] for name in names]
-        if normalize:
+        if normalize and case == "batch_nomask":
             waves = [F.layer_norm(wave, wave.shape) for wave in waves]
         lengths = torch.tensor([len(wave) for wave in waves])
         batch = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)

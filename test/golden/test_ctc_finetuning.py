@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechlm.models.losses import ctc_loss
+from speechlm.models.losses import EOS, ctc_loss
 
 
 @pytest.fixture(params=["base", "large"])
@@ -13,7 +13,7 @@ def case(request, golden_model, golden_arrays, padded_inputs):
     suffix = "_large" if size == "large" else ""
     model = golden_model(f"tiny_pretrain{suffix}.pt", feature_grad_mult=0.0).eval()
     logits = arrays[f"{size}.logits_TBC"]  # skips where the case is absent
-    batch = padded_inputs(golden_arrays(f"tiny_{size}_io.npz"), "batch", size == "large")
+    batch = padded_inputs("batch", size == "large")
     assert logits.shape[1] == len(batch[0])
     return model, batch, lambda name: arrays[f"{size}.{name}"]
 
@@ -24,9 +24,13 @@ def test_logits_loss_and_gradients(case, close, check_gradient_norms):
     logits = model.ctc_logits(encoded)
     close(logits, value("logits_TBC").transpose(0, 1), "logits", atol=1e-4)
     assert torch.equal(encoded.lengths, value("input_lengths"))
+    assert torch.equal(encoded.padding, value("out_padding_mask"))
     assert torch.equal(logits.argmax(-1), value("greedy_frames_BT"))
 
-    loss = ctc_loss(logits, encoded.lengths, value("target"))
+    target = value("target")
+    assert value("sample_size") == len(target)
+    assert torch.equal((target > EOS).sum(1), value("target_lengths"))
+    loss = ctc_loss(logits, encoded.lengths, target)
     close(loss, value("ctc_loss_sum"), "loss")
     loss.backward()
 

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from speechlm.models.front_end import normalize_waveform
+
 MODELS = ["base", "large"]
 
 
@@ -15,12 +17,12 @@ def test_equals_the_authors(size, case, golden_model, golden_arrays, padded_inpu
     arrays = golden_arrays(f"tiny_{size}_io.npz")
     expected_last = arrays[f"{case}.last"]
     model = golden_model(f"tiny_{size}.pt")
-    waveforms, lengths = padded_inputs(arrays, case, size == "large")
+    waveforms, lengths = padded_inputs(case, size == "large")
 
     features, frame_lengths = model.extract_features(waveforms, lengths)
     close(features, expected_last, "last")
 
-    mask_key = f"{case}.frame_padding_mask"
+    mask_key = f"{case}.frame_padding_mask"  # absent: the authors return no mask
     expected_lengths = torch.full((len(features),), features.shape[1])
     if mask_key in arrays:
         expected_lengths = (~arrays[mask_key]).sum(1)
@@ -29,39 +31,77 @@ def test_equals_the_authors(size, case, golden_model, golden_arrays, padded_inpu
     layers, _ = model.extract_features(waveforms, lengths, layers="all")
     assert len(layers) == 4
     for index, layer in enumerate(layers):
-        if f"{case}.layer_results.{index}" in arrays:
-            close(layer, arrays[f"{case}.layer_results.{index}"], f"layer {index}")
+        name = f"{case}.layer_results.{index}"
+        if name in arrays:  # not every case has the layers
+            close(layer, arrays[name], name)
 
 
 @pytest.mark.parametrize("size", MODELS)
-def test_speech_transformer_output(size, golden_model, golden_arrays, padded_inputs, close):
-    """The first encoder's final output, which in Large is normed (output_layer 2)."""
+@pytest.mark.parametrize("case", ["batch", "single_c"])
+def test_speech_transformer(size, case, golden_model, golden_arrays, padded_inputs, close):
+    """Its input, its first layer, and its output, which in Large is normed and not a layer's."""
     arrays = golden_arrays(f"tiny_{size}_io.npz")
     model = golden_model(f"tiny_{size}.pt").eval()
-    seen = []
-    model.encoder.register_forward_hook(lambda module, args, output: seen.append(output.last))
-    model.extract_features(padded_inputs(arrays, "single_c", size == "large")[0])
-    close(seen[0], arrays["single_c.rep_output_layer_2"])
+    seen = {}
+    model.encoder.register_forward_hook(
+        lambda module, args, output: seen.update(input=args, output=output)
+    )
+    waveforms, lengths = padded_inputs(case, size == "large")
+    encoded = model.encode(waveforms, lengths)
+    if arrays.optional(f"{case}.source"):
+        source = normalize_waveform(waveforms, lengths) if size == "large" else waveforms
+        close(source, arrays[f"{case}.source"], "source")
+    for layer, output in ((1, seen["output"].layers[0]), (2, seen["output"].last)):
+        name = f"{case}.rep_output_layer_{layer}"
+        if arrays.optional(name):
+            close(output, arrays[name], name)
+    if arrays.optional(f"{case}.ret_conv"):
+        inputs = seen["input"][0]
+        if encoded.padding is not None:
+            inputs = inputs.masked_fill(encoded.padding[..., None], 0.0)
+        close(inputs, arrays[f"{case}.ret_conv"], "projected features")
+
+
+@pytest.mark.parametrize("size", MODELS)
+def test_layers_and_last_differ_by_the_final_norm(
+    size, golden_arrays, golden_model, padded_inputs, close
+):
+    """`layers` are raw in both sizes; only in Base the last of them is the output."""
+    arrays = golden_arrays(f"tiny_{size}_io.npz")
+    model = golden_model(f"tiny_{size}.pt")
+    waveform, _ = padded_inputs("single_c", size == "large")
+    last, _ = model.extract_features(waveform)
+    layers, _ = model.extract_features(waveform, layers="all")
+    assert torch.equal(last, layers[-1]) == (size == "base")
+    close(last, arrays["single_c.last"])
 
 
 @pytest.mark.parametrize("size", MODELS)
 def test_front_end(size, golden_model, golden_arrays, padded_inputs, close):
     arrays = golden_arrays(f"tiny_{size}_io.npz")
     model = golden_model(f"tiny_{size}.pt").eval()
-    waveforms, _ = padded_inputs(arrays, "single_c", size == "large")
+    waveforms, _ = padded_inputs("single_c", size == "large")
+    if size == "large":
+        waveforms = normalize_waveform(waveforms)
     close(model.feature_extractor(waveforms), arrays["conv_out.single_c"])
 
 
+@pytest.mark.parametrize("size", MODELS)
 def test_ignore_padding_makes_batches_equal_single_utterances(
-    golden_model, golden_arrays, padded_inputs, close
+    size, golden_model, golden_arrays, padded_inputs, close
 ):
     """Deliberate deviation: an utterance in a padded batch gives what the authors' code gives
     for it alone, where theirs differs by the group norm over padding and by a frame."""
-    arrays = golden_arrays("tiny_base_io.npz")
-    model = golden_model("tiny_base.pt", ignore_padding=True)
-    waveforms, lengths = padded_inputs(arrays, "batch", normalize=False)
-    features, frame_lengths = model.extract_features(waveforms, lengths)
-    assert frame_lengths.tolist() == [125, 34]
-    close(features[0], arrays["single_b.last"][0])
-    close(features[1, :34], arrays["single_c.last"][0])
-    assert not torch.allclose(features[1, :34], arrays["batch.last"][1, :34], atol=1e-3)
+    arrays = golden_arrays(f"tiny_{size}_io.npz")
+    waveforms, lengths = padded_inputs("batch", size == "large")
+    for ignore in (True, False):
+        model = golden_model(f"tiny_{size}.pt", ignore_padding=ignore)
+        features, frame_lengths = model.extract_features(waveforms, lengths)
+        assert frame_lengths.tolist() == [125, 34 if ignore else 35]
+        close(features[0], arrays["batch.last"][0])
+        if ignore:
+            close(features[1, :34], arrays["single_c.last"][0])
+            assert not torch.allclose(features[1], arrays["batch.last"][1], atol=1e-3)
+        else:
+            close(features[1], arrays["batch.last"][1])
+            assert not torch.allclose(features[1, :34], arrays["single_c.last"][0], atol=1e-3)

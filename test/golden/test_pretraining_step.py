@@ -4,11 +4,9 @@ import pytest
 import torch
 
 from speechlm.models import SpeechDraws
-from speechlm.models.losses import predict_units
+from speechlm.models.losses import PAD, ctc_loss, predict_units
 
 CASES = [("", "p50"), ("", "p100"), ("_large", "p50")]
-
-
 FULL_GRADIENTS = (
     "feature_extractor.conv_layers.0.0.weight",
     "encoder.pos_conv.0.weight_g",
@@ -32,9 +30,16 @@ class Values:
     def __contains__(self, name):
         return f"{self.prefix}.{name}" in self.arrays
 
+    def optional(self, name):
+        return self.arrays.optional(f"{self.prefix}.{name}")
+
+    def given(self, *names):
+        """Those of the names that are here: all in the full set, some in the core."""
+        return [name for name in names if self.optional(name)]
+
 
 @pytest.fixture(params=CASES, ids=["base-50Hz", "base-100Hz", "large-50Hz"])
-def step(request, golden_model, golden_arrays):
+def step(request, golden_model, golden_arrays, monkeypatch):
     """(model, arrays of the case, recorded values, speech output, text output)."""
     size, prefix = request.param
     arrays = golden_arrays(f"tiny_pretrain{size}_io.npz")
@@ -42,6 +47,12 @@ def step(request, golden_model, golden_arrays):
     value = Values(arrays, prefix)
     model = golden_model(f"tiny_pretrain{size}.pt", ctc_dropout=0.0).train()
     seen = record(model)
+
+    def spy(logits, lengths, characters):
+        seen["ctc_input_lengths"] = lengths
+        return ctc_loss(logits, lengths, characters)
+
+    monkeypatch.setattr("speechlm.models.speechlm.ctc_loss", spy)
     source, padding = value("in.source"), value("in.padding_mask")
     speech = model.forward_speech(
         source,
@@ -72,6 +83,7 @@ def record(model):
         module.register_forward_pre_hook(lambda m, args: keep(name, args[0]))
 
     output_of(model.feature_extractor, "conv_features")
+    input_of(model.layer_norm, "trimmed_conv_features")
     output_of(model.layer_norm, "features_layer_norm")
     output_of(model.post_extract_proj, "features_projected")
     input_of(model.encoder, "encoder_input_masked")
@@ -86,73 +98,86 @@ def record(model):
     return seen
 
 
-def test_speech_values(step, close):
-    model, value, seen, speech, _ = step
-    valid = ~value("speech.frame_padding_mask")
-    for name in ("conv_features", "features_layer_norm", "features_projected", "pos_conv_out"):
-        close(seen[name][0], value(f"speech.{name}"), name)
-    close(seen["encoder_input_masked"][0], value("speech.encoder_input_masked"), "masked input")
-    frames = valid.shape[1]
+def test_speech_encoder_values(step, close):
+    _, value, seen, speech, _ = step
+    parts = (
+        "conv_features", "trimmed_conv_features", "features_layer_norm", "features_projected",
+        "encoder_input_masked", "pos_conv_out", "encoder_out",
+    )  # fmt: skip
+    for name in value.given(*(f"speech.{part}" for part in parts)):
+        close(seen[name.removeprefix("speech.")][0], value(name), name)
+    frames = speech.targets.shape[1]
     for index in range(2):
-        expected = value(f"speech.encoder_layer_{index}_out_TBC_padded_to_even")[:frames]
-        close(seen[f"encoder_layer_{index}_out"][0], expected.transpose(0, 1), f"layer {index}")
-    close(seen["encoder_out"][0], value("speech.encoder_out"), "encoder_out")
-    close(seen["unit_encoder_input"][0], value("speech.unit_encoder_input"), "unit encoder input")
-    attended = ~value("speech.unit_encoder_padding_mask")
-    for index in range(2):
-        expected = value(f"speech.unit_encoder_layer_{index}_out_TBC").transpose(0, 1)
-        got = seen[f"unit_encoder_layer_{index}_out"][0]
-        close(got[attended], expected[attended], f"shared layer {index}")
-    expected = value("speech.unit_encoder_out_TBC").transpose(0, 1)
-    close(seen["unit_encoder_out"][0], expected, "unit encoder out")
-    name = "unit_encoder_after_layernorm_embedding"
-    close(seen[name][0], value(f"speech.{name}"), name)
+        name = f"speech.encoder_layer_{index}_out_TBC_padded_to_even"
+        if value.optional(name):
+            expected = value(name)[:frames].transpose(0, 1)
+            close(seen[f"encoder_layer_{index}_out"][0], expected, name)
+    close(speech.feature_penalty, value("speech.features_pen"), "features_pen")
+
+
+def test_speech_in_the_shared_encoder(step, close):
+    _, value, seen, speech, _ = step
     assert torch.equal(speech.swapped, value("swap_indices"))
     assert torch.equal(speech.targets, value("speech.unit_encoder_src_tokens"))
-    close(speech.feature_penalty, value("speech.features_pen"), "features_pen")
+    parts = ("unit_encoder_input", "unit_encoder_after_layernorm_embedding")
+    for name in value.given(*(f"speech.{part}" for part in parts)):
+        close(seen[name.removeprefix("speech.")][0], value(name), name)
+    attended = ~value("speech.unit_encoder_padding_mask")
+    assert torch.equal(attended, speech.targets != PAD)
+    parts = ("unit_encoder_layer_0_out", "unit_encoder_layer_1_out", "unit_encoder_out")
+    for name in value.given(*(f"speech.{part}_TBC" for part in parts)):
+        got = seen[name.removeprefix("speech.").removesuffix("_TBC")][0]
+        close(got[attended], value(name).transpose(0, 1)[attended], name)
 
 
 def test_predictions_at_both_depths(step, close):
     model, value, seen, speech, _ = step
     unmasked = ~value("in.speech_mask") & ~value("speech.frame_padding_mask")
+    scored = speech.masked & ~value("speech.frame_padding_mask")
     states = (seen["encoder_out"][0], seen["unit_encoder_out"][0])
     for depth, prediction in enumerate((speech.middle, speech.top)):
         close(prediction.logits, value(f"speech.logit_m_{depth}"), f"logit_m_{depth}", atol=1e-4)
         close(prediction.loss, value(f"log.loss_m_{depth}"), f"loss_m_{depth}")
         assert prediction.correct == value(f"log.correct_m_{depth}")
         assert speech.n_masked == value(f"log.count_m_{depth}")
+        targets = speech.targets[scored]
+        assert torch.equal(targets, value(f"speech.target_m_{depth}"))
         others = predict_units(
             states[depth][unmasked], speech.targets[unmasked], model.final_proj_list[depth],
             model.label_embs_list[depth], 0.1,
         )  # fmt: skip
-        close(others.logits, value(f"speech.logit_u_{depth}"), f"logit_u_{depth}", atol=1e-4)
+        if value.optional(f"speech.logit_u_{depth}"):
+            close(others.logits, value(f"speech.logit_u_{depth}"), f"logit_u_{depth}", atol=1e-4)
         close(others.loss, value(f"log.loss_u_{depth}"), f"loss_u_{depth}")
-    scored = speech.masked & ~value("speech.frame_padding_mask")
-    assert torch.equal(speech.targets[scored], value("speech.target_m_0"))
+        assert torch.equal(speech.targets[unmasked], value(f"speech.target_u_{depth}"))
 
 
 def test_text_values(step, close):
     _, value, seen, _, text = step
-    close(seen["unit_encoder_input"][1], value("text.unit_encoder_input"), "text input")
-    attended = ~value("text.unit_encoder_padding_mask")
-    for index in range(2):
-        expected = value(f"text.unit_encoder_layer_{index}_out_TBC").transpose(0, 1)
-        got = seen[f"unit_encoder_layer_{index}_out"][1]
-        close(got[attended], expected[attended], f"text layer {index}")
-    name = "unit_encoder_after_layernorm_embedding"
-    close(seen[name][1], value(f"text.{name}"), name)
-    close(
-        seen["unit_encoder_out"][1], value("text.unit_encoder_out_TBC").transpose(0, 1), "text out"
-    )
-    close(text.logits, value("text.ctc_logits_TBC").transpose(0, 1), "ctc logits")
+    tokens = value("in.text_src_tokens")
+    attended = tokens != PAD
+    parts = ("unit_encoder_input", "unit_encoder_after_layernorm_embedding")
+    for name in value.given(*(f"text.{part}" for part in parts)):
+        close(seen[name.removeprefix("text.")][1], value(name), name)
+    parts = ("unit_encoder_layer_0_out", "unit_encoder_layer_1_out", "unit_encoder_out")
+    for name in value.given(*(f"text.{part}_TBC" for part in parts)):
+        got = seen[name.removeprefix("text.").removesuffix("_TBC")][1]
+        close(got[attended], value(name).transpose(0, 1)[attended], name)
+    if value.optional("text.ctc_logits_TBC"):
+        close(text.logits, value("text.ctc_logits_TBC").transpose(0, 1), "ctc logits")
+    for part in ("ctc_padding_mask", "unit_encoder_padding_mask"):
+        assert torch.equal(~attended, value(f"text.{part}"))
+    assert torch.equal(value("text.unit_encoder_src_tokens"), tokens)
+    assert torch.equal(seen["ctc_input_lengths"], value("text.ctc_input_lengths"))
     close(text.ctc, value("log.text_ctc_loss"), "ctc loss")
-    assert text.n_tokens == value("in.text_ntokens")
+    assert text.n_tokens == value("in.text_ntokens") == value("log.text_sample_size")
 
 
 def test_total_loss_and_gradients(step, close, check_gradient_norms):
     model, value, _, speech, text = step
     loss, stats, weight = model.total_loss(speech, text)
-    assert weight == value("log.sample_size")
+    assert weight == value("log.sample_size") == value("log.ntokens")
+    assert len(speech.targets) + len(text.logits) == value("log.nsentences")
     close(loss * weight, value("log.loss"), "loss")
     close(10.0 * stats["feature_penalty"] * weight, value("log.loss_features_pen"), "penalty")
     (loss * weight).backward()

@@ -6,8 +6,6 @@ import torch
 from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
-from .conftest import find
-
 RECORDED = 9
 """The position at which the authors' incremental decoding recorded its layers."""
 
@@ -18,8 +16,8 @@ def value(golden_arrays):
 
 
 @pytest.fixture
-def decoder():
-    checkpoint = torch.load(find("st_decoder.pt"), weights_only=True)
+def decoder(golden_checkpoint):
+    checkpoint = golden_checkpoint("st_decoder.pt")
     cfg = checkpoint["cfg"]
     config = TranslationDecoderConfig(
         encoder_dim=cfg["encoder_embed_dim"],
@@ -45,10 +43,20 @@ def speech(value):
     return value["encoder_out_TBC"].transpose(0, 1), value["encoder_padding_mask"]
 
 
-def test_encoder(encoder, value, close):
-    encoded = encoder.encode(value["source"], value["src_lengths"])
-    close(encoded.features, value["encoder_out_TBC"].transpose(0, 1))
-    assert torch.equal(encoded.padding, value["encoder_padding_mask"])
+@pytest.fixture
+def waveforms(value, padded_inputs):
+    """(waveforms, lengths): the padded batch of the feature extraction."""
+    source, lengths = padded_inputs("batch", normalize=False)
+    assert torch.equal(lengths, value["src_lengths"])
+    if value.optional("source"):
+        assert torch.equal(source, value["source"])
+    return source, lengths
+
+
+def test_encoder(encoder, waveforms, value, close):
+    features, lengths = encoder.extract_features(*waveforms)
+    close(features, value["encoder_out_TBC"].transpose(0, 1))
+    assert torch.equal(lengths, (~value["encoder_padding_mask"]).sum(1))
 
 
 def test_teacher_forcing(decoder, speech, value, close):
@@ -58,8 +66,8 @@ def test_teacher_forcing(decoder, speech, value, close):
     close(logits[valid], value["logits"][valid], "logits", atol=1e-4)
 
 
-def test_loss_and_gradients(encoder, decoder, value, close, check_gradient_norms):
-    encoded = encoder.encode(value["source"], value["src_lengths"])
+def test_loss_and_gradients(encoder, decoder, waveforms, value, close, check_gradient_norms):
+    encoded = encoder.encode(*waveforms)
     loss, stats, weight = decoder.loss(encoded.features, encoded.padding, value["target"])
     assert weight == (value["target"] != PAD).sum() == 50
     close(loss * weight, value["label_smoothed_loss_sum_eps0.1"], "loss")
