@@ -1,0 +1,128 @@
+"""A trained SpeechLM as a frontend or an encoder of ESPnet's own recipes.
+
+Importing this module makes two names known to ESPnet's ASR task (and to what builds on it):
+
+    frontend: speechlm                 encoder: speechlm_pretrained
+    frontend_conf:                     encoder_conf:
+        model: exp/pretrain                model: exp/pretrain
+        layer: last                    input_size: 1
+
+`python -m speechlm.bin.espnet asr_train --config FILE ...` imports it and starts ESPnet's program.
+ESPnet's `freeze_param: [frontend]` keeps the weights as they are; without it they are trained.
+
+B batch, S samples (16 kHz), T frames (20 ms), D model width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.tasks.asr import encoder_choices, frontend_choices
+from torch import Tensor, nn
+
+from speechlm.models import AugmentOptions, SpeechLM
+from speechlm.tasks.extract import check_layer
+from speechlm.tasks.model_dir import load_speechlm
+
+
+class SpeechLMFrontend(AbsFrontend):
+    """Features of one layer.
+
+    Args:
+        model: folder of a trained model.
+        layer: "last", or the number of a Transformer layer, from 1.
+        changes: values of `SpeechLMConfig` to replace, e.g. dropouts. `ignore_padding` is on
+            unless it says otherwise, so that an utterance's features do not depend on its batch.
+    """
+
+    def __init__(
+        self, model: str, layer: str | int = "last", changes: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.speechlm = _encoder_of(model, changes)
+        self.layer = check_layer(layer, self.speechlm.config)
+        self._initial = _copy(self.speechlm)
+
+    def output_size(self) -> int:
+        """D."""
+        return self.speechlm.config.embed_dim
+
+    def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S) waveforms, (B,) samples -> (B, T, D), (B,) frames."""
+        encoded = self.speechlm.encode(input, input_lengths)
+        features = encoded.features if self.layer == "last" else encoded.layers[self.layer - 1]
+        return features, encoded.lengths
+
+    def reload_pretrained_parameters(self) -> None:
+        """ESPnet calls this after it has given all weights random values (its option `init`)."""
+        self.speechlm.load_state_dict(self._initial)
+
+
+class PretrainedSpeechLMEncoder(AbsEncoder):
+    """The whole model as the encoder of waveforms, with the masks of fine-tuning.
+
+    Args:
+        input_size: ESPnet's; the waveform has 1 value a sample.
+        model, changes: as for the frontend.
+        time_mask_prob, time_mask_length: spans of frames that become the mask embedding.
+        channel_mask_prob, channel_mask_length: spans of channels that become zero.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        model: str,
+        changes: dict[str, Any] | None = None,
+        time_mask_prob: float = 0.0,
+        time_mask_length: int = 10,
+        channel_mask_prob: float = 0.0,
+        channel_mask_length: int = 64,
+    ) -> None:
+        super().__init__()
+        if input_size != 1:
+            raise ValueError(
+                f"the SpeechLM encoder reads waveforms: input_size 1, not {input_size}"
+            )
+        self.speechlm = _encoder_of(model, changes)
+        self.augment = AugmentOptions(
+            time_mask_prob, time_mask_length, channel_mask_prob, channel_mask_length
+        )
+        self.speechlm.mask_emb.requires_grad_(time_mask_prob > 0.0)
+        self._initial = _copy(self.speechlm)
+
+    def output_size(self) -> int:
+        """D."""
+        return self.speechlm.config.embed_dim
+
+    def forward(
+        self, xs_pad: Tensor, ilens: Tensor, prev_states: Any = None
+    ) -> tuple[Tensor, Tensor, None]:
+        """(B, S) waveforms, (B,) samples -> (B, T, D), (B,) frames, None."""
+        encoded = self.speechlm.encode(xs_pad, ilens, self.augment if self.training else None)
+        return encoded.features, encoded.lengths, None
+
+    def reload_pretrained_parameters(self) -> None:
+        """As in the frontend."""
+        self.speechlm.load_state_dict(self._initial)
+
+
+def _encoder_of(folder: str, changes: dict[str, Any] | None) -> SpeechLM:
+    """The model without what only pre-training and its CTC head use."""
+    model = load_speechlm(folder, **{"ignore_padding": True, **(changes or {})})[0]
+    model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
+    model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
+    model.unit_encoder_ctc_head = None
+    model.mask_emb.requires_grad_(False)
+    if model.config.feature_grad_mult == 0.0:
+        model.feature_extractor.requires_grad_(False)
+    return model
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+frontend_choices.classes["speechlm"] = SpeechLMFrontend
+encoder_choices.classes["speechlm_pretrained"] = PretrainedSpeechLMEncoder
