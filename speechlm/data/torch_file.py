@@ -38,8 +38,7 @@ _ZIP_ERRORS = (
 @dataclasses.dataclass(frozen=True)
 class _StorageType:
     name: str
-    dtype: torch.dtype | None
-    """None: bytes whose meaning the tensor gives (UntypedStorage)."""
+    dtype: torch.dtype
 
 
 @dataclasses.dataclass
@@ -98,19 +97,7 @@ class _Function:
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
     if not isinstance(storage, _Storage):
         raise ValueError(f"a tensor without storage, but with {type(storage).__name__}")
-    dtype = storage.kind.dtype or torch.uint8
-    return StoredTensor(storage, dtype, offset, tuple(shape), tuple(stride))
-
-
-def _rebuild_typed(
-    storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-) -> StoredTensor:
-    tensor = _rebuild_tensor(storage, offset, shape, stride)
-    if not isinstance(dtype, torch.dtype):
-        raise ValueError("a tensor without a type")
-    count = storage.count // torch.empty((), dtype=dtype).element_size()
-    typed = _Storage(storage.key, _StorageType("Untyped", dtype), count, storage.start)
-    return dataclasses.replace(tensor, storage=typed, dtype=dtype)
+    return StoredTensor(storage, storage.kind.dtype, offset, tuple(shape), tuple(stride))
 
 
 def _rebuild_parameter(data: Any, *_: Any) -> Any:
@@ -120,7 +107,6 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
 _REBUILD = {
     "_rebuild_tensor": _Function(_rebuild_tensor),
     "_rebuild_tensor_v2": _Function(_rebuild_tensor),
-    "_rebuild_tensor_v3": _Function(_rebuild_typed),
     "_rebuild_parameter": _Function(_rebuild_parameter),
     "_rebuild_parameter_with_state": _Function(_rebuild_parameter),
 }
@@ -132,8 +118,6 @@ def _torch_names(module: str, name: str) -> Any:
         return _REBUILD.get(name)
     if module in ("torch", "torch.storage", "torch.cuda") and name.endswith("Storage"):
         kind = name.removesuffix("Storage")
-        if kind == "Untyped":
-            return _StorageType(name, None)
         return _StorageType(name, _STORAGES[kind]) if kind in _STORAGES else None
     return _DTYPES.get(name) if module == "torch" else None
 
@@ -220,7 +204,15 @@ class TorchFile:
             return self._load(file)
 
     def _open_older(self) -> Any:
-        if self._load(self._file) != _MAGIC:
+        try:
+            magic = self._load(self._file)
+        except ValueError as error:
+            if " asks for " in str(error):
+                raise
+            raise ValueError(
+                f"{self.source} is no checkpoint, or truncated or damaged near its beginning"
+            ) from None
+        if magic != _MAGIC:
             raise ValueError(f"{self.source} is no file of torch.save")
         if self._load(self._file) != _PROTOCOL:
             raise ValueError(f"{self.source} has a version of the file format that is not known")
@@ -250,13 +242,14 @@ class TorchFile:
         known = isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage"
         if not (known and isinstance(pid[1], _StorageType) and isinstance(pid[4], int)):
             raise ValueError(f"{self.source} is damaged: {str(pid)[:80]} is no tensor's storage")
-        kind, key, count = pid[1], str(pid[2]), pid[4]
+        kind, key, count, start = pid[1], str(pid[2]), pid[4], 0
         if self._zip is None:
             self._sizes[key] = _element_size(kind)
         if len(pid) == 6 and pid[5] is not None:
             _, start, count = pid[5]
-            return _Storage(key, kind, count, start)
-        return _Storage(key, kind, count)
+        if not all(isinstance(n, int) and n >= 0 for n in (start, count)):
+            raise ValueError(f"{self.source} is damaged: {str(pid)[:80]} is no tensor's storage")
+        return _Storage(key, kind, count, start)
 
     def _block(self, storage: _Storage) -> bytearray:
         """The bytes of a storage; the last one asked for is kept."""
@@ -293,4 +286,4 @@ class TorchFile:
 
 
 def _element_size(kind: _StorageType) -> int:
-    return torch.empty((), dtype=kind.dtype or torch.uint8).element_size()
+    return torch.empty((), dtype=kind.dtype).element_size()

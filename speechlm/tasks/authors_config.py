@@ -74,7 +74,11 @@ _DECODER_SAME = {
     "layerdrop": "decoder_layerdrop",
 }
 """The released decoder takes its dropouts from the encoder's options, so they are read there."""
-_WEIGHTS = {"feature_penalty_weight": "loss_weights", "text_ctc_weight": "text_ctc_weight"}
+_WEIGHTS = {
+    "feature_penalty_weight": "loss_weights",
+    "text_ctc_weight": "text_ctc_weight",
+    "unmasked_weight": "pred_nomask_weight",
+}
 
 
 def to_config(
