@@ -5,6 +5,7 @@ B batch, P phones (with the end of sentence), U units (20 ms), D model width, V 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -91,8 +92,18 @@ class TextToUnit(nn.Module):
         """Scores of units for phones (B, P), with given or else predicted durations (B, P)."""
         return self.encoder(phones, durations)
 
+    def freeze(self, dtype: torch.dtype = torch.float32) -> TextToUnit:
+        """A copy for generation on a CPU, of the same function and several times as fast.
+
+        It cannot be trained. bfloat16, where the processor multiplies it faster, changes some of
+        the durations and units.
+        """
+        frozen = copy.deepcopy(self).eval().requires_grad_(False)
+        frozen.encoder.tile_convolutions(dtype)
+        return frozen.to(dtype)
+
     @torch.no_grad()
-    def generate(self, sentences: Sequence[Tensor], max_frames: int = 4096) -> list[Tensor]:
+    def generate(self, sentences: Sequence[Tensor], max_frames: int = 2048) -> list[Tensor]:
         """The most probable units of each sentence, in evaluation mode.
 
         Sentences are batched by their numbers of phones, then by their numbers of units.

@@ -19,6 +19,7 @@ from speechlm.models.attention import MultiHeadAttention, sinusoidal_positions
 from speechlm.models.dropout import dropout
 from speechlm.models.losses import PAD
 from speechlm.models.options import Options
+from speechlm.models.tiled_convolution import TiledConvolution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +124,12 @@ class UnitGenerator(nn.Module):
             self._blocks(self.decoder_fft_layers, x, padding, self.dec_pos_emb_alpha)
         )
 
+    def tile_convolutions(self, dtype: torch.dtype) -> None:
+        """Puts `TiledConvolution`s of that type in place of the feed-forward convolutions."""
+        for block in (*self.encoder_fft_layers, *self.decoder_fft_layers):
+            for index in (0, 2):
+                block.ffn.ffn[index] = TiledConvolution(block.ffn.ffn[index], dtype)
+
     def _blocks(self, blocks: nn.ModuleList, x: Tensor, padding: Tensor, alpha: Tensor) -> Tensor:
         positions = alpha * sinusoidal_positions(2, x.shape[1], x)
         x = x + positions.masked_fill(padding[..., None], 0.0)
@@ -174,7 +181,7 @@ class ConvFeedForward(nn.Module):
 
     def forward(self, x: Tensor, zeroed: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        hidden = F.relu(_convolve(self.ffn[0], x, zeroed))
+        hidden = F.relu(_convolve(self.ffn[0], x, zeroed), inplace=True)
         y = dropout(_convolve(self.ffn[2], hidden, zeroed), self.dropout, self.training)
         return self.layer_norm(y + x)
 
@@ -207,10 +214,12 @@ def _convolution(channels: int, outputs: int, kernel: int) -> nn.Conv1d:
     return convolution
 
 
-def _convolve(convolution: nn.Conv1d, x: Tensor, zeroed: Tensor | None) -> Tensor:
+def _convolve(convolution: nn.Module, x: Tensor, zeroed: Tensor | None) -> Tensor:
     """(B, T, C) -> (B, T, C'); `zeroed` (B, T, 1) frames count as zeros."""
     if zeroed is not None:
         x = x.masked_fill(zeroed, 0.0)
+    if isinstance(convolution, TiledConvolution):
+        return convolution(x)
     return convolution(x.transpose(1, 2)).transpose(1, 2)
 
 

@@ -115,6 +115,26 @@ def test_generation_does_not_depend_on_batches(make):
     assert all(int(units.max()) < model.n_units for units in together)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_frozen_copy_computes_the_same(make, batch, dtype):
+    model = make().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    frozen = model.freeze(dtype)
+    phones, durations, _ = batch
+    expected, got = model.predict(phones, durations), frozen.predict(phones, durations)
+    assert got.logits.dtype == dtype
+    tolerance = 1e-5 if dtype == torch.float32 else 0.1
+    for name in ("logits", "log_durations"):
+        error = getattr(got, name).float() - getattr(expected, name)
+        assert error.abs().max() < tolerance, name
+    sentences = [phones[0], phones[1, :3]]
+    if dtype == torch.float32:
+        for ours, plain in zip(frozen.generate(sentences), model.generate(sentences), strict=True):
+            assert torch.equal(ours, plain)
+    assert not any(p.requires_grad for p in frozen.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_a_sentence_without_units_is_empty(make):
     model = make().eval()
     with torch.no_grad():

@@ -1,0 +1,25 @@
+"""The tiled convolution against torch's."""
+
+import pytest
+import torch
+from torch import nn
+
+from speechlm.models.tiled_convolution import TiledConvolution
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 9, 15])
+@pytest.mark.parametrize("frames", [1, 7, 24, 25, 100])
+def test_equals_conv1d(kernel, frames):
+    torch.manual_seed(kernel * frames)
+    convolution = nn.Conv1d(6, 10, kernel, padding=kernel // 2)
+    x = torch.randn(3, frames, 6)
+    expected = convolution(x.transpose(1, 2)).transpose(1, 2)
+    got = TiledConvolution(convolution, torch.float32)(x)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=3e-6)
+    half = TiledConvolution(convolution, torch.bfloat16)(x.bfloat16()).float()
+    assert (half - expected).abs().mean() < 0.02 * expected.abs().mean()
+
+
+def test_takes_a_quarter_of_the_products():
+    tiled = TiledConvolution(nn.Conv1d(2, 2, 9, padding=4), torch.float32)
+    assert len(tiled.spectrum) * 4 < tiled.outputs * 9
