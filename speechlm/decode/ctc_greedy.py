@@ -47,9 +47,10 @@ class Decoded:
 def load_model(
     folder: str | os.PathLike[str], weights: str | None = None, device: str = "cpu"
 ) -> CTCModel:
-    """The model of a fine-tuning's folder, in evaluation mode.
+    """The model of a fine-tuning's or an imported fine-tuning's folder, in evaluation mode.
 
-    weights: file name in the folder; None: the first of `BEST` that is there.
+    weights: file name in the folder; None: the first of `BEST` that is there. An imported one has
+    one file.
 
     Raises:
         ValueError: the folder holds no finished CTC fine-tuning of a SpeechLM.
@@ -58,6 +59,8 @@ def load_model(
     if not (path / "config.yaml").is_file():
         raise ValueError(f"{path / 'config.yaml'} expected, but it is not there; fine-tune first")
     config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    if "imported_from" in config and weights is None:
+        return CTCModel.of_folder(path).eval().to(device)
     if config.get("encoder") != "speechlm":
         raise ValueError(
             f"{path / 'config.yaml'}: encoder speechlm expected, found {config.get('encoder')}"

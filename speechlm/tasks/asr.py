@@ -23,7 +23,7 @@ from speechlm.data.atomic import output_file
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.tasks.common import TrainingTask
 from speechlm.tasks.ctc_encoder import CTCEncoder, split_weights
-from speechlm.tasks.model_dir import load_config, load_speechlm
+from speechlm.tasks.model_dir import check_characters, load_config, load_speechlm
 from speechlm.tokenizers.vocabulary import CharacterVocabulary
 
 ESPNET_NAMES = {
@@ -144,6 +144,7 @@ def write_initial_weights(
     init: str | os.PathLike[str], path: Path, changes: dict[str, Any]
 ) -> None:
     """Write a pre-trained model's weights under the names of the ESPnet model (`init_param`)."""
+    check_characters(init)
     model, _ = load_speechlm(init, **changes)
     encoder, output = split_weights(model.state_dict())
     weights = {f"encoder.{name}": value for name, value in encoder.items()}

@@ -5,6 +5,7 @@ B batch, S samples (16 kHz), T frames (20 ms), D model width, V characters. Need
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
 from speechlm.models.losses import PAD
+from speechlm.tasks.model_dir import check_characters, load_speechlm, read_description
 from speechlm.tokenizers.vocabulary import CharacterVocabulary
 
 _PRETRAINING_ONLY = (
@@ -81,6 +83,23 @@ class CTCModel(nn.Module):
         """(B, S), (B,) -> (B, T, V) logits, (B,) valid frames."""
         hidden, lengths = self.encoder(waveforms, sample_lengths)
         return self.output(hidden), lengths
+
+    @classmethod
+    def of_folder(cls, folder: str | os.PathLike[str]) -> CTCModel:
+        """The SpeechLM of a model folder (an imported fine-tuning) with its CTC head.
+
+        Raises:
+            ValueError: it has no CTC head, or one for other characters.
+        """
+        description = read_description(folder)
+        if "characters" in description.without:
+            raise ValueError(f"{folder} holds a model without CTC head; fine-tune it first")
+        check_characters(folder)
+        encoder, output = split_weights(load_speechlm(folder)[0].state_dict())
+        model = cls(description.config.to_dict())
+        model.encoder.load_state_dict(encoder)
+        model.output.load_state_dict(output)
+        return model
 
     def load_espnet(self, weights: dict[str, Tensor], source: str) -> None:
         """Weights of the ESPnet model that `speechlm.tasks.asr` trains. ValueError if not."""

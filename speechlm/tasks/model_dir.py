@@ -194,7 +194,7 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     if not path.is_file():
         raise ValueError(f"{path} expected, but it is not there: {folder} holds no trained model")
     values = _read_yaml(path)
-    older = Path(folder) / "model.yaml"  # where pre-trainings before version 0.2 left it
+    older = Path(folder) / "model.yaml"  # where early pre-trainings left it
     if "speechlm" not in values and older.is_file():
         config = SpeechLMConfig.from_dict({**_read_yaml(older)["speechlm"], **changes})
         units = UnitVocabulary.read(_there(folder, TOKENS))
@@ -219,6 +219,17 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
         )
     except TypeError as error:
         raise ValueError(f"{path} is not a model's description ({error!r})") from None
+
+
+def check_characters(folder: str | os.PathLike[str]) -> None:
+    """ValueError unless the model's CTC head, if it has one, writes `CharacterVocabulary`."""
+    symbols = read_description(folder).characters
+    if symbols is not None and tuple(symbols) != CharacterVocabulary.symbols:
+        expected = CharacterVocabulary.symbols
+        raise ValueError(
+            f"{Path(folder) / CHARACTERS}: the {len(expected)} characters {' '.join(expected)} "
+            f"expected, found {len(symbols)}: {' '.join(symbols[:40])}"
+        )
 
 
 def read_weights(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -5,9 +5,12 @@ import pytest
 import torch
 import yaml
 
+import speechlm
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.decode.ctc_greedy import collapse, decode, decode_dir, load_model, merge_hypotheses
 from speechlm.models import SpeechLMConfig
+from speechlm.tasks.authors_checkpoint import import_checkpoint
+from speechlm.tasks.authors_export import export_checkpoint
 from speechlm.tasks.model_dir import load_speechlm
 from speechlm.tasks.run_asr import finetune_asr
 from speechlm.tasks.run_pretrain import pretrain
@@ -41,6 +44,33 @@ def test_it_starts_from_all_pretrained_weights(pretrained, finetuned):
     frozen = "encoder.speechlm.feature_extractor.conv_layers.1.0.weight"
     assert torch.equal(initial[frozen], final[frozen])
     assert not torch.equal(initial["ctc.ctc_lo.weight"], final["ctc.ctc_lo.weight"])
+
+
+def test_the_public_interface_opens_a_pretraining(pretrained):
+    opened = speechlm.SpeechLM.from_pretrained(pretrained)
+    model, units = load_speechlm(pretrained)
+    waveforms, lengths = torch.randn(2, 8000), torch.tensor([8000, 5000])
+    features, frames = opened.extract_features(waveforms, lengths)
+    assert torch.equal(features, model.extract_features(waveforms, lengths)[0])
+    assert features.shape == (2, 24, 32) and frames.tolist() == [24, 15]
+    assert units.n_ids == 369
+    values = yaml.safe_load((pretrained / "config.yaml").read_text())
+    assert values["max_epoch"] == 1 and values["speechlm"] == model.config.to_dict()
+
+
+def test_it_starts_from_a_model_without_ctc_head(pretrained, config, chords, tmp_path):
+    export_checkpoint(pretrained, tmp_path / "clean.pt")
+    import_checkpoint(tmp_path / "clean.pt", tmp_path / "clean")
+    path = config("finetune", max_epoch=1, num_iters_per_epoch=1)
+    folder = finetune_asr(
+        tmp_path / "exp", path, chords / "train", chords / "dev", tmp_path / "clean", {"seed": 3}
+    )
+    initial = load_weights_only(folder / "init.pth")
+    own = load_speechlm(pretrained)[0].state_dict()
+    assert torch.equal(initial["encoder.speechlm.mask_emb"], own["mask_emb"])
+    head = own["unit_encoder_ctc_head.5.weight"]
+    assert initial["ctc.ctc_lo.weight"].shape == head.shape
+    assert not torch.equal(initial["ctc.ctc_lo.weight"], head)
 
 
 def test_loss_falls(finetuned):

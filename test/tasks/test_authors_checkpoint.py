@@ -12,6 +12,9 @@ import yaml
 from omegaconf import OmegaConf
 
 import speechlm
+from speechlm.data.audio import read_audio
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.decode.ctc_greedy import collapse, decode, load_model
 from speechlm.models.speechlm import SpeechLM
 from speechlm.tasks.authors_checkpoint import import_checkpoint
 from speechlm.tasks.authors_config import conv_layers, to_authors, to_config
@@ -154,6 +157,30 @@ def test_ctc_checkpoint(form, copies, tmp_path):
         assert torch.equal(tensor, weights[name]), name
     export_checkpoint(tmp_path / "model", tmp_path / "clean.pt")
     same(torch.load(tmp_path / "clean.pt", weights_only=True)["model"], files.cleaned(weights))
+
+
+def test_an_imported_ctc_checkpoint_decodes(chords, tmp_path):
+    weights = files.random(files.keys())
+    path = files.save_ctc(tmp_path / "ctc.pt", weights, files.full_cfg())
+    import_checkpoint(path, tmp_path / "model")
+    data = DataDir.read(chords / "dev")
+    decoded = decode(load_model(tmp_path / "model"), data, batch_samples=1)
+    model = SpeechLM(to_config(files.full_cfg()["model"], False), 24, 33)
+    model.load_state_dict(weights)
+    vocabulary = CharacterVocabulary()
+    for utterance, text in decoded.text.items():
+        wave = torch.from_numpy(read_audio(data.wav[utterance]))[None]
+        best = model.eval().ctc_logits(model.encode(wave))[0, :-1].argmax(-1)
+        assert text == vocabulary.decode(collapse(best.numpy(), vocabulary.blank))
+    assert len(set(decoded.text.values())) > 1
+
+    clean = {"cfg": files.full_cfg(), "model": files.cleaned(weights)}
+    import_checkpoint(files.save(clean, tmp_path / "clean.pt"), tmp_path / "clean")
+    with pytest.raises(ValueError, match="without CTC head; fine-tune it first"):
+        load_model(tmp_path / "clean")
+    (tmp_path / "model" / "characters.txt").write_text("".join(f"{i}\n" for i in range(33)))
+    with pytest.raises(ValueError, match="characters.txt: the 33 characters <s>"):
+        load_model(tmp_path / "model")
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["zip", "older"])
@@ -416,6 +443,17 @@ def test_open_errors(tmp_path):
         config.write_text(yaml.safe_dump(values | change))
         with pytest.raises(ValueError, match=message):
             speechlm.SpeechLM.from_pretrained(tmp_path / "model")
+
+
+def test_folders_of_early_trainings_open(tmp_path):
+    config = to_config(files.full_cfg()["model"], False)
+    model = SpeechLM(config, 24, 33)
+    save_speechlm(tmp_path, config, UnitVocabulary(map(str, range(19))), model.state_dict())
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump({"speechlm": config.to_dict()}))
+    (tmp_path / "config.yaml").write_text("optim: adam\n")
+    (tmp_path / "characters.txt").unlink()
+    opened, units = load_speechlm(tmp_path)
+    assert units.n_ids == 24 and opened.config == config
 
 
 def test_command_lines(tmp_path):
