@@ -114,11 +114,17 @@ def to_config(
     values = {name: _get(model, key, source) for name, key in _SAME.items()}
     values["label_rate"] = _whole(values["label_rate"])
     swaps = _get(model, "mix_with_unit", source, True)
+    unit_dim = _get(model, "final_dim", source)
+    if unit_dim in (0, values["embed_dim"]):
+        raise ValueError(
+            f"{source}: cfg.model.final_dim is {unit_dim}, the width of the model: the release "
+            "ties two tables then, which this network does not do"
+        )
     values |= {
         "conv_layers": conv_layers(_get(model, "conv_feature_layers", source), source),
         "conv_norm": _NORMS[mode],
         "normalize_waveform": bool(normalize),
-        "unit_dim": _get(model, "final_dim", source) or values["embed_dim"],
+        "unit_dim": unit_dim,
         "swap_length": max(1, _number(values["mask_length"], "mask_length", source) // 2),
         "swap_prob": _number(values["mask_prob"], "mask_prob", source) / 2 if swaps else 0.0,
     }

@@ -280,6 +280,8 @@ def test_ctc_heads_that_differ_or_are_another_module(tmp_path):
         ("conv_feature_layers", "[(1,2,3)] * 9 * 9 * 9 * 9 * 9 * 9", "conv_feature_layers is"),
         ("logit_temp", "x", "temperature: expected a number"),
         ("label_rate", 75, "label_rate"),
+        ("final_dim", 16, "final_dim is 16, the width of the model"),
+        ("final_dim", 0, "final_dim is 0"),
         ("text_transformer", None, "text_transformer"),
     ],
 )
