@@ -80,8 +80,29 @@ class Mapping(dict):
         pass
 
 
-def _size(values: Any = ()) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)
+class Fixed:
+    """Base of what a pickle gets to use but may not change."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise ValueError(f"state for {type(self).__name__}, which has none")
+
+
+class Function(Fixed):
+    """Stands for a function of the program that wrote the pickle."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> Any:
+        """What it does here."""
+        return self._call(*args)
+
+
+_size = Function(lambda values=(): tuple(int(value) for value in values))
 
 
 class InertUnpickler(pickle.Unpickler):

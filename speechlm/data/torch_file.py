@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from speechlm.data import inert_pickle
+from speechlm.data.inert_pickle import Fixed, Function
 
 _ZIP_START = b"PK\x03\x04"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # torch's marks of the older format
@@ -36,13 +37,13 @@ _ZIP_ERRORS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class _StorageType:
+class _StorageType(Fixed):
     name: str
     dtype: torch.dtype
 
 
 @dataclasses.dataclass
-class _Storage:
+class _Storage(Fixed):
     key: str
     kind: _StorageType
     count: int
@@ -52,7 +53,7 @@ class _Storage:
 
 
 @dataclasses.dataclass
-class StoredTensor:
+class StoredTensor(Fixed):
     """A tensor of a file: where it lies and its shape."""
 
     storage: _Storage
@@ -79,21 +80,6 @@ class StoredTensor:
         )
 
 
-class _Function:
-    """Stands for one of torch's functions that rebuild a tensor; cannot be changed by a pickle."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Any) -> None:
-        self._call = call
-
-    def __call__(self, *args: Any) -> Any:
-        return self._call(*args)
-
-    def __setstate__(self, state: Any) -> None:
-        raise ValueError("state for a function")
-
-
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
     if not isinstance(storage, _Storage):
         raise ValueError(f"a tensor without storage, but with {type(storage).__name__}")
@@ -105,10 +91,10 @@ def _rebuild_parameter(data: Any, *_: Any) -> Any:
 
 
 _REBUILD = {
-    "_rebuild_tensor": _Function(_rebuild_tensor),
-    "_rebuild_tensor_v2": _Function(_rebuild_tensor),
-    "_rebuild_parameter": _Function(_rebuild_parameter),
-    "_rebuild_parameter_with_state": _Function(_rebuild_parameter),
+    "_rebuild_tensor": Function(_rebuild_tensor),
+    "_rebuild_tensor_v2": Function(_rebuild_tensor),
+    "_rebuild_parameter": Function(_rebuild_parameter),
+    "_rebuild_parameter_with_state": Function(_rebuild_parameter),
 }
 
 

@@ -165,6 +165,7 @@ def random(names, seed=0):
             weights[name] = weights[name].abs() + 0.5
     if "unit_embed_tokens.weight" in weights:
         weights["unit_encoder.embed_tokens.weight"] = weights["unit_embed_tokens.weight"]
+    weights._metadata = OrderedDict({"": {"version": 1}})  # as Module.state_dict() has it
     return weights
 
 
