@@ -96,7 +96,33 @@ stage_5() {
       python -m speechlm.bin.merge_units --input "dump/${set}/units_phone" --n "{nj}" \
       --data "dump/${set}"
   done
+  if [[ -n ${dev_textgrids} ]]; then compare_dev "${network}"; fi
   local aligned=${rec}/align_$((realign + 1))_sp1.0
   step "durations of phones" --output ${rec}/durations.txt --needs "4:${aligned}" -- \
     python -m speechlm.bin.estimate_durations --units "${aligned}" --output ${rec}/durations.txt
+}
+
+# compare_dev NETWORK: units of dev, decoded and by alignment of the transcripts, against TextGrids.
+compare_dev() {
+  local network=$1 rec=exp/recognizer lex=exp/recognizer/lexicon_dev/lexicon.txt more=() needs=()
+  if [[ -n ${lexicon} ]]; then
+    more=(--lexicon "${lexicon}") needs=(--needs "given:${lexicon}")
+  fi
+  step "lexicon of dev" --output ${lex} --needs 2:dump/dev/text "${needs[@]}" -- \
+    python -m speechlm.bin.make_lexicon --text dump/dev/text "${more[@]}" \
+    --output ${rec}/lexicon_dev
+  parallel "speakers of dev by transcripts" dump/dev ${rec}/speakers_dev_text --needs 5:${lex} \
+    --needs "4:${rec}/gmm" -- \
+    python -m speechlm.bin.adapt_speakers --data_dir dump/dev --model ${rec}/gmm \
+    --lexicon ${lex} --output ${rec}/speakers_dev_text --job JOB --n_jobs "{nj}"
+  parallel "alignment of dev" dump/dev ${rec}/align_dev --needs 5:${lex} \
+    --needs "5:${rec}/speakers_dev_text" --needs "4:${network}" -- \
+    python -m speechlm.bin.align --data_dir "{split}/JOB" --model ${rec}/gmm \
+    --speakers ${rec}/speakers_dev_text --lexicon ${lex} --phone_model "${network}" \
+    --output ${rec}/align_dev --job JOB ++ \
+    python -m speechlm.bin.merge_units --input ${rec}/align_dev --n "{nj}"
+  step "report on dev" --output ${rec}/report.md --needs "5:${rec}/align_dev" \
+    --needs 5:dump/dev/units_phone --needs "given:${dev_textgrids}" -- \
+    python -m speechlm.bin.alignment_report --textgrids "${dev_textgrids}" \
+    --units "aligned:${rec}/align_dev" decoded:dump/dev/units_phone --output ${rec}/report.md
 }

@@ -43,6 +43,7 @@ realign=1                  # times that the network aligns again and is trained 
 gmm_args=                  # further options of train_gmm
 phone_model_config=        # another YAML file for its network
 phone_model_args=          # further options for its network, such as "--max_epoch 4"
+dev_textgrids=             # folder of TextGrids of dev utterances: the recogniser is compared with them
 durations=paper            # of units made from text: the paper's constants, or measured on alignments
 # Trainings
 unit_type=phoneme          # kind of units
@@ -97,6 +98,8 @@ check_options() {
   [[ ${unit_type} == phoneme ]] || die "--unit_type is '${unit_type}'; it can be phoneme"
   [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
     die "--config_size is '${config_size}'; it can be tiny, base or large"
+  [[ -z ${dev_textgrids} || -d ${dev_textgrids} ]] ||
+    die "--dev_textgrids is '${dev_textgrids}', which is no folder"
   [[ ${durations} =~ ^(paper|measured)$ ]] ||
     die "--durations is '${durations}'; it can be paper or measured"
   [[ " ${speeds} " == *" 1.0 "* ]] || die "--speeds is '${speeds}'; 1.0 must be among them"
@@ -313,9 +316,13 @@ stage_14() {
   done
   if ${dry_run}; then return; fi
   show_times.py exp/times.tsv > exp/times.md
+  local more=()
+  if [[ -n ${dev_textgrids} ]]; then
+    more=("Phone recogniser against the TextGrids of dev:exp/recognizer/report.md")
+  fi
   python -m speechlm.bin.report --title "$(basename "${PWD}")" --scores "${scores[@]}" \
     --command "$(command_line)" --seed "${seed}" --output "${report}" \
-    --include "Wall time (seconds):exp/times.md"
+    --include "${more[@]}" "Wall time (seconds):exp/times.md"
   cat exp/times.md
   echo "stage 14 | report: ${PWD}/${report}" >&2
 }

@@ -21,7 +21,7 @@ def main() -> None:
     options.add_argument("--graph", type=Path, help="decode with this graph (make_graph)")
     options.add_argument("--phone_model", type=Path, help="network for decoding")
     options.add_argument("--speed", type=float, default=1.0, help="speed of the audio's copy")
-    options.add_argument("--max_seconds", type=float, default=180.0, help="audio used a speaker")
+    options.add_argument("--max_seconds", type=float, default=120.0, help="audio used a speaker")
     options.add_argument(
         "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
     )

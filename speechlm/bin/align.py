@@ -30,10 +30,12 @@ def main() -> None:
     options.add_argument("--job", type=int, default=1)
     args = options.parse_args()
 
+    import numpy as np
+
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.recognizer.graphs import read_pronunciations
     from speechlm.recognizer.labelling import align_data
-    from speechlm.recognizer.model import AlignmentModel
+    from speechlm.recognizer.model import AlignmentModel, Frames
     from speechlm.recognizer.speakers import load_speakers
 
     scores, model = None, AlignmentModel.load(args.model)
@@ -43,7 +45,11 @@ def main() -> None:
         from speechlm.recognizer.network import Network, joint_scores
 
         torch.set_num_threads(1)
-        scores = joint_scores(model, Network.load(args.phone_model))
+        network = Network.load(args.phone_model)
+
+        def scores(frames: Frames) -> np.ndarray:
+            return joint_scores(model, frames, network.state_scores(frames.network))
+
     align_data(
         DataDir.read(args.data_dir),
         model,

@@ -18,7 +18,7 @@ def main() -> None:
         "--scales",
         type=float,
         nargs="+",
-        default=[0.5, 0.7, 0.9, 1.2],
+        default=[0.3, 0.4, 0.5, 0.7, 1.0],
         help="factors of the scores of one 30 ms step",
     )
     options.add_argument("--beam", type=float, default=9.0, help="beam to decode with, and to keep")

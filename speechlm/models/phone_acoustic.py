@@ -25,7 +25,7 @@ class PhoneAcousticConfig:
     """Context classes (30 ms output)."""
     n_states: int
     """HMM states (10 ms output)."""
-    input_dim: int = 46
+    input_dim: int = 40
     width: int = 384
     bottleneck: int = 128
     dilations: tuple[int, ...] = (1, 1, 2, 2, 3, 3, 3, 3)

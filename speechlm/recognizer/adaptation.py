@@ -10,7 +10,7 @@ import numpy as np
 
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.graphs import read_pronunciations
-from speechlm.recognizer.model import AlignmentModel, Scores
+from speechlm.recognizer.model import AlignmentModel, Frames, Scores
 from speechlm.recognizer.speakers import (
     Speaker,
     States,
@@ -31,9 +31,7 @@ def states_of_transcripts(data: DataDir, model: AlignmentModel, lexicon: Path) -
         raise ValueError("transcripts expected, but the data directory has no text; give --graph")
     pronunciations, text = read_pronunciations(lexicon), data.text
 
-    def states(
-        utterance: str, features: np.ndarray, scores: Scores, turn: int
-    ) -> np.ndarray | None:
+    def states(utterance: str, frames: Frames, scores: Scores, turn: int) -> np.ndarray | None:
         try:
             graph, path = model.align(text[utterance].split(), pronunciations, scores())
         except ValueError:
@@ -54,7 +52,7 @@ def states_of_decoding(
     config.beam, config.max_active = min(config.beam, 8.0), min(config.max_active, 500)
     decoder = WordDecoder(graph, config)
     first = FirstPass(model, Network.load(phone_model), decoder, read_pronunciations(lexicon))
-    return lambda utterance, features, scores, turn: first.states(features, scores, turn)
+    return lambda utterance, frames, scores, turn: first.states(frames)
 
 
 def adapt_data(
@@ -66,7 +64,7 @@ def adapt_data(
     job: int = 1,
     n_jobs: int = 1,
     speed: float = 1.0,
-    max_seconds: float = 180.0,
+    max_seconds: float = 120.0,
     per_utterance: bool = False,
 ) -> dict[str, Speaker]:
     """Estimate the speakers of job ``job`` of ``n_jobs`` and write ``speakers.JOB.npz``.

@@ -17,14 +17,12 @@ import numpy as np
 from speechlm.data.archives import ArchiveWriter, write_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.contexts import base_of_class
 from speechlm.recognizer.graphs import Pronunciations
-from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_features
-from speechlm.recognizer.model import AlignmentModel, Scores
-from speechlm.recognizer.network import Network
-from speechlm.recognizer.network_data import SUBSAMPLING, ClassTable
+from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
+from speechlm.recognizer.model import AlignmentModel, Frames
+from speechlm.recognizer.network import Network, joint_scores
 from speechlm.recognizer.speakers import Speaker
-from speechlm.recognizer.topology import BASE_OF_PHONE, N_STATES
+from speechlm.recognizer.topology import N_STATES
 from speechlm.tokenizers.vocabulary import PHONES
 
 
@@ -110,11 +108,7 @@ def label_words(
 
 
 class FirstPass:
-    """States of audio without transcripts, for speaker adaptation.
-
-    The first round uses the Gaussian scores in place of the network's (a class gets its best
-    state's mean score over the step), later rounds the network on the adapted features.
-    """
+    """States of audio without transcripts, for speaker adaptation: words found, then aligned."""
 
     def __init__(
         self,
@@ -122,42 +116,18 @@ class FirstPass:
         network: Network,
         decoder: WordDecoder,
         pronunciations: Pronunciations,
-        gaussian_scale: float = 0.3,
     ) -> None:
         self.model, self.network, self.decoder = model, network, decoder
         self.pronunciations = pronunciations
-        self.gaussian_scale = gaussian_scale
-        self._columns = gaussian_columns(network.classes, model.hmm.classes)
 
-    def _gaussian_scores(self, scores: np.ndarray) -> np.ndarray:
-        steps = -(-len(scores) // SUBSAMPLING)
-        index = np.minimum(np.arange(steps * SUBSAMPLING), len(scores) - 1)
-        mean = scores[index].reshape(steps, SUBSAMPLING, -1).mean(axis=1)
-        best = mean.reshape(steps, -1, N_STATES).max(axis=2)
-        return best[:, self._columns] * (self.gaussian_scale / self.decoder.config.acoustic_scale)
-
-    def states(self, features: np.ndarray, gaussian: Scores, turn: int) -> np.ndarray | None:
-        """(T, 46) features, their Gaussian scores (made when called) -> (T,) states, or None."""
-        if turn == 0:
-            state_scores = gaussian()
-            class_scores = self._gaussian_scores(state_scores)
-        else:
-            class_scores, state_scores = self.network.scores(features)
+    def states(self, frames: Frames) -> np.ndarray | None:
+        """Frames under the current transforms -> (T,) states, or None."""
+        class_scores, state_scores = self.network.scores(frames.network)
         words, _ = self.decoder.decode(class_scores)
         try:
             return label_words(words, self.model, self.pronunciations, state_scores)[1]
         except ValueError:
             return None
-
-
-def gaussian_columns(classes: ClassTable, phone_classes: np.ndarray) -> np.ndarray:
-    """HMM class whose states stand in for each context class, (n_classes,)."""
-    bases = base_of_class(classes.table)
-    columns = bases.copy()
-    for phone in np.flatnonzero(BASE_OF_PHONE >= 0):
-        members = np.unique(classes.table[:, phone])
-        columns[members] = phone_classes[phone]
-    return columns
 
 
 def decode_data(
@@ -178,15 +148,16 @@ def decode_data(
     hypotheses = {}
     with ExitStack() as stack:
         units = stack.enter_context(ArchiveWriter(output, "units", job))
-        stream = utterance_features(data, model, speakers, per_utterance, 1.0, outcome)
-        for utterance, features in stream:
+        stream = utterance_frames(data, model, speakers, per_utterance, 1.0, outcome)
+        for utterance, frames in stream:
             clock = [time.process_time()]
-            class_scores, state_scores = network.scores(features)
+            class_scores, state_scores = network.scores(frames.network)
             clock.append(time.process_time())
             words, complete = decoder.decode(class_scores)
             clock.append(time.process_time())
             try:
-                labels, _ = label_words(words, model, pronunciations, state_scores)
+                scores = joint_scores(model, frames, state_scores)
+                labels, _ = label_words(words, model, pronunciations, scores)
             except ValueError as error:
                 outcome.failed[utterance] = str(error)
                 continue
@@ -205,5 +176,5 @@ def decode_data(
     outcome.write(output, job)
     write_unit_info(output, FRAME_SHIFT, PHONES)
     outcome.log(f"decoded (job {job})")
-    logging.info("CPU seconds: %s", {name: round(value, 2) for name, value in parts.items()})
+    logging.info("CPU seconds: %s", {name: round(float(value), 2) for name, value in parts.items()})
     return outcome

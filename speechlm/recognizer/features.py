@@ -1,4 +1,8 @@
-"""Cepstral features of the phone recogniser (25 ms windows, 10 ms steps, no padded edges)."""
+"""Cepstral features of the phone recogniser: 25 ms windows, 10 ms steps, a frame for each label.
+
+Label ``i`` names what is spoken from ``10 (i + 1)`` to ``10 (i + 2)`` ms. Its window is centred on
+the middle of that cell: it begins at ``10 i + 2.5`` ms.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,14 @@ import soxr
 SAMPLE_RATE = 16000
 WINDOW = 400
 SHIFT = 160
+OFFSET = 40
+"""Samples before the first window."""
 N_CEPS = 20
 N_MELS = 30
 GMM_CEPS = 13
-"""Cepstra that the Gaussians see, with deltas; the network sees the others as they are."""
+"""Cepstra that the aligning Gaussians see, with deltas."""
+CONTEXT = 2
+"""Frames on either side that the network's features are made from."""
 
 
 def n_frames(n_samples: int) -> int:
@@ -50,6 +58,7 @@ def mfcc(samples: np.ndarray, speed: float = 1.0) -> np.ndarray:
     count = n_frames(len(samples))
     if count == 0:
         return np.zeros((0, N_CEPS), dtype=np.float32)
+    samples = np.concatenate([samples[OFFSET:], samples[: -OFFSET - 1 : -1]])  # mirrored end
     extractor = knf.OnlineMfcc(_OPTIONS)
     extractor.accept_waveform(SAMPLE_RATE, samples * 32768.0)
     extractor.input_finished()
@@ -73,6 +82,11 @@ def deltas(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([static, first, slope(first)], axis=1).astype(np.float32)
 
 
+def splice(frames: np.ndarray) -> np.ndarray:
+    """(T, 20) cepstra -> (T, 100): each frame with its neighbours, edges repeated."""
+    return np.concatenate([_shifted(frames, o) for o in range(-CONTEXT, CONTEXT + 1)], axis=1)
+
+
 def mean_normaliser(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of (T, D) frames, for :func:`normalise`."""
     return (
@@ -84,8 +98,3 @@ def mean_normaliser(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def normalise(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Cepstral mean and variance normalisation with the speaker's statistics."""
     return (frames - mean) / deviation
-
-
-def with_higher_cepstra(adapted: np.ndarray, normalised: np.ndarray) -> np.ndarray:
-    """(T, 39) adapted features and (T, 20) normalised cepstra -> (T, 46), the network's input."""
-    return np.concatenate([adapted, normalised[:, GMM_CEPS:]], axis=1).astype(np.float32)

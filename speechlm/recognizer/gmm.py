@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-BLOCK = 2000
+BLOCK = 500  # frames scored at a time: their scores fit into the cache
 ABSENT = -1e10
 
 

@@ -1,5 +1,8 @@
 """Flat-start training of the Gaussian models: cepstra with deltas, MLLT, speaker-adapted.
 
+On the last alignment, Gaussians in the network's space are trained too: its speaker transforms are
+estimated with them.
+
 Everything is held in memory: train on a subset (``max_hours``) of a large corpus; the alignment of
 the rest is a separate, parallel step.
 """
@@ -16,7 +19,7 @@ import numpy as np
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.features import deltas, mean_normaliser, mfcc, normalise
+from speechlm.recognizer.features import deltas, mean_normaliser, mfcc, normalise, splice
 from speechlm.recognizer.gmm import (
     Gmm,
     expectation_maximisation,
@@ -31,7 +34,7 @@ from speechlm.recognizer.graphs import (
     uniform_states,
     utterance_graph,
 )
-from speechlm.recognizer.model import AlignmentModel
+from speechlm.recognizer.model import AlignmentModel, Space
 from speechlm.recognizer.speakers import adaptation_utterances
 from speechlm.recognizer.topology import N_PDFS, N_STATES
 from speechlm.recognizer.transforms import (
@@ -39,10 +42,14 @@ from speechlm.recognizer.transforms import (
     apply,
     estimate_fmllr,
     fmllr_statistics,
+    lda,
     mllt,
     moved,
 )
 from speechlm.recognizer.viterbi import best_path
+
+N_NETWORK = 40
+"""Features of the network."""
 
 
 @dataclass
@@ -55,6 +62,8 @@ class GmmConfig:
     """Growth of the model on MLLT features."""
     adapted: tuple[int, ...] = (16, 18, 20, 20)
     """Growth of the speaker-adapted model; transforms are estimated anew each time."""
+    network: tuple[int, ...] = (8, 10, 12)
+    """Growth of the model in the network's space (LDA), the alignment staying as it is."""
     steps: int = 2
     """EM steps after each realignment."""
     prior_frames: float = 500.0
@@ -202,7 +211,7 @@ class _Trainer:
         return np.concatenate([np.arange(self.bounds[n], self.bounds[n + 1]) for n in numbers])
 
     def adapt(self, gmm: Gmm, frames: np.ndarray, adapted: np.ndarray):
-        """New transforms of all speakers; returns the adapted frames and the prior statistics."""
+        """Frames (T, D) under new transforms of all speakers; ``adapted``: under the last ones."""
         dim = frames.shape[1]
         prior = FmllrStatistics.zero(dim)
         prior.add(fmllr_statistics(gmm, adapted, self.states))
@@ -213,6 +222,26 @@ class _Trainer:
             transform = estimate_fmllr(own, prior, self.config.prior_frames)
             out[rows] = apply(transform, frames[rows])
         return out
+
+    def network_space(self) -> Space:
+        """LDA and MLLT of neighbouring frames, and speaker-adapted Gaussians there."""
+        cepstra = self.corpus.cepstra
+        states = np.split(self.states, self.bounds[1:-1])
+        few = min(4, self.config.network[0])
+        parts = zip(map(splice, cepstra), states, strict=True)
+        projection = lda(parts, N_PDFS, N_NETWORK)
+        matrix = projection.T.astype(np.float32)
+        frames = np.concatenate([splice(x) @ matrix for x in cepstra])
+        gmm = self.grow(single_gaussians(frames, self.states, N_PDFS), frames, few)
+        transform = mllt(gmm, frames, self.states)
+        frames = (frames @ transform.T).astype(np.float32)
+        gmm, adapted = moved(gmm, transform), frames
+        for per_state in self.config.network:
+            gmm = self.grow(gmm, adapted, per_state)
+            adapted = self.adapt(gmm, frames, adapted)
+        gmm = self.grow(gmm, adapted, self.config.network[-1])
+        prior = fmllr_statistics(gmm, adapted, self.states)
+        return Space(transform @ projection, gmm, prior)
 
 
 def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig) -> AlignmentModel:
@@ -244,11 +273,11 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
         trainer.realign(gmm, adapted)
         gmm = trainer.grow(gmm, adapted, per_state)
     prior = fmllr_statistics(gmm, adapted, trainer.states)
+    del frames, adapted
     return AlignmentModel(
-        projection=projection,
+        gaussian=Space(projection, gmm, prior),
+        network=trainer.network_space(),
         speaker_independent=speaker_independent,
-        adapted=gmm,
         hmm=trainer.hmm,
-        prior=prior,
         prior_frames=config.prior_frames,
     )

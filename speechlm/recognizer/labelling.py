@@ -17,13 +17,13 @@ from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.features import mfcc
 from speechlm.recognizer.graphs import Pronunciations
-from speechlm.recognizer.model import AlignmentModel
+from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.speakers import Speaker, speaker_of
 from speechlm.tokenizers.vocabulary import PHONES
 
 FRAME_SHIFT = 0.01
-Scores = Callable[[np.ndarray], np.ndarray]
-"""(T, 46) features -> (T, P) log-likelihoods of HMM states."""
+Scores = Callable[[Frames], np.ndarray]
+"""Adapted frames -> (T, P) log-likelihoods of HMM states."""
 
 
 @dataclass
@@ -58,15 +58,15 @@ class Outcome:
         )
 
 
-def utterance_features(
+def utterance_frames(
     data: DataDir,
     model: AlignmentModel,
     speakers: dict[str, Speaker],
     per_utterance: bool,
     speed: float,
     outcome: Outcome,
-) -> Iterator[tuple[str, np.ndarray]]:
-    """(id, adapted (T, D) features) of every usable utterance; the others go to ``outcome``.
+) -> Iterator[tuple[str, Frames]]:
+    """(id, adapted frames) of every usable utterance; the others go to ``outcome``.
 
     Raises:
         ValueError: speakers without adaptation (named), or a frame count that disagrees with the
@@ -91,7 +91,7 @@ def utterance_features(
         if speed == 1.0 and len(cepstra) != n_labels(len(samples)):
             raise ValueError(f"{utterance}: {len(cepstra)} frames of {len(samples)} samples")
         speaker = speakers[speaker_of(data, utterance, per_utterance)]
-        yield utterance, speaker.features(model, cepstra)
+        yield utterance, speaker.frames(model, cepstra)
 
 
 def align_data(
@@ -127,17 +127,17 @@ def align_data(
         if with_features:
             feats = stack.enter_context(ArchiveWriter(output, "feats", job))
             states = stack.enter_context(ArchiveWriter(output, "states", job))
-        stream = utterance_features(data, model, speakers, per_utterance, speed, outcome)
-        for utterance, features in stream:
+        stream = utterance_frames(data, model, speakers, per_utterance, speed, outcome)
+        for utterance, frames in stream:
             words = data.text[utterance].split()
             try:
-                graph, path = model.align(words, pronunciations, score(features))
+                graph, path = model.align(words, pronunciations, score(frames))
             except ValueError as error:
                 outcome.failed[utterance] = str(error)
                 continue
             units.write(prefix + utterance, graph.phone[path])
             if with_features:
-                feats.write(prefix + utterance, features)
+                feats.write(prefix + utterance, frames.network)
                 states.write(prefix + utterance, graph.pdf[path])
             outcome.utterances += 1
             outcome.frames += len(path)

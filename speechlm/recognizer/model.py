@@ -1,4 +1,9 @@
-"""The Gaussian model as files, and what it does with one speaker: features and adaptation."""
+"""The Gaussian models as files, and what they do with one speaker: features and adaptation.
+
+There are two feature spaces: cepstra with deltas, whose Gaussians align (they place boundaries
+best), and an LDA of neighbouring frames, the network's input (it tells phones apart best). A
+speaker has a transform in each, estimated from the same aligned states.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from speechlm.data.atomic import output_dir
-from speechlm.recognizer.features import deltas
+from speechlm.recognizer.features import deltas, splice
 from speechlm.recognizer.gmm import Gmm
 from speechlm.recognizer.graphs import Hmm, Pronunciations, utterance_graph
 from speechlm.recognizer.transforms import (
@@ -26,24 +32,68 @@ Scores = Callable[[], np.ndarray]
 """Gives (T, P) log-likelihoods when called."""
 
 
+class Frames(NamedTuple):
+    """One utterance in both spaces: (T, 39) for the Gaussians, (T, 40) for the network."""
+
+    gaussian: np.ndarray
+    network: np.ndarray
+
+
+class Transforms(NamedTuple):
+    """fMLLR of a speaker in both spaces: (39, 40) and (40, 41)."""
+
+    gaussian: np.ndarray
+    network: np.ndarray
+
+    def __call__(self, frames: Frames) -> Frames:
+        """Adapted frames."""
+        return Frames(*(apply(t, x) for t, x in zip(self, frames, strict=True)))
+
+
 @dataclass
-class AlignmentModel:
-    """MLLT of the cepstra with deltas (39, 39), two Gaussian models, HMM, adaptation prior."""
+class Space:
+    """Projection (D, D_in) into a feature space, Gaussians of adapted frames, adaptation prior."""
 
     projection: np.ndarray
-    speaker_independent: Gmm
     adapted: Gmm
-    hmm: Hmm
     prior: FmllrStatistics
+
+    def save(self, folder: Path, name: str) -> None:
+        self.adapted.save(folder / f"{name}_gmm.npz")
+        with open(folder / f"{name}.npz", "wb") as file:
+            np.savez(file, projection=self.projection, **vars(self.prior))
+
+    @staticmethod
+    def load(folder: Path, name: str) -> Space:
+        with np.load(folder / f"{name}.npz", allow_pickle=False) as data:
+            prior = FmllrStatistics(float(data["count"]), data["linear"], data["quadratic"])
+            return Space(data["projection"], Gmm.load(folder / f"{name}_gmm.npz"), prior)
+
+
+@dataclass
+class AlignmentModel:
+    """Both spaces, Gaussians of unadapted frames (deltas), HMM, weight of the adaptation prior."""
+
+    gaussian: Space
+    network: Space
+    speaker_independent: Gmm
+    hmm: Hmm
     prior_frames: float
 
-    def project(self, cepstra: np.ndarray) -> np.ndarray:
-        """(T, 20) normalised cepstra -> (T, 39) float32."""
-        return deltas(cepstra) @ self.projection.T.astype(np.float32)
+    def project(self, cepstra: np.ndarray) -> Frames:
+        """(T, 20) normalised cepstra -> unadapted frames, float32."""
+        return Frames(
+            deltas(cepstra) @ self.gaussian.projection.T.astype(np.float32),
+            splice(cepstra) @ self.network.projection.T.astype(np.float32),
+        )
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """(T, 46) features of a speaker -> (T, P) log-likelihoods of the adapted Gaussians."""
-        return self.adapted.log_likelihoods(features[:, : len(self.projection)])
+    def unadapted(self) -> Transforms:
+        """The transforms that change nothing."""
+        return Transforms(*(identity(len(s.projection)) for s in (self.gaussian, self.network)))
+
+    def scores(self, frames: Frames) -> np.ndarray:
+        """Adapted frames -> (T, P) log-likelihoods of the states."""
+        return self.gaussian.adapted.log_likelihoods(frames.gaussian)
 
     def align(
         self, words: Sequence[str], pronunciations: Pronunciations, emission: np.ndarray
@@ -58,49 +108,47 @@ class AlignmentModel:
 
     def estimate(
         self,
-        frames: Sequence[np.ndarray],
-        states_of: Callable[[int, np.ndarray, Scores, int], np.ndarray | None],
+        cepstra: Sequence[np.ndarray],
+        states_of: Callable[[int, Frames, Scores, int], np.ndarray | None],
         rounds: int = 3,
-    ) -> np.ndarray:
-        """Transform of one speaker.
+    ) -> Transforms:
+        """Transforms of one speaker.
 
         Args:
-            frames: projected frames of the speaker's utterances.
-            states_of: (utterance number, (T, D) frames under the current transform, a function
-                that gives their (T, P) Gaussian log-likelihoods, round) -> (T,) states, or None
-                to leave the utterance out.
+            cepstra: (T, 20) normalised cepstra of the speaker's utterances.
+            states_of: (utterance number, frames under the current transforms, a function that
+                gives their (T, P) Gaussian log-likelihoods, round) -> (T,) states, or None to
+                leave the utterance out.
         """
-        dim = self.adapted.means.shape[2]
-        transform = identity(dim)
+        spaces = (self.gaussian, self.network)
+        projected = [self.project(x) for x in cepstra]
+        transforms = self.unadapted()
         for turn in range(rounds):
-            gmm = self.speaker_independent if turn == 0 else self.adapted
-            statistics = FmllrStatistics.zero(dim)
-            for number, x in enumerate(frames):
-                now = apply(transform, x)
-                states = states_of(number, now, partial(gmm.log_likelihoods, now), turn)
-                if states is not None:
-                    statistics.add(fmllr_statistics(self.adapted, x, states, now))
-            if statistics.count > 0:
-                transform = estimate_fmllr(statistics, self.prior, self.prior_frames)
-        return transform
+            gmm = self.speaker_independent if turn == 0 else self.gaussian.adapted
+            sums = [FmllrStatistics.zero(len(space.projection)) for space in spaces]
+            for number, frames in enumerate(projected):
+                now = transforms(frames)
+                scores = partial(gmm.log_likelihoods, now.gaussian)
+                states = states_of(number, now, scores, turn)
+                if states is None:
+                    continue
+                for total, space, raw, seen in zip(sums, spaces, frames, now, strict=True):
+                    total.add(fmllr_statistics(space.adapted, raw, states, seen))
+            if sums[0].count > 0:
+                found = zip(sums, spaces, strict=True)
+                transforms = Transforms(
+                    *(estimate_fmllr(s, space.prior, self.prior_frames) for s, space in found)
+                )
+        return transforms
 
     def save(self, folder: Path | str) -> None:
         """Write plain arrays (no pickles), all or nothing."""
         with output_dir(folder) as path:
+            self.gaussian.save(path, "gaussian")
+            self.network.save(path, "network")
             self.speaker_independent.save(path / "gmm.npz")
-            self.adapted.save(path / "gmm_adapted.npz")
             with open(path / "model.npz", "wb") as file:
-                np.savez(
-                    file,
-                    projection=self.projection,
-                    classes=self.hmm.classes,
-                    stay=self.hmm.stay,
-                    leave=self.hmm.leave,
-                    prior_count=self.prior.count,
-                    prior_linear=self.prior.linear,
-                    prior_quadratic=self.prior.quadratic,
-                    prior_frames=self.prior_frames,
-                )
+                np.savez(file, prior_frames=self.prior_frames, **vars(self.hmm))
 
     @staticmethod
     def load(folder: Path | str) -> AlignmentModel:
@@ -114,12 +162,9 @@ class AlignmentModel:
             raise ValueError(f"{folder}: no Gaussian model here (train_gmm makes it)")
         with np.load(folder / "model.npz", allow_pickle=False) as data:
             return AlignmentModel(
-                projection=data["projection"],
+                gaussian=Space.load(folder, "gaussian"),
+                network=Space.load(folder, "network"),
                 speaker_independent=Gmm.load(folder / "gmm.npz"),
-                adapted=Gmm.load(folder / "gmm_adapted.npz"),
                 hmm=Hmm(data["classes"], data["stay"], data["leave"]),
-                prior=FmllrStatistics(
-                    float(data["prior_count"]), data["prior_linear"], data["prior_quadratic"]
-                ),
                 prior_frames=float(data["prior_frames"]),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,15 +12,15 @@ from safetensors.torch import load_file, save_file
 
 from speechlm.data.atomic import output_dir
 from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
-from speechlm.recognizer.model import AlignmentModel
+from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.network_data import ClassTable
 
-JOINT_SCALE = 0.3
-"""Weight of the Gaussians' and of the network's scores when both align together."""
+GAUSSIAN_SHARE = 0.5
+"""Weight of the Gaussians' scores beside the network's when both align together."""
 
 
 class Network:
-    """Network and the meaning of its outputs. Features (T, 46) in, numpy log scores out."""
+    """Network and the meaning of its outputs. Features (T, 40) in, numpy log scores out."""
 
     def __init__(self, model: PhoneAcousticModel, classes: ClassTable) -> None:
         self.model = model.eval()
@@ -29,7 +28,7 @@ class Network:
 
     @torch.inference_mode()
     def class_scores(self, features: np.ndarray) -> np.ndarray:
-        """(T, 46) -> (ceil(T / 3), n_classes): log posterior minus log prior, every 30 ms."""
+        """(T, 40) -> (ceil(T / 3), n_classes): log posterior minus log prior, every 30 ms."""
         posteriors = self.model.classify(torch.tensor(features)[None])[0].numpy()
         return posteriors - self.classes.class_prior.astype(np.float32)
 
@@ -45,7 +44,7 @@ class Network:
 
     @torch.inference_mode()
     def state_scores(self, features: np.ndarray) -> np.ndarray:
-        """(T, 46) -> (T, P): log posterior minus log prior, every 10 ms."""
+        """(T, 40) -> (T, P): log posterior minus log prior, every 10 ms."""
         scores = self.model(torch.tensor(features)[None])[1][0, : len(features)]
         return scores.log_softmax(-1).numpy() - self.classes.state_prior.astype(np.float32)
 
@@ -77,13 +76,9 @@ class Network:
         return Network(model, ClassTable.load(folder / "classes.npz"))
 
 
-def joint_scores(model: AlignmentModel, network: Network) -> Callable[[np.ndarray], np.ndarray]:
-    """State scores for realignment: (T, 46) adapted features -> (T, P).
+def joint_scores(model: AlignmentModel, frames: Frames, state_scores: np.ndarray) -> np.ndarray:
+    """Scores (T, P) to align with, from the Gaussians' and the network's (``state_scores``).
 
     The Gaussians place the boundaries best, the network knows the phones best.
     """
-
-    def scores(features: np.ndarray) -> np.ndarray:
-        return JOINT_SCALE * (model.scores(features) + network.state_scores(features))
-
-    return scores
+    return GAUSSIAN_SHARE * model.scores(frames) + state_scores

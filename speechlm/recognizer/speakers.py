@@ -1,6 +1,6 @@
 """Per-speaker normalisation and adaptation, estimated once and used by every job.
 
-What is known of a speaker (cepstral mean and deviation, fMLLR transform) comes from at most
+What is known of a speaker (cepstral mean and deviation, fMLLR transforms) comes from at most
 ``max_seconds`` of that speaker's audio, chosen evenly over the sorted utterance ids of the WHOLE
 data directory. Jobs that label parts of the directory only read it, so that labels do not depend
 on the number of jobs. Where nothing is known of speakers, ``per_utterance`` takes every utterance
@@ -18,31 +18,25 @@ import numpy as np
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.features import mean_normaliser, mfcc, normalise, with_higher_cepstra
-from speechlm.recognizer.model import AlignmentModel, Scores
-from speechlm.recognizer.transforms import apply
+from speechlm.recognizer.features import mean_normaliser, mfcc, normalise
+from speechlm.recognizer.model import AlignmentModel, Frames, Scores, Transforms
 
-States = Callable[[str, np.ndarray, Scores, int], np.ndarray | None]
-"""(utterance id, (T, 46) features, function that gives their (T, P) Gaussian log-likelihoods, round
+States = Callable[[str, Frames, Scores, int], np.ndarray | None]
+"""(utterance id, adapted frames, function that gives their (T, P) Gaussian log-likelihoods, round
 of the estimation) -> (T,) states, or None if there is no path."""
 
 
 @dataclass
 class Speaker:
-    """Mean and deviation (20,) of the cepstra, transform (D, D + 1)."""
+    """Mean and deviation (20,) of the cepstra, transforms."""
 
     mean: np.ndarray
     deviation: np.ndarray
-    transform: np.ndarray
+    transforms: Transforms
 
-    def features(self, model: AlignmentModel, cepstra: np.ndarray) -> np.ndarray:
-        """(T, 20) raw cepstra -> (T, 46) float32.
-
-        The first 39 are the adapted ones that the Gaussians score; then the higher cepstra.
-        """
-        normalised = normalise(cepstra, self.mean, self.deviation)
-        adapted = apply(self.transform, model.project(normalised))
-        return with_higher_cepstra(adapted, normalised)
+    def frames(self, model: AlignmentModel, cepstra: np.ndarray) -> Frames:
+        """(T, 20) raw cepstra -> adapted frames."""
+        return self.transforms(model.project(normalise(cepstra, self.mean, self.deviation)))
 
 
 def speaker_of(data: DataDir, utterance: str, per_utterance: bool) -> str:
@@ -62,20 +56,6 @@ def adaptation_utterances(
     return [utterances[n] for n in sorted(set(picked.tolist()))]
 
 
-def adapt(
-    model: AlignmentModel,
-    normalised: Sequence[np.ndarray],
-    states_of: Callable[[int, np.ndarray, Scores, int], np.ndarray | None],
-) -> np.ndarray:
-    """Transform of one speaker from (T, 20) normalised cepstra; ``states_of`` sees (T, 46)."""
-    return model.estimate(
-        [model.project(x) for x in normalised],
-        lambda n, adapted, scores, turn: states_of(
-            n, with_higher_cepstra(adapted, normalised[n]), scores, turn
-        ),
-    )
-
-
 def estimate_speaker(
     model: AlignmentModel,
     data: DataDir,
@@ -83,7 +63,7 @@ def estimate_speaker(
     states_of: States,
     speed: float = 1.0,
 ) -> Speaker:
-    """Statistics and transform of one speaker from some utterances.
+    """Statistics and transforms of one speaker from some utterances.
 
     Raises:
         ValueError: not one frame of audio.
@@ -93,12 +73,11 @@ def estimate_speaker(
         raise ValueError(f"no audio of 25 ms or more among {' '.join(utterances[:5])}")
     mean, deviation = mean_normaliser(np.concatenate(cepstra))
     kept = [n for n, x in enumerate(cepstra) if len(x)]
-    transform = adapt(
-        model,
+    transforms = model.estimate(
         [normalise(cepstra[n], mean, deviation) for n in kept],
-        lambda n, features, scores, turn: states_of(utterances[kept[n]], features, scores, turn),
+        lambda n, frames, scores, turn: states_of(utterances[kept[n]], frames, scores, turn),
     )
-    return Speaker(mean, deviation, transform)
+    return Speaker(mean, deviation, transforms)
 
 
 def save_speakers(path: Path | str, speakers: dict[str, Speaker]) -> None:
@@ -110,7 +89,8 @@ def save_speakers(path: Path | str, speakers: dict[str, Speaker]) -> None:
             names=np.array(names, dtype=str),
             mean=np.array([speakers[n].mean for n in names]),
             deviation=np.array([speakers[n].deviation for n in names]),
-            transform=np.array([speakers[n].transform for n in names]),
+            gaussian=np.array([speakers[n].transforms.gaussian for n in names]),
+            network=np.array([speakers[n].transforms.network for n in names]),
         )
 
 
@@ -126,7 +106,7 @@ def load_speakers(folder: Path | str) -> dict[str, Speaker]:
     speakers: dict[str, Speaker] = {}
     for path in files:
         with np.load(path, allow_pickle=False) as data:
-            arrays = (data["mean"], data["deviation"], data["transform"])
-            for name, *values in zip(data["names"], *arrays, strict=True):
-                speakers[str(name)] = Speaker(*values)
+            arrays = (data[key] for key in ("mean", "deviation", "gaussian", "network"))
+            for name, mean, deviation, *both in zip(data["names"], *arrays, strict=True):
+                speakers[str(name)] = Speaker(mean, deviation, Transforms(*both))
     return speakers

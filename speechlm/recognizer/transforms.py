@@ -1,17 +1,45 @@
-"""Linear feature transforms: maximum-likelihood (MLLT) and per-speaker fMLLR.
+"""Linear feature transforms: LDA, maximum-likelihood (MLLT) and per-speaker fMLLR.
 
-Sources: Gales 1999, "Semi-tied covariance matrices" (MLLT);
+Sources: Haeb-Umbach & Ney 1992 (LDA); Gales 1999, "Semi-tied covariance matrices" (MLLT);
 Gales 1998, "Maximum likelihood linear transformations for HMM-based speech recognition" (fMLLR).
 D is the feature dimension, T frames; transforms W are (D, D + 1) and act on [x; 1].
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from speechlm.recognizer.gmm import Gmm, by_state
+
+
+def lda(parts: Iterable[tuple[np.ndarray, np.ndarray]], n_states: int, dim: int) -> np.ndarray:
+    """(dim, D) projection that separates the states best, with unit within-state covariance.
+
+    Args:
+        parts: (T, D) frames and (T,) their states, an utterance at a time.
+    """
+    counts, sums, total = np.zeros(n_states), np.zeros((n_states, 0)), np.zeros(0)
+    for frames, states in parts:
+        if not counts.any():
+            sums, total = np.zeros((n_states, frames.shape[1])), np.zeros((frames.shape[1],) * 2)
+        counts += np.bincount(states, minlength=n_states)
+        for state in np.unique(states):
+            sums[state] += frames[states == state].sum(axis=0, dtype=np.float64)
+        total += frames.T @ frames
+    n = counts.sum()
+    mean = sums.sum(axis=0) / n
+    seen = counts > 0
+    offsets = sums[seen] / counts[seen, None] - mean
+    between = (offsets.T * (counts[seen] / n)) @ offsets
+    within = total / n - np.outer(mean, mean) - between
+    within += 1e-6 * np.trace(within) / len(within) * np.eye(len(within))
+    values, vectors = np.linalg.eigh(within)
+    whiten = vectors / np.sqrt(np.maximum(values, 1e-10))
+    _, rotation = np.linalg.eigh(whiten.T @ between @ whiten)
+    return (whiten @ rotation[:, ::-1][:, :dim]).T
 
 
 def mllt(gmm: Gmm, frames: np.ndarray, states: np.ndarray, iterations: int = 20) -> np.ndarray:

@@ -9,7 +9,6 @@ is the cell it is compared with.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ import kaldialign
 import numpy as np
 
 from speechlm.data.archives import ArchiveReader
-from speechlm.data.atomic import output_file
 from speechlm.tokenizers.vocabulary import PHONES
 
 SHIFT = 0.01
@@ -171,8 +169,8 @@ class Report:
         }
 
 
-def report_units(units: Path, textgrids: Path, output: Path | None = None) -> dict[str, float]:
-    """Score the unit archive ``units`` against ``ID.TextGrid`` files; print (and write) figures.
+def report_units(units: Path, textgrids: Path) -> dict[str, float]:
+    """Figures of the unit archive ``units`` against ``ID.TextGrid`` files.
 
     Raises:
         ValueError: no TextGrid belongs to any utterance.
@@ -188,10 +186,23 @@ def report_units(units: Path, textgrids: Path, output: Path | None = None) -> di
     report = Report()
     for utterance in common:
         report.add(read_textgrid(references[utterance]), labels[utterance])
-    figures = report.figures()
-    for name, value in figures.items():
-        print(f"{name:26s} {value:10.2f}")
-    if output is not None:
-        with output_file(output) as path:
-            path.write_text(json.dumps(figures, indent=1) + "\n")
-    return figures
+    return report.figures()
+
+
+COLUMNS = {
+    "utterances": "utterances",
+    "frames right (%)": "frame_agreement",
+    "of speech (%)": "speech_frame_agreement",
+    "boundaries within 20 ms (%)": "boundary_within_20_ms",
+    "median boundary error (ms)": "boundary_median_ms",
+    "phone error rate (%)": "phone_error_rate",
+}
+
+
+def figures_table(rows: dict[str, dict[str, float]]) -> str:
+    """Markdown table of named :meth:`Report.figures`."""
+    lines = ["| labels | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, figures in rows.items():
+        cells = [f"{figures[key]:.1f}" for key in list(COLUMNS.values())[1:]]
+        lines.append(f"| {name} | {figures['utterances']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"

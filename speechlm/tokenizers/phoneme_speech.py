@@ -12,9 +12,8 @@ from speechlm.recognizer.decoding import FirstPass, SearchConfig, WordDecoder, l
 from speechlm.recognizer.features import mean_normaliser, mfcc, n_frames, normalise
 from speechlm.recognizer.graphs import Pronunciations, read_pronunciations
 from speechlm.recognizer.model import AlignmentModel
-from speechlm.recognizer.network import Network
-from speechlm.recognizer.speakers import Speaker, adapt
-from speechlm.recognizer.transforms import identity
+from speechlm.recognizer.network import Network, joint_scores
+from speechlm.recognizer.speakers import Speaker
 
 
 @dataclass
@@ -41,7 +40,7 @@ class PhonemeSpeechTokenizer:
         )
 
     def adapt(self, waveforms: Sequence[np.ndarray]) -> Speaker:
-        """Normalisation and transform of the speaker of these (n_samples,) 16 kHz waveforms.
+        """Normalisation and transforms of the speaker of these (n_samples,) 16 kHz waveforms.
 
         Raises:
             ValueError: less than one frame of audio in all.
@@ -51,17 +50,15 @@ class PhonemeSpeechTokenizer:
             raise ValueError("at least 400 samples of audio expected to adapt to a speaker")
         mean, deviation = mean_normaliser(np.concatenate(cepstra))
         first = FirstPass(self.model, self.network, self.decoder, self.pronunciations)
-        transform = adapt(
-            self.model,
+        transforms = self.model.estimate(
             [normalise(x, mean, deviation) for x in cepstra],
-            lambda _, features, scores, turn: first.states(features, scores, turn),
+            lambda number, frames, scores, turn: first.states(frames),
         )
-        return Speaker(mean, deviation, transform)
+        return Speaker(mean, deviation, transforms)
 
     def unadapted(self, waveform: np.ndarray) -> Speaker:
         """Normalisation from one waveform, no transform: quicker, less accurate."""
-        dim = self.model.projection.shape[0]
-        return Speaker(*mean_normaliser(mfcc(waveform)), identity(dim))
+        return Speaker(*mean_normaliser(mfcc(waveform)), self.model.unadapted())
 
     def __call__(self, waveform: np.ndarray, speaker: Speaker) -> tuple[np.ndarray, list[str]]:
         """(n_samples,) float in [-1, 1] -> ((n_samples - 400) // 160 + 1,) labels, and words.
@@ -71,7 +68,8 @@ class PhonemeSpeechTokenizer:
         """
         if n_frames(len(waveform)) == 0:
             raise ValueError(f"at least 400 samples expected, got {len(waveform)}")
-        features = speaker.features(self.model, mfcc(waveform))
-        class_scores, state_scores = self.network.scores(features)
+        frames = speaker.frames(self.model, mfcc(waveform))
+        class_scores, state_scores = self.network.scores(frames.network)
         words, _ = self.decoder.decode(class_scores)
-        return label_words(words, self.model, self.pronunciations, state_scores)[0], words
+        scores = joint_scores(self.model, frames, state_scores)
+        return label_words(words, self.model, self.pronunciations, scores)[0], words

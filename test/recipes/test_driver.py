@@ -75,6 +75,13 @@ def test_systems_choose_what_is_trained(recipe):
     assert "exp/pretrain_speech_text_b " in both and "--text dump/text/train.txt" in both
 
 
+def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
+    words = ("--dry_run", "--stage", "5", "--stop_stage", "5")
+    assert "alignment_report" not in recipe("mini", *words).stderr
+    shown = recipe("mini", *words, "--dev_textgrids", str(tmp_path)).stderr
+    assert f"alignment_report --textgrids {tmp_path}" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -88,6 +95,7 @@ def test_systems_choose_what_is_trained(recipe):
         (["--systems", ""], "none of scratch"),
         (["--speeds", "0.9"], "1.0 must be among them"),
         (["--durations", "guessed"], "paper or measured"),
+        (["--dev_textgrids", "nowhere"], "which is no folder"),
     ],
 )
 def test_wrong_choices_are_explained(recipe, words, message):

@@ -15,6 +15,7 @@ from speechlm.recognizer.transforms import (
     estimate_fmllr,
     fmllr_statistics,
     identity,
+    lda,
     mllt,
     moved,
 )
@@ -137,6 +138,21 @@ def test_mllt_raises_the_likelihood_of_correlated_data():
     assert after - before == pytest.approx(possible, abs=0.01)
     assert possible > 0.02
     assert np.abs(np.corrcoef(moved.T) - np.eye(3)).max() < 0.05
+
+
+def test_lda_finds_the_direction_that_separates():
+    rng = np.random.default_rng(9)
+    direction = np.array([1.0, 2.0, -1.0])
+    states = rng.integers(0, 3, 6000)
+    noise = rng.normal(size=(6000, 3)) @ rng.normal(size=(3, 3))
+    frames = (noise + states[:, None] * direction).astype(np.float32)
+    parts = [(frames[n : n + 100], states[n : n + 100]) for n in range(0, 6000, 100)]
+    found = frames @ lda(parts, 4, 2).T  # state 3 is never seen
+    inside = np.concatenate([found[states == s] - found[states == s].mean(0) for s in range(3)])
+    assert np.allclose(np.cov(inside.T), np.eye(2), atol=0.01)
+    means = np.array([found[states == s].mean(0) for s in range(3)])
+    assert abs(means[2, 0] - means[0, 0]) > 1.0  # all in the first direction
+    assert abs(means[2, 1] - means[0, 1]) < 0.02
 
 
 def test_moved_model_scores_scaled_frames_alike():

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
-from speechlm.recognizer.network import JOINT_SCALE, Network, joint_scores
+from speechlm.recognizer.model import Frames
+from speechlm.recognizer.network import GAUSSIAN_SHARE, Network, joint_scores
 from speechlm.recognizer.network_data import ClassTable
 from speechlm.recognizer.topology import BASE_OF_PHONE, N_PDFS
 
@@ -21,7 +22,7 @@ def network():
 
 
 def test_files_hold_everything(network, tmp_path):
-    x = np.random.default_rng(1).normal(size=(20, 46)).astype(np.float32)
+    x = np.random.default_rng(1).normal(size=(20, 40)).astype(np.float32)
     network.save(tmp_path / "network")
     same = Network.load(tmp_path / "network")
     for a, b in zip(network.scores(x), same.scores(x), strict=True):
@@ -32,7 +33,7 @@ def test_files_hold_everything(network, tmp_path):
 
 
 def test_scores_are_posteriors_over_priors(network):
-    x = np.random.default_rng(2).normal(size=(20, 46)).astype(np.float32)
+    x = np.random.default_rng(2).normal(size=(20, 40)).astype(np.float32)
     classes, states = network.scores(x)
     assert classes.shape == (7, 40) and states.shape == (20, N_PDFS)
     assert np.allclose(np.exp(classes + network.classes.class_prior).sum(1), 1, atol=1e-4)
@@ -44,9 +45,10 @@ def test_scores_are_posteriors_over_priors(network):
 def test_joint_scores_add_the_gaussians(network):
     class Model:
         @staticmethod
-        def scores(features):
-            return np.full((len(features), N_PDFS), 5.0, np.float32)
+        def scores(frames):
+            return frames.gaussian[:, :1] + np.zeros((1, N_PDFS), np.float32)
 
-    x = np.random.default_rng(3).normal(size=(9, 46)).astype(np.float32)
-    expected = JOINT_SCALE * (5.0 + network.state_scores(x))
-    assert np.allclose(joint_scores(Model, network)(x), expected)
+    x = np.random.default_rng(3).normal(size=(9, 40)).astype(np.float32)
+    frames = Frames(np.full((9, 39), 5.0, np.float32), x)
+    expected = 5.0 * GAUSSIAN_SHARE + network.state_scores(x)
+    assert np.allclose(joint_scores(Model, frames, network.state_scores(x)), expected)

@@ -19,7 +19,7 @@ from speechlm.tokenizers.vocabulary import PHONES
 LEXICON = {"SEE": ["S", "IY1"], "MOO": ["M", "UW1"], "ASH": ["AE1", "SH"], "AM": ["AE1", "M"]}
 BANDS = {"S": (5500, 7500), "IY1": (2000, 3000), "M": (150, 350), "UW1": (400, 800),
          "AE1": (900, 1700), "SH": (3200, 4500)}  # fmt: skip
-CONFIG = GmmConfig(monophone=(1, 1, 1, 2, 2), projected=(2, 2), adapted=(2, 2))
+CONFIG = GmmConfig(monophone=(1, 1, 1, 2, 2), projected=(2, 2), adapted=(2, 2), network=(2, 2))
 
 
 def noise(rng, band, seconds, tilt):
@@ -142,10 +142,13 @@ def test_models_survive_saving(trained, tmp_path):
     _, _, _, model, _, _ = trained
     model.save(tmp_path / "gmm")
     same = type(model).load(tmp_path / "gmm")
-    frames = np.random.default_rng(0).normal(size=(50, 39)).astype(np.float32)
-    assert np.allclose(
-        same.adapted.log_likelihoods(frames), model.adapted.log_likelihoods(frames), rtol=1e-4
-    )
+    rng = np.random.default_rng(0)
+    cepstra = rng.normal(size=(50, 20)).astype(np.float32)
+    frames, same_frames = model.project(cepstra), same.project(cepstra)
+    assert frames.gaussian.shape == (50, 39) and frames.network.shape == (50, 40)
+    assert all(np.array_equal(a, b) for a, b in zip(frames, same_frames, strict=True))
+    assert np.allclose(same.scores(frames), model.scores(frames), rtol=1e-4)
+    assert np.allclose(same.network.prior.quadratic, model.network.prior.quadratic)
     with pytest.raises(ValueError, match="train_gmm"):
         type(model).load(tmp_path)
 
@@ -179,6 +182,14 @@ def test_slower_copies_are_longer():
     assert len(mfcc(samples)) == n_frames(16000) == 98
     assert len(mfcc(samples, 0.8)) == n_frames(20000)
     assert mfcc(samples[:399]).shape == (0, 20)
+
+
+def test_windows_are_centred_on_their_cells():
+    samples = np.zeros(16000, dtype=np.float32)
+    samples[160 * 50 + 240] = 0.5  # the middle of cell 51: that of label 50
+    energy = mfcc(samples)[:, 0]
+    assert energy.argmax() == 50
+    assert energy[49] == pytest.approx(energy[51], rel=0.01)  # the windows are symmetric about it
 
 
 def test_adaptation_audio_is_spread_over_the_speaker():
