@@ -3,17 +3,24 @@
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from speechlm.data.archives import ArchiveReader, check_units, merge_archives
+from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, split
-from speechlm.recognizer.adaptation import adapt_data, states_of_transcripts
+from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
+from speechlm.recognizer.adaptation import adapt_data, states_of_decoding, states_of_transcripts
+from speechlm.recognizer.decoding import SearchConfig, WordDecoder, decode_data
 from speechlm.recognizer.features import mfcc, n_frames
 from speechlm.recognizer.gmm_training import GmmConfig, load_corpus, train_gmm
+from speechlm.recognizer.graph import make_graph
 from speechlm.recognizer.graphs import read_pronunciations
 from speechlm.recognizer.labelling import align_data
+from speechlm.recognizer.network import Network
 from speechlm.recognizer.network_data import ClassTable, make_network_data
 from speechlm.recognizer.speakers import adaptation_utterances, load_speakers
-from speechlm.recognizer.topology import SILENCE_ID
+from speechlm.recognizer.topology import N_PDFS, SILENCE_ID
+from speechlm.tokenizers.phoneme_speech import PhonemeSpeechTokenizer
 from speechlm.tokenizers.vocabulary import PHONES
 
 LEXICON = {"SEE": ["S", "IY1"], "MOO": ["M", "UW1"], "ASH": ["AE1", "SH"], "AM": ["AE1", "M"]}
@@ -204,3 +211,49 @@ def test_adaptation_audio_is_spread_over_the_speaker():
 
 def test_silence_is_label_one():
     assert SILENCE_ID == 1
+
+
+def decoder_of(folder, data, model, pronunciations):
+    """A network that has learned nothing, and a decoder with a unigram of the words."""
+    align_data(data, model, load_speakers(folder / "speakers"), pronunciations, folder / "align",
+               with_features=True)  # fmt: skip
+    for name in ("units", "feats", "states"):
+        merge_archives(folder / "align", 1, name)
+    classes = make_network_data([folder / "align"], folder / "net", max_classes=45, min_count=30)
+    torch.manual_seed(0)
+    config = PhoneAcousticConfig(classes.n_classes, N_PDFS, width=16, bottleneck=8, dilations=(1,))
+    Network(PhoneAcousticModel(config), classes).save(folder / "network")
+    words = "".join(f"-0.7 {word}\n" for word in ("</s>", *sorted(LEXICON)))
+    (folder / "lm.arpa").write_text(
+        f"\\data\\\nngram 1={len(LEXICON) + 2}\n\n\\1-grams:\n-99 <s>\n{words}\n\\end\\\n"
+    )
+    make_graph(pronunciations, folder / "lm.arpa", classes, folder / "graph")
+
+
+def test_units_without_transcripts(trained, tmp_path):
+    """Labels of every frame, in any number of jobs and from the tokenizer alike."""
+    folder, data, _, model, pronunciations, lexicon = trained
+    decoder_of(folder, data, model, pronunciations)
+    unknown = DataDir(data.wav, data.utt2spk, None, data.n_samples)
+    network, graph = Network.load(folder / "network"), folder / "graph"
+    states_of = states_of_decoding(model, graph, folder / "network", lexicon)
+    speakers = adapt_data(unknown, model, states_of, tmp_path / "speakers", max_seconds=10)
+    decoder = WordDecoder(graph, SearchConfig())
+    for n in (1, 2):
+        for job, part in enumerate(split(unknown, n), 1):
+            decode_data(part, model, network, decoder, speakers, pronunciations,
+                        tmp_path / f"units{n}", job=job)  # fmt: skip
+        merge_archives(tmp_path / f"units{n}", n)
+        assert check_units(tmp_path / f"units{n}", data.samples()) == {}
+    one, two = (ArchiveReader(tmp_path / f"units{n}" / "units.scp") for n in (1, 2))
+    assert all(np.array_equal(one[u], two[u]) for u in data.ids)
+    model.save(tmp_path / "gmm")
+    tokenizer = PhonemeSpeechTokenizer.load(tmp_path / "gmm", folder / "network", graph, lexicon)
+    members = [u for u in data.ids if data.utt2spk[u] == "s0"]
+    audio = [read_audio(data.wav[u]) for u in adaptation_utterances(data, members, 10)]
+    speaker = tokenizer.adapt(audio)
+    assert np.allclose(speaker.transforms.network, speakers["s0"].transforms.network, atol=1e-3)
+    labels, words = tokenizer(read_audio(data.wav["s0-00"]), speaker)
+    assert np.mean(labels == one["s0-00"]) > 0.98 and set(words) <= set(LEXICON)
+    labels, _ = tokenizer(audio[0], tokenizer.unadapted(audio[0]))
+    assert len(labels) == n_frames(len(audio[0]))
