@@ -361,7 +361,7 @@ class SpeechLM(nn.Module):
     def _predict(
         self, depths: tuple[Tensor, Tensor], targets: Tensor, scored: Tensor
     ) -> tuple[UnitPrediction, UnitPrediction]:
-        """UMLM at the two depths (B, T, D), for the scored frames, (B, T) bool, of targets (B, T)."""
+        """UMLM at the two depths (B, T, D) for scored frames, (B, T) bool, of targets (B, T)."""
         frames = scored.flatten().nonzero()[:, 0]
         middle, top = (
             predict_units(
