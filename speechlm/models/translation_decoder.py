@@ -20,6 +20,8 @@ from speechlm.models.relative_attention import RelativePositions, relative_bias
 from speechlm.models.transformer import VERSION
 
 KeysValues = tuple[Tensor, Tensor]
+FIRST_SLOTS = 64
+"""Slots of a new `DecoderState`; their number doubles when they are full."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,34 +60,51 @@ class TranslationDecoderConfig(Options):
 
 @dataclasses.dataclass(frozen=True)
 class DecoderState:
-    """What `TranslationDecoder.step` keeps of K hypotheses for each of B utterances."""
+    """What `TranslationDecoder.step` keeps of K hypotheses for each of B utterances.
+
+    Keys and values of a token are written once, to the next free slot of its utterance, and never
+    moved: a hypothesis is the list of its tokens' slots. `step` writes into the slots' memory, so
+    a state may be stepped from only once.
+    """
 
     memory: list[KeysValues]
     """For each layer, keys and values (B, H, T, d) of the speech."""
     seen: Tensor | None
     """(B, 1, 1, T) bool, frames that are not padding; None: all."""
-    past: list[KeysValues]
-    """For each layer, keys and values (B, K, H, n, d) of the tokens so far; empty before them."""
+    slots: list[KeysValues]
+    """For each layer, keys and values (B, H, S, d) of tokens; the first `used` slots are filled."""
+    used: int
+    """Filled slots of an utterance."""
+    tokens: Tensor
+    """(B, K, n) int64, the slots of each hypothesis's tokens."""
 
     @property
     def length(self) -> int:
         """n."""
-        return self.past[0][0].shape[3] if self.past else 0
+        return self.tokens.shape[2]
 
     def reorder(self, parents: Tensor) -> DecoderState:
         """New hypotheses, (B, K') indices of the old ones that they continue."""
         rows = torch.arange(parents.shape[0], device=parents.device)[:, None]
-        past = [(keys[rows, parents], values[rows, parents]) for keys, values in self.past]
-        return dataclasses.replace(self, past=past)
+        return dataclasses.replace(self, tokens=self.tokens[rows, parents])
 
     def select(self, utterances: Tensor) -> DecoderState:
         """The state of some utterances only, (B',) indices, as when the others are finished."""
         seen = None if self.seen is None else self.seen[utterances]
-        memory, past = (
+        memory, slots = (
             [(keys[utterances], values[utterances]) for keys, values in pairs]
-            for pairs in (self.memory, self.past)
+            for pairs in (self.memory, self.slots)
         )
-        return DecoderState(memory, seen, past)
+        return DecoderState(memory, seen, slots, self.used, self.tokens[utterances])
+
+    def with_room(self, count: int) -> DecoderState:
+        """The state with at least `count` free slots."""
+        size = self.slots[0][0].shape[2]
+        if self.used + count <= size:
+            return self
+        padding = (0, 0, 0, max(size, count))
+        slots = [(F.pad(keys, padding), F.pad(values, padding)) for keys, values in self.slots]
+        return dataclasses.replace(self, slots=slots)
 
 
 class TranslationDecoder(nn.Module):
@@ -163,29 +182,38 @@ class TranslationDecoder(nn.Module):
         weight = loss.new_tensor(float(expected.shape[0]))
         return loss / count, {key: value.detach() for key, value in stats.items()}, weight
 
+    @torch.no_grad()
     def start(self, features: Tensor, padding: Tensor | None) -> DecoderState:
         """The state before the first token, for features (B, T, E) and padding as in `forward`."""
         memory = [layer.encoder_attn.keys_values(features) for layer in self.layers]
         seen = None if padding is None else ~padding[:, None, None]
-        return DecoderState(memory, seen, [])
+        batch, heads, _, width = memory[0][0].shape
+        empty = memory[0][0].new_zeros(batch, heads, FIRST_SLOTS, width)
+        slots = [(empty.clone(), empty.clone()) for _ in self.layers]
+        tokens = torch.empty(batch, 1, 0, dtype=torch.int64, device=features.device)
+        return DecoderState(memory, seen, slots, 0, tokens)
 
+    @torch.no_grad()
     def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Scores of the next token of every hypothesis.
 
         Args:
             tokens: (B, K) the last token of each hypothesis; EOS, with any K, at first.
-            state: of `start`, or of the last step after `reorder` (and `select`).
+            state: of `start`, or of the last step after `reorder` (and `select`); used up.
 
         Returns:
             (logits (B, K, V), new state). The hypotheses of an utterance share its speech.
         """
-        x = self._embed(tokens.flatten()[:, None], state.length).view(*tokens.shape, -1)
-        past: list[KeysValues] = []
-        for index, layer in enumerate(self.layers):
-            before = state.past[index] if state.past else None
-            x, seen_now = layer.step(x, self.pos_emb(), before, state.memory[index], state.seen)
-            past.append(seen_now)
-        return self.output_projection(x), dataclasses.replace(state, past=past)
+        batch, beams = tokens.shape
+        x = self._embed(tokens.flatten()[:, None], state.length).view(batch, beams, -1)
+        first, state = state.used, state.with_room(beams)
+        new = torch.arange(first, first + beams, device=tokens.device)
+        before = state.tokens.expand(batch, beams, state.length)
+        history = torch.cat([before, new.expand(batch, beams)[..., None]], 2)
+        state = dataclasses.replace(state, used=first + beams, tokens=history)
+        for index in range(len(self.layers)):
+            x = self.layers[index].step(x, self.pos_emb(), state, index)
+        return self.output_projection(x), state
 
     def _embed(self, tokens: Tensor, start: int) -> Tensor:
         """(B, U) tokens at positions start .. -> (B, U, D)."""
@@ -247,36 +275,33 @@ class DecoderLayer(nn.Module):
         bias = relative_bias(query @ table.to(query.dtype).T, x.shape[1])
         bias = bias.masked_fill(future, float("-inf"))
         mixed = self.self_attn.attend(query, *self.self_attn.keys_values(x), bias)
-        return self._rest(self.self_attn_layer_norm(x + self._drop(mixed)), memory, seen)
+        return self._rest(self.self_attn_layer_norm(x + self._drop(mixed)), *memory, seen)
 
-    def step(
-        self,
-        x: Tensor,
-        table: Tensor,
-        past: KeysValues | None,
-        memory: KeysValues,
-        seen: Tensor | None,
-    ) -> tuple[Tensor, KeysValues]:
-        """One token of each hypothesis: (B, K, D) -> (B, K, D), keys and values up to it."""
-        batch, beams = x.shape[:2]
-        flat = x.flatten(0, 1)[:, None]
-        query = self.self_attn.queries(flat)
-        new = self.self_attn.keys_values(flat)
-        if past is not None:
-            new = tuple(torch.cat([a.flatten(0, 1), b], 2) for a, b in zip(past, new, strict=True))
-        keys, values = new
-        distance = torch.arange(keys.shape[2] - 1, -1, -1, device=x.device)
+    def step(self, x: Tensor, table: Tensor, state: DecoderState, index: int) -> Tensor:
+        """The newest token of each hypothesis: (B, K, D) -> (B, K, D).
+
+        Its keys and values go into the last K slots of `state`, where this layer is number index.
+        """
+        beams, used = x.shape[1], state.used
+        keys, values = state.slots[index]
+        new_keys, new_values = self.self_attn.keys_values(x)
+        keys[:, :, used - beams : used] = new_keys
+        values[:, :, used - beams : used] = new_values
+        query = self.self_attn.queries(x)
         clip = self.config.relative_clip
-        bias = (query @ table.to(query.dtype).T)[..., distance.clamp(max=clip - 1) + clip]
-        mixed = self.self_attn.attend(query, keys, values, bias)
-        x = self.self_attn_layer_norm(x + mixed.view_as(x))
-        shape = (batch, beams)
-        return self._rest(x, memory, seen), (keys.unflatten(0, shape), values.unflatten(0, shape))
+        distance = torch.arange(state.length - 1, -1, -1, device=x.device).clamp(max=clip - 1)
+        by_token = (query @ table.to(query.dtype).T)[..., distance + clip]
+        # Slots of other hypotheses stay at minus infinity.
+        bias = torch.full_like(by_token[..., :1], float("-inf")).repeat(1, 1, 1, used)
+        bias.scatter_(3, state.tokens[:, None].expand_as(by_token), by_token)
+        mixed = self.self_attn.attend(query, keys[:, :, :used], values[:, :, :used], bias)
+        x = self.self_attn_layer_norm(x + mixed)
+        return self._rest(x, *state.memory[index], state.seen)
 
-    def _rest(self, x: Tensor, memory: KeysValues, seen: Tensor | None) -> Tensor:
+    def _rest(self, x: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None) -> Tensor:
         """Attention to the speech and feed-forward, the same for tokens and hypotheses."""
         attention = self.encoder_attn
-        mixed = attention.attend(attention.queries(x), *memory, seen)
+        mixed = attention.attend(attention.queries(x), keys, values, seen)
         x = self.encoder_attn_layer_norm(x + self._drop(mixed))
         inner = dropout(F.gelu(self.fc1(x)), self.config.activation_dropout, self.training)
         return self.final_layer_norm(x + self._drop(self.fc2(inner)))
