@@ -11,7 +11,14 @@ import torch
 
 from speechlm.data.atomic import output_file
 from speechlm.tasks.authors_config import to_authors
-from speechlm.tasks.model_dir import DECODER, PARTS, check_names, read_description, read_weights
+from speechlm.tasks.model_dir import (
+    DECODER,
+    PARTS,
+    WEIGHTS,
+    check_names,
+    read_description,
+    read_weights,
+)
 
 METADATA = "authors"
 """Name of the string in model.safetensors that keeps what only an export needs."""
@@ -51,6 +58,8 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
         )
         top = {"cfg": to_authors(description.config), "model": None}
         authors = {"order": order, "ordered": True, "top": top}
+    if set(authors["order"]) != weights.keys():
+        raise ValueError(f"{folder}: {WEIGHTS} has been changed since the import; import again")
     model = (OrderedDict if authors["ordered"] else dict)((n, weights[n]) for n in authors["order"])
     content = {**authors["top"], "model": model}
     with output_file(path) as temporary:

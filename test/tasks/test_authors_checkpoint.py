@@ -2,11 +2,13 @@
 
 import argparse
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from omegaconf import OmegaConf
@@ -24,6 +26,7 @@ from speechlm.tasks.model_dir import (
     load_speechlm,
     load_translation,
     read_description,
+    read_weights,
     save_speechlm,
 )
 from speechlm.tokenizers.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
@@ -374,6 +377,22 @@ def test_a_model_trained_here_becomes_a_cleaned_checkpoint(large, tmp_path):
     back = speechlm.SpeechLM.from_pretrained(tmp_path / "back")
     for ours, theirs in zip(features(own, config), features(back, config), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_export_of_changed_weights(tmp_path):
+    path = files.save_full(tmp_path / "full.pt", files.random(files.keys()), files.full_cfg())
+    import_checkpoint(path, tmp_path / "model")
+    tensors = tmp_path / "model" / "model.safetensors"
+    weights, metadata = read_weights(tmp_path / "model")
+    order = json.loads(metadata["authors"]) | {"order": ["mask_emb"]}
+    safetensors.torch.save_file(weights, tensors, {"authors": json.dumps(order)})
+    with pytest.raises(ValueError, match="changed since the import"):
+        export_checkpoint(tmp_path / "model", tmp_path / "out.pt")
+    del weights["mask_emb"]
+    safetensors.torch.save_file(weights, tensors, metadata)
+    with pytest.raises(ValueError, match="1 missing: mask_emb"):
+        export_checkpoint(tmp_path / "model", tmp_path / "out.pt")
+    assert not (tmp_path / "out.pt").exists()
 
 
 def test_config_goes_both_ways(large):

@@ -110,8 +110,11 @@ def test_command_line(folder, chords, tmp_path):
     assert len(ArchiveReader(tmp_path / "f" / "feats.7.scp")) == 8
 
 
-FRONTEND = {"frontend": "speechlm", "frontend_conf": {"layer": 2}, "encoder": "rnn",
-            "encoder_conf": {"hidden_size": 8, "output_size": 8, "num_layers": 1}}  # fmt: skip
+FRONTEND = {
+    "frontend": "speechlm", "frontend_conf": {"layer": 2}, "encoder": "transformer",
+    "encoder_conf": {"output_size": 8, "attention_heads": 2, "linear_units": 16, "num_blocks": 1,
+                     "input_layer": "linear"},
+}  # fmt: skip
 ENCODER = {"input_size": 1, "frontend": None, "encoder": "speechlm_pretrained",
            "encoder_conf": {"time_mask_prob": 0.3, "time_mask_length": 2}}  # fmt: skip
 COMMON = {"token_list": ["<blank>", "<unk>", "A", "B", "<sos/eos>"], "token_type": "char",
@@ -154,6 +157,38 @@ def test_espnets_task_builds_it_from_yaml(values, init, folder, tmp_path):
     loss.backward()
     weight = dict(module.named_parameters())["speechlm.encoder.layers.0.fc1.weight"]
     assert loss.isfinite() and weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("values", [FRONTEND, ENCODER], ids=["frontend", "encoder"])
+def test_espnet_trains_and_decodes_with_it(values, folder, chords, tmp_path):
+    """One epoch of ESPnet's own task from YAML, the model frozen, then ESPnet's own inference."""
+    part = "encoder" if values is ENCODER else "frontend"
+    letters = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<space>"]
+    tokens = ["<blank>", "<unk>", *letters, "<sos/eos>"]
+    more = {
+        "token_list": tokens, "freeze_param": [part], "max_epoch": 1, "num_iters_per_epoch": 2,
+        "batch_type": "unsorted", "batch_size": 4, "num_workers": 0, "use_matplotlib": False,
+        "use_tensorboard": False, "keep_nbest_models": 1, "optim": "adam",
+    }  # fmt: skip
+    _, path = espnet_model(values, folder, tmp_path, **more)
+    from espnet2.bin.asr_inference import Speech2Text
+    from espnet2.tasks.asr import ASRTask
+
+    arguments = ["--config", str(path), "--output_dir", str(tmp_path / "exp")]
+    for mode, name in (("train", "train"), ("valid", "dev")):
+        option = f"--{mode}_data_path_and_name_and_type"
+        for table in (f"{chords / name / 'wav.scp'},speech,sound",
+                      f"{chords / name / 'text'},text,text"):  # fmt: skip
+            arguments += [option, table]
+        arguments += [f"--{mode}_shape_file", str(chords / name / "utt2num_samples")]
+    ASRTask.main(cmd=arguments)
+    recogniser = Speech2Text(
+        tmp_path / "exp" / "config.yaml", tmp_path / "exp" / "latest.pth", beam_size=2
+    )
+    weights = getattr(recogniser.asr_model, part).speechlm.state_dict()
+    original = speechlm.SpeechLM.from_pretrained(folder).state_dict()
+    assert weights and all(torch.equal(w, original[name]) for name, w in weights.items())
+    assert isinstance(recogniser(np.zeros(8000, np.float32))[0][0], str)
 
 
 def test_encoder_needs_waveforms(folder):
