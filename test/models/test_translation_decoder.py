@@ -77,7 +77,7 @@ def test_later_tokens_and_padded_frames_have_no_influence(make, speech):
 
 
 def test_steps_of_reordered_hypotheses_equal_teacher_forcing(make, speech, monkeypatch):
-    """Longer than the clip and the first slots, with hypotheses that split, die and are left out."""
+    """Beyond the clip and the first slots, with hypotheses that split, die and are left out."""
     monkeypatch.setattr("speechlm.models.translation_decoder.FIRST_SLOTS", 2)
     decoder = make().eval()
     generator = torch.Generator().manual_seed(5)
