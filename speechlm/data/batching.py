@@ -7,6 +7,7 @@ with the text corpus.
 
 from __future__ import annotations
 
+import logging
 import heapq
 from collections.abc import Sequence
 
@@ -146,7 +147,9 @@ class TextBatches:
         self.corpus, self.seed, self.batches = corpus, seed, batches
         self._max_bytes = max(1.0, max_units / units_per_byte)
         self._line_bytes = line_units / units_per_byte
-        sample = self._sizes(permute(np.arange(min(len(corpus), 20000)), len(corpus), [seed, 0]))
+        sample = corpus.sizes_of(
+            permute(np.arange(min(len(corpus), 20000)), len(corpus), [seed, 0])
+        )
         sample = np.sort(sample[self._usable(sample)])
         if not len(sample):
             raise ValueError(
@@ -154,10 +157,6 @@ class TextBatches:
             )
         lines_per_batch = len(sample) / (len(_pack(sample, self._max_bytes)) - 1)
         self.lines = max(batches, round(0.99 * batches * lines_per_batch))
-
-    def _sizes(self, lines: np.ndarray) -> np.ndarray:
-        starts = self.corpus._starts  # its memory map: only the pages that are needed are read
-        return (starts[lines + 1] - starts[lines]).astype(np.int64) - 1
 
     def _usable(self, sizes: np.ndarray) -> np.ndarray:
         return (sizes > 0) & (sizes <= self._line_bytes)
@@ -175,8 +174,16 @@ class TextBatches:
     def epoch(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """All batches of an epoch: (line numbers, passes) of each, in random order."""
         lines, passes = self.stretch(epoch)
-        sizes = self._sizes(lines)
+        sizes = self.corpus.sizes_of(lines)
         usable = np.flatnonzero(self._usable(sizes))
+        if len(usable) < len(lines):
+            first = ", ".join(str(line + 1) for line in np.setdiff1d(lines, lines[usable])[:5])
+            logging.warning(
+                "%s: epoch %d leaves out %d of %d lines, empty or longer than %d bytes; "
+                "the first are lines %s",
+                self.corpus.path, epoch, len(lines) - len(usable), len(lines), self._line_bytes,
+                first,
+            )  # fmt: skip
         usable = usable[np.argsort(sizes[usable], kind="stable")]
         if len(usable) < self.batches:  # few lines, many of them unusable: use some twice
             if not len(usable):

@@ -21,7 +21,7 @@ from speechlm.data.audio import read_audio
 from speechlm.data.batching import SpeechBatches, TextBatches
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.text_corpus import TextCorpus
-from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer, TextBatch
 from speechlm.tokenizers.vocabulary import PAD, UnitVocabulary
 
 SAMPLE_RATE = 16000
@@ -168,19 +168,32 @@ class TextUnits:
         """units (B, T) and characters (B, U), each row ended by EOS and padded with PAD.
 
         `epochs` (B,) tells the lines' passes through the corpus. Lines that the tokenizer drops
-        are left out; the result is empty if no line remains.
+        are logged and counted in `lines_left_out`, words that the lexicon lacks in
+        `unknown_words`, () each. If no line remains, only the two counts are there.
         """
-        made = []
+        made, left_out, unknown = [], 0, 0
         for epoch in np.unique(epochs):
             chosen = lines[epochs == epoch]
             try:
-                made += list(self.tokenizer(self.corpus.lines(chosen), chosen, int(epoch)))
+                batch = self.tokenizer(self.corpus.lines(chosen), chosen, int(epoch))
             except ValueError as error:
                 raise ValueError(f"{self.corpus.path}: {error}") from None
+            made += list(batch)
+            left_out += len(batch.dropped)
+            unknown += batch.unknown.total()
+            self._report(batch)
+        counts = {"lines_left_out": torch.tensor(left_out), "unknown_words": torch.tensor(unknown)}
         if not made:
-            return {}
+            return counts
         return {"units": pad([units for units, _ in made]),
-                "characters": pad([characters for _, characters in made])}  # fmt: skip
+                "characters": pad([characters for _, characters in made])} | counts  # fmt: skip
+
+    def _report(self, batch: TextBatch) -> None:
+        for line in batch.dropped:
+            logging.warning("%s left out: %s", self.name(line.index), line.reason)
+        if batch.unknown:
+            words = ", ".join(sorted(batch.unknown)[:10])
+            logging.warning("%s: words that the lexicon lacks: %s", self.corpus.path, words)
 
     def name(self, line: int) -> str:
         """How a line is called in messages: `file:number`, from 1."""

@@ -101,6 +101,10 @@ class TextCorpus:
         stop = self._n if stop is None else stop
         return np.diff(self._starts[start : stop + 1].astype(np.int64)) - 1
 
+    def sizes_of(self, lines: np.ndarray) -> np.ndarray:
+        """The same for lines by number, (n,) each; only the pages of the index needed are read."""
+        return (self._starts[lines + 1] - self._starts[lines]).astype(np.int64) - 1
+
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
 

@@ -59,12 +59,15 @@ class PretrainModel(AbsESPnetModel):
         labels: torch.Tensor,
         units: torch.Tensor | None = None,
         characters: torch.Tensor | None = None,
+        lines_left_out: torch.Tensor | None = None,
+        unknown_words: torch.Tensor | None = None,
         seed: torch.Tensor | None = None,
         utt_id: list[str] | None = None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Loss (1,) per masked frame, statistics (1,), and the number (1,) of masked frames.
 
-        Tensors as in `SpeechLM.forward`. With `seed` (validation) masks are drawn from it and the
+        Tensors as in `SpeechLM.forward`; the text's counts of lines and words (see `TextUnits`)
+        are passed on to the statistics. With `seed` (validation) masks are drawn from it and the
         random state outside is left as it was.
         """
         devices = [waveforms.device] if waveforms.is_cuda else []
@@ -77,6 +80,9 @@ class PretrainModel(AbsESPnetModel):
                 )
         if self.with_text and "loss_ctc" not in stats:  # no line of the batch could be used
             stats["loss_ctc"] = torch.full_like(stats["loss"], float("nan"))
+        if lines_left_out is not None and unknown_words is not None:
+            counts = {"lines_left_out": lines_left_out, "unknown_words": unknown_words}
+            stats |= {name: value.float() for name, value in counts.items()}
         return force_gatherable((loss, stats, weight), loss.device)
 
     def _autocast(self, device: str) -> Any:
@@ -168,7 +174,7 @@ class SpeechLMPretrainTask(TrainingTask):
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         """Names of tensors that some batches have."""
-        return ("units", "characters", "seed")
+        return ("units", "characters", "lines_left_out", "unknown_words", "seed")
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> PretrainModel:

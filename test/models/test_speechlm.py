@@ -54,6 +54,26 @@ def test_statistics_and_weight(small_model, batch):
     }  # fmt: skip
 
 
+def test_unmasked_frames_count_with_their_weight(small_model, batch):
+    """The same draws score the masked frames alike; the others enter with the given weight."""
+    outputs = []
+    for weight in (0.0, 0.5):
+        torch.manual_seed(0)
+        model = small_model(**NO_DROPOUT, unmasked_weight=weight).train()
+        outputs.append((model, model.forward_speech(*speech(batch))))
+    (_, paper), (model, spoken) = outputs
+    assert paper.unmasked is None
+    torch.testing.assert_close(spoken.top.loss, paper.top.loss)
+    middle, top = spoken.unmasked
+    others = middle.logits.shape[0]
+    assert others == (~spoken.masked & (spoken.targets != 1)).sum() > 0
+    loss, stats, count = model.total_loss(spoken)
+    assert count == spoken.n_masked + others
+    assert stats["n_masked"] == spoken.n_masked
+    entropies = spoken.middle.loss + spoken.top.loss + 0.5 * (middle.loss + top.loss)
+    torch.testing.assert_close(loss, entropies / count + 10 * spoken.feature_penalty)
+
+
 def test_speech_only_leaves_the_text_terms_out(small_model, batch):
     model = small_model().train()
     _, stats, _ = model(*speech(batch))

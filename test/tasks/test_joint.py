@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
-from speechlm.data.joint import SpeechUnits
+from speechlm.data.joint import SpeechUnits, TextUnits
+from speechlm.tokenizers.lexicon import Lexicon
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 
 def rewrite(folder, change):
@@ -64,3 +66,17 @@ def test_labels_follow_the_crop(folder, pad_audio):
         ids = ids[ids != 1]
         assert len(ids) >= n // 160 - 3
         assert (ids - 4 == labels[: len(ids)]).all()
+
+
+def test_lines_and_words_that_do_not_fit_are_counted_and_named(tmp_path, caplog):
+    (tmp_path / "lexicon.txt").write_text("A AH0\nCAT K AE1 T\n")
+    long = " ".join(["CAT"] * 1000)
+    (tmp_path / "text.txt").write_text(f"A CAT\n{long}\nCAT DOG CAT\n")
+    tokenizer = PhonemeTextTokenizer(Lexicon.read(tmp_path / "lexicon.txt"), seed=1)
+    text = TextUnits(tmp_path / "text.txt", tokenizer)
+    batch = text.batch(np.arange(3), np.array([0, 0, 1]))
+    assert len(batch["units"]) == 2
+    assert (int(batch["lines_left_out"]), int(batch["unknown_words"])) == (1, 1)
+    assert "text.txt:2 left out" in caplog.text and "lacks: DOG" in caplog.text
+    alone = text.batch(np.array([1]), np.array([0]))
+    assert "units" not in alone and int(alone["lines_left_out"]) == 1
