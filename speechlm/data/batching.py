@@ -7,8 +7,8 @@ with the text corpus.
 
 from __future__ import annotations
 
-import logging
 import heapq
+import logging
 from collections.abc import Sequence
 
 import numpy as np
