@@ -16,7 +16,9 @@ MODELS = ["base", "large"]
 def test_equals_the_authors(size, case, golden_model, golden_arrays, padded_inputs, close):
     arrays = golden_arrays(f"tiny_{size}_io.npz")
     expected_last = arrays[f"{case}.last"]
-    model = golden_model(f"tiny_{size}.pt")
+    # Without lengths a padded batch can only be normalised beforehand.
+    changes = {"normalize_waveform": False} if case == "batch_nomask" else {}
+    model = golden_model(f"tiny_{size}.pt", **changes)
     waveforms, lengths = padded_inputs(case, size == "large")
 
     features, frame_lengths = model.extract_features(waveforms, lengths)
