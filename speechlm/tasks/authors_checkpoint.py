@@ -16,6 +16,7 @@ speechlm_st.py, config/pretrain/speechlmp_base_cfg.pt); fairseq's Trainer.state_
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from speechlm.data.atomic import output_dir
 from speechlm.data.fairseq_format import read_dictionary
 from speechlm.data.inert_pickle import Mapping as OrderedMapping
 from speechlm.data.inert_pickle import Record, plain
@@ -32,9 +34,13 @@ from speechlm.models.translation_decoder import TranslationDecoder
 from speechlm.tasks.authors_config import to_config, to_decoder_config
 from speechlm.tasks.authors_export import METADATA, NOT_CLEANED, pack
 from speechlm.tasks.model_dir import (
+    CHARACTERS,
     CONFIG,
     DECODER,
     PARTS,
+    TARGETS,
+    TOKENS,
+    WEIGHTS,
     Description,
     check_names,
     save_model,
@@ -79,53 +85,85 @@ def import_checkpoint(
             together; the message names classes, keys or weights. Or the folder has other files.
     """
     _check_output(Path(output))
-    source = str(path)
-    with TorchFile(path) as file:
-        content = file.content
-        stored = _stored_weights(content, source)
-        kind = _kind(stored)
-        cfg = plain(content.get("cfg") or content.get("args"), source)
-        dictionaries = _dictionaries(content.get("task_state"))
-        top = {key: None if key == "model" else value for key, value in content.items()}
-        names, decoder_names = _split(stored, kind, file)
-        weights = {ours: file.read(stored[name]) for ours, name in names.items()}
-        decoder = {DECODER + ours: file.read(stored[name]) for ours, name in decoder_names.items()}
+    checkpoint = _read(path)
+    source, cfg, weights = checkpoint.source, checkpoint.cfg, checkpoint.weights
     pretraining = _pretraining(cfg, source)
     description = Description(
         to_config(*pretraining, source),
-        kind,
-        _units(weights, dictionaries, unit_dictionary, source),
-        _characters(weights, dictionaries, source),
+        checkpoint.kind,
+        _units(weights, checkpoint.dictionaries, unit_dictionary, source),
+        _characters(weights, checkpoint.dictionaries, source),
     )
-    if kind == "translation":
-        sizes = cfg.get("model") if isinstance(cfg.get("model"), dict) else cfg
+    if checkpoint.kind == "translation":
+        sizes = cfg["model"] if isinstance(cfg.get("model"), dict) else cfg
         description.decoder = to_decoder_config(sizes, source)
-        description.targets = _targets(decoder, target_dictionary)
-    _check_fit(description, weights, decoder, source)
-    weights.pop(_TIED[1], None)
+        description.targets = _targets(checkpoint.decoder, target_dictionary)
+    _check_fit(description, weights, checkpoint.decoder, source)
     metadata = {
-        "order": [name for name in names if not name.startswith(NOT_CLEANED)],
-        "ordered": isinstance(content["model"], OrderedMapping),
-        "top": _cleaned_top(top, pretraining, description, source),
+        "order": [name for name in weights if not name.startswith(NOT_CLEANED)],
+        "ordered": checkpoint.ordered,
+        "top": _cleaned_top(checkpoint.top, pretraining, description, source),
     }
-    save_model(
-        output, description, {**weights, **decoder}, {METADATA: pack(metadata)},
-        imported_from=Path(path).name,
-    )  # fmt: skip
+    weights.pop(_TIED[1], None)
+    with output_dir(output) as folder:
+        save_model(
+            folder, description, {**weights, **checkpoint.decoder}, {METADATA: pack(metadata)},
+            imported_from=Path(path).name,
+        )  # fmt: skip
     return description
 
 
+@dataclasses.dataclass
+class _Checkpoint:
+    """What is needed of a checkpoint's content."""
+
+    source: str
+    kind: str
+    cfg: Any
+    """Plain values."""
+    dictionaries: dict[str, list[str]]
+    """Symbols by id."""
+    weights: dict[str, Tensor]
+    """Of the SpeechLM, by our names, in their order."""
+    decoder: dict[str, Tensor]
+    """Of the translation decoder, names with `decoder.`."""
+    ordered: bool
+    """Whether the weights are in an OrderedDict, not a plain one."""
+    top: dict[str, Any]
+    """All entries, None for the weights."""
+
+
+def _read(path: str | os.PathLike[str]) -> _Checkpoint:
+    with TorchFile(path) as file:
+        content, source = file.content, str(path)
+        stored = _stored_weights(content, source)
+        kind = _kind(stored)
+        names, decoder = _split(stored, kind, file)
+        return _Checkpoint(
+            source,
+            kind,
+            plain(content.get("cfg") or content.get("args"), source),
+            _dictionaries(content.get("task_state")),
+            {ours: file.read(stored[name]) for ours, name in names.items()},
+            {DECODER + ours: file.read(stored[name]) for ours, name in decoder.items()},
+            isinstance(content["model"], OrderedMapping),
+            {key: None if key == "model" else value for key, value in content.items()},
+        )
+
+
 def _check_output(output: Path) -> None:
-    """An earlier import may be replaced, other files may not."""
-    if not output.is_dir():
+    """An earlier import is replaced, anything else is not."""
+    if not output.exists():
         return
-    values = (output / CONFIG).read_text(encoding="utf-8") if (output / CONFIG).is_file() else ""
-    others = sorted(entry.name for entry in output.iterdir())
-    if others and "imported_from:" not in values:
+    if not output.is_dir():
+        raise ValueError(f"{output} is a file; a folder for the model is expected")
+    ours = {CONFIG, WEIGHTS, TOKENS, CHARACTERS, TARGETS}
+    others = sorted(entry.name for entry in output.iterdir() if entry.name not in ours)
+    config = output / CONFIG
+    if config.is_file() and "imported_from:" not in config.read_text(encoding="utf-8"):
+        others.insert(0, CONFIG)
+    if others:
         raise ValueError(f"{output} has other files ({', '.join(others[:3])}); choose a new folder")
-    for name in others:
-        if name.endswith((".txt", ".yaml", ".safetensors")):
-            (output / name).unlink()
 
 
 def _stored_weights(content: Any, source: str) -> dict[str, StoredTensor]:
@@ -138,7 +176,11 @@ def _stored_weights(content: Any, source: str) -> dict[str, StoredTensor]:
     if not (content.get("cfg") or content.get("args")):
         raise ValueError(f'{source} has no configuration under "cfg"; its entries are: {keys}')
     weights = content["model"]
-    odd = [str(n) for n, w in weights.items() if not isinstance(w, StoredTensor | Tensor)]
+    odd = [
+        str(name)
+        for name, weight in weights.items()
+        if not (isinstance(name, str) and isinstance(weight, StoredTensor))
+    ]
     if odd:
         raise ValueError(f"{source}: entries of model that are no tensors: {', '.join(odd[:5])}")
     return weights
@@ -165,8 +207,10 @@ def _split(
             decoder[name.removeprefix(DECODER)] = name
         elif kind == "ctc" and name.startswith(_CTC_COPY):
             copies[_CTC_HEAD + name.removeprefix(_CTC_COPY)] = name
-        else:
+        elif kind == "pretrained":
             names[name] = name
+        else:
+            names[f"{name} (outside of {ENCODER[kind]})"] = name
     if kind == "ctc":
         head = [name for name in names if name.startswith(_CTC_HEAD)]
         if not head and copies:

@@ -98,10 +98,7 @@ def to_config(
     Raises:
         ValueError: a key is missing or has a value that no SpeechLM has; the key is named.
     """
-    for key, value in _FIXED.items():
-        found = _get(model, key, source, value)
-        if found != value:
-            raise ValueError(f"{source}: cfg.model.{key} is {found!r}; only {value!r} is known")
+    _check_fixed(model, _FIXED, source)
     for key, other in _EQUAL.items():
         here, there = _get(model, key, source), _get(model, other, source)
         if here != there:
@@ -181,10 +178,7 @@ def to_decoder_config(model: Mapping[str, Any], source: str) -> TranslationDecod
 
     What an option is missing for has the release's default. ValueError as in `to_config`.
     """
-    for key, value in _DECODER_FIXED.items():
-        found = _get(model, key, source, value)
-        if found != value:
-            raise ValueError(f"{source}: cfg.model.{key} is {found!r}; only {value!r} is known")
+    _check_fixed(model, _DECODER_FIXED, source)
     values = {name: model[key] for name, key in _DECODER_SAME.items() if key in model}
     width = values.get("embed_dim", TranslationDecoderConfig.embed_dim)
     if model.get("decoder_output_dim", width) != width:
@@ -239,6 +233,13 @@ def _value(node: ast.expr) -> Any:
             if known and len(first) * count <= _MAX_CONVOLUTIONS:
                 return first * count
     raise ValueError("no list of convolutions")
+
+
+def _check_fixed(model: Mapping[str, Any], values: Mapping[str, Any], source: str) -> None:
+    for key, value in values.items():
+        found = _get(model, key, source, value)
+        if found != value:
+            raise ValueError(f"{source}: cfg.model.{key} is {found!r}; only {value!r} is known")
 
 
 _REQUIRED = object()
