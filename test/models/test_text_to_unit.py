@@ -185,3 +185,12 @@ def test_dropouts_act_in_training_only(make, batch):
 def test_wrong_batches(make, batch, change, message):
     with pytest.raises(ValueError, match=message):
         make()(*change(*batch))
+
+
+def test_bfloat16_autocast_is_close_to_float32(make, batch):
+    model = make()
+    expected, *_ = model(*batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, *_ = model(*batch)
+    loss.backward()
+    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0.0)

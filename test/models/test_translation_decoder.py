@@ -138,3 +138,18 @@ def test_gradients_reach_all_but_the_unused_norms(make, speech):
     decoder.loss(*speech, TARGETS)[0].backward()
     without = [name for name, p in decoder.named_parameters() if p.grad is None]
     assert without == [f"layers.{i}.norm_k.{kind}" for i in (0, 1) for kind in ("weight", "bias")]
+
+
+def test_bfloat16_autocast_is_close_to_float32(make, speech):
+    decoder = make()
+    expected, *_ = decoder.loss(*speech, TARGETS)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, *_ = decoder.loss(*speech, TARGETS)
+        state = decoder.start(*speech)
+        logits, state = decoder.step(torch.full((2, 1), EOS), state)
+        logits, _ = decoder.step(torch.full((2, 1), 5), state)
+    loss.backward()
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0.0)
+    full = decoder(*speech, torch.tensor([[EOS, 5], [EOS, 5]]))[:, -1]
+    assert (logits[:, 0].float() - full).abs().max() < 0.05 * full.abs().max()
