@@ -183,8 +183,9 @@ class SpeechLMConfig:
     def tiny(cls, **changes: Any) -> SpeechLMConfig:
         """The same mechanisms, 1.5 M weights: learns on a CPU in minutes.
 
-        Its short masks let neighbouring frames tell the masked unit, so that the front end learns
-        within hundreds of updates; the weights of text and penalty follow from the same aim.
+        Its short masks let neighbouring frames tell the masked unit, and unmasked frames are
+        predicted as well, so that the front end learns within hundreds of updates; the weights of
+        text and penalty follow from the same aim.
         """
         tiny = {
             "conv_layers": ((16, 10, 5),)
@@ -210,6 +211,7 @@ class SpeechLMConfig:
             "mask_length": 3,
             "swap_prob": 0.3,
             "swap_length": 2,
+            "unmasked_weight": 1.0,
             "feature_penalty_weight": 1.0,
             "text_ctc_weight": 0.5,
         }
