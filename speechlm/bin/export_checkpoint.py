@@ -1,4 +1,7 @@
-"""Write a model folder as a cleaned checkpoint of the SpeechLM authors (for their SpeechLM.py)."""
+"""Write a model folder as a cleaned checkpoint of the SpeechLM authors, for their SpeechLM.py.
+
+Of a fine-tuned model it has the encoder.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from speechlm.bin._cli import parser, run
 def main() -> None:
     """Parse, export, report."""
     options = parser(__doc__)
-    options.add_argument("--model", required=True, help="folder of the model")
+    options.add_argument("--input", required=True, help="folder of the model")
     options.add_argument("--output", required=True, help="file to write, e.g. speechlm.pt")
     args = options.parse_args()
 
     from speechlm.tasks.authors_export import export_checkpoint
 
-    n = export_checkpoint(args.model, args.output)
+    n = export_checkpoint(args.input, args.output)
     logging.info("%s: %d tensors", args.output, n)
 
 

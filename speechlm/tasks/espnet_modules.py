@@ -43,7 +43,7 @@ class SpeechLMFrontend(AbsFrontend):
         super().__init__()
         self.speechlm = _encoder_of(model, changes)
         self.layer = check_layer(layer, self.speechlm.config)
-        self._initial = _copy(self.speechlm)
+        self._folder = model
 
     def output_size(self) -> int:
         """D."""
@@ -57,7 +57,7 @@ class SpeechLMFrontend(AbsFrontend):
 
     def reload_pretrained_parameters(self) -> None:
         """ESPnet calls this after it has given all weights random values (its option `init`)."""
-        self.speechlm.load_state_dict(self._initial)
+        self.speechlm.load_state_dict(_encoder_of(self._folder, None).state_dict())
 
 
 class PretrainedSpeechLMEncoder(AbsEncoder):
@@ -90,7 +90,7 @@ class PretrainedSpeechLMEncoder(AbsEncoder):
             time_mask_prob, time_mask_length, channel_mask_prob, channel_mask_length
         )
         self.speechlm.mask_emb.requires_grad_(time_mask_prob > 0.0)
-        self._initial = _copy(self.speechlm)
+        self._folder = model
 
     def output_size(self) -> int:
         """D."""
@@ -105,7 +105,7 @@ class PretrainedSpeechLMEncoder(AbsEncoder):
 
     def reload_pretrained_parameters(self) -> None:
         """As in the frontend."""
-        self.speechlm.load_state_dict(self._initial)
+        self.speechlm.load_state_dict(_encoder_of(self._folder, None).state_dict())
 
 
 def _encoder_of(folder: str, changes: dict[str, Any] | None) -> SpeechLM:
@@ -118,10 +118,6 @@ def _encoder_of(folder: str, changes: dict[str, Any] | None) -> SpeechLM:
     if model.config.feature_grad_mult == 0.0:
         model.feature_extractor.requires_grad_(False)
     return model
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 frontend_choices.classes["speechlm"] = SpeechLMFrontend
