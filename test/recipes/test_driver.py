@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from speechlm.data.download import TEXT_MD5
+
 RECIPES = ("mini", "librispeech")
 
 
@@ -59,6 +61,15 @@ def test_dry_run_names_every_stage_and_makes_nothing(recipe, tmp_path, name):
 def test_every_command_of_the_driver_exists(recipe, root, name):
     for main in set(re.findall(r"speechlm\.bin\.(\w+)", recipe(name, "--dry_run").stderr)):
         assert (root / "speechlm" / "bin" / f"{main}.py").is_file(), main
+
+
+def test_the_downloaded_text_is_what_the_recipe_reads(recipe, root):
+    """Nothing is downloaded here: the checksums are those of gigabytes."""
+    script = (root / "egs" / "librispeech" / "local" / "data.sh").read_text()
+    read = re.search(r"texts=\(downloads/(\S+)\)", script)
+    assert read and read[1] in TEXT_MD5
+    shown = recipe("librispeech", "--dry_run", "--data_opts", "--mirror http://localhost:1").stderr
+    assert shown.count("--mirror http://localhost:1") == 8  # seven parts and the text
 
 
 def test_only_the_stages_asked_for(recipe):

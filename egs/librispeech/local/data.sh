@@ -12,6 +12,7 @@ speech_parts=     # parts whose speech alone is used
 dev_parts=        # parts for validation
 test_parts=       # parts to be tested, each a set of its own
 text_corpus=      # files, or folders of *.txt; without it LibriSpeech's language model text
+mirror=           # base URL to download from instead of openslr.org
 text_kind=auto    # book (paragraphs between blank lines) or lines
 # </options>
 
@@ -38,6 +39,8 @@ prepare() {
     --output "data/${set}" "$@"
 }
 
+from=()
+[[ -z ${mirror} ]] || from=(--mirror "${mirror}")
 read -ra texts <<< "${text_corpus}"
 read -ra tests <<< "${test_parts}"
 maker=given
@@ -47,7 +50,8 @@ if [[ -z ${corpus} ]]; then
   mapfile -t parts < <(printf '%s\n' "${parts[@]}" | sort -u)
   for part in "${parts[@]}"; do
     step "download ${part}" --output "${corpus}/${part}" -- \
-      python -m speechlm.bin.download_librispeech --parts "${part}" --output downloads
+      python -m speechlm.bin.download_librispeech --parts "${part}" --output downloads \
+      "${from[@]}"
   done
 fi
 
@@ -57,9 +61,9 @@ prepare dev "${dev_parts}"
 for part in "${tests[@]}"; do prepare "${part}" "${part}"; done
 
 if [[ -z ${text_corpus} ]]; then
-  texts=(downloads/librispeech-lm-norm.txt)
+  texts=(downloads/librispeech-lm-norm.txt.gz)
   step "download text" --output "${texts[0]}" -- \
-    python -m speechlm.bin.download_librispeech --text --output downloads
+    python -m speechlm.bin.download_librispeech --text --output downloads "${from[@]}"
 fi
 needs=()
 for text in "${texts[@]}"; do needs+=(--needs "given:${text}"); done
