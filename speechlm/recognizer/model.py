@@ -158,7 +158,7 @@ class AlignmentModel:
             ValueError: the folder holds no model.
         """
         folder = Path(folder)
-        if not (folder / "model.npz").exists():
+        if not (folder / "network.npz").exists():
             raise ValueError(f"{folder}: no Gaussian model here (train_gmm makes it)")
         with np.load(folder / "model.npz", allow_pickle=False) as data:
             return AlignmentModel(
