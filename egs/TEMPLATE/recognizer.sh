@@ -40,7 +40,8 @@ align_paired() {
     parallel "speakers at speed ${speed}" dump/paired "${speakers}" --needs "4:${rec}/gmm" \
       --needs 3:exp/lexicon/lexicon.txt -- \
       python -m speechlm.bin.adapt_speakers --data_dir dump/paired --model ${rec}/gmm \
-      --lexicon exp/lexicon/lexicon.txt --speed "${speed}" --output "${speakers}" \
+      --lexicon exp/lexicon/lexicon.txt --speed "${speed}" \
+      --max_seconds "${adapt_seconds}" --output "${speakers}" \
       --job JOB --n_jobs "{nj}"
     joins=()
     for name in units feats states; do
@@ -86,7 +87,7 @@ stage_5() {
       --needs "4:${rec}/gmm" --needs "4:${network}" --needs 4:${rec}/graph/search.json -- \
       python -m speechlm.bin.adapt_speakers --data_dir "dump/${set}" --model ${rec}/gmm \
       --lexicon ${lex} --graph ${rec}/graph --phone_model "${network}" \
-      --output "${rec}/speakers_${set}" --job JOB --n_jobs "{nj}"
+      --max_seconds "${adapt_seconds}" --output "${rec}/speakers_${set}" --job JOB --n_jobs "{nj}"
     parallel "units of ${set}" "dump/${set}" "dump/${set}/units_phone" --needs 3:${lex} \
       --needs "4:${rec}/speakers_${set}" --needs "4:${network}" \
       --needs 4:${rec}/graph/search.json -- \
@@ -114,7 +115,8 @@ compare_dev() {
   parallel "speakers of dev by transcripts" dump/dev ${rec}/speakers_dev_text --needs 5:${lex} \
     --needs "4:${rec}/gmm" -- \
     python -m speechlm.bin.adapt_speakers --data_dir dump/dev --model ${rec}/gmm \
-    --lexicon ${lex} --output ${rec}/speakers_dev_text --job JOB --n_jobs "{nj}"
+    --lexicon ${lex} --max_seconds "${adapt_seconds}" \
+    --output ${rec}/speakers_dev_text --job JOB --n_jobs "{nj}"
   parallel "alignment of dev" dump/dev ${rec}/align_dev --needs 5:${lex} \
     --needs "5:${rec}/speakers_dev_text" --needs "4:${network}" -- \
     python -m speechlm.bin.align --data_dir "{split}/JOB" --model ${rec}/gmm \

@@ -14,6 +14,7 @@ exec ../TEMPLATE/speechlm.sh \
   --speeds 1.0 \
   --realign 0 \
   --gmm_args "--monophone 1,1,2,3,4,6 --projected 6,8 --adapted 8,8" \
+  --adapt_seconds 20 \
   --phone_model_config ../TEMPLATE/conf/phone_model_tiny.yaml \
   --systems "scratch speech speech_text" \
   --nj 2 \
