@@ -1,0 +1,47 @@
+"""Text to hidden units that were generated before, for batches of lines in pre-training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speechlm.data.unit_store import UnitStore
+from speechlm.tokenizers.phoneme_text import Dropped, TextBatch
+from speechlm.tokenizers.vocabulary import EOS, CharacterVocabulary
+
+
+class StoredTextTokenizer:
+    """Looks up the units of lines; called as `PhonemeTextTokenizer` is.
+
+    `units`: the vocabulary of the units.
+    """
+
+    def __init__(self, store: UnitStore) -> None:
+        self.units = store.units
+        self._store, self._characters = store, CharacterVocabulary()
+
+    def __call__(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> TextBatch:
+        """Units and characters of lines that have these numbers; the same in every epoch.
+
+        Lines that generation left out are dropped and listed. Words that the lexicon lacked were
+        counted when the units were generated, and are not counted again.
+        """
+        kept, dropped, units, characters = [], [], [], []
+        for line, index in zip(lines, indices, strict=True):
+            labels = self._store[int(index)]
+            if not len(labels):
+                dropped.append(Dropped(int(index), "no units were generated"))
+                continue
+            kept.append(int(index))
+            units.append(np.append(self.units.to_model_ids(labels), EOS))
+            characters.append(np.append(self._characters.encode(line), EOS))
+        none = np.zeros(0, np.int64)
+        return TextBatch(
+            np.array(kept, np.int64),
+            np.concatenate([none, *units]),
+            np.cumsum([0, *map(len, units)]),
+            np.concatenate([none, *characters]),
+            np.cumsum([0, *map(len, characters)]),
+            dropped,
+        )

@@ -1,0 +1,130 @@
+"""Hidden units of a whole text corpus, by jobs that may be interrupted and started again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechlm.data.atomic import output_file
+from speechlm.data.text_corpus import TextCorpus
+from speechlm.data.unit_store import ChunkProblem, ChunkReport, UnitStore
+from speechlm.tasks.text_to_unit_dir import load_text_to_unit
+from speechlm.tokenizers.durations import PAPER_SILENCE_PROBABILITY, DurationTable
+from speechlm.tokenizers.hidden_text import HiddenTextTokenizer, fingerprint
+from speechlm.tokenizers.lexicon import Lexicon
+
+REPORT = "report.txt"
+
+
+@dataclass
+class Generation:
+    """What is to be generated.
+
+    ``text`` corpus, ``model`` folder of train_text_to_unit, ``lexicon`` file, ``output`` folder of
+    the store, ``durations`` whose share of silences between words is used (None: the paper's),
+    ``seed`` of the silences, ``chunk_lines`` lines that are generated and stored at a time.
+    """
+
+    text: Path
+    model: Path
+    lexicon: Path
+    output: Path
+    durations: Path | None = None
+    seed: int = 0
+    chunk_lines: int = 10_000
+
+
+def generate_units(task: Generation, job: int, nj: int) -> int:
+    """Generate the chunks of one of several jobs that are not there yet.
+
+    Each job has a range of lines of its own. The result does not depend on their number: chunks are
+    generated alone.
+
+    Returns:
+        Units that were generated.
+
+    Raises:
+        ValueError: no such job; a store of another text or model; unusable input.
+    """
+    if not 1 <= job <= nj:
+        raise ValueError(f"job {job} of {nj}: 1 to {nj} expected")
+    corpus = TextCorpus(task.text)
+    model, units, frame_shift = load_text_to_unit(task.model)
+    probability = PAPER_SILENCE_PROBABILITY
+    if task.durations is not None:
+        probability = DurationTable.read(task.durations).silence_probability
+    tokenizer = HiddenTextTokenizer(
+        model.freeze(), Lexicon.read(task.lexicon), task.seed, probability
+    )
+    made_with = {
+        "model": fingerprint([task.model / "model.safetensors"]),
+        "lexicon": fingerprint([task.lexicon]),
+        "silence_probability": probability,
+        "seed": task.seed,
+    }
+    store = UnitStore.create(task.output, corpus, units, frame_shift, task.chunk_lines, made_with)
+    total, started = 0, time.perf_counter()
+    mine = range(store.n_chunks * (job - 1) // nj, store.n_chunks * job // nj)
+    for chunk in mine:
+        numbers = store.lines_of(chunk)
+        text = corpus.lines(numbers)
+        if _is_there(store, chunk, text):
+            continue
+        try:
+            made = tokenizer(text, numbers)
+        except ValueError as error:
+            raise ValueError(f"{corpus.path}: {error}") from None
+        dropped = {line.index: line.reason for line in made.dropped}
+        store.write(chunk, text, made.rows, ChunkReport(dropped, made.unknown))
+        total += sum(map(len, made.rows))
+        logging.info(
+            "lines %d to %d: %d left out; %d units a second",
+            numbers.start + 1, numbers.stop, len(dropped),
+            total / (time.perf_counter() - started),
+        )  # fmt: skip
+    return total
+
+
+def _is_there(store: UnitStore, chunk: int, text: list[str]) -> bool:
+    if not store.path(chunk).exists():
+        return False
+    try:
+        store.check_chunk(chunk, text)
+    except ChunkProblem as problem:
+        logging.warning("generated again: %s", problem)
+        return False
+    return True
+
+
+def finish(text: Path, output: Path) -> str:
+    """Check that a store is complete; list what was left out of it in report.txt.
+
+    Returns:
+        The report's first line.
+
+    Raises:
+        ValueError: chunks are missing, or the store is of another text.
+    """
+    store = UnitStore(output)
+    store.check(TextCorpus(text))
+    everything, units = ChunkReport(), 0
+    for chunk in range(store.n_chunks):
+        about = store.report(chunk)
+        everything.dropped |= about.dropped
+        everything.unknown += about.unknown
+        units += store.count(chunk)
+    times = everything.unknown.total()
+    summary = (
+        f"{store.lines} lines, {units} units; dropped: {len(everything.dropped)} lines; "
+        f"unknown words: {len(everything.unknown)} ({times} times)"
+    )
+    rows = [summary, json.dumps(store.made_with), "", "dropped lines (from 1):"]
+    rows += [f"{line + 1} {why}" for line, why in sorted(everything.dropped.items())]
+    rows += ["", "unknown words:"]
+    rows += [f"{word} {n}" for word, n in everything.unknown.most_common()]
+    with output_file(output / REPORT) as path:
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return summary
