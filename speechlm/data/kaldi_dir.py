@@ -1,21 +1,24 @@
-"""Kaldi data directories: wav.scp, text, utt2spk, spk2utt, utt2num_samples.
+"""Kaldi data directories: wav.scp, text, utt2spk, spk2utt, utt2num_samples, text.LANG.
 
 Every table is sorted by utterance id in the C locale (code points). `text` and
-`utt2num_samples` may be absent. A speaker id is a prefix of its utterances' ids. wav.scp holds
-plain paths, absolute or relative to the folder where the recipe runs; no pipes.
+`utt2num_samples` may be absent; text.LANG are translations into the language LANG. A speaker id
+is a prefix of its utterances' ids. wav.scp holds plain paths, absolute or relative to the folder
+where the recipe runs; no pipes.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechlm.data.atomic import output_file
 
 _SHOWN = 5  # ids named in a message
+_TRANSLATION = re.compile(r"text\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
 
 
 @dataclass
@@ -27,13 +30,16 @@ class DataDir:
     utt2spk: dict[str, str]
     text: dict[str, str] | None = None
     n_samples: dict[str, int] | None = None
+    translations: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By language code, sentences with case and punctuation."""
 
     def __len__(self) -> int:
         return len(self.wav)
 
     def __post_init__(self) -> None:
-        for name in ("utt2spk", "text", "n_samples"):
-            table = getattr(self, name)
+        tables = {name: getattr(self, name) for name in ("utt2spk", "text", "n_samples")}
+        tables |= {f"text.{language}": table for language, table in self.translations.items()}
+        for name, table in tables.items():
             if table is not None and table.keys() != self.wav.keys():
                 odd = sorted(table.keys() ^ self.wav.keys())
                 raise ValueError(f"wav.scp and {name} have different ids: {show_ids(odd)}")
@@ -50,6 +56,15 @@ class DataDir:
         for utterance in self.ids:
             speakers.setdefault(self.utt2spk[utterance], []).append(utterance)
         return dict(sorted(speakers.items()))
+
+    def translation(self, language: str) -> dict[str, str]:
+        """The sentences in a language, or a ValueError that names those which are there."""
+        if language not in self.translations:
+            raise ValueError(
+                f"translations into {language} expected (the table text.{language}); "
+                f"there are: {' '.join(sorted(self.translations)) or 'none'}"
+            )
+        return self.translations[language]
 
     def samples(self) -> dict[str, int]:
         """utt2num_samples, or a ValueError that says how to get it."""
@@ -74,6 +89,7 @@ class DataDir:
                 read_table(folder / "utt2spk"),
                 read_table(text, empty=True) if text.exists() else None,
                 _read_numbers(samples) if samples.exists() else None,
+                {name: read_table(file) for name, file in translation_files(folder).items()},
             )
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
@@ -93,6 +109,11 @@ class DataDir:
                 (folder / name).unlink(missing_ok=True)
             else:
                 write_table(folder / name, table)
+        for language, file in translation_files(folder).items():
+            if language not in self.translations:
+                file.unlink()
+        for language, table in self.translations.items():
+            write_table(folder / f"text.{language}", table)
         write_table(folder / "wav.scp", self.wav)
 
     def subset(self, ids: Iterable[str]) -> DataDir:
@@ -106,6 +127,7 @@ class DataDir:
             {u: self.utt2spk[u] for u in chosen},
             None if self.text is None else {u: self.text[u] for u in chosen},
             None if self.n_samples is None else {u: self.n_samples[u] for u in chosen},
+            {name: {u: table[u] for u in chosen} for name, table in self.translations.items()},
         )
 
 
@@ -127,7 +149,20 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
         return {key: value for table in tables for key, value in table.items()}
 
     wav, utt2spk = merge(lambda part: part.wav), merge(lambda part: part.utt2spk)
-    return DataDir(wav, utt2spk, merge(lambda p: p.text), merge(lambda p: p.n_samples))
+    languages = set.intersection(*(set(part.translations) for part in parts))
+    return DataDir(
+        wav,
+        utt2spk,
+        merge(lambda p: p.text),
+        merge(lambda p: p.n_samples),
+        {name: merge(lambda p, name=name: p.translations[name]) for name in sorted(languages)},
+    )
+
+
+def translation_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """text.LANG of a data directory, by language code."""
+    found = {path: _TRANSLATION.fullmatch(path.name) for path in sorted(Path(folder).iterdir())}
+    return {match[1]: path for path, match in found.items() if match}
 
 
 def split(data: DataDir, n: int, by_speaker: bool = False) -> list[DataDir]:

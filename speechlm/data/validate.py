@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechlm.data.kaldi_dir import DataDir, check_path
+from speechlm.data.kaldi_dir import DataDir, check_path, translation_files
 from speechlm.data.report import Report
 
 REPORT = "report.tsv"
@@ -24,7 +24,8 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
     there is a `text`), transcripts without audio, empty transcripts, characters other than A-Z,
     apostrophe and space, speakers that are no prefix of the id. Put right: order, repeated
     lines, blank lines, CR LF, byte order marks, lower case. A report that an earlier stage left
-    in the directory is continued.
+    in the directory is continued. Where there are translations (text.LANG), transcripts may be of
+    any language and are not changed; empty or absent translations are left out.
 
     Raises ValueError if wav.scp or utt2spk is not there.
     """
@@ -37,15 +38,24 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
     utt2spk = _read_table(folder / "utt2spk", report)
     text_file = folder / "text"
     text = _read_table(text_file, report, empty=True) if text_file.is_file() else None
+    translations = {
+        language: _read_table(file, report, empty=True)
+        for language, file in translation_files(folder).items()
+    }
     _check_ids(folder, wav, utt2spk, report)
-    if text is not None:
+    if text is not None and not translations:
         _check_transcripts(text_file, wav, text, report)
+    elif text is not None:
+        _check_sentences("transcript", text_file, wav, text, report)
+    for language, table in translations.items():
+        _check_sentences("translation", folder / f"text.{language}", wav, table, report)
     bad = Report(report.items[n_known:]).ids_left_out()
     kept = sorted(wav.keys() - bad)
     data = DataDir(
         {u: wav[u] for u in kept},
         {u: utt2spk[u] for u in kept},
         None if text is None else {u: text[u] for u in kept},
+        translations={n: {u: table[u] for u in kept} for n, table in translations.items()},
     )
     return data, report
 
@@ -140,3 +150,16 @@ def _check_transcripts(
         problem = transcript_problem(plain)
         if problem:
             report.leave_out(problem[0], utterance, path, problem[1])
+
+
+def _check_sentences(
+    what: str, path: Path, wav: dict[str, str], table: dict[str, str], report: Report
+) -> None:
+    """Checks that every utterance has a sentence, of whatever characters."""
+    for utterance in sorted(wav.keys() - table.keys()):
+        report.leave_out(f"no {what}", utterance, path)
+    for utterance in sorted(table):
+        if utterance not in wav:
+            report.leave_out(f"{what} without audio", utterance, path, table[utterance][:60])
+        elif not table[utterance]:
+            report.leave_out(f"empty {what}", utterance, path)

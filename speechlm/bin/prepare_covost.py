@@ -1,0 +1,54 @@
+"""Stage 1: a part of CoVoST 2, on a release of Common Voice, to a Kaldi data directory.
+
+Writes text (transcripts) and text.LANG (translations) and lists what is left out in report.tsv.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Read the part, write the data directory and its report."""
+    options = parser(__doc__)
+    options.add_argument(
+        "--common_voice", required=True, help="folder of the source language: clips/, validated.tsv"
+    )
+    options.add_argument(
+        "--translations", required=True, help="folder of CoVoST's TSV files, or one such file"
+    )
+    options.add_argument("--source", required=True, help="language code of the speech")
+    options.add_argument(
+        "--target", required=True, nargs="+", help="language codes of the translations"
+    )
+    options.add_argument("--part", required=True, choices=("train", "dev", "test"))
+    options.add_argument("--output", required=True, help="data directory to write")
+    options.add_argument(
+        "--max_bad_share", type=float, default=0.1, help="stop if more than this share is left out"
+    )
+    args = options.parse_args()
+
+    from pathlib import Path
+
+    from speechlm.data.covost import Direction, read_covost
+    from speechlm.data.validate import REPORT
+
+    direction = Direction(args.source, args.target)
+    data, report = read_covost(args.common_voice, args.translations, direction, args.part)
+    Path(args.output).mkdir(parents=True, exist_ok=True)
+    report.write(f"{args.output}/{REPORT}")
+    report.check_share(len(data), args.max_bad_share, f"{args.translations}, {args.part}")
+    data.write(args.output)
+    logging.info(
+        "%s: %d utterances, %d speakers; %s",
+        args.output,
+        len(data),
+        len(data.spk2utt),
+        report.summary(),
+    )
+
+
+if __name__ == "__main__":
+    run(main)
