@@ -1,0 +1,232 @@
+"""Target side of translation: how sentences are written, and their sentencepiece vocabulary.
+
+A vocabulary is a folder with spm.model, tokens.txt (one piece a line, the line number from 0 is
+the id), and vocabulary.json (how it was made). Ids 0 to 3 are <s>, <pad>, </s> and <unk>, as in
+all vocabularies here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+
+from speechlm.data.atomic import output_dir
+
+SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
+BOS, PAD, EOS, UNKNOWN = range(4)
+STYLES = ("cased", "lower")
+KINDS = ("char", "bpe")
+MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
+
+
+def write_as(sentence: str, style: str) -> str:
+    """A sentence in a style; `cased`: as it is, with punctuation; `lower`: lower case without.
+
+    In `lower` apostrophes stay inside words, and hyphens and dashes separate words.
+    """
+    if style not in STYLES:
+        raise ValueError(f"a style of {' '.join(STYLES)} expected, got {style!r}")
+    if style == "cased":
+        return " ".join(sentence.split())
+    text = sentence.replace("’", "'").lower()
+    kept = []
+    for character in text:
+        kind = unicodedata.category(character)
+        if kind[0] in "LMN" or character == "'":
+            kept.append(character)
+        elif kind == "Pd" or kind[0] in "ZC":
+            kept.append(" ")
+    return " ".join(word.strip("'") for word in "".join(kept).split() if word.strip("'"))
+
+
+@dataclass(frozen=True)
+class VocabularyOptions:
+    """How to make a vocabulary."""
+
+    kind: str = "char"
+    """char (the paper's) or bpe."""
+    size: int = 1000
+    """Pieces of a BPE vocabulary, the four special ids included; unused for char."""
+    style: str = "cased"
+    """How sentences are written, see `write_as`."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (("kind", KINDS), ("style", STYLES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name}: one of {' '.join(choices)} expected, got {getattr(self, name)!r}"
+                )
+        if self.size <= len(SPECIALS):
+            raise ValueError(f"size: more than {len(SPECIALS)} pieces expected, got {self.size}")
+
+
+@dataclass
+class Coverage:
+    """What a vocabulary lacks of some sentences."""
+
+    characters: int = 0
+    """Characters without blanks."""
+    unknown: Counter = field(default_factory=Counter)
+    """Characters that are not covered, with counts."""
+    sentences: dict[str, str] = field(default_factory=dict)
+    """Those that have one, by id."""
+
+    @property
+    def share(self) -> float:
+        """Share of characters that are not covered."""
+        return sum(self.unknown.values()) / max(1, self.characters)
+
+    def summary(self) -> str:
+        """One line with the most frequent missing characters."""
+        if not self.unknown:
+            return "all characters are covered"
+        shown = " ".join(f"{c} (U+{ord(c):04X}) x{n}" for c, n in self.unknown.most_common(10))
+        return (
+            f"{len(self.unknown)} characters are not covered ({self.share:.3%} of all), in "
+            f"{len(self.sentences)} sentences; the most frequent: {shown}"
+        )
+
+
+class TargetVocabulary:
+    """Sentences to ids and back."""
+
+    def __init__(self, model: bytes, options: VocabularyOptions, source: str) -> None:
+        self.model, self.options, self.source = model, options, source
+        self._spm = sentencepiece.SentencePieceProcessor()
+        try:
+            self._spm.LoadFromSerializedProto(model)
+        except RuntimeError as error:
+            raise ValueError(f"{source} is no sentencepiece model ({error})") from None
+        self.tokens = tuple(self._spm.id_to_piece(i) for i in range(self._spm.get_piece_size()))
+        if self.tokens[: len(SPECIALS)] != SPECIALS:
+            raise ValueError(
+                f"{source}: ids 0 to 3 must be {' '.join(SPECIALS)}, found "
+                f"{' '.join(self.tokens[: len(SPECIALS)])}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, sentence: str) -> np.ndarray:
+        """(U,) int64 ids of a sentence, which is first written in the vocabulary's style; EOS."""
+        ids = self._spm.encode(write_as(sentence, self.options.style))
+        return np.array([*ids, EOS], np.int64)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The sentence of some ids; special ids are left out."""
+        return self._spm.decode([int(i) for i in ids if int(i) >= len(SPECIALS)]).strip()
+
+    def coverage(self, sentences: Mapping[str, str]) -> Coverage:
+        """What is missing to write the sentences."""
+        found = Coverage()
+        covered: dict[str, bool] = {}
+        for name, sentence in sentences.items():
+            plain = write_as(sentence, self.options.style).replace(" ", "")
+            found.characters += len(plain)
+            for character in plain:
+                if character not in covered:
+                    covered[character] = UNKNOWN not in self._spm.encode(character)
+            missing = [character for character in plain if not covered[character]]
+            if missing:
+                found.unknown.update(missing)
+                found.sentences[name] = sentence
+        return found
+
+    def check_coverage(self, sentences: Mapping[str, str], name: str, most: float) -> Coverage:
+        """As `coverage`; ValueError if the share of missing characters is above `most`."""
+        found = self.coverage(sentences)
+        if found.share > most:
+            raise ValueError(
+                f"the vocabulary {self.source} does not cover {name}: {found.summary()}; first "
+                f"sentence: {next(iter(found.sentences))}. Is it of the same language and style? "
+                f"Allowed is a share of {most:g} (--max_unknown_share)"
+            )
+        return found
+
+    def write(self, folder: str | os.PathLike[str], coverage: Mapping[str, Coverage]) -> None:
+        """Write the folder; `coverage`: by name of the text, to be listed in coverage.tsv."""
+        with output_dir(folder) as path:
+            (path / MODEL).write_bytes(self.model)
+            tokens = "".join(f"{token}\n" for token in self.tokens)
+            (path / TOKENS).write_text(tokens, encoding="utf-8")
+            values = {**asdict(self.options), "n_tokens": len(self)}
+            (path / DESCRIPTION).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+            lines = [f"# {name}: {found.summary()}" for name, found in coverage.items()]
+            lines += [
+                f"{name}\t{utterance}\t{sentence}"
+                for name, found in coverage.items()
+                for utterance, sentence in found.sentences.items()
+            ]
+            text = "".join(f"{line}\n" for line in lines)
+            (path / "coverage.tsv").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str]) -> TargetVocabulary:
+        """Read what `write` wrote. ValueError if files are missing or do not belong together."""
+        path = Path(folder)
+        for name in (MODEL, TOKENS, DESCRIPTION):
+            if not (path / name).is_file():
+                raise ValueError(
+                    f"{path / name} expected, but it is not there; train_vocabulary makes it"
+                )
+        values = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        try:
+            options = VocabularyOptions(*(values[name] for name in ("kind", "size", "style")))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path / DESCRIPTION} describes no vocabulary ({error!r})") from None
+        found = cls((path / MODEL).read_bytes(), options, str(path))
+        tokens = (path / TOKENS).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        if tuple(tokens) != found.tokens:
+            raise ValueError(f"{path / TOKENS} does not belong to {path / MODEL}")
+        return found
+
+
+def train_vocabulary(
+    sentences: Sequence[str], options: VocabularyOptions, source: str
+) -> TargetVocabulary:
+    """Train on sentences, which are first written in the style of the options.
+
+    A character vocabulary has every character of the sentences. Text is not normalised further,
+    so that decoding gives the sentences back as they are written.
+
+    Args:
+        sentences: of the training side only.
+        options: kind, size, style.
+        source: name of the text, for messages.
+
+    Raises:
+        ValueError: there is no text, or too little for the size of a BPE vocabulary.
+    """
+    written = [text for text in (write_as(s, options.style) for s in sentences) if text]
+    if not written:
+        raise ValueError(f"{source}: sentences expected to train a vocabulary, there are none")
+    characters = {character for sentence in written for character in sentence} | {" "}
+    size = len(characters) + len(SPECIALS) if options.kind == "char" else options.size
+    least = len(characters) + len(SPECIALS)
+    if size < least:
+        raise ValueError(f"{source} has {len(characters)} characters: a size of {least} or more "
+                         f"is needed, got {size}")  # fmt: skip
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(written), model_writer=model, model_type=options.kind,
+            vocab_size=size, character_coverage=1.0, normalization_rule_name="identity",
+            bos_id=BOS, pad_id=PAD, eos_id=EOS, unk_id=UNKNOWN, num_threads=1,
+            max_sentence_length=1 << 20, hard_vocab_limit=options.kind == "bpe",
+            minloglevel=2,
+        )  # fmt: skip
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1][:300]
+        raise ValueError(
+            f"{source}: no vocabulary of {size} pieces can be made: {reason}"
+        ) from None
+    return TargetVocabulary(model.getvalue(), options, f"made of {source}")
