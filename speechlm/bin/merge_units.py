@@ -1,4 +1,7 @@
-"""Join the archive indices of parallel jobs into one, and check the labels against the audio."""
+"""Join the archive indices of parallel jobs into one, and check the labels against the audio.
+
+Utterances that the jobs have listed in skipped.JOB need no labels; their number is reported.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,25 @@ def main() -> None:
     options.add_argument("--data", help="dump directory whose audio the labels must fit")
     args = options.parse_args()
 
-    from speechlm.data.archives import check_units, merge_archives
-    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.data.archives import check_units, merge_archives, read_skipped
+    from speechlm.data.kaldi_dir import DataDir, show_ids
 
     n = merge_archives(args.input, args.n, args.name)
+    skipped = read_skipped(args.input, args.n)
+    if not n:
+        reasons = [f"{u} ({why})" for u, why in sorted(skipped.items())]
+        raise ValueError(f"{args.input}: no job has made any {args.name}: {show_ids(reasons)}")
     if args.data:
-        problems = check_units(args.input, DataDir.read(args.data).samples(), args.name)
+        samples = DataDir.read(args.data).samples()
+        wanted = {u: count for u, count in samples.items() if u not in skipped}
+        problems = check_units(args.input, wanted, args.name)
         if problems:
             shown = "".join(f"\n  {u}: {what}" for u, what in list(problems.items())[:5])
             raise ValueError(f"{args.input} does not fit {args.data}: {len(problems)} ids{shown}")
-    logging.info("%s/%s.scp: %d utterances of %d jobs", args.input, args.name, n, args.n)
+    logging.info(
+        "%s/%s.scp: %d utterances of %d jobs, %d left out by them",
+        args.input, args.name, n, args.n, len(skipped),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

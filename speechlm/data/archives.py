@@ -30,6 +30,24 @@ def n_labels(n_samples: int, frame_shift: float = 0.01, rate: int = 16000) -> in
     return max(0, (n_samples - WINDOW) // round(frame_shift * rate) + 1)
 
 
+def fit_to_audio(array: np.ndarray, expected: int, where: str, what: str = "labels") -> np.ndarray:
+    """Labels (V,) or features (V, D) as `expected` ones.
+
+    Other programs round the number of frames in other ways: one too many is cut off at the end,
+    one too few repeats the last.
+
+    Raises:
+        ValueError: more are too many or too few; names `where` and both lengths.
+    """
+    difference = expected - len(array)
+    if abs(difference) > 1 or (difference == 1 and not len(array)):
+        raise ValueError(
+            f"{where}: {expected} {what} are expected of its audio (one more or less is allowed), "
+            f"found {len(array)}; make them again from this audio"
+        )
+    return np.concatenate([array, array[-1:]]) if difference == 1 else array[:expected]
+
+
 class ArchiveWriter:
     """Writes one job's archive; both files appear when the block ends well.
 
@@ -117,6 +135,16 @@ def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "uni
     with output_file(Path(folder) / f"{name}.scp") as path, path.open("w") as file:
         file.writelines(f"{utterance} {merged[utterance]}\n" for utterance in sorted(merged))
     return len(merged)
+
+
+def read_skipped(folder: str | os.PathLike[str], n_jobs: int) -> dict[str, str]:
+    """{id: reason} of the utterances that jobs have left out (their files skipped.JOB, if any)."""
+    skipped: dict[str, str] = {}
+    for job in range(1, n_jobs + 1):
+        path = Path(folder) / f"skipped.{job}"
+        if path.is_file():
+            skipped.update(read_table(path))
+    return skipped
 
 
 def write_unit_info(

@@ -17,6 +17,7 @@ import numpy as np
 from speechlm.data.archives import (
     ArchiveReader,
     ArchiveWriter,
+    fit_to_audio,
     merge_archives,
     n_labels,
     read_unit_info,
@@ -95,9 +96,13 @@ def import_labels(
 ) -> int:
     """Write the label lines as unit archives into `folder`; returns the number of utterances.
 
+    The n-th symbol of the dictionary is label n. Numbers in a line are labels, unless the
+    dictionary's own symbols are numbers: then they are its symbols. A count that is off by one is
+    mended (`fit_to_audio`).
+
     ValueError if a line is no list of known units, or its count does not fit the audio.
     """
-    ids = manifest.ids
+    ids, by_symbol = manifest.ids, _by_symbol(tokens)
     lines = _aligned_lines(labels, ids)
     with ArchiveWriter(folder) as writer:
         for utterance, line, n in zip(ids, lines, manifest.n_samples, strict=True):
@@ -106,11 +111,10 @@ def import_labels(
             except ValueError:
                 raise ValueError(f"{labels}: numbers expected for {utterance}") from None
             expected = n_labels(n, frame_shift)
-            if len(values) != expected:
-                raise ValueError(
-                    f"{labels}: {utterance} has {n} samples, so {expected} labels of"
-                    f" {frame_shift:g} s are expected, found {len(values)}"
-                )
+            where = f"{labels}: {utterance}, {n} samples at {frame_shift:g} s a label"
+            values = fit_to_audio(values, expected, where)
+            if by_symbol is not None:
+                values = _look_up(values, by_symbol, f"{labels}: {utterance}")
             if len(values) and (values.min() < 0 or values.max() >= len(tokens)):
                 raise ValueError(
                     f"{labels}: labels 0..{len(tokens) - 1} expected for {utterance},"
@@ -141,7 +145,8 @@ def export_labels(
 ) -> list[str]:
     """Write the label lines of a unit folder in the order of the ids; returns its tokens.
 
-    ValueError for utterances with no labels or with a count that does not fit the audio.
+    Lines hold labels, so that `export_dictionary` belongs to them. ValueError for utterances with
+    no labels or with a count that does not fit the audio.
     """
     frame_shift, tokens = read_unit_info(folder)
     units = ArchiveReader(Path(folder) / "units.scp")
@@ -186,6 +191,21 @@ def letters_to_words(line: str, source: str | os.PathLike[str] = "letters") -> s
             f"{source}: single letters and a | after each word expected: {line[:60]!r}"
         )
     return "".join(symbols).replace("|", " ").strip()
+
+
+def _by_symbol(tokens: Sequence[str]) -> dict[int, int] | None:
+    """Labels of symbols that are all numbers, such as 17 -> 0; None if they are names, or 0 1 2."""
+    if not all(token.isascii() and token.isdigit() for token in tokens):
+        return None
+    table = {int(token): label for label, token in enumerate(tokens)}
+    return None if all(symbol == label for symbol, label in table.items()) else table
+
+
+def _look_up(values: np.ndarray, table: dict[int, int], where: str) -> np.ndarray:
+    unknown = sorted(set(values.tolist()) - table.keys())
+    if unknown:
+        raise ValueError(f"{where}: units that the dictionary lacks: {unknown[:10]}")
+    return np.array([table[value] for value in values.tolist()], dtype=np.int64)
 
 
 def _aligned_lines(path: str | os.PathLike[str], ids: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from speechlm.data.archives import ArchiveReader, n_labels, read_unit_info
+from speechlm.data.archives import ArchiveReader, fit_to_audio, n_labels, read_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.batching import SpeechBatches, TextBatches
@@ -27,6 +27,8 @@ from speechlm.tokenizers.vocabulary import PAD, UnitVocabulary
 SAMPLE_RATE = 16000
 LINE_UNITS = 2800
 """Lines of text with more units are left out (DESIGN section 2)."""
+
+_LOOKED_AT = 200  # utterances whose labels are read before training begins
 
 
 class SpeechUnits:
@@ -43,9 +45,12 @@ class SpeechUnits:
         normalize: scale each whole utterance to zero mean and unit variance (Large).
         report: file that lists what was left out, and why; None: log only.
 
+    A row of labels may be one too long or too short for its audio, by another program's rounding:
+    the last is cut off or repeated.
+
     Raises:
         ValueError: no utterance is left; labels of another rate; label counts that do not fit the
-            audio (ids are named).
+            audio, or labels that tokens.txt does not have (ids are named).
     """
 
     def __init__(
@@ -85,20 +90,32 @@ class SpeechUnits:
             )
         self._paths = [data.wav[u] for u in self.ids]
         self.n_samples = np.array([samples[u] for u in self.ids], np.int64)
-        self._check_counts(folder / units / "units.scp", shift)
+        self._expected = [n_labels(int(n), shift) for n in self.n_samples]
+        self._check_counts(folder / units / "units.scp")
+        for index in np.unique(np.linspace(0, len(self) - 1, _LOOKED_AT).astype(np.int64)):
+            self._labels(index)
 
-    def _check_counts(self, scp: Path, shift: float) -> None:
+    def _check_counts(self, scp: Path) -> None:
         counts = _label_counts(scp, self.ids)
         wrong = [
-            f"{u} ({counts[i]} labels for {self.n_samples[i]} samples)"
+            f"{u} ({counts[i]} labels, {self._expected[i]} expected of {self.n_samples[i]} samples)"
             for i, u in enumerate(self.ids)
-            if counts[i] != n_labels(int(self.n_samples[i]), shift)
+            if abs(counts[i] - self._expected[i]) > 1
         ]
         if wrong:
             raise ValueError(
                 f"{scp}: the number of labels does not fit the audio of {len(wrong)} utterances; "
                 f"make the units again: {show_ids(wrong)}"
             )
+
+    def _labels(self, index: int) -> np.ndarray:
+        """(L,) int64 model ids of a whole utterance. ValueError if tokens.txt lacks one."""
+        utterance, expected = self.ids[index], self._expected[index]
+        labels = fit_to_audio(self._archive[utterance], expected, utterance)
+        try:
+            return self.vocabulary.to_model_ids(labels)
+        except ValueError as error:
+            raise ValueError(f"{self._archive.scp}: {utterance}: {error}") from None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -127,15 +144,14 @@ class SpeechUnits:
             waveforms[row, :n] = torch.from_numpy(self._waveform(i, int(start), int(n)))
             first = round(start * self.label_rate / SAMPLE_RATE)
             count = round(n * self.label_rate / SAMPLE_RATE)
-            labels.append(self._archive[self.ids[i]][first : first + count])
+            labels.append(self._labels(i)[first : first + count])
         if not self.pad_audio:
             shortest = min(len(row) for row in labels)
             labels = [row[:shortest] for row in labels]
-        ids = [self.vocabulary.to_model_ids(row) for row in labels]
         return {
             "waveforms": waveforms,
             "sample_lengths": torch.from_numpy(lengths),
-            "labels": pad(ids),
+            "labels": pad(labels),
         }
 
     def _waveform(self, index: int, start: int, n: int) -> np.ndarray:

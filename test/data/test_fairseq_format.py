@@ -36,7 +36,7 @@ def test_import(sample):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.phn", "1 1 2\n2 2 2 2\n", "1-2-0000 has 1000 samples, so 4 labels of 0.01 s.* found 3"),
+        ("t.phn", "1 1\n2 2 2 2\n", "1-2-0000, 1000 samples at 0.01 s.* 4 labels .* found 2"),
         ("t.phn", "1 1 2 3\n2 2 2 2\n", r"labels 0\.\.2 expected for 1-2-0000, found 1\.\.3"),
         ("t.phn", "1 1 2 0\n", "2 lines expected, as in the .tsv, found 1"),
         ("t.phn", "1 1 2 AH\n2 2 2 2\n", "numbers expected for 1-2-0000"),
@@ -56,6 +56,29 @@ def test_bad_files(sample, name, content, message):
         tokens = fairseq.read_dictionary(sample / "dict.txt")
         fairseq.import_labels(manifest, sample / "t.phn", tokens, sample / "units")
     assert not (sample / "units" / "units.scp").exists()
+
+
+def test_labels_off_by_one_are_mended(sample):
+    """1000 and 880 samples have 4 labels each."""
+    (sample / "t.phn").write_text("1 1 2 0 0\n2 2 1\n")
+    manifest = fairseq.read_manifest(sample / "t.tsv")
+    fairseq.import_labels(manifest, sample / "t.phn", ["a", "b", "c"], sample / "units")
+    units = ArchiveReader(sample / "units" / "units.scp")
+    assert units["1-2-0000"].tolist() == [1, 1, 2, 0]
+    assert units["1-2-0001"].tolist() == [2, 2, 1, 1]
+
+
+def test_numbers_of_a_dictionary_are_its_symbols(sample):
+    (sample / "t.km").write_text("7 2\n2 5\n")
+    (sample / "t.tsv").write_text("/a\nx-1.flac\t1000\nx-2.flac\t800\n")
+    manifest = fairseq.read_manifest(sample / "t.tsv")
+    tokens = ["7", "5", "2"]
+    fairseq.import_labels(manifest, sample / "t.km", tokens, sample / "units", 0.02)
+    units = ArchiveReader(sample / "units" / "units.scp")
+    assert (units["x-1"].tolist(), units["x-2"].tolist()) == ([0, 2], [2, 1])
+    (sample / "t.km").write_text("7 2\n2 1\n")
+    with pytest.raises(ValueError, match=r"x-2: units that the dictionary lacks: \[1\]"):
+        fairseq.import_labels(manifest, sample / "t.km", tokens, sample / "u", 0.02)
 
 
 def test_export_checks(sample):

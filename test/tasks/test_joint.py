@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
+from speechlm.data.archives import (
+    ArchiveReader,
+    ArchiveWriter,
+    merge_archives,
+    write_unit_info,
+)
 from speechlm.data.joint import SpeechUnits, TextUnits
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
@@ -41,8 +46,53 @@ def test_missing_units_and_short_utterances_are_listed(folder, tmp_path):
 
 def test_counts_that_do_not_fit_name_the_ids(folder):
     rewrite(folder, lambda labels: labels.update({"spk2-0002": labels["spk2-0002"][:-3]}))
-    with pytest.raises(ValueError, match="of 1 utterances; .*spk2-0002"):
+    message = r"of 1 utterances; .*spk2-0002 \(\d+ labels, \d+ expected of \d+ samples\)"
+    with pytest.raises(ValueError, match=message):
         SpeechUnits(folder, "units_phone", 100, 8000)
+
+
+@pytest.mark.parametrize("difference", [-2, -1, 1, 2])
+def test_one_label_more_or_less_is_mended(folder, difference):
+    right = dict(ArchiveReader(folder / "units_phone" / "units.scp"))["spk2-0002"]
+    longer = np.concatenate([right, right])[: len(right) + difference]
+    rewrite(folder, lambda labels: labels.update({"spk2-0002": longer}))
+    if abs(difference) > 1:
+        message = rf"spk2-0002 \({len(longer)} labels, {len(right)} expected of"
+        with pytest.raises(ValueError, match=message):
+            SpeechUnits(folder, "units_phone", 100, 8000)
+        return
+    data = SpeechUnits(folder, "units_phone", 100, 8000, pad_audio=True)
+    batch = data.batch(np.array([data.ids.index("spk2-0002")]), None)
+    labels = batch["labels"][0].numpy() - 4
+    assert len(labels) == round(int(batch["sample_lengths"][0]) / 160) or len(labels) == len(right)
+    assert (labels[: len(right) - 1] == right[: len(labels)][: len(right) - 1]).all()
+    assert len(data._labels(data.ids.index("spk2-0002"))) == len(right)
+
+
+def test_labels_that_the_dictionary_lacks_are_refused(folder):
+    """Nothing becomes <unk>."""
+    tokens = folder / "units_phone" / "tokens.txt"
+    tokens.write_text("".join(f"{n}\n" for n in range(3)))
+    with pytest.raises(ValueError, match="units.scp: spk.*do not fit .*tokens.txt.* labels 0 .. 2"):
+        SpeechUnits(folder, "units_phone", 100, 8000)
+
+
+def test_hidden_units_at_50_hz(folder, tmp_path):
+    """Units of half the rate, from 0 to K - 1: they follow the audio's crops too."""
+    units = dict(ArchiveReader(folder / "units_phone" / "units.scp"))
+    hidden = folder / "units_hidden"
+    with ArchiveWriter(hidden) as writer:
+        for name in sorted(units):
+            writer.write(name, np.arange((len(units[name]) + 1) // 2) % 7)
+    merge_archives(hidden, 1)
+    write_unit_info(hidden, 0.02, [str(n) for n in range(7)])
+    data = SpeechUnits(folder, "units_hidden", 50, 8000, max_samples=16000)
+    assert data.vocabulary.n_ids == 12
+    batch = data.batch(np.arange(len(data)), np.random.default_rng(0))
+    frames = (batch["waveforms"].shape[1] - 400) // 320 + 1
+    assert abs(batch["labels"].shape[1] - frames) <= 1
+    steps = np.diff(batch["labels"].numpy(), axis=1)
+    assert np.isin(steps, (1, -6)).all()
 
 
 def test_another_label_rate_is_refused(folder):

@@ -1,0 +1,110 @@
+"""HuBERT, WavLM and wav2vec 2.0 models in Hugging Face's format. Needs transformers, not ESPnet."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from speechlm.data.archives import n_labels
+
+TYPES = ("hubert", "wavlm", "wav2vec2")
+FRAME_SHIFT = 0.02
+UNUSED = ("masked_spec_embed",)
+"""Weights that fine-tuned models may lack, and that features do not need."""
+
+
+def load_huggingface(name: str) -> tuple[Any, bool]:
+    """(model in evaluation mode, whether its waveforms are normalised) of a folder or hub name.
+
+    Waveforms are normalised as preprocessor_config.json says; without it, in models whose front
+    end has a layer norm after each convolution.
+
+    Raises:
+        ValueError: it is not there (offline: what is missing), or of a kind that does not fit.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise ValueError("Hugging Face models need the package transformers") from None
+    if not Path(name).is_dir() and (name.startswith((".", "/")) or name.count("/") > 1):
+        raise ValueError(f"{name}: no such folder, and no name of the Hugging Face hub")
+    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        raise ValueError(_what_is_missing(name, FileNotFoundError()))
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        _check_type(name, config)
+        config.apply_spec_augment = False
+        model, found = transformers.AutoModel.from_pretrained(
+            name,
+            config=config,
+            dtype="float32",
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise ValueError(_what_is_missing(name, error)) from None
+    absent = sorted(set(found["missing_keys"]) - set(UNUSED))
+    if absent:  # transformers has filled them with random numbers
+        raise ValueError(f"{name}: {len(absent)} weights are missing: {', '.join(absent[:5])}")
+    return model.eval(), _normalizes(name, config)
+
+
+def check_frames(name: str, frames: Callable[[int], int]) -> None:
+    """ValueError unless `frames` counts windows of 400 samples at steps of 320."""
+    for samples in (399, 400, 719, 720, 16000):
+        if frames(samples) != n_labels(samples, FRAME_SHIFT):
+            raise ValueError(
+                f"{name}: frames of 400 samples every 320 are expected of its front end, but "
+                f"{samples} samples give {frames(samples)}"
+            )
+
+
+def _check_type(name: str, config: Any) -> None:
+    if config.model_type not in TYPES:
+        raise ValueError(
+            f"{name} is a model of type {config.model_type}; one of {', '.join(TYPES)} is expected"
+        )
+
+    def frames(samples: int) -> int:
+        for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        return max(0, samples)
+
+    check_frames(name, frames)
+
+
+def _normalizes(name: str, config: Any) -> bool:
+    from transformers import AutoFeatureExtractor
+
+    try:
+        return bool(AutoFeatureExtractor.from_pretrained(name).do_normalize)
+    except (OSError, ValueError):
+        return config.feat_extract_norm == "layer"
+
+
+def _what_is_missing(name: str, error: Exception) -> str:
+    folder = Path(name)
+    if folder.is_dir():
+        wanted = {
+            "config.json": ("config.json",),
+            "model.safetensors or pytorch_model.bin": ("model*.safetensors", "pytorch_model*.bin"),
+        }
+        absent = [
+            what
+            for what, patterns in wanted.items()
+            if not any(path for pattern in patterns for path in folder.glob(pattern))
+        ]
+        reason = f"it has no {' and no '.join(absent)}" if absent else str(error).split("\n")[0]
+        return f"{name} is no usable Hugging Face model: {reason}"
+    return (
+        f"{name} is no folder, and could not be fetched from the Hugging Face hub "
+        f"({type(error).__name__}). Without network, download it elsewhere (hf download {name} "
+        "--local-dir FOLDER: config.json, preprocessor_config.json, and model.safetensors or "
+        "pytorch_model.bin) and give the folder"
+    )

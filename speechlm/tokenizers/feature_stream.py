@@ -1,0 +1,129 @@
+"""Features of the utterances of a data directory, made on the fly or read from archives.
+
+What cannot be used is left out, with a reason, and never ends a run: no audio, damaged audio,
+audio of another length than utt2num_samples says, silence, less than two frames. Archives that do
+not fit the audio are refused, because they belong to something else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.data.archives import (
+    ArchiveReader,
+    ArchiveWriter,
+    fit_to_audio,
+    n_labels,
+)
+from speechlm.data.atomic import output_file
+from speechlm.data.audio import read_audio
+from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.tokenizers.speech_features import FRAME_SHIFT, FeatureConfig, FeatureSource
+
+NAME = "feats"
+CONFIG = "features.json"
+QUIET = 1e-3
+"""Audio that nowhere leaves its mean by more than this (-60 dB of full scale) is silence."""
+MIN_FRAMES = 2
+
+
+class FeatureArchive:
+    """Features that `write_features` has written."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        path = self.folder / CONFIG
+        if not path.is_file():
+            raise ValueError(f"{path} expected, but it is not there: no known features in {folder}")
+        self.config = FeatureConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+        self._reader = ArchiveReader(self.folder / f"{NAME}.scp")
+
+    def features(self, utterance: str, n_samples: int) -> np.ndarray | None:
+        """(T, D), or None if there are none. ValueError for more than one frame too many or few."""
+        if utterance not in self._reader:
+            return None
+        array = self._reader[utterance]
+        if array.ndim != 2 or array.shape[1] != self.config.dim:
+            raise ValueError(
+                f"{self.folder}: features of {self.config.dim} dimensions expected for "
+                f"{utterance}, found an array of shape {array.shape}"
+            )
+        expected = n_labels(n_samples, FRAME_SHIFT)
+        return fit_to_audio(array, expected, f"{self.folder}: {utterance}", "frames")
+
+
+Features = FeatureSource | FeatureArchive
+
+
+def stream(
+    data: DataDir, source: Features, skipped: dict[str, str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(utterance, (T, D) float32) in the order of the ids; `skipped` gets the reasons of others.
+
+    ValueError for archives that do not fit the audio.
+    """
+    samples = data.samples()
+    for utterance in data.ids:
+        if isinstance(source, FeatureArchive):
+            features = source.features(utterance, samples[utterance])
+            reason = f"no features in {source.folder}" if features is None else None
+        else:
+            features, reason = _compute(source, data.wav[utterance], samples[utterance])
+        if features is None:
+            skipped[utterance] = str(reason)
+        elif len(features) < MIN_FRAMES:
+            skipped[utterance] = f"{len(features)} frames, fewer than {MIN_FRAMES}"
+        elif not np.isfinite(features).all():
+            skipped[utterance] = "some features are not finite numbers"
+        else:
+            yield utterance, features
+
+
+def _compute(source: FeatureSource, path: str, expected: int) -> tuple[np.ndarray | None, str]:
+    """Features, or None and why not."""
+    try:
+        waveform = read_audio(path)
+    except ValueError as error:
+        return None, str(error)
+    if len(waveform) != expected:
+        return None, f"{path}: {expected} samples in utt2num_samples, found {len(waveform)}"
+    if n_labels(len(waveform), FRAME_SHIFT) < MIN_FRAMES:
+        return None, f"{path}: {len(waveform)} samples are fewer than {MIN_FRAMES} frames"
+    if not np.isfinite(waveform).all():
+        return None, f"{path}: some samples are not finite numbers"
+    if np.abs(waveform - waveform.mean()).max() < QUIET:
+        return None, f"{path}: silence only"
+    return source(waveform), ""
+
+
+def write_features(
+    data: DataDir, source: FeatureSource, folder: str | os.PathLike[str], job: int = 1
+) -> int:
+    """Write `feats.JOB.{ark,scp}`, `features.json`, `frame_shift`, `skipped.JOB`; utterances."""
+    skipped: dict[str, str] = {}
+    count = 0
+    with ArchiveWriter(folder, NAME, job) as writer:
+        for utterance, features in stream(data, source, skipped):
+            writer.write(utterance, features)
+            count += 1
+    with output_file(Path(folder) / "frame_shift") as path:
+        path.write_text(f"{FRAME_SHIFT:g}\n")
+    with output_file(Path(folder) / CONFIG) as path:
+        path.write_text(source.config.to_json() + "\n", encoding="utf-8")
+    report_skipped(folder, job, skipped)
+    return count
+
+
+def report_skipped(folder: str | os.PathLike[str], job: int, skipped: dict[str, str]) -> None:
+    """List what was left out in `skipped.JOB`, one `id reason` a line, and log how many."""
+    with output_file(Path(folder) / f"skipped.{job}") as path:
+        lines = (f"{u} {' '.join(why.split())}\n" for u, why in sorted(skipped.items()))
+        path.write_text("".join(lines), encoding="utf-8")
+    if skipped:
+        first = [f"{u} ({why})" for u, why in sorted(skipped.items())]
+        logging.warning("%s: %d utterances left out: %s", folder, len(skipped), show_ids(first))

@@ -1,0 +1,184 @@
+"""Features for hidden units against torchaudio, transformers and our own extraction."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import speechlm
+from speechlm.data.archives import n_labels
+from speechlm.tokenizers import speech_features as module
+from speechlm.tokenizers.speech_features import (
+    FeatureConfig,
+    chunks,
+    mfcc,
+    normalized,
+    open_features,
+    reopen_features,
+)
+
+
+@pytest.fixture(scope="module")
+def wave():
+    random = np.random.default_rng(3)
+    return (0.1 * random.normal(size=21000)).astype(np.float32)
+
+
+def test_mfcc_are_those_of_huberts_first_iteration(wave):
+    from torchaudio.compliance.kaldi import mfcc as reference
+    from torchaudio.functional import compute_deltas
+
+    waves = torch.from_numpy(wave)[None] * 32768
+    static = reference(waves, sample_frequency=16000, use_energy=False).T
+    first = compute_deltas(static)
+    expected = torch.cat([static, first, compute_deltas(first)]).T
+    found = mfcc(wave)
+    assert found.shape == (n_labels(len(wave), 0.02), 39) and found.dtype == np.float32
+    np.testing.assert_allclose(found, expected[::2].numpy(), rtol=1e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("n", [400, 719, 720, 879, 880, 1039, 1040, 16000, 16079, 16080])
+def test_mfcc_have_a_frame_each_20_ms(wave, n):
+    source = open_features("mfcc")
+    assert len(source(wave[:n])) == (n - 400) // 320 + 1
+    with pytest.raises(ValueError, match="at least 400 samples expected, got 399"):
+        source(wave[:399])
+
+
+@pytest.mark.parametrize("n", [400, 3600, 100_000, 123_457])
+def test_chunks_have_the_frames_of_the_whole(n):
+    parts = list(chunks(n, 50))
+    assert sum(n_labels(b - a, 0.02) for a, b in parts) == n_labels(n, 0.02)
+    assert all(1 <= n_labels(b - a, 0.02) <= 50 for a, b in parts)
+    assert parts[0][0] == 0 and parts[-1][1] == n
+    for (a, b), (c, _) in zip(parts[:-1], parts[1:], strict=True):
+        assert c == a + 320 * n_labels(b - a, 0.02)
+
+
+@pytest.mark.parametrize("size", ["base", "large"])
+def test_every_layer_of_a_speechlm(wave, model_folder, size):
+    folder = model_folder(size)
+    model = speechlm.SpeechLM.from_pretrained(folder)
+    layers, _ = model.extract_features(torch.from_numpy(wave)[None], layers="all")
+    for layer in range(1, 5):
+        source = open_features("speechlm", folder, layer)
+        assert (source.config.dim, source.config.normalize) == (32, size == "large")
+        np.testing.assert_allclose(source(wave), layers[layer - 1][0].numpy(), atol=1e-5)
+    with pytest.raises(ValueError, match="a number from 1 to 4 expected, got 5"):
+        open_features("speechlm", folder, 5)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("kind", ["Hubert", "WavLM", "Wav2Vec2"])
+def test_every_layer_of_a_huggingface_model(wave, huggingface_folder, kind, large):
+    import transformers
+
+    folder = huggingface_folder(kind, large)
+    model = getattr(transformers, f"{kind}Model").from_pretrained(folder).eval()
+    given = normalized(wave) if large else wave
+    with torch.no_grad():
+        states = model(torch.from_numpy(given)[None], output_hidden_states=True).hidden_states
+    for layer in (1, 2):
+        source = open_features("huggingface", str(folder), layer)
+        assert (source.config.dim, source.config.normalize) == (24, large)
+        np.testing.assert_allclose(source(wave), states[layer][0].numpy(), atol=1e-5)
+    with pytest.raises(ValueError, match="a layer from 1 to 3 expected, got 4"):
+        open_features("huggingface", str(folder), 4)
+
+
+def test_the_preprocessor_says_whether_to_normalise(wave, huggingface_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(huggingface_folder(), folder)
+    plain = open_features("huggingface", str(folder), 2)
+    values = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(values))
+    scaled = open_features("huggingface", str(folder), 2)
+    assert scaled.config.normalize and not plain.config.normalize
+    np.testing.assert_allclose(scaled(wave), plain(normalized(wave)), atol=1e-5)
+    assert abs(scaled(wave) - plain(wave)).max() > 1e-3
+
+
+def test_long_audio_is_seen_in_parts(wave, model_folder, monkeypatch):
+    monkeypatch.setattr(module, "chunks", lambda n: chunks(n, 40))
+    source = open_features("speechlm", model_folder(), 1)
+    first, last = next(chunks(len(wave), 40))
+    found, part = source(wave), source(wave[first:last])
+    assert len(found) == n_labels(len(wave), 0.02)
+    np.testing.assert_allclose(found[: len(part)], part, atol=1e-5)
+
+
+def test_other_features_are_refused(model_folder, huggingface_folder):
+    folder, other = model_folder(), model_folder(seed=1)
+    config = open_features("speechlm", folder, 2).config
+    again = FeatureConfig.from_json(config.to_json(), "x")
+    assert again == config
+    assert reopen_features(config, "k.npz").config == config
+    moved = model_folder()
+    assert reopen_features(config, "k.npz", str(moved)).config.weights == config.weights
+    with pytest.raises(ValueError, match="k.npz and .* different features: weights"):
+        reopen_features(config, "k.npz", str(other))
+    with pytest.raises(ValueError, match="different features: kind speechlm and mfcc; dim 32"):
+        config.check_same(open_features("mfcc").config, "a", "b")
+    with pytest.raises(ValueError, match="x.json: no description"):
+        FeatureConfig.from_json("{}", "x.json")
+    hugging = open_features("huggingface", str(huggingface_folder()), 2).config
+    changed = open_features("huggingface", str(huggingface_folder(seed=1)), 2).config
+    assert hugging.weights != changed.weights
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mfcc", "exp/x", None), "MFCC come from no model"),
+        (("speechlm", "exp/x", None), "need a model and the number of a layer"),
+        (("huggingface", None, 3), "need a model and the number of a layer"),
+        (("plp", None, None), "one of mfcc, speechlm, huggingface expected, got 'plp'"),
+        (("speechlm", "not/there", 1), "config.yaml expected"),
+        (("huggingface", "./not/there", 1), "no such folder, and no name"),
+    ],
+)
+def test_wrong_options(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        open_features(*arguments)
+
+
+def test_what_is_missing_is_said(huggingface_folder, tmp_path, monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="hf download somebody/hubert --local-dir FOLDER"):
+        open_features("huggingface", "somebody/hubert", 1)
+    folder = tmp_path / "model"
+    shutil.copytree(huggingface_folder(), folder)
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="it has no model.safetensors or pytorch_model.bin"):
+        open_features("huggingface", str(folder), 1)
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match="is no usable Hugging Face model"):
+        open_features("huggingface", str(folder), 1)
+    (folder / "config.json").unlink()
+    with pytest.raises(ValueError, match="it has no config.json"):
+        open_features("huggingface", str(folder), 1)
+
+
+def test_models_that_do_not_fit(huggingface_folder, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="type bert; one of hubert, wavlm, wav2vec2"):
+        open_features("huggingface", str(tmp_path), 1)
+    other = huggingface_folder(conv_stride=[5, 2, 2, 2, 2, 2, 1])
+    with pytest.raises(ValueError, match="frames of 400 samples every 320 are expected"):
+        open_features("huggingface", str(other), 1)
+
+
+def test_weights_that_are_not_there_are_not_made_up(huggingface_folder):
+    from safetensors.torch import load_file, save_file
+
+    folder = huggingface_folder()
+    weights = load_file(folder / "model.safetensors")
+    del weights["encoder.layers.1.feed_forward.output_dense.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="1 weights are missing: encoder.layers.1.feed_forward"):
+        open_features("huggingface", str(folder), 1)
