@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # Runs a command on the parts of a data directory as parallel jobs, then joins their results.
 #
-#   parallel.sh --data DIR --nj N --cmd LAUNCHER --output FOLDER -- COMMAND... [++ JOIN...]...
+#   parallel.sh --data DIR --nj N --cmd LAUNCHER --output FOLDER [--keep true] -- COMMAND...
+#     [++ JOIN...]...
 #
 # In the commands {split} stands for the folder of the parts and {nj} for their number. In COMMAND JOB
 # is the number of the job; in a JOIN a word with JOB becomes one word for each job, in their order.
 # Logs: FOLDER/log/JOB.log. FOLDER is removed first: what an interrupted run with another number of jobs
-# left there must not be joined with this one's.
+# left there must not be joined with this one's; --keep true is for commands that see to it themselves.
 set -euo pipefail
 
-data="" nj=1 cmd=local.py output=""
+data="" nj=1 cmd=local.py output="" keep=false
 while [[ $# -gt 0 && $1 != -- ]]; do
   case "$1" in
     --data) data=$2 ;;
     --nj) nj=$2 ;;
     --cmd) cmd=$2 ;;
     --output) output=$2 ;;
+    --keep) keep=$2 ;;
     *) echo "parallel.sh: error: unknown option $1" >&2; exit 1 ;;
   esac
   shift 2
@@ -25,7 +27,7 @@ shift
   { echo "parallel.sh: error: --data, --output and a command are wanted" >&2; exit 1; }
 
 nj=$(python -m speechlm.bin.split_data --input "${data}" --n "${nj}")
-rm -rf "${output}"
+${keep} || rm -rf "${output}"
 read -ra launcher <<< "${cmd}"
 line=("${launcher[@]}" JOB=1:"${nj}" "${output}/log/JOB.log")
 joining=false

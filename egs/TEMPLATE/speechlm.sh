@@ -54,6 +54,18 @@ finetune_config=           # another YAML file for fine-tuning
 pretrain_args=             # further options for pre-training, such as "--max_epoch 3"
 finetune_args=             # further options for fine-tuning
 systems="speech_text"      # what fine-tuning starts from: any of scratch, speech, speech_text
+# Speech translation
+task=asr                   # asr: recognition; st: translation, --systems may have given as well
+init_model=                # the trained SpeechLM from which the system given starts
+source_lang=en             # language of the speech
+target_lang=               # languages to translate into
+translations=              # folder of the translations (handed to the recipe's local/data.sh)
+max_bad_share=0.1          # stages 1 and 2 stop if a larger share of a set is wrong
+target_kind=char           # pieces of the target vocabulary: char or bpe
+target_size=1000           # how many of them, for bpe
+target_style=cased         # translations as they are: cased; or lower, without punctuation
+beam=5                     # hypotheses of an utterance
+length_penalty=1.0         # their scores are divided by the length to this power
 # </options>
 
 template=../TEMPLATE # recipes stand beside it, and are where they are run
@@ -74,6 +86,8 @@ read -ra inits <<< "${systems}"
 
 # shellcheck source=recognizer.sh
 . ../TEMPLATE/recognizer.sh # stages 4 and 5
+# shellcheck source=translation.sh
+. ../TEMPLATE/translation.sh # stages of --task st
 
 main() {
   check_options
@@ -81,7 +95,11 @@ main() {
   for ((n = stage; n <= stop_stage; n++)); do
     current=${n}
     echo "== stage ${n}: ${names[n]} ==" >&2
-    "stage_${n}"
+    if [[ ${task} == st ]] && declare -F "translation_${n}" > /dev/null; then
+      "translation_${n}"
+    else
+      "stage_${n}"
+    fi
   done
 }
 
@@ -105,9 +123,11 @@ check_options() {
     die "--durations is '${durations}'; it can be paper or measured"
   [[ " ${speeds} " == *" 1.0 "* ]] || die "--speeds is '${speeds}'; 1.0 must be among them"
   ((train_jobs >= 1)) || die "--train_jobs is '${train_jobs}'; it can be 1 or more"
+  [[ ${task} =~ ^(asr|st)$ ]] || die "--task is '${task}'; it can be asr or st"
+  [[ ${task} == asr ]] || check_translation
   local init
   for init in "${inits[@]}"; do
-    [[ ${init} =~ ^(scratch|speech|speech_text)$ ]] ||
+    [[ ${init} =~ ^(scratch|speech|speech_text)$ || (${task} == st && ${init} == given) ]] ||
       die "--systems has '${init}'; it can have scratch, speech and speech_text"
   done
   ((${#inits[@]} > 0)) || die "--systems names none of scratch, speech, speech_text"
