@@ -12,22 +12,26 @@ Published forms of the translations (github.com/facebookresearch/covost):
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechlm.data.common_voice import (
+    VALIDATED,
+    Clip,
+    clips_folder,
+    data_dir,
+    is_sound,
+    sentence_rows,
+    tidy,
+    unique_rows,
+)
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
-from speechlm.data.text_normalize import expand, to_words
 from speechlm.data.tsv import Row, read_tsv
 
 PARTS = {"train": ("train", "train_covost"), "dev": ("dev",), "test": ("test",)}
 """The values of the column `split` that make each part."""
-AUDIO = (".mp3", ".flac", ".wav", ".ogg", ".opus")
-"""Extensions of clips; Common Voice has the first."""
-VALIDATED = "validated.tsv"
-_SPEAKER = 20  # characters of a client_id (128 hexadecimal digits) that name the speaker
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,6 @@ class Direction:
         codes = [self.source, *self.targets]
         if not self.targets or len(set(codes)) != len(codes):
             raise ValueError(f"different source and target languages expected, got {codes}")
-
-
-@dataclass
-class _Clip:
-    sentence: str
-    client: str
-    translations: dict[str, str]
 
 
 def read_covost(
@@ -77,24 +74,22 @@ def read_covost(
     """
     if part not in PARTS:
         raise ValueError(f"a part of {' '.join(PARTS)} expected, got {part}")
-    release = Path(common_voice)
-    if not (release / "clips").is_dir():
-        raise ValueError(f"Common Voice's folder of a language expected: {release} has no clips/")
+    folder = clips_folder(common_voice)
     report = Report()
-    clips: dict[str, _Clip] = {}
+    clips: dict[str, Clip] = {}
     validated: dict[str, Row] | None = None
     for index, target in enumerate(direction.targets):
         path = find_tsv(translations, direction, target, part)
-        rows = _unique(read_tsv(path, ("path", "translation"), report), path, report)
+        rows = unique_rows(read_tsv(path, ("path", "translation"), report), path, report)
+        _check_form(rows, path)
         if rows and "split" in next(iter(rows.values())).values:
             rows = {c: r for c, r in rows.items() if r.values["split"] in PARTS[part]}
-        if any("sentence" not in row.values for row in rows.values()):
+        if any(not {"sentence", "client_id"} <= row.values.keys() for row in rows.values()):
             if validated is None:
-                validated = _read_validated(release / VALIDATED, report)
+                validated = _read_validated(Path(common_voice) / VALIDATED, report)
             rows = _with_sentences(rows, validated, path, report)
-        _check_columns(rows, path)
         _add(clips, rows, target, path, first=index == 0, report=report)
-    return _data_dir(clips, release / "clips", direction, report), report
+    return data_dir(clips, folder, direction.source, direction.targets, report), report
 
 
 def find_tsv(
@@ -122,60 +117,13 @@ def find_tsv(
     )
 
 
-def plain_transcript(sentence: str, language: str) -> str:
-    """A sentence as spoken words: upper case, no punctuation.
-
-    English becomes A-Z and apostrophes, numbers and abbreviations are spoken out, as in
-    LibriSpeech. Of other languages letters, marks, digits and apostrophes are kept.
-    """
-    if language == "en":
-        return to_words(expand(sentence))
-    text = unicodedata.normalize("NFKC", sentence).replace("’", "'").upper()
-    kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-    return " ".join(word for word in kept.split() if word.strip("'"))
-
-
-def tidy(sentence: str) -> str:
-    """NFC, single spaces."""
-    return " ".join(unicodedata.normalize("NFC", sentence).split())
-
-
-def _unique(rows: Sequence[Row], path: Path, report: Report) -> dict[str, Row]:
-    """Rows by clip; a clip with two different rows is left out."""
-    found: dict[str, Row] = {}
-    double: set[str] = set()
-    for row in rows:
-        clip = row.values["path"]
-        if clip not in found:
-            found[clip] = row
-        elif found[clip].values == row.values:
-            report.fix("repeated line", clip, path, f"line {row.number}")
-        else:
-            lines = f"lines {found[clip].number} and {row.number} differ"
-            report.leave_out("duplicate clip", Path(clip).stem or "-", path, lines)
-            double.add(clip)
-    return {clip: row for clip, row in found.items() if clip not in double}
-
-
 def _read_validated(path: Path, report: Report) -> dict[str, Row]:
     if not path.is_file():
         raise ValueError(
             f"{path} expected, but it is not there: translations in the form `path translation"
             " split` take their sentences from it"
         )
-    rows = read_tsv(path, ("path", "sentence", "client_id"), report)
-    return _unique([_unquoted(row, path, report) for row in rows], path, report)
-
-
-def _unquoted(row: Row, path: Path, report: Report) -> Row:
-    """Undo the quoting of some releases: "He said ""no""." in the place of He said "no"."""
-    sentence = row.values["sentence"]
-    inner = sentence[1:-1]
-    quoted = len(sentence) > 1 and sentence[0] == sentence[-1] == '"' and '""' in inner
-    if not quoted or '"' in inner.replace('""', ""):
-        return row
-    report.fix("doubled quotes", row.values["path"], path, f"line {row.number}")
-    return Row(row.number, {**row.values, "sentence": inner.replace('""', '"')})
+    return sentence_rows(path, report)
 
 
 def _with_sentences(
@@ -194,13 +142,20 @@ def _with_sentences(
     return joined
 
 
-def _check_columns(rows: Mapping[str, Row], path: Path) -> None:
-    if rows and "client_id" not in next(iter(rows.values())).values:
-        raise ValueError(f"{path} has a column `sentence`, but no column `client_id`")
+def _check_form(rows: Mapping[str, Row], path: Path) -> None:
+    """ValueError unless the columns are those of one of the two forms."""
+    if not rows:
+        return
+    columns = next(iter(rows.values())).values.keys()
+    if "split" not in columns and not {"sentence", "client_id"} <= columns:
+        raise ValueError(
+            f"{path}: the columns `path translation split` or `path sentence translation client_id`"
+            f" expected, found {' '.join(columns)}"
+        )
 
 
 def _add(
-    clips: dict[str, _Clip],
+    clips: dict[str, Clip],
     rows: Mapping[str, Row],
     target: str,
     path: Path,
@@ -209,69 +164,15 @@ def _add(
 ) -> None:
     """Add a direction's rows; of further directions only clips that the first has are kept."""
     for clip, row in rows.items():
-        values, stem = row.values, Path(clip).stem or "-"
+        values = row.values
         translation = tidy(values["translation"])
-        where = f"line {row.number}"
         if not translation:
-            report.leave_out("empty translation", stem, path, where)
-        elif Path(clip).name != clip or not Path(clip).stem or clip.startswith("."):
-            report.leave_out("bad clip name", stem, path, f"{where}: {clip[:60]!r}")
-        elif Path(clip).suffix.lower() not in AUDIO:
-            report.leave_out("wrong extension", stem, path, f"{where}: {clip}")
-        elif not values["client_id"].strip():
-            report.leave_out("no client_id", stem, path, where)
+            stem = Path(clip).stem or "-"
+            report.leave_out("empty translation", stem, path, f"line {row.number}")
+        elif not is_sound(clip, row, path, report):
+            continue
         elif first:
-            clips[clip] = _Clip(
-                tidy(values["sentence"]), values["client_id"].strip(), {target: translation}
-            )
+            client = values["client_id"].strip()
+            clips[clip] = Clip(tidy(values["sentence"]), client, {target: translation})
         elif clip in clips:
             clips[clip].translations[target] = translation
-
-
-def _data_dir(
-    clips: Mapping[str, _Clip], folder: Path, direction: Direction, report: Report
-) -> DataDir:
-    """The clips whose files are there and that have all texts."""
-    there = {entry.name for entry in os.scandir(folder)}
-    by_stem = {Path(name).stem: name for name in there}
-    chosen: dict[str, str] = {}
-    for clip, known in clips.items():
-        stem = Path(clip).stem
-        missing = [target for target in direction.targets if target not in known.translations]
-        if missing:
-            report.leave_out("no translation", stem, folder, f"into {' '.join(missing)}")
-        elif clip not in there and stem in by_stem:
-            report.leave_out("wrong extension", stem, folder / clip, f"{by_stem[stem]} is there")
-        elif clip not in there:
-            report.leave_out("missing clip", stem, folder / clip)
-        else:
-            transcript = plain_transcript(known.sentence, direction.source)
-            if not transcript:
-                report.leave_out("empty transcript", stem, folder / clip, known.sentence[:60])
-            else:
-                chosen[clip] = transcript
-    if not chosen:
-        raise ValueError(f"no clip of {folder} can be used. {report.summary()}")
-    speakers = short_names([clips[clip].client for clip in chosen])
-    ids = {clip: f"{speakers[clips[clip].client]}-{Path(clip).stem}" for clip in chosen}
-    if len(set(ids.values())) != len(ids):
-        raise ValueError(f"{folder}: two clips of a speaker differ in their extensions only")
-    return DataDir(
-        {ids[clip]: str(folder / clip) for clip in chosen},
-        {ids[clip]: speakers[clips[clip].client] for clip in chosen},
-        {ids[clip]: transcript for clip, transcript in chosen.items()},
-        translations={
-            target: {ids[clip]: clips[clip].translations[target] for clip in chosen}
-            for target in direction.targets
-        },
-    )
-
-
-def short_names(clients: Sequence[str]) -> dict[str, str]:
-    """A speaker id for each client_id: its first characters, or all if these are ambiguous."""
-    clean = {c: "".join(x if x.isalnum() or x == "_" else "_" for x in c) for c in set(clients)}
-    for length in (_SPEAKER, None):
-        names = {client: name[:length] for client, name in clean.items()}
-        if len(set(names.values())) == len(names):
-            return names
-    raise ValueError("two client_ids differ only in characters that are no letters or digits")

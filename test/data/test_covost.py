@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from speechlm.data.audio import read_audio
-from speechlm.data.covost import Direction, plain_transcript, read_covost, short_names
+from speechlm.data.common_voice import plain_transcript, read_common_voice, short_names
+from speechlm.data.covost import Direction, read_covost
 from speechlm.data.format import FormatOptions, format_data
 from speechlm.data.kaldi_dir import DataDir, combine, split
 from speechlm.data.report import Report
@@ -164,6 +165,13 @@ def test_missing_columns_are_named(corpus, name, header, message):
     assert str(corpus / name) in str(error.value)
 
 
+def test_columns_of_neither_form(corpus):
+    rows = ["a.mp3\tEins.\ts1"]
+    write(corpus / "covost_v2.en_de.tsv", "path\ttranslation\tclient_id", rows)
+    with pytest.raises(ValueError, match="translation client_id. expected, found path translation"):
+        read(corpus)
+
+
 def test_languages_and_folders_that_are_not_there(corpus):
     with pytest.raises(ValueError, match=r"no translations of en into fr.*there: en_de"):
         read(corpus, direction=Direction("en", ["fr"]))
@@ -240,6 +248,21 @@ def test_mp3s_become_flac_and_bad_ones_are_listed(corpus, tmp_path):
     before = os.stat(data.wav["speakera-a"]).st_mtime_ns
     format_data(tmp_path / "data", tmp_path / "dump", options)
     assert os.stat(data.wav["speakera-a"]).st_mtime_ns == before
+
+
+def test_common_voice_alone(corpus):
+    data, report = read_common_voice(corpus / "en", "validated.tsv", "en")
+    assert len(data) == 4 and not report.items and data.translations == {}
+    assert set(data.text.values()) >= {"NEVER", "SO IT GOES"}
+    speech, _ = read_common_voice(corpus / "en", "validated.tsv", "en", with_text=False)
+    assert speech.text is None and speech.wav == data.wav
+    with pytest.raises(ValueError, match=r"train.tsv expected"):
+        read_common_voice(corpus / "en", "train.tsv", "en")
+    command = [sys.executable, "-m", "speechlm.bin.prepare_common_voice", "--release"]
+    command += [corpus / "en", "--language", "en", "--output", corpus / "out", "--without_text"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "4 utterances, 4 speakers" in result.stderr, result.stderr
+    assert DataDir.read(corpus / "out") == speech
 
 
 def test_main(corpus):

@@ -1,0 +1,43 @@
+"""Stage 1: the clips of a table of Common Voice to a Kaldi data directory."""
+
+from __future__ import annotations
+
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Read the table, write the data directory and its report."""
+    options = parser(__doc__)
+    options.add_argument("--release", required=True, help="folder of a language: clips/, *.tsv")
+    options.add_argument("--table", default="validated.tsv", help="such as train.tsv")
+    options.add_argument("--language", required=True, help="language code of the speech")
+    options.add_argument("--output", required=True, help="data directory to write")
+    options.add_argument("--without_text", action="store_true", help="speech alone")
+    options.add_argument(
+        "--max_bad_share", type=float, default=0.1, help="stop if more than this share is left out"
+    )
+    args = options.parse_args()
+
+    from pathlib import Path
+
+    from speechlm.data.common_voice import read_common_voice
+    from speechlm.data.validate import REPORT
+
+    data, report = read_common_voice(args.release, args.table, args.language, not args.without_text)
+    Path(args.output).mkdir(parents=True, exist_ok=True)
+    report.write(f"{args.output}/{REPORT}")
+    report.check_share(len(data), args.max_bad_share, f"{args.release}/{args.table}")
+    data.write(args.output)
+    logging.info(
+        "%s: %d utterances, %d speakers; %s",
+        args.output,
+        len(data),
+        len(data.spk2utt),
+        report.summary(),
+    )
+
+
+if __name__ == "__main__":
+    run(main)
