@@ -8,7 +8,7 @@ from speechlm.bin._cli import parser, run
 
 
 def main() -> None:
-    """Writes scores.json, result.md and alignments.txt; prints the error rates."""
+    """Writes scores.json, result.md, alignments.txt, sentences.tsv; prints the error rates."""
     options = parser(__doc__)
     options.add_argument("--ref", required=True, help="Kaldi text file with the references")
     options.add_argument("--hyp", required=True, help="Kaldi text file with the hypotheses")
@@ -20,14 +20,18 @@ def main() -> None:
     from speechlm.data.kaldi_dir import read_table
     from speechlm.score.error_rate import error_rates, format_alignments
     from speechlm.score.report import error_table, save_scores
+    from speechlm.score.sentences import SENTENCES, Sentence, write_sentences
 
-    rates = error_rates(read_table(args.ref, empty=True), read_table(args.hyp, empty=True))
+    references, hypotheses = (read_table(p, empty=True) for p in (args.ref, args.hyp))
+    rates = error_rates(references, hypotheses)
+    sentences = {u: Sentence(references[u], hypotheses[u]) for u in references}
     tables = {"WER": rates.words, "CER": rates.characters}
     text = "\n".join(f"{kind}\n\n{error_table({args.name: n})}" for kind, n in tables.items())
     with output_dir(args.output) as folder:
         save_scores(rates, folder)
         (folder / "result.md").write_text(text, encoding="utf-8")
         (folder / "alignments.txt").write_text(format_alignments(rates), encoding="utf-8")
+        write_sentences(folder / SENTENCES, sentences, {})
     if rates.words.empty_references:
         logging.warning("%s: %d empty references", args.ref, rates.words.empty_references)
     logging.info(

@@ -79,14 +79,8 @@ class ErrorRates:
     """Aligned words (reference, hypothesis) of every utterance."""
 
 
-def error_rates(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> ErrorRates:
-    """Score sentences; both arguments map utterance ids to words separated by blanks.
-
-    Characters are scored with a `|` for each gap between words, as ESPnet does with `<space>`.
-
-    Raises:
-        ValueError: the two have different ids (they are named), or there is none.
-    """
+def check_same_utterances(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> None:
+    """ValueError that names utterances which only one of the two has, or if there is none."""
     missing = sorted(references.keys() - hypotheses.keys())
     extra = sorted(hypotheses.keys() - references.keys())
     if missing or extra:
@@ -101,6 +95,17 @@ def error_rates(references: Mapping[str, str], hypotheses: Mapping[str, str]) ->
         )
     if not references:
         raise ValueError("there is no utterance to score")
+
+
+def error_rates(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> ErrorRates:
+    """Score sentences; both arguments map utterance ids to words separated by blanks.
+
+    Characters are scored with a `|` for each gap between words, as ESPnet does with `<space>`.
+
+    Raises:
+        ValueError: the two have different ids (they are named), or there is none.
+    """
+    check_same_utterances(references, hypotheses)
     result = ErrorRates(ErrorCounts(), ErrorCounts(), {})
     for utterance in sorted(references):
         reference, hypothesis = references[utterance].split(), hypotheses[utterance].split()

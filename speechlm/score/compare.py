@@ -1,0 +1,231 @@
+"""Whether two results on the same sentences differ: intervals, a paired test, sentences.
+
+A metric is a function of sums over sentences (errors and words; n-gram matches and lengths), so
+that a resampled corpus is scored from a weighted sum. N sentences, S statistics, R resamples.
+
+Sources: percentile bootstrap (Koehn 2004 for BLEU, Bisani and Ney 2004 for error rates);
+approximate randomisation (Riezler and Maxwell 2005).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sacrebleu.metrics import CHRF
+
+from speechlm.data.kaldi_dir import read_table, show_ids
+from speechlm.score.error_rate import ErrorCounts, check_same_utterances
+from speechlm.score.sentences import SENTENCES, Sentence, read_sentences
+from speechlm.score.translation import bleu_metric, read_translation_scores
+
+_CHUNK = 64  # resamples at a time
+
+
+@dataclass(frozen=True)
+class Result:
+    """One system's sentences on a test set."""
+
+    name: str
+    kind: str
+    """asr or st."""
+    sentences: dict[str, Sentence]
+    tokenizer: str | None = None
+    """sacreBLEU's, for BLEU; None: its default."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a corpus."""
+
+    name: str
+    statistics: Callable[[list[Sentence]], np.ndarray]
+    """(N, S) of N sentences."""
+    score: Callable[[np.ndarray], float]
+    """Of (S,) sums."""
+    sentence: Callable[[np.ndarray], np.ndarray]
+    """(N, S) -> (N,), what is shown of single sentences."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems under one metric."""
+
+    metric: str
+    scores: tuple[float, float]
+    intervals: tuple[tuple[float, float], tuple[float, float]]
+    """Of 95 %."""
+    difference: tuple[float, float]
+    """95 % interval of B - A over the same resampled sentences."""
+    p_value: float
+    """Probability of a difference as large if the two were exchangeable."""
+
+
+def read_result(path: str | os.PathLike[str], ref: str | None, kind: str | None) -> Result:
+    """A folder that `score` or `score_st` wrote (or that has it as `score`), or a text file.
+
+    Args:
+        path: the folder; or Kaldi text with hypotheses, which needs `ref` and `kind`.
+        ref: Kaldi text with references.
+        kind: asr or st.
+
+    Raises:
+        ValueError: it is neither, or hypotheses and references are of different utterances.
+    """
+    folder = Path(path)
+    for place in (folder, folder / "score"):
+        if (place / SENTENCES).is_file():
+            return _read_scores(place, str(path))
+    text = folder / "text" if folder.is_dir() else folder
+    if not text.is_file():
+        raise ValueError(f"{path}: a folder with {SENTENCES} or text, or a text file, expected")
+    if ref is None or kind is None:
+        raise ValueError(f"{text} holds hypotheses only: --ref and --kind are needed as well")
+    references, hypotheses = read_table(ref, empty=True), read_table(text, empty=True)
+    try:
+        check_same_utterances(references, hypotheses)
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from None
+    sentences = {u: Sentence(references[u], hypotheses[u]) for u in sorted(references)}
+    return Result(str(path), kind, sentences)
+
+
+def check_comparable(a: Result, b: Result) -> None:
+    """ValueError, with the utterances' names, unless both are of the same references."""
+    if (a.kind, a.tokenizer) != (b.kind, b.tokenizer):
+        raise ValueError(f"{a.name} is {a.kind} ({a.tokenizer}), {b.name} {b.kind} ({b.tokenizer})")
+    odd = {
+        f"only {a.name} has": sorted(a.sentences.keys() - b.sentences.keys()),
+        f"only {b.name} has": sorted(b.sentences.keys() - a.sentences.keys()),
+    }
+    if any(odd.values()):
+        what = "; ".join(f"{w} {len(ids)}: {show_ids(ids)}" for w, ids in odd.items() if ids)
+        raise ValueError(f"the two results are of different utterances: {what}")
+    other = [u for u in a.sentences if a.sentences[u].reference != b.sentences[u].reference]
+    if other:
+        raise ValueError(f"{len(other)} utterances have different references: {show_ids(other)}")
+
+
+def metrics_of(kind: str, tokenizer: str | None = None) -> list[Metric]:
+    """WER and CER of asr; BLEU and chrF of st."""
+    if kind == "asr":
+        return [_error_rate("WER", str.split), _error_rate("CER", _characters)]
+    return [_sacrebleu("BLEU", bleu_metric("", tokenizer)), _sacrebleu("chrF", CHRF())]
+
+
+def compare(a: Result, b: Result, metric: Metric, n_samples: int, seed: int) -> Comparison:
+    """Scores with intervals, and the probability that their difference is chance."""
+    ids = sorted(a.sentences)
+    one, other = (metric.statistics([r.sentences[u] for u in ids]) for r in (a, b))
+    rng = np.random.default_rng(seed)
+    drawn = np.array(
+        [
+            (metric.score(x @ one), metric.score(x @ other))
+            for chunk in _chunks(n_samples)
+            for x in rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), chunk)
+        ]
+    )
+    scores = metric.score(one.sum(0)), metric.score(other.sum(0))
+    observed = abs(scores[1] - scores[0])
+    extreme = 0
+    for chunk in _chunks(n_samples):
+        for moved in (rng.random((chunk, len(ids))) < 0.5) @ (other - one):
+            swapped = metric.score(one.sum(0) + moved), metric.score(other.sum(0) - moved)
+            extreme += abs(swapped[1] - swapped[0]) >= observed - 1e-9
+    interval_a, interval_b = (_interval(drawn[:, i]) for i in range(2))
+    return Comparison(
+        metric.name, scores, (interval_a, interval_b), _interval(drawn[:, 1] - drawn[:, 0]),
+        (extreme + 1) / (n_samples + 1),
+    )  # fmt: skip
+
+
+def most_different(
+    a: Result, b: Result, metric: Metric, count: int
+) -> list[tuple[str, float, float]]:
+    """(utterance, A's, B's value) of the sentences that differ most."""
+    ids = sorted(a.sentences)
+    one, other = (metric.sentence(metric.statistics([r.sentences[u] for u in ids])) for r in (a, b))
+    order = sorted(range(len(ids)), key=lambda i: -abs(other[i] - one[i]))
+    return [(ids[i], float(one[i]), float(other[i])) for i in order[:count] if one[i] != other[i]]
+
+
+def comparison_table(a: Result, b: Result, found: list[Comparison]) -> str:
+    """A Markdown table, one row a metric."""
+    lines = ["|metric|A|B|B - A|p|", "|---|---|---|---|---|"]
+    for c in found:
+        cells = [
+            f"{score:.2f} [{low:.2f}, {high:.2f}]"
+            for score, (low, high) in zip(c.scores, c.intervals, strict=True)
+        ]
+        low, high = c.difference
+        cells.append(f"{c.scores[1] - c.scores[0]:+.2f} [{low:+.2f}, {high:+.2f}]")
+        lines.append("|" + "|".join([c.metric, *cells, f"{c.p_value:.4f}"]) + "|")
+    head = [f"A: `{a.name}`", f"B: `{b.name}`", f"{len(a.sentences)} sentences", ""]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def differences_text(
+    a: Result, b: Result, metric: Metric, found: list[tuple[str, float, float]]
+) -> str:
+    """The sentences that differ most, each with its reference."""
+    blocks = []
+    for utterance, one, other in found:
+        first, second = a.sentences[utterance], b.sentences[utterance]
+        blocks.append(
+            f"{utterance}\n\n- reference: {first.reference}\n"
+            f"- A ({one:.1f}): {first.hypothesis}\n- B ({other:.1f}): {second.hypothesis}\n"
+        )
+    what = "errors" if metric.name == "WER" else metric.name
+    return f"## Sentences that differ most ({what})\n\n" + "\n".join(blocks)
+
+
+def _read_scores(folder: Path, name: str) -> Result:
+    sentences = read_sentences(folder / SENTENCES)
+    if not sentences:
+        raise ValueError(f"{folder / SENTENCES} has no sentence")
+    try:
+        return Result(name, "st", sentences, read_translation_scores(folder).tokenizer)
+    except ValueError:
+        return Result(name, "asr", sentences)
+
+
+def _error_rate(name: str, tokens: Callable[[str], list[str]]) -> Metric:
+    def statistics(sentences: list[Sentence]) -> np.ndarray:
+        rows = []
+        for sentence in sentences:
+            counts = ErrorCounts()
+            counts.add(tokens(sentence.reference), tokens(sentence.hypothesis))
+            rows.append((counts.errors, counts.tokens))
+        return np.array(rows, np.int64)
+
+    return Metric(
+        name, statistics, lambda sums: float(100 * sums[0] / max(1, sums[1])), lambda s: s[:, 0]
+    )
+
+
+def _sacrebleu(name: str, metric: object) -> Metric:
+    def statistics(sentences: list[Sentence]) -> np.ndarray:
+        written = [sentence.hypothesis for sentence in sentences]
+        expected = [sentence.reference for sentence in sentences]
+        return np.array(metric._extract_corpus_statistics(written, [expected]), np.int64)
+
+    def score(sums: np.ndarray) -> float:
+        return float(metric._compute_score_from_stats(sums.tolist()).score)
+
+    return Metric(name, statistics, score, lambda s: np.array([score(row) for row in s]))
+
+
+def _characters(sentence: str) -> list[str]:
+    return list("|".join(sentence.split()))
+
+
+def _chunks(total: int) -> list[int]:
+    return [min(_CHUNK, total - first) for first in range(0, total, _CHUNK)]
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

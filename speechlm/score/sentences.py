@@ -1,0 +1,46 @@
+"""The sentences behind a score: references and hypotheses side by side, in one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SENTENCES = "sentences.tsv"
+"""Name of the table inside a folder of scores."""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """What was to be written and what was written."""
+
+    reference: str
+    hypothesis: str
+
+
+def write_sentences(
+    path: Path, sentences: Mapping[str, Sentence], more: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Write `id reference hypothesis` and further columns (by name, then id) with tabs between."""
+    lines = ["\t".join(["id", "reference", "hypothesis", *more])]
+    for name in sorted(sentences):
+        known = sentences[name]
+        cells = [name, known.reference, known.hypothesis, *(table[name] for table in more.values())]
+        lines.append("\t".join(" ".join(cell.split()) for cell in cells))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def read_sentences(path: str | os.PathLike[str]) -> dict[str, Sentence]:
+    """What `write_sentences` wrote, without further columns."""
+    lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if lines[0].split("\t")[:3] != ["id", "reference", "hypothesis"]:
+        raise ValueError(f"{path}: the columns id, reference, hypothesis expected: {lines[0]!r}")
+    found: dict[str, Sentence] = {}
+    for number, line in enumerate(lines[1:], 2):
+        fields = line.split("\t")
+        if len(fields) < 3 or fields[0] in found:
+            what = "a second time" if fields[0] in found else f"with {len(fields)} fields"
+            raise ValueError(f"{path}:{number}: {fields[0]} is there {what}")
+        found[fields[0]] = Sentence(fields[1], fields[2])
+    return found

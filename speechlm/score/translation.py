@@ -1,0 +1,129 @@
+"""BLEU and chrF of translations, as sacreBLEU computes them (Post 2018; Popovic 2015).
+
+Scores are of detokenised sentences, with case and punctuation unless the style says otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from sacrebleu.metrics import BLEU, CHRF
+
+from speechlm.score.error_rate import check_same_utterances
+from speechlm.score.sentences import Sentence
+from speechlm.tokenizers.target_text import write_as
+
+COLUMNS = ("Snt", "BLEU", "chrF", "BP", "hyp/ref words", "1/2/3/4-gram precision")
+
+
+@dataclasses.dataclass
+class TranslationScores:
+    """Scores of one test set."""
+
+    sentences: int
+    bleu: float
+    chrf: float
+    precisions: list[float]
+    """Of 1- to 4-grams, in percent."""
+    brevity_penalty: float
+    hypothesis_words: int
+    reference_words: int
+    empty_hypotheses: int
+    style: str
+    """How both sides were written before scoring (`target_text.write_as`)."""
+    tokenizer: str
+    """sacreBLEU's, for BLEU."""
+    bleu_signature: str
+    chrf_signature: str
+
+
+def bleu_metric(language: str, tokenizer: str | None = None) -> BLEU:
+    """sacreBLEU's BLEU; tokenizer None: 13a, or sacreBLEU's own of Chinese, Japanese, Korean.
+
+    Raises ValueError if the tokenizer does not exist or its package is not installed.
+    """
+    if tokenizer is not None and tokenizer not in BLEU.TOKENIZERS:
+        names = " ".join(sorted(BLEU.TOKENIZERS))
+        raise ValueError(f"sacreBLEU has no tokenizer {tokenizer!r}; it has {names}")
+    try:
+        return BLEU(tokenize=tokenizer, trg_lang=language.split("-")[0].lower(), force=True)
+    except (ImportError, RuntimeError) as error:
+        raise ValueError(
+            f"sacreBLEU's tokenizer for {language} cannot be used ({error}); install its package, "
+            "or score with --tokenizer char"
+        ) from None
+
+
+def translation_scores(
+    references: Mapping[str, str],
+    hypotheses: Mapping[str, str],
+    language: str,
+    style: str = "cased",
+    tokenizer: str | None = None,
+) -> tuple[TranslationScores, dict[str, Sentence], dict[str, str]]:
+    """Scores, the sentences as they were scored, and chrF of each sentence.
+
+    Raises:
+        ValueError: the two have different utterances (they are named), or there is none.
+    """
+    check_same_utterances(references, hypotheses)
+    sentences = {
+        u: Sentence(write_as(references[u], style), write_as(hypotheses[u], style))
+        for u in sorted(references)
+    }
+    written = [sentence.hypothesis for sentence in sentences.values()]
+    expected = [sentence.reference for sentence in sentences.values()]
+    metric, chrf = bleu_metric(language, tokenizer), CHRF()
+    bleu, characters = (m.corpus_score(written, [expected]) for m in (metric, chrf))
+    scores = TranslationScores(
+        sentences=len(sentences),
+        bleu=bleu.score,
+        chrf=characters.score,
+        precisions=list(bleu.precisions),
+        brevity_penalty=bleu.bp,
+        hypothesis_words=bleu.sys_len,
+        reference_words=bleu.ref_len,
+        empty_hypotheses=sum(not text for text in written),
+        style=style,
+        tokenizer=metric.tokenizer.signature(),
+        bleu_signature=str(metric.get_signature()),
+        chrf_signature=str(chrf.get_signature()),
+    )
+    single = {
+        u: f"{chrf.sentence_score(s.hypothesis, [s.reference]).score:.1f}"
+        for u, s in sentences.items()
+    }
+    return scores, sentences, single
+
+
+def save_translation_scores(scores: TranslationScores, folder: str | os.PathLike[str]) -> None:
+    """Write scores.json into a folder, to be read by `read_translation_scores`."""
+    text = json.dumps({"translation": dataclasses.asdict(scores)}, indent=1) + "\n"
+    Path(folder, "scores.json").write_text(text, encoding="utf-8")
+
+
+def read_translation_scores(folder: str | os.PathLike[str]) -> TranslationScores:
+    """What `save_translation_scores` wrote; ValueError if it is not there."""
+    path = Path(folder, "scores.json")
+    if not path.is_file():
+        raise ValueError(f"{path} is not there; score {folder} first (stage 14)")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if "translation" not in stored:
+        raise ValueError(f"{path} holds no scores of translations")
+    return TranslationScores(**stored["translation"])
+
+
+def translation_table(rows: Mapping[str, TranslationScores]) -> str:
+    """A Markdown table, one row a result; the signatures below it."""
+    lines = ["|dataset|" + "|".join(COLUMNS) + "|", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, s in rows.items():
+        cells = [name, str(s.sentences), f"{s.bleu:.2f}", f"{s.chrf:.1f}"]
+        cells += [f"{s.brevity_penalty:.3f}", f"{s.hypothesis_words}/{s.reference_words}"]
+        cells.append("/".join(f"{p:.1f}" for p in s.precisions))
+        lines.append("|" + "|".join(cells) + "|")
+    signatures = {f"{s.style}: `{s.bleu_signature}`, `{s.chrf_signature}`" for s in rows.values()}
+    return "\n".join([*lines, "", *sorted(signatures)]) + "\n"

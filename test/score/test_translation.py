@@ -1,0 +1,119 @@
+"""BLEU and chrF: sacreBLEU's values, signatures, styles; what is refused; the tables."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import sacrebleu
+
+from speechlm.data.kaldi_dir import write_table
+from speechlm.score.sentences import Sentence, read_sentences, write_sentences
+from speechlm.score.translation import (
+    read_translation_scores,
+    save_translation_scores,
+    translation_scores,
+    translation_table,
+)
+
+REF = {
+    "a": "Der Hund sieht heute die Katze.", "b": "Wer hat „Nein“ gesagt?",
+    "c": "Sie wird morgen nach Hause gehen.",
+}  # fmt: skip
+HYP = {
+    "a": "Der Hund sieht die Katze heute.", "b": "wer hat nein gesagt",
+    "c": "Sie wird morgen nach Hause gehen.",
+}  # fmt: skip
+
+
+def test_scores_are_sacrebleus():
+    scores, sentences, single = translation_scores(REF, HYP, "de")
+    hypotheses, references = list(HYP.values()), [list(REF.values())]
+    assert scores.bleu == sacrebleu.corpus_bleu(hypotheses, references).score
+    assert scores.chrf == sacrebleu.corpus_chrf(hypotheses, references).score
+    assert 0 < scores.bleu < 100 and scores.sentences == 3 and scores.empty_hypotheses == 0
+    assert "tok:13a" in scores.bleu_signature and "case:mixed" in scores.bleu_signature
+    assert f"version:{sacrebleu.__version__}" in scores.bleu_signature
+    assert scores.chrf_signature.startswith("nrefs:1|case:mixed|")
+    assert single["c"] == "100.0" and float(single["b"]) < 100
+    assert sentences["a"] == Sentence(REF["a"], HYP["a"])
+
+
+def test_without_case_and_punctuation():
+    scores, sentences, _ = translation_scores(REF, HYP, "de", "lower")
+    assert scores.bleu > translation_scores(REF, HYP, "de")[0].bleu
+    assert sentences["b"] == Sentence("wer hat nein gesagt", "wer hat nein gesagt")
+
+
+def test_tokenizers_follow_the_language():
+    chinese = {"a": "你好世界。", "b": "我们今天去学校。"}
+    scores, *_ = translation_scores(chinese, chinese, "zh-CN")
+    assert scores.bleu == pytest.approx(100) and scores.tokenizer == "zh"
+    assert translation_scores(REF, HYP, "de", tokenizer="char")[0].tokenizer == "char"
+    with pytest.raises(ValueError, match="has no tokenizer 'words'; it has"):
+        translation_scores(REF, HYP, "de", tokenizer="words")
+
+
+def test_different_utterances_are_named():
+    with pytest.raises(ValueError, match="1 not recognised: c; 1 without a reference: d"):
+        translation_scores(REF, {**{u: HYP[u] for u in "ab"}, "d": "x"}, "de")
+    with pytest.raises(ValueError, match="no utterance to score"):
+        translation_scores({}, {}, "de")
+
+
+def test_empty_translations_count():
+    scores, *_ = translation_scores(REF, {**HYP, "a": ""}, "de")
+    assert scores.empty_hypotheses == 1 and scores.brevity_penalty < 1
+
+
+def test_files(tmp_path):
+    scores, sentences, single = translation_scores(REF, HYP, "de")
+    save_translation_scores(scores, tmp_path)
+    assert read_translation_scores(tmp_path) == scores
+    table = translation_table({"x/test": scores})
+    assert f"|x/test|3|{scores.bleu:.2f}|" in table and scores.bleu_signature in table
+    write_sentences(tmp_path / "s.tsv", sentences, {"chrF": single})
+    assert read_sentences(tmp_path / "s.tsv") == sentences
+    (tmp_path / "s.tsv").write_text("id\treference\thypothesis\na\tb\n")
+    with pytest.raises(ValueError, match="s.tsv:2: a is there with 2 fields"):
+        read_sentences(tmp_path / "s.tsv")
+    (tmp_path / "scores.json").write_text(json.dumps({"WER": {}}))
+    with pytest.raises(ValueError, match="holds no scores of translations"):
+        read_translation_scores(tmp_path)
+    with pytest.raises(ValueError, match="stage 14"):
+        read_translation_scores(tmp_path / "nowhere")
+
+
+def call(main, *words):
+    command = [sys.executable, "-m", f"speechlm.bin.{main}", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_mains(tmp_path):
+    write_table(tmp_path / "ref", REF)
+    write_table(tmp_path / "hyp", HYP)
+    write_table(tmp_path / "source", dict.fromkeys(REF, "THE DOG"))
+    result = call(
+        "score_st", "--ref", tmp_path / "ref", "--hyp", tmp_path / "hyp", "--target_lang", "de",
+        "--name", "test", "--source", tmp_path / "source", "--output", tmp_path / "score",
+    )  # fmt: skip
+    assert result.returncode == 0 and "BLEU" in result.stderr, result.stderr
+    rows = (tmp_path / "score" / "sentences.tsv").read_text().splitlines()
+    assert rows[0].split("\t") == ["id", "reference", "hypothesis", "chrF", "source"]
+    assert rows[3].split("\t")[3:] == ["100.0", "THE DOG"]
+    scored = [f"{name}:test:{tmp_path / 'score'}" for name in ("scratch", "speech_text")]
+    result = call(
+        "report_st", "--title", "mini", "--command", "./run.sh", "--seed", 1,
+        "--scores", *scored, "--output", tmp_path / "RESULTS.md",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    report = (tmp_path / "RESULTS.md").read_text()
+    assert "|speech_text/test|3|" in report and "- scratch: Der Hund sieht die" in report
+    assert "- seed: 1" in report and "tok:13a" in report
+    write_table(tmp_path / "hyp", {"a": "x"})
+    result = call(
+        "score_st", "--ref", tmp_path / "ref", "--hyp", tmp_path / "hyp", "--target_lang", "de",
+        "--name", "test", "--output", tmp_path / "none",
+    )  # fmt: skip
+    assert result.returncode == 1 and "2 not recognised: b c" in result.stderr
+    assert not (tmp_path / "none").exists()
