@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from speechlm.models.config import SpeechLMConfig
+from speechlm.models.convolution_stack import convolution_stack
 
 
 class ConvBlock(nn.Module):
@@ -68,18 +69,66 @@ class FrontEnd(nn.Module):
 
     def forward(self, waveforms: Tensor, sample_lengths: Tensor | None = None) -> Tensor:
         """Features of right-padded waveforms; sample_lengths (B,) are used with ignore_padding."""
+        lengths = None
+        if self.ignore_padding and sample_lengths is not None:
+            conv = self.conv_layers[0].conv
+            lengths = (sample_lengths - conv.kernel_size[0]) // conv.stride[0] + 1
+        if waveforms.device.type == "cpu" and not waveforms.requires_grad:
+            return self._by_products(waveforms, lengths)
         x = waveforms[:, None]
-        for block in self.conv_layers:
-            lengths = None
-            if self.ignore_padding and block.norm == "group" and sample_lengths is not None:
-                kernel, stride = block.conv.kernel_size[0], block.conv.stride[0]
-                lengths = (sample_lengths - kernel) // stride + 1
-            if block is self.conv_layers[0] and torch.is_grad_enabled():
+        for index, block in enumerate(self.conv_layers):
+            if index == 0 and torch.is_grad_enabled():
                 # The first block's activations are the model's largest, and cheap to make again.
                 x = checkpoint(block, x, lengths, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = block(x, lengths)
+                x = block(x, lengths if index == 0 else None)
         return x
+
+    def _by_products(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
+        """The same on a CPU, faster; waveforms get no gradient."""
+        blocks = list(self.conv_layers)
+        norms = [getattr(block, "2")["1"] for block in blocks if block.norm == "layer"]
+        first, batch = blocks[0].conv, waveforms.shape[0]
+        if blocks[0].norm == "group":
+            norm = getattr(blocks[0], "2")
+            weight, bias = fold_group_norm(waveforms, lengths, first, norm)
+        else:
+            weight = first.weight[:, 0].expand(batch, -1, -1)
+            bias = weight.new_zeros(batch, first.out_channels)
+        convolutions = [block.conv for block in blocks]
+        return convolution_stack(waveforms, weight, bias, convolutions, norms).transpose(1, 2)
+
+
+def fold_group_norm(
+    waveforms: Tensor, lengths: Tensor | None, convolution: nn.Conv1d, norm: nn.GroupNorm
+) -> tuple[Tensor, Tensor]:
+    """The first convolution and its group norm (one group a channel) as one affine map a row.
+
+    A channel's mean and variance over time follow from those of the K samples under the kernel.
+
+    Args:
+        waveforms: (B, S).
+        lengths: (B,) frames that count; None: all.
+        convolution: 1 -> C channels.
+        norm: holds weight, bias (C,) and eps.
+
+    Returns:
+        Weights (B, C, K) and biases (B, C).
+    """
+    kernel, stride = convolution.kernel_size[0], convolution.stride[0]
+    windows = waveforms.detach().double().unfold(1, kernel, stride)
+    means, covariances = [], []
+    for row, window in enumerate(windows):
+        seen = window if lengths is None else window[: max(1, int(lengths[row]))]
+        means.append(seen.mean(0))
+        centred = seen - means[-1]
+        covariances.append(centred.T @ centred / len(seen))
+    taps = convolution.weight[:, 0].double()
+    mean = torch.stack(means) @ taps.T
+    variance = torch.einsum("ck,bkl,cl->bc", taps, torch.stack(covariances), taps)
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    weight, bias = taps * scale[..., None], norm.bias - mean * scale
+    return weight.to(waveforms.dtype), bias.to(waveforms.dtype)
 
 
 def masked_group_norm(x: Tensor, lengths: Tensor, norm: nn.GroupNorm) -> Tensor:

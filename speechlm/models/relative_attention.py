@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.models.blocked_attention import blocked_relative_attention, spread
+from speechlm.models.products import compute_type, linear
 
 
 class RelativePositions(nn.Module):
@@ -88,10 +89,11 @@ class RelativeSelfAttention(nn.Module):
         """Attends x (B, T, D) to itself; table and padding as in relative_attention."""
         batch, frames, dim = x.shape
 
-        def split(projected: Tensor) -> Tensor:
-            return projected.view(batch, frames, self.heads, -1).transpose(1, 2)
-
-        query, key, value = split(self.q_proj(x)), split(self.k_proj(x)), split(self.v_proj(x))
+        x = x.to(compute_type(x))
+        query, key, value = (
+            linear(x, layer).view(batch, frames, self.heads, -1).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj, self.v_proj)
+        )
         dropout = self.dropout if self.training else 0.0
         mixed = relative_attention(query, key, value, table, padding, dropout)
-        return self.out_proj(mixed.transpose(1, 2).reshape(batch, frames, dim))
+        return linear(mixed.transpose(1, 2).reshape(batch, frames, dim), self.out_proj)

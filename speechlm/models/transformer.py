@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.dropout import dropout
-from speechlm.models.feed_forward import gelu_linear
 from speechlm.models.losses import PAD
+from speechlm.models.products import gelu_linear, linear
 from speechlm.models.relative_attention import RelativePositions, RelativeSelfAttention
+from speechlm.models.tiled_convolution import grouped_convolution
 
 VERSION = 3.0
 """Value of the buffer `unit_encoder.version` in the authors' checkpoints."""
@@ -48,9 +49,9 @@ class TransformerLayer(nn.Module):
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         if self.training and self.config.activation_dropout > 0.0:
-            inner = dropout(F.gelu(self.fc1(x)), self.config.activation_dropout, True)
-            return self._drop(self.fc2(inner))
-        return self._drop(gelu_linear(self.fc1(x), self.fc2))
+            inner = dropout(F.gelu(linear(x, self.fc1)), self.config.activation_dropout, True)
+            return self._drop(linear(inner, self.fc2))
+        return self._drop(gelu_linear(linear(x, self.fc1), self.fc2))
 
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.config.dropout, self.training)
@@ -104,8 +105,15 @@ class PositionalConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedding alone, to be added to x."""
+        scale = self.weight_g[0, 0] / self.weight_v.flatten(0, 1).norm(dim=0)
+        if x.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                y = grouped_convolution(
+                    x.to(self.weight_v.dtype), self.weight_v, scale, self.groups
+                )
+                return F.gelu(y + self.bias)
         frames, kernel = x.shape[1], self.weight_v.shape[2]
-        weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
+        weight = self.weight_v * scale
         y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups)
         return F.gelu(y[..., :frames].transpose(1, 2))
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from speechlm.models import convolution_stack
 from speechlm.models.front_end import (
     FrontEnd,
     masked_group_norm,
@@ -30,8 +31,8 @@ def test_masked_group_norm_equals_group_norm_of_the_valid_part():
 
 @pytest.mark.parametrize("norm", ["group", "layer"])
 def test_recomputed_block_has_the_plain_gradient(small_config, norm):
-    front_end = FrontEnd(small_config(conv_norm=norm))
-    waveforms = torch.randn(2, 4000)
+    front_end = FrontEnd(small_config(conv_norm=norm)).double()
+    waveforms = torch.randn(2, 4000, dtype=torch.float64)
     x = waveforms[:, None]
     for block in front_end.conv_layers:
         x = block(x)
@@ -56,3 +57,34 @@ def test_scale_gradient():
     x = torch.randn(4, requires_grad=True)
     scale_gradient(x, 0.1).sum().backward()
     torch.testing.assert_close(x.grad, torch.full((4,), 0.1))
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+@pytest.mark.parametrize(
+    "layers",
+    [[(8, 7, 4), (8, 5, 2), (8, 2, 4), (6, 3, 1), (8, 1, 5)], [(8, 4, 5), (9, 3, 4), (8, 9, 8)]],
+)
+def test_any_kernels_and_strides_over_several_chunks(small_config, monkeypatch, norm, layers):
+    """On a CPU the convolutions are products of overlapping rows; compared with conv1d."""
+    monkeypatch.setattr(convolution_stack, "CHUNK", 7)
+    front_end = FrontEnd(small_config(conv_layers=layers, conv_norm=norm)).double()
+    waveforms = torch.randn(2, 4001, dtype=torch.float64)
+    ours = front_end(waveforms)
+    plain = front_end(waveforms.clone().requires_grad_())
+    torch.testing.assert_close(ours, plain)
+    weight, parameters = torch.randn_like(plain), list(front_end.parameters())
+    for a, b in zip(
+        torch.autograd.grad((ours * weight).sum(), parameters),
+        torch.autograd.grad((plain * weight).sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_folded_group_norm_leaves_padding_out(small_config):
+    front_end = FrontEnd(small_config(ignore_padding=True))
+    waveforms, lengths = torch.randn(2, 3000), torch.tensor([3000, 1700])
+    waveforms[1, 1700:] = 0.0
+    ours = front_end(waveforms, lengths)
+    plain = front_end(waveforms.clone().requires_grad_(), lengths)
+    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
