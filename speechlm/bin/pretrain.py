@@ -20,6 +20,8 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--dev_text", help="text for validation (with --text)")
     p.add_argument("--lexicon", help="lexicon.txt of the text's words (with --text)")
     p.add_argument("--durations", help="duration statistics of units; none: the paper's constants")
+    p.add_argument("--init_speech", help="folder of a SpeechLM or of a Hugging Face HuBERT whose "
+                   "front end and speech layers to start from")  # fmt: skip
     p.add_argument("--output", required=True, help="experiment folder")
     p.add_argument("--config_size", choices=("base", "large", "tiny"), help="size of the model")
     p.add_argument("--seed", type=int, help="of everything random")

@@ -124,6 +124,9 @@ class SpeechLMPretrainTask(TrainingTask):
                            help="the model whose values model_conf changes")  # fmt: skip
         group.add_argument("--model_conf", action=NestedDictAction, default={},
                            help="differences from config_size")  # fmt: skip
+        group.add_argument("--init_speech", type=str_or_none,
+                           help="folder of a model, of SpeechLM's or of a Hugging Face HuBERT, "
+                           "whose front end and speech layers training starts from")  # fmt: skip
         group.add_argument("--cpu_bfloat16", type=str2bool, default=False,
                            help="bfloat16 autocast on the CPU")  # fmt: skip
         group = parser.add_argument_group("SpeechLM's data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +10,20 @@ from typing import Any
 
 import torch
 
+from speechlm.data.atomic import output_file
+from speechlm.models import SpeechLM
 from speechlm.tasks.common import command_line, is_first_worker, parse_espnet
 from speechlm.tasks.model_dir import SIZES, save_speechlm
 from speechlm.tasks.pretrain import SpeechLMPretrainTask
 from speechlm.tasks.trainer import load_weights_only
-from speechlm.tokenizers.vocabulary import UnitVocabulary
+from speechlm.tasks.warm_start import warm_start
+from speechlm.tokenizers.vocabulary import PAD, CharacterVocabulary, UnitVocabulary
 
 AVERAGE = "valid.loss.ave.pth"
 """Link to the weights that pre-training ends with."""
+PREFIX = "speechlm."
+INITIAL = "init.pth"
+"""Weights of `init_speech` under the names of the ESPnet model."""
 
 
 def pretrain(
@@ -38,16 +45,19 @@ def pretrain(
     """
     arguments = command_line({"output_dir": output, **options}) + list(espnet)
     args = parse_espnet(SpeechLMPretrainTask, arguments, config)
-    SpeechLMPretrainTask.main(args)
     folder = Path(output)
+    if args.init_speech is not None:
+        args.init_param = [*args.init_param, str(folder / INITIAL)]
+        if is_first_worker():
+            _write_initial_weights(args, folder)
+    SpeechLMPretrainTask.main(args)
     if is_first_worker() and not args.dry_run:
         weights = load_weights_only(folder / AVERAGE)
-        prefix = "speechlm."
         save_speechlm(
             folder,
             SIZES[args.config_size](**args.model_conf),
             UnitVocabulary.read(folder / "tokens.txt"),
-            {name.removeprefix(prefix): value for name, value in weights.items()},
+            {name.removeprefix(PREFIX): value for name, value in weights.items()},
             trained_with={
                 "espnet": args.version,
                 "torch": str(torch.__version__),
@@ -55,3 +65,12 @@ def pretrain(
             },
         )
     return folder
+
+
+def _write_initial_weights(args: argparse.Namespace, folder: Path) -> None:
+    """INITIAL, and init_speech.txt: which weights were taken, and which not."""
+    model = SpeechLM(SIZES[args.config_size](**args.model_conf), PAD + 1, CharacterVocabulary.n_ids)
+    start = warm_start(args.init_speech, model)
+    start.write(folder / "init_speech.txt")
+    with output_file(folder / INITIAL) as path:
+        torch.save({f"{PREFIX}{name}": value for name, value in start.taken.items()}, path)

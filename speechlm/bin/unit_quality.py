@@ -1,0 +1,55 @@
+"""Phone purity, cluster purity and PNMI of units against forced alignments and TextGrids.
+
+Prints a Markdown table; with --output the table is in OUTPUT/units.md, and NAME.REFERENCE.png there
+shows p(phone | cluster).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechlm.bin._cli import parser, run
+
+
+def main() -> None:
+    """Parse, count, print."""
+    options = parser(__doc__)
+    options.add_argument(
+        "--units", nargs="+", required=True, metavar="NAME:DIR",
+        help="a name for the table, and a folder with units.scp",
+    )  # fmt: skip
+    options.add_argument("--alignments", help="folder with units.scp of phones")
+    options.add_argument("--textgrids", help="folder with ID.TextGrid files, at any depth")
+    options.add_argument("--output", type=Path, help="folder for the table and the pictures")
+    args = options.parse_args()
+
+    from speechlm.data.atomic import output_file
+    from speechlm.score import unit_quality as quality
+
+    references: dict[str, quality.Reference] = {}
+    if args.alignments:
+        references["alignments"] = quality.Alignments(args.alignments)
+    if args.textgrids:
+        references["TextGrids"] = quality.TextGrids(args.textgrids)
+    if not references:
+        raise ValueError("--alignments or --textgrids expected, or both")
+    rows = []
+    for item in args.units:
+        name, colon, folder = item.partition(":")
+        if not (name and colon and folder) or "/" in name:
+            raise ValueError(f"--units takes NAME:DIR, not {item!r}")
+        for kind, reference in references.items():
+            rows.append((name, kind, quality.count_units(folder, reference)))
+    table = quality.quality_table(rows)
+    print(table, end="")
+    if args.output:
+        with output_file(args.output / "units.md") as path:
+            path.write_text(table, encoding="utf-8")
+        for name, kind, counts in rows:
+            figures = counts.figures()
+            title = f"{name}, phones of {kind}: PNMI {figures['pnmi']:.3f}"
+            quality.draw(counts, args.output / f"{name}.{kind}.png", title)
+
+
+if __name__ == "__main__":
+    run(main)
