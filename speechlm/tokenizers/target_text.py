@@ -122,8 +122,9 @@ class TargetVocabulary:
         return np.array([*ids, EOS], np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The sentence of some ids; special ids are left out."""
-        return self._spm.decode([int(i) for i in ids if int(i) >= len(SPECIALS)]).strip()
+        """The sentence of some ids, with single spaces; special ids are left out."""
+        pieces = [int(i) for i in ids if int(i) >= len(SPECIALS)]
+        return " ".join(self._spm.decode(pieces).split())
 
     def coverage(self, sentences: Mapping[str, str]) -> Coverage:
         """What is missing to write the sentences."""

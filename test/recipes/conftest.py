@@ -11,7 +11,7 @@ def lay_out(root: Path, folder: Path, name: str) -> Path:
     """Lay a recipe out under another folder, so that nothing is written into the project."""
     recipe = folder / "egs" / name
     recipe.mkdir(parents=True)
-    for other in ("TEMPLATE", "librispeech"):
+    for other in ("TEMPLATE", "librispeech", "covost2"):
         if other != name and not (folder / "egs" / other).exists():
             (folder / "egs" / other).symlink_to(root / "egs" / other)
     for path in (root / "egs" / name).iterdir():

@@ -1,0 +1,51 @@
+"""Stage 13: translate a (split) data directory by beam search; writes OUTPUT/text.
+
+A run that was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from speechlm.bin._cli import parser, run
+
+
+def options() -> argparse.ArgumentParser:
+    """The options."""
+    p = parser(__doc__)
+    p.add_argument("--model", required=True, help="folder of a translation fine-tuning")
+    p.add_argument("--data_dir", required=True, help="data directory with utt2num_samples")
+    p.add_argument("--output", required=True, help="folder for the files text and scores")
+    p.add_argument("--weights", help="file in the model's folder; none: valid.accuracy.ave.pth")
+    p.add_argument("--beam", type=int, default=5, help="hypotheses of an utterance")
+    p.add_argument("--length_penalty", type=float, default=1.0,
+                   help="log-probabilities are divided by the length to this power")  # fmt: skip
+    p.add_argument("--tokens_per_frame", type=float, default=1.0,
+                   help="limit of the length: tokens for each 20 ms, and 50 more")  # fmt: skip
+    p.add_argument("--batch_samples", type=int, default=1_600_000,
+                   help="padded samples of a batch; results do not depend on it")  # fmt: skip
+    p.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="GPUs; 0: CPU")
+    p.add_argument("--num_threads", type=int, default=1, help="CPU threads")
+    return p
+
+
+def main() -> None:
+    """Parse and translate."""
+    args = options().parse_args()
+    import torch
+
+    from speechlm.decode.beam_search import BeamOptions
+    from speechlm.decode.translate import translate_dir
+
+    torch.set_num_threads(args.num_threads)
+    wanted = BeamOptions(args.beam, args.length_penalty, args.tokens_per_frame)
+    device = "cuda" if args.ngpu else "cpu"
+    done = translate_dir(
+        args.model, args.data_dir, args.output, wanted, args.weights, args.batch_samples, device
+    )
+    logging.info("translations of %d utterances in %s", len(done), args.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,153 @@
+"""Translation of a data directory with a fine-tuned model, resumable.
+
+Finished utterances are appended to OUTPUT/partial.tsv. A run that starts again takes from there,
+and from the folders beside OUTPUT (the other jobs, however many there were), what was made by the
+same model with the same options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from speechlm.data.atomic import output_file
+from speechlm.data.audio import read_audio
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.decode.beam_search import BeamOptions, beam_search
+from speechlm.decode.ctc_greedy import MIN_SAMPLES, SAMPLE_RATE, write_hypotheses
+from speechlm.tasks.translation import BEST, TranslationModel, load_translator
+from speechlm.tokenizers.target_text import TargetVocabulary
+
+PARTIAL = "partial.tsv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Translated:
+    """A translated utterance."""
+
+    text: str
+    """Detokenised."""
+    score: float
+    """See `beam_search.Hypothesis`."""
+
+
+def translate(
+    model: TranslationModel,
+    vocabulary: TargetVocabulary,
+    data: DataDir,
+    options: BeamOptions,
+    batch_samples: int,
+) -> Iterator[dict[str, Translated]]:
+    """Translations, batch by batch, longest utterances first.
+
+    A batch has at most `batch_samples` padded samples, but at least one utterance. Padding does
+    not change results. Utterances shorter than a frame get an empty translation.
+    """
+    device = next(model.parameters()).device
+    samples = data.samples()
+    short = [u for u in data.ids if samples[u] < MIN_SAMPLES]
+    if short:
+        yield dict.fromkeys(short, Translated("", 0.0))
+    for ids in batches({u: n for u, n in samples.items() if n >= MIN_SAMPLES}, batch_samples):
+        waves = [torch.from_numpy(read_audio(data.wav[u], SAMPLE_RATE)) for u in ids]
+        lengths = torch.tensor([len(wave) for wave in waves])
+        padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+        with torch.inference_mode():
+            features, padding = model.encode(padded.to(device), lengths.to(device))
+        found = beam_search(model.decoder, features, padding, options)
+        yield {
+            utterance: Translated(vocabulary.decode(best[0].tokens), best[0].score)
+            for utterance, best in zip(ids, found, strict=True)
+        }
+
+
+def batches(samples: dict[str, int], batch_samples: int) -> Iterator[list[str]]:
+    """Ids, longest first, in batches of at most so many padded samples."""
+    batch: list[str] = []
+    for utterance in sorted(samples, key=lambda u: (-samples[u], u)):
+        if batch and (len(batch) + 1) * samples[batch[0]] > batch_samples:
+            yield batch
+            batch = []
+        batch.append(utterance)
+    if batch:
+        yield batch
+
+
+def translate_dir(
+    model: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    options: BeamOptions,
+    weights: str | None = None,
+    batch_samples: int = 1_600_000,
+    device: str = "cpu",
+) -> dict[str, Translated]:
+    """Translate a data directory; writes output/text and output/scores."""
+    loaded, vocabulary = load_translator(model, weights, device)
+    data, folder = DataDir.read(data_dir), Path(output)
+    mark = fingerprint(model, weights, options)
+    places = sorted(folder.parent.glob(f"*/{PARTIAL}"))
+    found = {u: t for path in places for u, t in read_partial(path, mark).items()}
+    done = {u: t for u, t in found.items() if u in data.wav}
+    folder.mkdir(parents=True, exist_ok=True)
+    rest = data.subset(data.wav.keys() - done.keys())
+    if done:
+        logging.info("%s: %d of %d utterances were done before", folder, len(done), len(data))
+    start = time.perf_counter()
+    _start_partial(folder / PARTIAL, mark)
+    with (folder / PARTIAL).open("a", encoding="utf-8") as file:
+        for batch in translate(loaded, vocabulary, rest, options, batch_samples):
+            done |= batch
+            file.writelines(_lines(batch))
+            file.flush()
+    seconds = time.perf_counter() - start
+    write_hypotheses(folder / "text", {u: t.text for u, t in done.items()})
+    write_hypotheses(folder / "scores", {u: f"{t.score:.6f}" for u, t in done.items()})
+    logging.info(
+        "%d utterances in %.1f s: %.2f a second at beam %d",
+        len(rest), seconds, len(rest) / max(seconds, 1e-9), options.beam,
+    )  # fmt: skip
+    return done
+
+
+def fingerprint(model: str | os.PathLike[str], weights: str | None, options: BeamOptions) -> str:
+    """A mark of everything that results depend on."""
+    names = (weights,) if weights else BEST
+    path = next(Path(model) / name for name in names if (Path(model) / name).is_file())
+    state = path.stat()
+    values = [str(path.resolve()), state.st_size, state.st_mtime_ns, dataclasses.asdict(options)]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def read_partial(path: Path, mark: str) -> dict[str, Translated]:
+    """What a job with the same mark has done."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if lines[0] != f"# {mark}":
+        return {}
+    done: dict[str, Translated] = {}
+    for line in lines[1:-1]:  # the last one may be cut off
+        utterance, score, text = line.split("\t")
+        done[utterance] = Translated(text, float(score))
+    return done
+
+
+def _start_partial(path: Path, mark: str) -> None:
+    """Begin the file anew, with what is sound in it: other jobs may need it."""
+    lines = [f"# {mark}\n", *_lines(read_partial(path, mark))]
+    with output_file(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _lines(done: dict[str, Translated]) -> Iterable[str]:
+    for utterance, found in done.items():
+        yield f"{utterance}\t{found.score!r}\t{found.text}\n"

@@ -1,0 +1,140 @@
+"""A whole translation fine-tuning: from a recipe's options to an experiment folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from speechlm.data.atomic import output_file
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.models import SpeechLMConfig
+from speechlm.models.translation_decoder import TranslationDecoderConfig
+from speechlm.tasks.common import check_keys, command_line, is_first_worker, parse_espnet
+from speechlm.tasks.model_dir import SIZES
+from speechlm.tasks.st import MASKS, SpeechLMSTTask
+from speechlm.tasks.translation import VOCABULARY, read_decoder, read_encoder
+from speechlm.tokenizers.target_text import TargetVocabulary
+
+MAX_UNKNOWN_SHARE = 0.01
+"""Share of characters of the targets that the vocabulary may lack."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslationData:
+    """What to train on."""
+
+    train_dir: str | os.PathLike[str]
+    """Data directory with utt2num_samples and text.LANG."""
+    dev_dir: str | os.PathLike[str]
+    """The same for validation."""
+    language: str
+    """LANG, the target."""
+    vocabulary: str | os.PathLike[str]
+    """Folder that train_vocabulary has made."""
+
+
+def finetune_st(
+    output: str | os.PathLike[str],
+    config: str | None,
+    data: TranslationData,
+    init: str | os.PathLike[str] | None,
+    init_decoder: str | os.PathLike[str] | None,
+    options: Mapping[str, Any],
+    espnet: Sequence[str] = (),
+) -> Path:
+    """Fine-tune on translations; an interrupted training goes on where it was.
+
+    Args:
+        output: experiment folder.
+        config: YAML file; `encoder_conf.speechlm` holds differences from the model in `init`, or
+            from `config_size` without it; `decoder_conf` the decoder's from Base's.
+        data: speech, translations and vocabulary.
+        init: folder of a trained SpeechLM (see `read_encoder`); None: from scratch.
+        init_decoder: folder with a trained translation decoder; None: it starts at random.
+        options: options of `SpeechLMSTTask` by name; None: not given.
+        espnet: further command line options of ESPnet.
+    """
+    vocabulary = TargetVocabulary.read(data.vocabulary)
+    arguments = command_line({"output_dir": output, **options}) + list(espnet)
+    for name, data_dir in (("train", data.train_dir), ("valid", data.dev_dir)):
+        arguments += _data_arguments(name, Path(data_dir), data.language, vocabulary)
+    args = parse_espnet(SpeechLMSTTask, arguments, config)
+    check_keys(args.encoder_conf, (*MASKS, "speechlm"), "encoder_conf")
+    changes = dict(args.encoder_conf.get("speechlm", {}))
+    weights: dict[str, torch.Tensor] = {}
+    if init is not None:
+        size, encoder = read_encoder(init, changes)
+        weights |= {f"model.speechlm.{name}": value for name, value in encoder.items()}
+    else:
+        size = SpeechLMConfig.from_dict(
+            {**SIZES[args.config_size]().to_dict(), **changes, "feature_grad_mult": 1.0}
+        )
+    decoder = TranslationDecoderConfig.from_dict(
+        {"encoder_dim": size.embed_dim, **args.decoder_conf}
+    )
+    if init_decoder is not None:
+        found = read_decoder(init_decoder, decoder, vocabulary.tokens)
+        weights |= {f"model.decoder.{name}": value for name, value in found.items()}
+    args.encoder_conf = {**args.encoder_conf, "speechlm": size.to_dict()}
+    args.decoder_conf = decoder.to_dict()
+    folder = Path(output)
+    keep_vocabulary(vocabulary, folder / VOCABULARY)
+    if weights:
+        initial = folder / "init.pth"
+        if is_first_worker():
+            with output_file(initial) as temporary:
+                torch.save(weights, temporary)
+        args.init_param = [str(initial)]
+    SpeechLMSTTask.main(args)
+    return folder
+
+
+def keep_vocabulary(vocabulary: TargetVocabulary, folder: Path) -> None:
+    """Copy a vocabulary into the training's folder; ValueError if another one is there."""
+    if is_first_worker() and not folder.exists():
+        vocabulary.write(folder, {})
+    for _ in range(600):  # the other workers wait for the first one
+        if folder.exists():
+            break
+        time.sleep(0.1)
+    there = TargetVocabulary.read(folder)
+    if there.model != vocabulary.model or there.options != vocabulary.options:
+        raise ValueError(
+            f"{folder} is another vocabulary than {vocabulary.source}: the training of this folder "
+            "was begun with it; choose another output"
+        )
+
+
+def _data_arguments(
+    mode: str, folder: Path, language: str, vocabulary: TargetVocabulary
+) -> list[str]:
+    """ESPnet's options for one data directory, after a look at it."""
+    data = DataDir.read(folder)
+    try:
+        targets = data.translation(language)
+        data.samples()
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
+    path = folder / f"text.{language}"
+    found = vocabulary.check_coverage(targets, str(path), MAX_UNKNOWN_SHARE)
+    if found.unknown:
+        logging.warning("%s: %s", path, found.summary())
+    empty = [u for u, sentence in targets.items() if len(vocabulary.encode(sentence)) == 1]
+    if empty:
+        raise ValueError(
+            f"{path}: {len(empty)} translations are empty in the style "
+            f"{vocabulary.options.style}: {' '.join(empty[:5])}; leave them out"
+        )
+    data_option, shape_option = f"--{mode}_data_path_and_name_and_type", f"--{mode}_shape_file"
+    return [
+        data_option, f"{folder / 'wav.scp'},speech,sound",
+        data_option, f"{path},text,text",
+        shape_option, str(folder / "utt2num_samples"),
+    ]  # fmt: skip

@@ -1,0 +1,253 @@
+"""Translation fine-tuning, warm starts, decoding of its result, and what is refused."""
+
+import re
+
+import pytest
+import torch
+import yaml
+
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.decode.beam_search import BeamOptions
+from speechlm.decode.ctc_greedy import merge_hypotheses
+from speechlm.decode.translate import PARTIAL, translate, translate_dir
+from speechlm.models.translation_decoder import TranslationDecoderConfig
+from speechlm.tasks.common import check_keys, parse_espnet
+from speechlm.tasks.model_dir import load_speechlm
+from speechlm.tasks.run_asr import finetune_asr
+from speechlm.tasks.run_pretrain import pretrain
+from speechlm.tasks.run_st import TranslationData, finetune_st
+from speechlm.tasks.schedulers import complete_schedule
+from speechlm.tasks.st import MASKS, SpeechLMSTTask
+from speechlm.tasks.trainer_files import load_weights_only
+from speechlm.tasks.translation import load_translator, read_encoder
+from speechlm.tokenizers.target_text import VocabularyOptions, train_vocabulary
+
+DECODER = {"embed_dim": 32, "ffn_dim": 64, "layers": 1, "heads": 2}
+CONF = {
+    "config_size": "tiny", "batch_bins": 320000, "max_epoch": 2, "num_iters_per_epoch": 4,
+    "optim_conf": {"lr": 2.0e-3}, "scheduler_conf": {"warmup_steps": 0}, "num_workers": 0,
+    "use_matplotlib": False, "use_tensorboard": False, "keep_nbest_models": 2,
+    "encoder_conf": {"time_mask_prob": 0.1, "time_mask_length": 3}, "decoder_conf": DECODER,
+}  # fmt: skip
+
+
+def backwards(text: str) -> str:
+    """A translation: words in reverse order, as a sentence."""
+    return " ".join(reversed(text.lower().split())).capitalize() + "."
+
+
+@pytest.fixture(scope="module")
+def bilingual(tmp_path_factory, make_data_dir):
+    """Folder with the data directories train and dev, and the vocabularies char and other."""
+    root = tmp_path_factory.mktemp("bilingual")
+    for name, n, seed in (("train", 24, 5), ("dev", 6, 6)):
+        data = make_data_dir(root / name, n, seed, units=False)
+        data.translations = {"de": {u: backwards(text) for u, text in data.text.items()}}
+        data.write(root / name)
+    sentences = list(DataDir.read(root / "train").translation("de").values())
+    train_vocabulary(sentences, VocabularyOptions(), "train").write(root / "char", {})
+    other = [s.upper() + "ß" for s in sentences] + sentences
+    train_vocabulary(other, VocabularyOptions(), "other").write(root / "other", {})
+    return root
+
+
+@pytest.fixture
+def tune(tmp_path, bilingual):
+    """Function that fine-tunes with changes of the configuration."""
+
+    def run(name="exp", init=None, init_decoder=None, vocabulary="char", language="de", **changes):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({**CONF, "max_epoch": 1, **changes}))
+        data = TranslationData(
+            bilingual / "train", bilingual / "dev", language, bilingual / vocabulary
+        )
+        return finetune_st(tmp_path / name, str(path), data, init, init_decoder, {"seed": 3})
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, config_values, data_options):
+    folder = tmp_path_factory.mktemp("pretrained")
+    config = config_values(folder, "pretrain", max_epoch=1, num_iters_per_epoch=3)
+    return pretrain(folder / "exp", config, data_options)
+
+
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory, bilingual, pretrained):
+    """A translation fine-tuning from the pre-trained model."""
+    folder = tmp_path_factory.mktemp("translator")
+    (folder / "st.yaml").write_text(yaml.safe_dump(CONF))
+    data = TranslationData(bilingual / "train", bilingual / "dev", "de", bilingual / "char")
+    return finetune_st(folder / "exp", str(folder / "st.yaml"), data, pretrained, None, {"seed": 3})
+
+
+@pytest.mark.parametrize(
+    ("size", "samples", "clip"), [("base", 25.6e6, 10.0), ("large", 28.8e6, 1.0)]
+)
+def test_the_papers_values(root, size, samples, clip):
+    path = root / "egs" / "TEMPLATE" / "conf" / f"finetune_st_{size}.yaml"
+    args = parse_espnet(SpeechLMSTTask, ["--output_dir", "x"], str(path))
+    check_keys(args.encoder_conf, (*MASKS, "speechlm"), "encoder_conf")
+    assert args.max_epoch * args.num_iters_per_epoch / args.accum_grad == 50_000
+    assert args.batch_bins * args.accum_grad == samples and args.grad_clip == clip
+    complete_schedule(args)
+    assert args.scheduler_conf == {"warmup_steps": 5000, "max_steps": 50_000}
+    assert args.optim_conf["lr"] == 1e-4 and args.encoder_conf["time_mask_prob"] == 0.5
+    decoder = TranslationDecoderConfig.from_dict(args.decoder_conf)
+    assert (decoder.layers, decoder.label_smoothing) == (6, 0.1)
+    assert args.best_model_criterion == [("valid", "accuracy", "max")]
+
+
+def test_it_starts_from_the_pretrained_encoder(pretrained, translator):
+    initial = load_weights_only(translator / "init.pth")
+    final = load_weights_only(translator / "latest.pth")
+    own = load_speechlm(pretrained)[0].state_dict()
+    encoder = {n.removeprefix("model.speechlm."): w for n, w in initial.items()}
+    assert all(torch.equal(weight, own[name]) for name, weight in encoder.items())
+    assert {n for n in final if n.startswith("model.speechlm.")} == set(initial)
+    assert not any(name.startswith(("unit_encoder_ctc_head", "label_embs")) for name in encoder)
+    changed = "model.speechlm.unit_encoder.layers.0.fc1.weight"
+    assert not torch.equal(initial[changed], final[changed])
+
+
+def test_the_folder_says_everything(translator):
+    values = yaml.safe_load((translator / "config.yaml").read_text())
+    assert values["decoder_conf"]["encoder_dim"] == values["encoder_conf"]["speechlm"]["embed_dim"]
+    assert values["decoder_conf"]["label_smoothing"] == 0.1
+    assert (translator / "vocabulary" / "spm.model").is_file()
+    stats = load_weights_only(translator / "checkpoint.pth")["reporter"]["stats"]
+    assert stats[2]["train"]["loss"] < stats[1]["train"]["loss"]
+    assert {"loss", "nll", "accuracy"} <= stats[2]["valid"].keys()
+
+
+def test_from_scratch_the_front_end_learns(tune):
+    shape = {"embed_dim": 32, "ffn_dim": 64, "heads": 2, "speech_layers": 1, "shared_layers": 1,
+             "feature_grad_mult": 0.0}  # fmt: skip
+    folder = tune(encoder_conf={"speechlm": shape}, num_iters_per_epoch=1)
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    assert values["encoder_conf"]["speechlm"]["feature_grad_mult"] == 1.0
+    assert not (folder / "init.pth").exists()
+
+
+def test_warm_starts_from_fine_tunings(tune, tmp_path, config, chords, pretrained, translator):
+    asr = finetune_asr(
+        tmp_path / "asr", config("finetune", max_epoch=1, num_iters_per_epoch=1),
+        chords / "train", chords / "dev", pretrained, {"seed": 3},
+    )  # fmt: skip
+    weights = load_weights_only(asr / "valid.cer_ctc.ave.pth")
+    _, found = read_encoder(asr, {})
+    assert found and all(torch.equal(w, weights[f"encoder.speechlm.{n}"]) for n, w in found.items())
+    folder = tune("from_asr", init=asr, num_iters_per_epoch=1)
+    initial = load_weights_only(folder / "init.pth")
+    assert {n.removeprefix("model.speechlm.") for n in initial} == set(found)
+    assert set(read_encoder(translator, {})[1]) == set(found)
+
+
+def test_a_decoder_for_another_vocabulary_keeps_known_tokens(tune, translator, pretrained, caplog):
+    with caplog.at_level("INFO"):
+        folder = tune("other", pretrained, translator, vocabulary="other", num_iters_per_epoch=1)
+    _, old = load_translator(translator)
+    _, new = load_translator(folder)
+    assert f"{len(old)} of {len(new)} tokens are known" in caplog.text and len(new) > len(old)
+    weights = load_weights_only(translator / "valid.accuracy.ave.pth")
+    initial = load_weights_only(folder / "init.pth")
+    for name in ("model.decoder.embed_tokens.weight", "model.decoder.output_projection.weight"):
+        row = new.tokens.index("e")
+        assert torch.equal(initial[name][row], weights[name][old.tokens.index("e")])
+        assert len(initial[name]) == len(new)
+    with pytest.raises(ValueError, match="has layers 1, expected 2"):
+        tune("deeper", pretrained, translator, decoder_conf={**DECODER, "layers": 2})
+    with pytest.raises(ValueError, match="kind pretrained, not translation"):
+        tune("none", pretrained, pretrained)
+
+
+def test_what_is_refused(tune, pretrained, bilingual, tmp_path):
+    with pytest.raises(ValueError, match="into fr expected.*there are: de"):
+        tune(language="fr")
+    with pytest.raises(ValueError, match="train_vocabulary makes it"):
+        tune(vocabulary="nowhere")
+    with pytest.raises(ValueError, match='unknown option "mask_prob".*"time_mask_prob"'):
+        tune(encoder_conf={"mask_prob": 0.5})
+    with pytest.raises(ValueError, match='unknown model option "layer"; did you mean "layers"'):
+        tune(decoder_conf={"layer": 2})
+    with pytest.raises(ValueError, match="holds no trained model"):
+        tune(init=tmp_path)
+    arabic = train_vocabulary(["كلب"], VocabularyOptions(), "arabic")
+    arabic.write(bilingual / "arabic", {})
+    with pytest.raises(ValueError, match="does not cover .*text.de"):
+        tune(vocabulary="arabic")
+    tune("twice", pretrained, num_iters_per_epoch=1)
+    with pytest.raises(ValueError, match="is another vocabulary than"):
+        tune("twice", pretrained, vocabulary="other", num_iters_per_epoch=1)
+
+
+def test_sentences_without_words_are_refused(tune, bilingual):
+    sentences = list(DataDir.read(bilingual / "train").translation("de").values())
+    lower = train_vocabulary(sentences, VocabularyOptions(style="lower"), "x")
+    lower.write(bilingual / "lower", {})
+    path = bilingual / "dev" / "text.de"
+    before = path.read_text()
+    path.write_text(re.sub(r"(?m)^(\S+) .*\Z", r"\1 ...\n", before.rstrip("\n")))
+    try:
+        with pytest.raises(ValueError, match="1 translations are empty in the style lower"):
+            tune(vocabulary="lower")
+    finally:
+        path.write_text(before)
+
+
+def test_decoding_does_not_depend_on_batches(translator, bilingual):
+    model, vocabulary = load_translator(translator)
+    data, options = DataDir.read(bilingual / "dev"), BeamOptions(beam=3)
+    results = []
+    for batch_samples in (1, 10_000_000):
+        found = {}
+        for batch in translate(model, vocabulary, data, options, batch_samples):
+            found |= batch
+        results.append(found)
+    assert {u: t.text for u, t in results[0].items()} == {u: t.text for u, t in results[1].items()}
+    assert set(results[0]) == set(data.ids)
+    for utterance in data.ids:
+        assert abs(results[0][utterance].score - results[1][utterance].score) < 1e-4
+
+
+def test_decoding_goes_on_where_it_was(translator, bilingual, tmp_path, monkeypatch):
+    data, options = DataDir.read(bilingual / "dev"), BeamOptions(beam=2)
+    whole = translate_dir(translator, bilingual / "dev", tmp_path / "whole" / "1", options)
+    first = tmp_path / "out" / "1"
+    translate_dir(translator, bilingual / "dev", first, options, batch_samples=1)
+    lines = (first / PARTIAL).read_text().splitlines(keepends=True)
+    (first / PARTIAL).write_text("".join(lines[:4]) + lines[4][:10])  # killed while writing
+    made = []
+    monkeypatch.setattr(
+        "speechlm.decode.translate.read_audio",
+        lambda path, rate: made.append(path) or __import__("soundfile").read(path, dtype="f4")[0],
+    )
+    for job, ids in enumerate((data.ids[::2], data.ids[1::2]), 1):
+        data.subset(ids).write(tmp_path / "split" / str(job))
+        translate_dir(
+            translator, tmp_path / "split" / str(job), tmp_path / "out" / str(job), options
+        )
+    assert len(made) == len(data) - 3
+    merge_hypotheses([str(tmp_path / "out" / job) for job in "12"], tmp_path / "all")
+    text = (tmp_path / "all" / "text").read_text()
+    assert text == (tmp_path / "whole" / "1" / "text").read_text()
+    assert set(whole) == set(data.ids)
+    made.clear()  # other options begin anew
+    translate_dir(translator, bilingual / "dev", first, BeamOptions(beam=1))
+    assert len(made) == len(data)
+
+
+def test_very_short_utterances_get_nothing(translator, tmp_path, bilingual):
+    data = DataDir.read(bilingual / "dev").subset(DataDir.read(bilingual / "dev").ids[:2])
+    data.n_samples[data.ids[0]] = 300
+    data.write(tmp_path / "data")
+    done = translate_dir(translator, tmp_path / "data", tmp_path / "out", BeamOptions(beam=1))
+    assert done[data.ids[0]].text == ""
+
+
+def test_folders_without_a_translator(tmp_path, bilingual, pretrained):
+    with pytest.raises(ValueError, match="holds no fine-tuning of translation"):
+        translate_dir(pretrained, bilingual / "dev", tmp_path / "out", BeamOptions())
+    with pytest.raises(ValueError, match=r"config.yaml expected"):
+        translate_dir(tmp_path, bilingual / "dev", tmp_path / "out", BeamOptions())
