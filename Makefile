@@ -16,8 +16,8 @@ help:
 install:
 	@tools/install.sh
 
-check: install
-	@$(PYTHON) tools/check_install.py
+check:
+	@$(or $(wildcard $(PYTHON)),python3) tools/check_install.py
 
 mini: install
 	cd egs/mini && ./run.sh

@@ -91,6 +91,19 @@ install_lock() {
   pip_install --no-deps --requirement "${venv}/requirements.txt"
 }
 
+# An environment that another checkout has made is used if its versions are those wanted here (recipes
+# and tests find this checkout's code by its place), and is never changed.
+leave_to_its_owner() {
+  local there owner
+  [ -f "${stamp}" ] || return 1
+  there=$(cat "${stamp}") owner=${there##*; }
+  [ "${owner}" != "${PWD}" ] && [ -f "${owner}/tools/install.sh" ] || return 1
+  [ "${there%; *}" = "${1%; *}" ] ||
+    die "${venv} belongs to ${owner}, and has other versions than are wanted here; make one of your" \
+      "own (VENV=DIR, or remove the link ${venv})"
+  say "${venv} is that of ${owner} (torch: ${flavour} build); it is used as it is"
+}
+
 main() {
   local flavour version wanted start=${SECONDS}
   flavour=$(choose_torch)
@@ -99,6 +112,7 @@ main() {
     say "${venv} is up to date (torch: ${flavour} build)"
     return
   fi
+  leave_to_its_owner "${wanted}" && return
   make_venv
   rm -f "${stamp}"
   version=$(sed -n 's/^torch==//p' "${lock}")

@@ -71,7 +71,7 @@ _nearest_option() {
 }
 
 _option_error() {
-  echo "error: $*" >&2
+  echo "error: ${0##*/}: $*" >&2
   exit 1
 }
 

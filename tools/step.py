@@ -37,6 +37,9 @@ from records import (
 )
 
 WAIT_FOR_OTHER_S = 30.0
+WEIGHTS = (".pth", ".safetensors")
+START = "init.pth"
+"""Weights in a training's folder that were there before it began."""
 
 
 class StepError(Exception):
@@ -95,7 +98,10 @@ def explain_missing(args: argparse.Namespace, missing: dict[str, str]) -> str:
     lines = []
     for name, stage in missing.items():
         state = "is not finished" if Path(name).exists() else "is not there"
-        remedy = f"stage {stage} makes it: run ./run.sh --stage {stage} --stop_stage {stage}"
+        remedy = (
+            f"stage {stage} makes it: run ./run.sh --stage {stage} --stop_stage {stage} "
+            "with your other options as they are"
+        )
         if stage == "given":
             remedy = "it is for you to provide"
         lines.append(f"stage {args.stage} needs {name}, which {state}; {remedy}")
@@ -154,17 +160,25 @@ def is_done(args: argparse.Namespace, missing: dict[str, str]) -> bool:
 
 
 def claim_folder(folder: Path, wanted: Record) -> None:
-    """Mark the folder of a training as this one's; stop where it holds another."""
+    """Mark the folder of a training as this one's; stop where it holds another.
+
+    What another one left that has not come to weights is removed: nothing is lost with it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     before = read_record(folder, "started")
+    if before is not None and before.identity != wanted.identity:
+        if any(file.suffix in WEIGHTS and file.name != START for file in folder.iterdir()):
+            changes = "\n    ".join(differences(before, wanted))
+            raise StepError(
+                f"{folder} holds a training that was started differently:\n    {changes}\n"
+                f"  Choose another --tag for the new one, or delete {folder}"
+            )
+        for left in folder.iterdir():
+            if left.is_file():
+                left.unlink()
+        before = None
     if before is None:
         write_record(folder, "started", wanted)
-    elif before.identity != wanted.identity:
-        changes = "\n    ".join(differences(before, wanted))
-        raise StepError(
-            f"{folder} holds a training that was started differently:\n    {changes}\n"
-            f"  Choose another --tag for the new one, or delete {folder}"
-        )
 
 
 def run_command(args: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ num_threads=2              # threads of each training on the CPU
 train_jobs=1               # trainings of different systems at the same time
 seed=1                     # of all that is drawn at random in trainings
 tag=                       # put behind the names of trainings, so that variants stand side by side
+finetune_tag=              # the same for fine-tunings and results alone, in place of --tag
 # Corpus (handed to the recipe's local/data.sh)
 corpus=                    # folder of the recordings; without it data.sh downloads or makes them
 paired_parts=              # parts with transcripts, for recogniser and fine-tuning
@@ -29,7 +30,7 @@ speech_parts=              # parts whose speech alone is used, for pre-training
 dev_parts=                 # parts for validation
 test_parts=                # parts to be tested, each a test set of its own
 text_corpus=               # unpaired text: a folder or files
-data_opts=                 # further options of data.sh
+data_opts=                 # further options of local/data.sh (local/data.sh --help lists them)
 min_seconds=0.5            # shorter utterances of the paired and speech sets are left out
 max_seconds=36             # longer ones too
 dev_share=0.01             # share of the unpaired text that is kept for validation
@@ -83,6 +84,7 @@ names=(- data dump "lexicon and word model" "phone recogniser" "phone units of s
 declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
 read -ra tests <<< "${test_parts}"
 read -ra inits <<< "${systems}"
+finetune_tag=${finetune_tag:-${tag}}
 
 # shellcheck source=recognizer.sh
 . ../TEMPLATE/recognizer.sh # stages 4 and 5
@@ -122,6 +124,11 @@ check_options() {
   [[ ${durations} =~ ^(paper|measured)$ ]] ||
     die "--durations is '${durations}'; it can be paper or measured"
   [[ " ${speeds} " == *" 1.0 "* ]] || die "--speeds is '${speeds}'; 1.0 must be among them"
+  local test
+  for test in "${tests[@]}"; do
+    [[ ! ${test} =~ ^(paired|speech|text|translated)$ && (${test} != dev || ${dev_parts} == dev) ]] ||
+      die "--test_parts has '${test}', which is the recipe's own name for another set"
+  done
   ((train_jobs >= 1)) || die "--train_jobs is '${train_jobs}'; it can be 1 or more"
   [[ ${task} =~ ^(asr|st)$ ]] || die "--task is '${task}'; it can be asr or st"
   [[ ${task} == asr ]] || check_translation
@@ -154,6 +161,10 @@ train() {
 side_by_side() {
   local function=$1 argument running=0
   shift
+  if ${dry_run}; then
+    for argument in "$@"; do "${function}" "${argument}"; done
+    return
+  fi
   set -m # each in a process group of its own
   trap 'trap - EXIT; stop_groups' EXIT
   trap 'exit 130' INT TERM
@@ -173,7 +184,7 @@ side_by_side() {
 stop_groups() {
   local group
   for group in $(jobs -p); do kill -TERM -- "-${group}" 2> /dev/null || true; done
-  wait
+  { wait; } 2> /dev/null
 }
 
 # parallel NAME DATA OUTPUT [options of step] -- COMMAND... [++ JOIN...]: jobs over the parts of a data
@@ -199,7 +210,7 @@ config() {
   if [[ -f conf/$1 ]]; then echo "conf/$1"; else echo "${template}/conf/$1"; fi
 }
 
-asr() { echo "exp/asr_$1${tag:+_${tag}}"; }
+asr() { echo "exp/asr_$1${finetune_tag:+_${finetune_tag}}"; }
 pretrained() { echo "exp/pretrain_$1${tag:+_${tag}}"; }
 
 stage_1() {
@@ -324,7 +335,7 @@ stage_13() {
 }
 
 stage_14() {
-  local init test decoded scores=() report=exp/RESULTS${tag:+_${tag}}.md
+  local init test decoded scores=() report=exp/RESULTS${finetune_tag:+_${finetune_tag}}.md
   for init in "${inits[@]}"; do
     for test in "${tests[@]}"; do
       decoded=$(asr "${init}")/decode_${test}

@@ -26,8 +26,8 @@ only_with_pretraining() {
   fi
 }
 
-translator() { echo "exp/st_$1_$2${tag:+_${tag}}"; }
-vocabulary() { echo "exp/vocabulary_$1${tag:+_${tag}}"; }
+translator() { echo "exp/st_$1_$2${finetune_tag:+_${finetune_tag}}"; }
+vocabulary() { echo "exp/vocabulary_$1${finetune_tag:+_${finetune_tag}}"; }
 
 translation_1() {
   local more pretrain=false
@@ -124,7 +124,7 @@ translation_13() {
 }
 
 translation_14() {
-  local language init test decoded scores=() report=exp/RESULTS${tag:+_${tag}}.md
+  local language init test decoded scores=() report=exp/RESULTS${finetune_tag:+_${finetune_tag}}.md
   for language in "${languages[@]}"; do
     for init in "${inits[@]}"; do
       for test in "${tests[@]}"; do

@@ -31,7 +31,8 @@ class LinearDecayLR(LRScheduler, AbsBatchStepScheduler):
         if not 0 <= warmup_steps < max_steps:
             raise ValueError(
                 f"warmup_steps ({warmup_steps}) must be at least 0 and below max_steps "
-                f"({max_steps})"
+                f"({max_steps}), which is max_epoch x num_iters_per_epoch / accum_grad if it is "
+                "not set; set another with --scheduler_conf warmup_steps=N, or train longer"
             )
         self.warmup_steps, self.max_steps = warmup_steps, max_steps
         super().__init__(optimizer)

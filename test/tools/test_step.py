@@ -136,7 +136,7 @@ def test_a_dry_run_only_says(step, tmp_path):
 
 
 def test_trainings_do_not_mix(step, tmp_path):
-    train = ("sh", "-c", "echo x >> runs; mkdir -p exp; [ -e go_on ]", "--lr")
+    train = ("sh", "-c", "echo x >> runs; touch model/checkpoint.pth; [ -e go_on ]", "--lr")
     options = {"output": "model", "needs": ("1:in",)}
     assert step("--training", "model", **options, command=(*train, "1")).returncode == 1
     refused = step("--training", "model", **options, command=(*train, "2"))
@@ -151,6 +151,14 @@ def test_trainings_do_not_mix(step, tmp_path):
     assert runs(tmp_path) == 2
     assert step("--training", "model", **options, command=(*train, "2")).returncode == 1
     assert "done already" in step("--training", "model", **options, command=(*train, "1")).stderr
+
+
+def test_a_training_without_weights_makes_room(step, tmp_path):
+    start = ("sh", "-c", "touch model/train.log model/init.pth; exit 1", "--lr")
+    assert step("--training", "model", output="model", command=(*start, "1")).returncode == 1
+    train = ("sh", "-c", "ls model > seen; touch model/weights.pth", "--lr", "2")
+    assert step("--training", "model", output="model", command=train).returncode == 0
+    assert (tmp_path / "seen").read_text() == ""
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
