@@ -2,7 +2,7 @@
 
 Phones are folded to 39 and silence. A unit is compared with the phone at the middle of its 25 ms
 window. P phones, K clusters; p(y, z) is the share of frames with phone y and cluster z.
-Source: Hsu et al. 2021 (HuBERT), section IV-D.
+Source: Hsu et al. 2021 (HuBERT), metrics of target quality.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def reopen_features(
 def mfcc(waveform: np.ndarray) -> np.ndarray:
     """(n_samples,) -> (T, 39): 13 mel cepstra with first and second deltas.
 
-    As in HuBERT's first iteration (Hsu et al. 2021, section IV-B): Kaldi's cepstra, 23 mel bins,
+    As in the first iteration of HuBERT (Hsu et al. 2021): Kaldi's cepstra, 23 mel bins,
     25 ms windows, 10 ms steps, C0 instead of the energy, no normalisation, deltas over +-2 frames.
     Theirs are clustered at 100 Hz; here every second frame is kept, after the deltas, which is the
     one with the window of the front end's frame.
