@@ -1,30 +1,37 @@
 #!/usr/bin/env python3
 """Speed and memory of SpeechLM on this machine, with random weights and noise as input.
 
-    python tools/benchmark.py pretrain-step --size base --threads 2
-    python tools/benchmark.py extract --size large --dtype bfloat16
+    python tools/benchmark.py pretrain-step --model base --threads 2
+    python tools/benchmark.py pretrain-step --device cuda --dtype bfloat16 --batch 8
+    python tools/benchmark.py extract --model large --dtype bfloat16
+    python tools/benchmark.py text
 
-Prints medians; the last line is one JSON object.
+Prints medians; the last line is one JSON object. `share_of_limit` compares with a large matrix
+product done by the same process; on a GPU that product's rate stands for the peak in the MFU, too,
+unless --peak_tflops gives the one of the data sheet.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import random
 import resource
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.memory import reuse_memory
 
 N_UNITS, N_CHARACTERS = 369, 33
 SAMPLE_RATE = 16000
@@ -69,10 +76,50 @@ def extract(args: argparse.Namespace) -> tuple[Callable[[], None], float]:
     return step, args.batch * args.seconds
 
 
+def text(args: argparse.Namespace) -> dict[str, float]:
+    """Phoneme units of a made-up text (lines a second), and hidden units from phones (units)."""
+    from speechlm.data.text_corpus import TextCorpus
+    from speechlm.models.text_to_unit import TextToUnit, TextToUnitConfig
+    from speechlm.tokenizers import text_report
+    from speechlm.tokenizers.lexicon import Lexicon
+
+    draw = random.Random(args.seed)
+    letters, phones = "ETAOINSHRDLU", ("AH0", "T", "N", "S", "IY1", "R", "D", "L", "K", "EH1")
+    words = {"".join(draw.choices(letters, k=draw.randint(1, 8))) for _ in range(20000)}
+    lexicon = Lexicon(
+        {w: [tuple(draw.choices(phones, k=max(1, len(w) - 1)))] for w in sorted(words)}
+    )
+    vocabulary = sorted(words)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "text"
+        rows = (
+            " ".join(draw.choices(vocabulary, k=draw.randint(8, 26))) for _ in range(args.lines)
+        )
+        path.write_text("".join(f"{row}\n" for row in rows))
+        corpus, tokenizer = TextCorpus(path), text_report.make_tokenizer(lexicon, args.seed)
+        runs = [text_report.benchmark(tokenizer, corpus, args.seconds) for _ in range(args.repeats)]
+    figures = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+    torch.manual_seed(args.seed)
+    model = TextToUnit(TextToUnitConfig(), n_phones=46, n_units=500)
+    predictor = model.encoder.var_adaptor.duration_predictor.proj
+    torch.nn.init.zeros_(predictor.weight)
+    torch.nn.init.constant_(predictor.bias, math.log(1 + 6))  # six units a phone
+    frozen = model.freeze(getattr(torch, args.dtype))
+    sentences = [torch.randint(4, 46, (draw.randint(40, 104),)) for _ in range(64)]
+    rates = []
+    for _ in range(args.repeats + 1):
+        start = time.perf_counter()
+        units = sum(len(row) for row in frozen.generate(sentences))
+        rates.append(units / (time.perf_counter() - start))
+    figures["text_to_unit_units_per_second"] = round(statistics.median(rates[1:]))
+    return {**figures, "peak_gib": round(peak_rss(), 3)}
+
+
 def build(args: argparse.Namespace, **changes: object) -> SpeechLM:
     """A model of the asked size with random weights."""
     torch.manual_seed(args.seed)
-    config = getattr(SpeechLMConfig, args.size)(**changes)
+    config = getattr(SpeechLMConfig, args.model)(**changes)
     return SpeechLM(config, N_UNITS, N_CHARACTERS).to(args.device)
 
 
@@ -107,11 +154,31 @@ def peak_rss() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def flops_of(step: Callable[[], None]) -> int:
-    """Floating-point operations of the matrix products and convolutions of a step."""
-    with FlopCounterMode(display=False) as counter:
-        step()
-    return counter.get_total_flops()
+def flops_of(args: argparse.Namespace) -> float:
+    """Operations of a step's matrix products and convolutions, counted from the definition.
+
+    A backward pass is twice the forward pass; what is computed again does not count, nor do the
+    unit predictions (under 0.1 %).
+    """
+    config = getattr(SpeechLMConfig, args.model)()
+    dim, samples = config.embed_dim, int(args.seconds * SAMPLE_RATE)
+    per_frame = 2 * dim * (4 * dim + 2 * config.ffn_dim)
+
+    def layers(frames: int) -> float:
+        return frames * (per_frame + 2 * dim * (2 * frames + 2 * config.relative_clip))
+
+    total, inputs = 0.0, 1
+    for channels, kernel, stride in config.conv_layers:
+        samples = (samples - kernel) // stride + 1
+        total, inputs = total + 2 * samples * inputs * channels * kernel, channels
+    total += 2 * samples * dim * (inputs + dim // config.pos_conv_groups * config.pos_conv_kernel)
+    total += (config.speech_layers + config.shared_layers) * layers(samples)
+    if args.command == "extract":
+        return args.batch * total
+    if args.text_units:
+        total += config.shared_layers * layers(args.text_units)
+        total += 2 * args.text_units * dim * (2 * dim + N_CHARACTERS)
+    return 3 * args.batch * total
 
 
 def matrix_rate(args: argparse.Namespace) -> float:
@@ -136,7 +203,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     for name, run in (("pretrain-step", pretrain_step), ("extract", extract)):
         command = commands.add_parser(name, help=run.__doc__, allow_abbrev=False)
         command.set_defaults(run=run)
-        command.add_argument("--size", choices=["tiny", "base", "large"], default="base")
+        command.add_argument("--model", choices=["tiny", "base", "large"], default="base")
         command.add_argument("--batch", type=int, default=4, help="utterances (and sentences)")
         command.add_argument("--seconds", type=float, default=10.0, help="of each utterance")
         command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
@@ -144,28 +211,50 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         command.add_argument("--threads", type=int, default=2)
         command.add_argument("--repeats", type=int, default=3)
         command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--peak_tflops", type=float, help="of the GPU, for the MFU")
         if name == "pretrain-step":
             command.add_argument("--text_units", type=int, default=1000, help="of each sentence")
             command.add_argument("--label_rate", type=int, choices=[50, 100], default=50)
+    command = commands.add_parser("text", help=text.__doc__, allow_abbrev=False)
+    command.set_defaults(run=text)
+    command.add_argument("--lines", type=int, default=20000, help="of the text")
+    command.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--repeats", type=int, default=3)
+    command.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
+
+
+def report(args: argparse.Namespace, figures: dict[str, float]) -> None:
+    """A table, then one JSON object."""
+    for key, value in figures.items():
+        print(f"{key:>28} {value}")
+    settings = {key: value for key, value in vars(args).items() if key != "run"}
+    print(json.dumps({**settings, **figures, "torch": torch.__version__}))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs one benchmark."""
     args = parse(argv)
     torch.set_num_threads(args.threads)
+    if args.command == "text":
+        report(args, text(args))
+        return
+    reuse_memory()
     step, audio_seconds = args.run(args)
-    flops = flops_of(step)  # also warms up
+    step()  # warms up
     figures = measure(step, args)
+    flops = flops_of(args)
     limit = matrix_rate(args)
+    rate = flops / figures["seconds"]
     figures["tflop"] = round(flops / 1e12, 6)
     figures["audio_seconds_per_second"] = round(audio_seconds / figures["seconds"], 2)
     figures["matrix_gflops_limit"] = round(limit / 1e9, 1)
-    figures["share_of_limit"] = round(flops / figures["seconds"] / limit, 3)
-    for key, value in figures.items():
-        print(f"{key:>28} {value}")
-    settings = {key: value for key, value in vars(args).items() if key != "run"}
-    print(json.dumps({**settings, **figures, "torch": torch.__version__}))
+    figures["share_of_limit"] = round(rate / limit, 3)
+    if args.device == "cuda":
+        figures["mfu"] = round(rate / (args.peak_tflops * 1e12 if args.peak_tflops else limit), 3)
+    report(args, figures)
 
 
 if __name__ == "__main__":

@@ -42,47 +42,63 @@ def blocked_relative_attention(
 class _BlockedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, query, key, value, table, lengths, dropout, seed):
-        ctx.save_for_backward(query, key, value, table)
-        ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
         # Heads of one frame lie side by side, as the output projection wants them.
         output = query.new_empty(query.transpose(1, 2).shape).transpose(1, 2)
         masks = KeepMasks(dropout, seed)
         by_distance = _by_distance(table, query.dtype)
         for row, start, stop in _blocks(query):
-            q, k, v = query[row, :, start:stop], key[row], value[row]
-            k, v = k[:, : lengths[row]], v[:, : lengths[row]]
-            weights = _weights(q, k, by_distance, start)
+            k, v = key[row, :, : lengths[row]], value[row, :, : lengths[row]]
+            weights = _weights(query[row, :, start:stop], k, by_distance, start)
             if dropout > 0.0:
-                weights = weights.mul_(masks.next(weights.shape, weights.dtype))
-            output[row, :, start:stop] = weights.to(v.dtype) @ v
-        return output.mul_(masks.scale) if dropout > 0.0 else output
+                weights.mul_(masks.next(weights.shape, weights.dtype))
+            output[row, :, start:stop] = weights @ v
+        if dropout > 0.0:
+            output.mul_(masks.scale)
+        ctx.save_for_backward(query, key, value, table, output)
+        ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
+        return output
 
     @staticmethod
     def backward(ctx, gradient):
-        query, key, value, table = ctx.saved_tensors
+        query, key, value, table, output = ctx.saved_tensors
         masks = KeepMasks(ctx.dropout, ctx.seed)
         by_distance = _by_distance(table, query.dtype)
-        d_query, d_key, d_value = (torch.zeros_like(x) for x in (query, key, value))
-        d_table = torch.zeros_like(by_distance, dtype=torch.float32)
+        d_query = torch.empty_like(query)
+        sums = torch.promote_types(query.dtype, torch.float32)
+        d_key, d_value = (torch.zeros_like(x, dtype=sums) for x in (key, value))
+        d_table = torch.zeros_like(by_distance, dtype=sums)
+        means = (gradient * output).sum(-1, keepdim=True)  # of d_weights, by the weights
+        shifted = None
         for row, start, stop in _blocks(query):
-            length = ctx.lengths[row]
-            q, d_out = query[row, :, start:stop], gradient[row, :, start:stop] * masks.scale
+            length, block = ctx.lengths[row], stop - start
+            q, d_out = query[row, :, start:stop], gradient[row, :, start:stop]
             k, v = key[row, :, :length], value[row, :, :length]
             weights = _weights(q, k, by_distance, start)
-            d_weights = (d_out @ v.transpose(1, 2)).to(weights.dtype)
             dropped = weights
             if ctx.dropout > 0.0:
-                keep = masks.next(weights.shape, weights.dtype)
-                d_weights.mul_(keep)
-                dropped = keep.mul_(weights)
-            d_value[row, :, :length] += dropped.to(v.dtype).transpose(1, 2) @ d_out
-            d_scores = torch._softmax_backward_data(d_weights, weights, -1, weights.dtype)
-            d_scores = d_scores.to(q.dtype)
-            d_relative = _collect(d_scores, start, by_distance.shape[0])
-            d_query[row, :, start:stop] = d_scores @ k + d_relative @ by_distance
-            d_key[row, :, :length] += d_scores.transpose(1, 2) @ q
-            d_table += d_relative.flatten(0, 1).T.float() @ q.flatten(0, 1).float()
-        return d_query, d_key, d_value, d_table.flip(0).to(table.dtype), None, None, None
+                d_out = d_out * masks.scale
+                dropped = masks.next(weights.shape, weights.dtype).mul_(weights)
+            _add(d_value[row, :, :length], dropped.transpose(1, 2), d_out)
+            if shifted is None or shifted.shape[1:] != (block, length + block - 1):
+                shifted = query.new_zeros(len(q), block, length + block - 1)
+            d_scores = _unshift(shifted, length)  # the rest of shifted stays zero
+            d_weights = (d_out @ v.transpose(1, 2)).mul_(dropped)
+            torch.addcmul(d_weights, weights, means[row, :, start:stop], value=-1, out=d_scores)
+            d_relative, rows = _collect(shifted, start, length, len(table))
+            d_query[row, :, start:stop] = torch.baddbmm(d_relative @ by_distance[rows], d_scores, k)
+            _add(d_key[row, :, :length], d_scores.transpose(1, 2), q)
+            d_table[rows] += d_relative.flatten(0, 1).T @ q.flatten(0, 1)
+        d_table = d_table.flip(0).to(table.dtype)
+        return d_query, d_key.to(key.dtype), d_value.to(value.dtype), d_table, None, None, None
+
+
+def _add(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right for (H, ., .) tensors; total may be of a wider type."""
+    if total.dtype != left.dtype:
+        total += left @ right
+        return
+    for head in range(len(total)):
+        total[head].addmm_(left[head], right[head])
 
 
 def _blocks(query: Tensor) -> Iterator[tuple[int, int, int]]:
@@ -99,21 +115,25 @@ def _by_distance(table: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _weights(q: Tensor, k: Tensor, by_distance: Tensor, start: int) -> Tensor:
-    """Attention weights (H, Q, K), float32, of queries start.. over all keys."""
-    scores = torch.baddbmm(spread(q @ by_distance.T, start, k.shape[1]), q, k.transpose(1, 2))
-    return F.softmax(scores, -1, dtype=torch.float32)
+    """Attention weights (H, Q, K) of queries start.. over all keys."""
+    left, begin, end, right = _ranges(q.shape[1], k.shape[1], start, len(by_distance))
+    relative = q @ by_distance[begin:end].T
+    scores = _spread(relative, left, right, k.shape[1])
+    for head in range(len(q)):
+        scores[head].addmm_(q[head], k[head].T)
+    return F.softmax(scores, -1)
 
 
 def _ranges(block: int, keys: int, start: int, table: int) -> tuple[int, int, int, int]:
-    """How the distances 1 - start - block .. of a block fall onto the table's rows.
+    """How the distances 1 - start - block .. of a block fall onto the table's rows, one at least.
 
     Returns (count clipped on the left, first row, last row + 1, count clipped on the right).
     """
     width = keys + block - 1
     first = table // 2 - start - block
-    left = min(max(-first, 0), width)
+    left = min(max(-first, 0), width - 1)
     begin = max(first, 0)
-    end = min(max(first + width, begin), table)
+    end = min(max(first + width, begin + 1), table)
     return left, begin, end, width - left - (end - begin)
 
 
@@ -128,30 +148,29 @@ def spread(relative: Tensor, start: int, keys: int) -> Tensor:
     Returns:
         (H, Q, K), a view of (H, Q, Q + K - 1) whose rows are shifted by one.
     """
-    heads, block, rows = relative.shape
+    _, block, rows = relative.shape
     left, begin, end, right = _ranges(block, keys, start, rows)
+    return _spread(relative[..., begin:end], left, right, keys)
+
+
+def _spread(relative: Tensor, left: int, right: int, keys: int) -> Tensor:
     parts = [
         relative[..., :1].expand(-1, -1, left),
-        relative[..., begin:end],
+        relative,
         relative[..., -1:].expand(-1, -1, right),
     ]
-    shifted = torch.cat(parts, -1)
-    return _unshift(shifted, keys)
+    return _unshift(torch.cat(parts, -1), keys)
 
 
-def _collect(d_scores: Tensor, start: int, rows: int) -> Tensor:
-    """The transpose of spread: (H, Q, K) -> (H, Q, R)."""
-    heads, block, keys = d_scores.shape
-    left, begin, end, right = _ranges(block, keys, start, rows)
-    shifted = d_scores.new_zeros(heads, block, keys + block - 1)
-    _unshift(shifted, keys).copy_(d_scores)
-    d_relative = d_scores.new_zeros(heads, block, rows)
-    d_relative[..., begin:end] = shifted[..., left : left + end - begin]
+def _collect(shifted: Tensor, start: int, keys: int, rows: int) -> tuple[Tensor, slice]:
+    """The transpose of spread, from what lies under the (H, Q, K) view: (H, Q, n), its n rows."""
+    left, begin, end, right = _ranges(shifted.shape[1], keys, start, rows)
+    d_relative = shifted[..., left : left + end - begin].contiguous()
     if left:
         d_relative[..., 0] += shifted[..., :left].sum(-1)
     if right:
         d_relative[..., -1] += shifted[..., -right:].sum(-1)
-    return d_relative
+    return d_relative, slice(begin, end)
 
 
 def _unshift(shifted: Tensor, keys: int) -> Tensor:

@@ -33,7 +33,7 @@ class KeepMasks:
         count = size.numel()
         words = self._generator.integers(0, 2**64, size=-(-count // 4), dtype=np.uint64)
         keep = words.view(np.uint16)[:count] >= self.threshold
-        return torch.from_numpy(keep).view(size).to(dtype)
+        return torch.from_numpy(keep.view(np.int8)).view(size).to(dtype)  # from bool it is slow
 
 
 def draw_seed() -> int:

@@ -8,12 +8,23 @@ import pytest
 @pytest.mark.parametrize("command", ["pretrain-step", "extract"])
 def test_last_line_is_json_with_figures(root, command):
     run = subprocess.run(
-        [sys.executable, root / "tools" / "benchmark.py", command, "--size", "tiny", "--batch", "1",
-         "--seconds", "1", "--threads", "1", "--repeats", "1", "--dtype", "bfloat16"],
+        [sys.executable, root / "tools" / "benchmark.py", command, "--model", "tiny", "--batch",
+         "1", "--seconds", "1", "--threads", "1", "--repeats", "1", "--dtype", "bfloat16"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     figures = json.loads(run.stdout.splitlines()[-1])
-    assert figures["size"] == "tiny" and figures["dtype"] == "bfloat16"
+    assert figures["model"] == "tiny" and figures["dtype"] == "bfloat16"
     for name in ("seconds", "cpu_seconds", "peak_gib", "tflop", "audio_seconds_per_second"):
         assert figures[name] > 0, name
     assert figures["share_of_limit"] > 0
+
+
+def test_text(root):
+    run = subprocess.run(
+        [sys.executable, root / "tools" / "benchmark.py", "text", "--lines", "50", "--seconds",
+         "0.05", "--repeats", "1"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    figures = json.loads(run.stdout.splitlines()[-1])
+    assert figures["lines_per_cpu_second"] > 0 and figures["units_per_line"] > 50
+    assert figures["text_to_unit_units_per_second"] > 0
