@@ -83,6 +83,7 @@ _set_option() {
   elif [[ ${default} =~ ^[0-9]+$ && ! ${value} =~ ^[0-9]+$ ]]; then
     _option_error "--${name} takes a number, not '${value}'"
   fi
+  [[ ! ${default} =~ ^[0-9]+$ ]] || value=$((10#${value}))
   printf -v "${name}" '%s' "${value}"
 }
 

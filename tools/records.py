@@ -18,6 +18,7 @@ from pathlib import Path
 
 HASH_FILE_UP_TO = 64 * 2**20  # bytes; a larger file that no step made is known by size and time
 HASH_IN_FOLDER_UP_TO = 2**20
+RECORDINGS = (".flac", ".wav", ".mp3", ".ogg", ".opus")
 # Options that say how a result is computed, not which result.
 HOW_OPTIONS = frozenset(
     ("nj", "ngpu", "num_workers", "num_threads", "max_jobs", "cmd", "log", "gpu", "mem", "device")
@@ -104,13 +105,35 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def content_identity(path: Path) -> str:
-    """Return the identity of a file, or of the files in a folder (by names, where it has none)."""
+    """Return the identity of a file, of the files in a folder, or of a tree of folders."""
     if not path.is_dir():
         return digest(_file_content(path, HASH_FILE_UP_TO))
     files = _files_in(path)
     if not files:
-        return digest(sorted(p.name for p in path.iterdir() if not p.name.startswith(".")))
+        return _tree_identity(path)
     return digest({p.name: _file_content(p, HASH_IN_FOLDER_UP_TO) for p in files})
+
+
+def _tree_identity(root: Path) -> str:
+    """The names of all files below, and of those that are no recordings size and time as well.
+
+    A corpus has hundreds of thousands of recordings: a changed one is not looked for.
+    """
+    found, seen = [], set()
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above it
+            subfolders.clear()
+            continue
+        seen.add(real)
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(folder, name)
+            known: list[object] = [str(path.relative_to(root))]
+            if path.suffix.lower() not in RECORDINGS and path.exists():
+                known += [path.stat().st_size, path.stat().st_mtime_ns]
+            found.append(known)
+    return digest(found)
 
 
 def file_states(output: Path) -> dict[str, list[int]]:

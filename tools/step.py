@@ -144,9 +144,18 @@ def is_done(args: argparse.Namespace, missing: dict[str, str]) -> bool:
     done = read_record(args.output, "done") if args.output.exists() else None
     if done is None:
         return False
+    lost = sorted(done.files.keys() - file_states(args.output).keys())
+    if lost and args.training is None:  # of a training checkpoints may be deleted
+        say(args, f"to be done again: {lost[0]} is gone from {args.output}")
+        return False
     if missing:
         command = essential(args.command, HOW_OPTIONS | frozenset(args.ignore))
-        kept = done.command == command and not any(Path(name).exists() for name in missing)
+        left = {name: known for name, known in done.inputs.items() if name not in missing}
+        kept = (
+            done.command == command
+            and not any(Path(name).exists() for name in missing)
+            and all(input_identity(Path(name)) == known for name, known in left.items())
+        )
         if kept:
             say(args, f"done already (its input {next(iter(missing))} is gone since)")
         return kept

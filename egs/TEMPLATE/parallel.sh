@@ -26,13 +26,14 @@ shift
 [[ -n ${data} && -n ${output} && $# -gt 0 ]] ||
   { echo "parallel.sh: error: --data, --output and a command are wanted" >&2; exit 1; }
 
-nj=$(python -m speechlm.bin.split_data --input "${data}" --n "${nj}")
 ${keep} || rm -rf "${output}"
+split=${output}/split
+nj=$(python -m speechlm.bin.split_data --input "${data}" --n "${nj}" --output "${split}")
 read -ra launcher <<< "${cmd}"
 line=("${launcher[@]}" JOB=1:"${nj}" "${output}/log/JOB.log")
 joining=false
 for word in "$@" ++; do
-  word=${word//"{split}"/${data}/split${nj}}
+  word=${word//"{split}"/${split}}
   word=${word//"{nj}"/${nj}}
   if [[ ${word} == ++ ]]; then
     "${line[@]}"
@@ -43,3 +44,4 @@ for word in "$@" ++; do
     line+=("${word}")
   fi
 done
+rm -rf "${split}"

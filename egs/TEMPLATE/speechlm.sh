@@ -33,6 +33,7 @@ text_corpus=               # unpaired text: a folder or files
 data_opts=                 # further options of local/data.sh (local/data.sh --help lists them)
 min_seconds=0.5            # shorter utterances of the paired and speech sets are left out
 max_seconds=36             # longer ones too
+max_bad_share=0.1          # stages 1 and 2 stop if a larger share of a set is wrong
 dev_share=0.01             # share of the unpaired text that is kept for validation
 # Lexicon and word model of the recogniser
 lexicon=                   # a lexicon looked at before CMUdict (WORD PHONE PHONE ...)
@@ -61,7 +62,6 @@ init_model=                # the trained SpeechLM from which the system given st
 source_lang=en             # language of the speech
 target_lang=               # languages to translate into
 translations=              # folder of the translations (handed to the recipe's local/data.sh)
-max_bad_share=0.1          # stages 1 and 2 stop if a larger share of a set is wrong
 target_kind=char           # pieces of the target vocabulary: char or bpe
 target_size=1000           # how many of them, for bpe
 target_style=cased         # translations as they are: cased; or lower, without punctuation
@@ -133,6 +133,9 @@ check_options() {
   [[ ${task} =~ ^(asr|st)$ ]] || die "--task is '${task}'; it can be asr or st"
   [[ ${task} == asr ]] || check_translation
   local init
+  [[ -z $(printf '%s\n' "${inits[@]}" "${tests[@]}" | sort | uniq -d) ]] ||
+    die "--systems '${systems}' or --test_parts '${test_parts}' names one twice"
+  ((stop_stage < 13 || ${#tests[@]} > 0)) || die "--test_parts names nothing to decode"
   for init in "${inits[@]}"; do
     [[ ${init} =~ ^(scratch|speech|speech_text)$ || (${task} == st && ${init} == given) ]] ||
       die "--systems has '${init}'; it can have scratch, speech and speech_text"
@@ -226,17 +229,19 @@ stage_2() {
   for name in paired speech; do
     step "format ${name}" --output "dump/${name}" --needs "1:data/${name}" -- \
       python -m speechlm.bin.format_data --input "data/${name}" --output "dump/${name}" \
-      --min_seconds "${min_seconds}" --max_seconds "${max_seconds}" --nj "${nj}"
+      --min_seconds "${min_seconds}" --max_seconds "${max_seconds}" \
+      --max_bad_share "${max_bad_share}" --nj "${nj}"
   done
   for name in dev "${tests[@]}"; do
     step "format ${name}" --output "dump/${name}" --needs "1:data/${name}" -- \
-      python -m speechlm.bin.format_data --input "data/${name}" --output "dump/${name}" --nj "${nj}"
+      python -m speechlm.bin.format_data --input "data/${name}" --output "dump/${name}" \
+      --max_bad_share "${max_bad_share}" --nj "${nj}"
   done
   local spoken=(dump/dev/text) needs=(--needs 2:dump/dev/text)
   for name in "${tests[@]}"; do
     spoken+=("dump/${name}/text") needs+=(--needs "2:dump/${name}/text")
   done
-  step "unpaired text" --output dump/text/train.txt --needs 1:data/text/unpaired.txt "${needs[@]}" -- \
+  step "unpaired text" --output dump/text --needs 1:data/text/unpaired.txt "${needs[@]}" -- \
     python -m speechlm.bin.normalize_text --input data/text/unpaired.txt --kind lines \
     --exclude "${spoken[@]}" --dev_share "${dev_share}" --dev_output dump/text/dev.txt \
     --output dump/text/train.txt
@@ -247,12 +252,12 @@ stage_3() {
   if [[ -n ${lexicon} ]]; then
     more=(--lexicon "${lexicon}") needs=(--needs "given:${lexicon}")
   fi
-  step "lexicon" --output exp/lexicon/lexicon.txt --needs 2:dump/paired --needs 2:dump/text/train.txt \
+  step "lexicon" --output exp/lexicon/lexicon.txt --needs 2:dump/paired --needs 2:dump/text \
     "${needs[@]}" -- \
     python -m speechlm.bin.make_lexicon --text dump/paired/text dump/text/train.txt \
     --max_words "${max_words}" "${more[@]}" --output exp/lexicon
-  step "word model" --output exp/word_lm/lm.arpa --needs 2:dump/text/train.txt \
-    --needs 3:exp/lexicon/lexicon.txt -- \
+  step "word model" --output exp/word_lm/lm.arpa --needs 2:dump/text \
+    --needs 3:exp/lexicon/lexicon.txt --needs 3:exp/lexicon/words.txt -- \
     python -m speechlm.bin.train_ngram --text dump/text/train.txt \
     --vocabulary exp/lexicon/words.txt --order "${lm_order}" --output exp/word_lm/lm.arpa
 }
@@ -281,8 +286,7 @@ pretrain() {
   if [[ ${init} == speech_text ]]; then
     text=(--text dump/text/train.txt --dev_text dump/text/dev.txt
       --lexicon exp/lexicon/lexicon.txt)
-    needs=(--needs 2:dump/text/train.txt --needs 2:dump/text/dev.txt
-      --needs 3:exp/lexicon/lexicon.txt)
+    needs=(--needs 2:dump/text --needs 3:exp/lexicon/lexicon.txt)
     if [[ ${durations} == measured ]]; then
       text+=(--durations exp/recognizer/durations.txt)
       needs+=(--needs 5:exp/recognizer/durations.txt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -81,6 +82,7 @@ def format_data(
     if folder.resolve() == Path(source).resolve():
         raise ValueError(f"two different directories expected, got {folder} twice")
     data, report = read_and_check(source)
+    _forget_other_conversions(folder / "audio", data, options)
     results = _run(data, folder / "audio", options, n_jobs)
     kept: dict[str, _Result] = {}
     for utterance, result in results.items():
@@ -120,7 +122,7 @@ def _format_one(utterance: str, path: str, folder: Path, options: FormatOptions)
             audio.check_audio(path, options.quick)
             return _Result(path, info.n_samples)
         target = folder / f"{utterance}.flac"
-        if _is_done(target, path, options.rate):
+        if _is_done(target, path):
             return _Result(str(target), audio.read_header(target).n_samples)
         waveform, rate = audio.decode_any(path, options.mix_channels)
         waveform = audio.resample(waveform, rate, options.rate)
@@ -128,17 +130,34 @@ def _format_one(utterance: str, path: str, folder: Path, options: FormatOptions)
             return _Result(kind="empty audio", detail="no samples are left after resampling")
         with output_file(target) as temporary:
             audio.write_flac(temporary, waveform, options.rate)
+            changed = os.stat(path).st_mtime_ns  # tells later which recording this was made from
+            os.utime(temporary, ns=(changed, changed))
         return _Result(str(target), len(waveform))
     except audio.AudioError as error:
         return _Result(kind=_KINDS.get(type(error), "unreadable audio"), detail=error.reason)
 
 
-def _is_done(target: Path, source: str, rate: int) -> bool:
-    """Whether an earlier run has converted this file, and the source is no newer."""
-    if not target.is_file() or target.stat().st_mtime < os.stat(source).st_mtime:
+def _is_done(target: Path, source: str) -> bool:
+    """Whether an earlier run has converted this file, which has not changed since."""
+    if not target.is_file() or target.stat().st_mtime_ns != os.stat(source).st_mtime_ns:
         return False
     try:
-        return audio.read_header(target).rate == rate
+        audio.read_header(target)
     except audio.AudioError:
         logging.getLogger(__name__).warning("%s is damaged and is made again", target)
         return False
+    return True
+
+
+def _forget_other_conversions(folder: Path, data: DataDir, options: FormatOptions) -> None:
+    """Remove what was converted with other options, or from recordings in other folders."""
+    places = sorted({os.path.dirname(os.path.abspath(path)) for path in data.wav.values()})
+    digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
+    wanted = f"{options.rate} Hz, mixed {options.mix_channels}, recordings of {digest}\n"
+    note = folder.with_name(".conversion")
+    if note.is_file() and note.read_text() == wanted:
+        return
+    for old in folder.glob("*.flac"):
+        old.unlink()
+    with output_file(note) as path:
+        path.write_text(wanted)

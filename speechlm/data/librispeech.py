@@ -14,6 +14,7 @@ from pathlib import Path
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.report import Report
 
+_OTHER_AUDIO = (".wav", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
 _UTTERANCE = re.compile(r"(\d+)-(\d+)-\d+")
 
 
@@ -71,12 +72,20 @@ def _read_part(
     part: Path, wav: dict[str, str], text: dict[str, str | None] | None, report: Report
 ) -> None:
     """Add a part's audio files and transcripts; walks in sorted order."""
-    for folder, subfolders, files in os.walk(part):
-        subfolders.sort()
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(part, followlinks=True):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above it
+            subfolders.clear()
+            continue
+        seen.add(real)
         for name in sorted(files):
             path = Path(folder, name)
-            if name.endswith(".flac"):
+            if path.suffix.lower() == ".flac":
                 _add_audio(path, wav, report)
+            elif path.suffix.lower() in _OTHER_AUDIO:
+                report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
             elif name.endswith(".trans.txt") and text is not None:
                 _read_transcripts(path, text, report)
 

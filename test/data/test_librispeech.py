@@ -80,6 +80,20 @@ def test_misplaced_files(tmp_path, helpers):
     assert len(data) == 4
 
 
+def test_linked_folders_and_other_suffixes(tmp_path, helpers):
+    helpers.write_corpus(tmp_path)
+    chapter = tmp_path / "train" / "7" / "100"
+    chapter.rename(tmp_path / "elsewhere")
+    chapter.symlink_to(tmp_path / "elsewhere")
+    (chapter / "loop").symlink_to(tmp_path / "train")
+    (chapter / "7-100-0000.flac").rename(chapter / "7-100-0000.FLAC")
+    (chapter / "7-100-0001.flac").rename(chapter / "7-100-0001.wav")
+    data, report = read_librispeech(tmp_path, ["train"])
+    assert [u for u in data.ids if u.startswith("7-")] == ["7-100-0000", "7-100-0002"]
+    assert len(data) == 5
+    assert ("not FLAC", "7-100-0001") in {(item.kind, item.utterance) for item in report.items}
+
+
 def test_transcripts_that_are_no_text(tmp_path, helpers):
     helpers.write_corpus(tmp_path)
     (tmp_path / "train" / "7" / "100" / "7-100.trans.txt").write_bytes(b"7-100-0000 \xff\xfe")

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from speechlm.data.download import TEXT_MD5
+from speechlm.data.kaldi_dir import DataDir
 
 RECIPES = ("mini", "librispeech")
 
@@ -107,6 +108,10 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--speeds", "0.9"], "1.0 must be among them"),
         (["--durations", "guessed"], "paper or measured"),
         (["--dev_textgrids", "nowhere"], "which is no folder"),
+        (["--test_parts", ""], "names nothing to decode"),
+        (["--systems", "scratch scratch"], "names one twice"),
+        (["--test_parts", "speech"], "the recipe's own name"),
+        (["--stage", "08", "--stop_stage", "7"], "it can be 8 (--stage) to 14"),
     ],
 )
 def test_wrong_choices_are_explained(recipe, words, message):
@@ -139,3 +144,18 @@ def test_a_corpus_that_is_not_there(recipe):
     result = recipe("librispeech", "--corpus", "nowhere", "--stop_stage", "1")
     assert result.returncode == 1 and "needs nowhere/train-clean-100" in result.stderr
     assert "for you to provide" in result.stderr
+
+
+def test_more_jobs_than_utterances(root, tmp_path):
+    data = tmp_path / "data"
+    ids = ("7-1", "7-2")
+    DataDir(dict.fromkeys(ids, "a.flac"), dict.fromkeys(ids, "7")).write(data)
+    script = root / "egs" / "TEMPLATE" / "parallel.sh"
+    environment = {**os.environ, "PATH": f"{root / 'tools'}:{os.environ['PATH']}"}
+    result = subprocess.run(
+        [script, "--data", data, "--nj", "9", "--cmd", "local.py", "--output", tmp_path / "out",
+         "--", "cp", "{split}/JOB/wav.scp", tmp_path / "out" / "JOB.scp"],
+        env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1.scp", "2.scp", "log"]

@@ -197,3 +197,36 @@ def test_a_damaged_record_is_no_record(step, tmp_path):
     step()
     (tmp_path / ".out.done").write_text('{"identity": ')
     assert step().returncode == 0 and runs(tmp_path) == 2
+
+
+def test_an_output_that_lost_a_file_is_made_again(step, tmp_path):
+    make = ("sh", "-c", "mkdir -p out; touch out/a out/b; echo x >> runs")
+    assert step(command=make).returncode == 0
+    (tmp_path / "out" / "b").unlink()
+    again = step(command=make)
+    assert "b is gone from out" in again.stderr and runs(tmp_path) == 2
+
+
+def test_a_deleted_input_does_not_hide_a_changed_one(step, tmp_path):
+    (tmp_path / "other").write_text("a\n")
+    both = ("1:in", "1:other")
+    assert step(needs=both).returncode == 0
+    (tmp_path / "other").unlink()
+    assert "is gone since" in step(needs=both).stderr
+    (tmp_path / "in").write_text("changed\n")
+    assert step(needs=both).returncode == 1
+
+
+def test_changes_deep_in_a_corpus_are_seen(step, tmp_path):
+    chapter = tmp_path / "corpus" / "7" / "100"
+    chapter.mkdir(parents=True)
+    (chapter / "7-100.trans.txt").write_text("7-100-0000 A\n")
+    make = ("sh", "-c", "echo x >> runs; touch out")
+    for change in (None, "text", "recording"):
+        if change == "text":
+            (chapter / "7-100.trans.txt").write_text("7-100-0000 A B\n")
+        if change == "recording":
+            (chapter / "7-100-0001.flac").touch()
+        assert step(needs=("given:corpus",), command=make).returncode == 0
+        assert "done already" in step(needs=("given:corpus",), command=make).stderr
+    assert runs(tmp_path) == 3

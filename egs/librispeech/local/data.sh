@@ -42,6 +42,7 @@ prepare() {
 from=()
 [[ -z ${mirror} ]] || from=(--mirror "${mirror}")
 read -ra texts <<< "${text_corpus}"
+[[ ! -e ${text_corpus} ]] || texts=("${text_corpus}") # one path, which may have spaces
 read -ra tests <<< "${test_parts}"
 maker=given
 if [[ -z ${corpus} ]]; then
