@@ -18,7 +18,9 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--units", default="units_phone", help="unit archives in each data directory")
     p.add_argument("--text", help="unpaired text, a sentence a line; none: speech only")
     p.add_argument("--dev_text", help="text for validation (with --text)")
-    p.add_argument("--lexicon", help="lexicon.txt of the text's words (with --text)")
+    p.add_argument("--text_units", help="hidden units of the text (generate_text_units)")
+    p.add_argument("--dev_text_units", help="those of --dev_text (with --text_units)")
+    p.add_argument("--lexicon", help="lexicon.txt of the text's words, for phoneme units")
     p.add_argument("--durations", help="duration statistics of units; none: the paper's constants")
     p.add_argument("--init_speech", help="folder of a SpeechLM or of a Hugging Face HuBERT whose "
                    "front end and speech layers to start from")  # fmt: skip

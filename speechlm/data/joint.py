@@ -21,7 +21,10 @@ from speechlm.data.audio import read_audio
 from speechlm.data.batching import SpeechBatches, TextBatches
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.text_corpus import TextCorpus
+from speechlm.data.unit_store import UnitStore
+from speechlm.tokenizers.durations import MODEL_FRAME_SHIFT
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer, TextBatch
+from speechlm.tokenizers.stored_text import StoredTextTokenizer
 from speechlm.tokenizers.vocabulary import PAD, UnitVocabulary
 
 SAMPLE_RATE = 16000
@@ -165,6 +168,8 @@ class SpeechUnits:
 class TextUnits:
     """Lines of a text corpus as unit and character ids."""
 
+    tokenizer: PhonemeTextTokenizer | StoredTextTokenizer
+
     def __init__(self, path: str | os.PathLike[str], tokenizer: PhonemeTextTokenizer) -> None:
         self.corpus = TextCorpus(path)
         self.tokenizer = tokenizer
@@ -178,7 +183,11 @@ class TextUnits:
             raise ValueError(
                 f"{self.corpus.path}: {len(lines)} lines were looked at, all are empty"
             )
-        return float(self.tokenizer.expected_unit_counts(sentences).sum()) / size
+        return self.expected_units(sentences, lines) / size
+
+    def expected_units(self, sentences: Sequence[str], lines: np.ndarray) -> float:
+        """Sum of the mean units of sentences, the lines with these numbers."""
+        return float(self.tokenizer.expected_unit_counts(sentences).sum())
 
     def batch(self, lines: np.ndarray, epochs: np.ndarray) -> dict[str, torch.Tensor]:
         """units (B, T) and characters (B, U), each row ended by EOS and padded with PAD.
@@ -214,6 +223,34 @@ class TextUnits:
     def name(self, line: int) -> str:
         """How a line is called in messages: `file:number`, from 1."""
         return f"{self.corpus.path}:{line + 1}"
+
+
+class StoredTextUnits(TextUnits):
+    """Lines of a text corpus with hidden units that were generated before (SpeechLM-H).
+
+    Args:
+        path: the text.
+        folder: of the store that generate_text_units made of it.
+
+    Raises:
+        ValueError: the store is not complete, is of another text, or its units do not last as
+            long as the encoder's frames.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+        self.corpus, self.store = TextCorpus(path), UnitStore(folder)
+        self.store.check(self.corpus)
+        if abs(self.store.frame_shift - MODEL_FRAME_SHIFT) > 1e-6:
+            raise ValueError(
+                f"{folder} has units of {self.store.frame_shift:g} s, the model's frames last "
+                f"{MODEL_FRAME_SHIFT:g} s: units of speech at that rate and a text-to-unit model "
+                "trained on them are needed"
+            )
+        self.tokenizer = StoredTextTokenizer(self.store)
+
+    def expected_units(self, sentences: Sequence[str], lines: np.ndarray) -> float:
+        """Sum of the units of the lines with these numbers."""
+        return float(sum(len(self.store[int(line)]) for line in lines))
 
 
 class JointBatches(Dataset):

@@ -28,7 +28,7 @@ from espnet2.utils.types import str2bool, str_or_none
 from torch.utils.data import DataLoader
 
 from speechlm.data.archives import read_unit_info
-from speechlm.data.joint import JointEpochs, SpeechUnits, TextUnits
+from speechlm.data.joint import JointEpochs, SpeechUnits, StoredTextUnits, TextUnits
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import TrainingTask
 from speechlm.tasks.model_dir import SIZES
@@ -137,7 +137,12 @@ class SpeechLMPretrainTask(TrainingTask):
         group.add_argument("--text", type=str_or_none,
                            help="unpaired text, a sentence a line; none: speech only")  # fmt: skip
         group.add_argument("--dev_text", type=str_or_none, help="text for validation")
-        group.add_argument("--lexicon", type=str_or_none, help="lexicon of the text's words")
+        group.add_argument("--text_units", type=str_or_none,
+                           help="hidden units of the text (generate_text_units); none: phoneme "
+                           "units are made on the fly")  # fmt: skip
+        group.add_argument("--dev_text_units", type=str_or_none, help="those of dev_text")
+        group.add_argument("--lexicon", type=str_or_none,
+                           help="lexicon of the text's words, for phoneme units")  # fmt: skip
         group.add_argument("--durations", type=str_or_none,
                            help="statistics of unit durations; none: the paper's")  # fmt: skip
         group.add_argument("--batch_samples", type=int, default=1_400_000,
@@ -239,13 +244,28 @@ def build_text(args: argparse.Namespace, train: bool) -> TextUnits | None:
     """The text of training or validation, or None for speech-only training."""
     if args.text is None:
         return None
-    missing = [name for name in ("dev_text", "lexicon") if getattr(args, name) is None]
+    stored = args.text_units is not None
+    needed = ("dev_text", "dev_text_units" if stored else "lexicon")
+    missing = [name for name in needed if getattr(args, name) is None]
     if missing:
-        raise ValueError(f"--text needs --{' and --'.join(missing)} as well")
+        given = "--text with --text_units" if stored else "--text"
+        raise ValueError(f"{given} needs --{' and --'.join(missing)} as well")
+    model_units = UnitVocabulary(args.unit_tokens, "the model")
+    if stored:
+        text = StoredTextUnits(
+            args.text if train else args.dev_text,
+            args.text_units if train else args.dev_text_units,
+        )
+        text.tokenizer.units.check_same(model_units)
+        return text
+    if model_units.symbols != PHONES:
+        raise ValueError(
+            f"the speech has {len(model_units)} units that are not the {len(PHONES)} phones: text "
+            "needs units of the same kind, --text_units and --dev_text_units"
+        )
     durations = None
     spoken = [phone for phone in PHONES if not phone.startswith(("<", "#"))]
     if args.durations is not None:
         durations = UnitDurations.from_table(DurationTable.read(args.durations), spoken)
     tokenizer = PhonemeTextTokenizer(Lexicon.read(args.lexicon), args.seed, durations)
-    tokenizer.units.check_same(UnitVocabulary(args.unit_tokens, "the model"))
     return TextUnits(args.text if train else args.dev_text, tokenizer)

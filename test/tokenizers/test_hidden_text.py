@@ -1,0 +1,89 @@
+"""Phones that hidden units of text are made from, and the units of a model with random weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from speechlm.models.text_to_unit import TextToUnit
+from speechlm.models.unit_generator import TextToUnitConfig
+from speechlm.tokenizers import hidden_text
+from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
+from speechlm.tokenizers.lexicon import Lexicon
+from speechlm.tokenizers.monophones import MONOPHONES, N_PHONES
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
+from speechlm.tokenizers.vocabulary import UnitVocabulary
+
+LEXICON = Lexicon({"THE": [("DH", "AH0")], "CAT": [("K", "AE1", "T"), ("K", "T")], "A": [("AH0",)]})
+SMALL = {"embed_dim": 16, "encoder_layers": 1, "decoder_layers": 1, "ffn_dim": 24}
+
+
+@pytest.fixture
+def model():
+    """7 units; random weights, durations of some units a phone."""
+    torch.manual_seed(2)
+    made = TextToUnit(TextToUnitConfig(**SMALL), N_PHONES, 7).eval()
+    with torch.no_grad():
+        made.encoder.var_adaptor.duration_predictor.proj.weight.mul_(0.3)
+        made.encoder.var_adaptor.duration_predictor.proj.bias.fill_(1.5)
+    return made
+
+
+def spelled(tokenizer, lines):
+    rows, *_ = tokenizer.phones(lines, range(len(lines)))
+    return [" ".join(MONOPHONES.to_symbols(row)) for row in rows]
+
+
+def test_phones_have_no_stress_and_no_position(model):
+    never = HiddenTextTokenizer(model, LEXICON, 1, 0.0)
+    assert spelled(never, ["THE CAT", "A"]) == ["SIL DH AH K AE T SIL </s>", "SIL AH SIL </s>"]
+    always = HiddenTextTokenizer(model, LEXICON, 1, 1.0)
+    assert spelled(always, ["A  A CAT "]) == ["SIL AH SIL AH SIL K AE T SIL </s>"]
+    unknown = always(["A DOG", "CAT"], [0, 1]).unknown
+    assert unknown == {"DOG": 1} and spelled(always, ["DOG"]) == ["SIL SPN SIL </s>"]
+
+
+def test_silences_are_those_of_phoneme_units(model):
+    lines = ["THE CAT A CAT THE A CAT"] * 300
+    rows, *_ = HiddenTextTokenizer(model, LEXICON, 5).phones(lines, range(300))
+    silence = MONOPHONES.to_model_ids(np.array(0))
+    between = sum(int((row == silence).sum()) - 2 for row in rows) / (6 * 300)
+    assert 0.2 < between < 0.3
+    vocabulary = UnitVocabulary.phones()
+    phonemes = PhonemeTextTokenizer(LEXICON, 5)(lines, range(300), 0)
+    for row, (units, _) in zip(rows, phonemes, strict=True):
+        names = vocabulary.to_symbols(units[np.diff(units, prepend=-1) != 0])
+        folded = [name.partition("_")[0].rstrip("012") for name in names]
+        assert folded[:-1] == MONOPHONES.to_symbols(row)[:-1]
+
+
+def test_a_line_gives_what_it_gives_alone(model, monkeypatch):
+    monkeypatch.setattr(hidden_text, "_GROUP", 20)
+    rng = np.random.default_rng(0)
+    lines = [" ".join(rng.choice(["THE", "CAT", "A"], n)) for n in (1, 9, 3, 5, 2, 7)]
+    tokenizer = HiddenTextTokenizer(model, LEXICON, 3, max_frames=60)
+    together = tokenizer(lines, range(6)).rows
+    for n, line in enumerate(lines):
+        assert len(together[n]) and together[n].max() < 7
+        assert (tokenizer([line], [n]).rows[0] == together[n]).all()
+
+
+def test_what_is_dropped(model, monkeypatch):
+    tokenizer = HiddenTextTokenizer(model, LEXICON, 3)
+    lines = ["CAT", "", "  ", "CAT " * 700, "THE CAT " * 9, "A"]
+    whole = tokenizer(lines, range(10, 16))
+    assert [(line.index, line.reason.split()[-1]) for line in whole.dropped] == [
+        (11, "empty"), (12, "empty"), (13, "phones"),
+    ]  # fmt: skip
+    assert [len(row) > 0 for row in whole.rows] == [True, False, False, False, True, True]
+    longest = len(whole.rows[4])
+    monkeypatch.setattr(hidden_text, "MOST_UNITS", longest)
+    fewer = tokenizer(lines, range(10, 16))
+    assert fewer.dropped[-1].index == 14 and fewer.dropped[-1].reason == f"{longest} units"
+    assert [len(row) for row in fewer.rows] == [len(whole.rows[0]), 0, 0, 0, 0, len(whole.rows[5])]
+    with torch.no_grad():
+        model.encoder.var_adaptor.duration_predictor.proj.weight.fill_(0.0)
+        model.encoder.var_adaptor.duration_predictor.proj.bias.fill_(-9.0)
+    nothing = tokenizer(["CAT"], [4])
+    assert nothing.dropped[0].reason == "0 units" and not len(nothing.rows[0])
+    with pytest.raises(ValueError, match="line 8 of the text"):
+        tokenizer(["CAT", "CAT-7"], [6, 7])
