@@ -5,10 +5,12 @@ B batch, T frames, D model width, V characters. Sub-module names are the authors
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.models.dropout import dropout
+from speechlm.models.products import affine, compute_type, linear
 
 
 class CTCHead(nn.Module):
@@ -31,6 +33,8 @@ class CTCHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, T, D) -> logits (B, T + 1, V); output t sees frames t - 1 and t."""
-        mixed = getattr(self, "1")(hidden.transpose(1, 2)).transpose(1, 2)
+        padded = F.pad(hidden.to(compute_type(hidden)), (0, 0, 1, 1))
+        pairs = torch.cat([padded[:, :-1], padded[:, 1:]], -1)
+        mixed = affine(pairs, getattr(self, "1").weight.transpose(1, 2).flatten(1), None)
         mixed = dropout(mixed, self.dropout, self.training)
-        return self.output_layer(F.gelu(getattr(self, "3")["2"](mixed)))
+        return linear(F.gelu(getattr(self, "3")["2"](mixed)), self.output_layer)

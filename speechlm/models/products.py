@@ -32,9 +32,14 @@ def compute_type(x: Tensor) -> torch.dtype:
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
     """layer(x): (..., D_in) -> (..., D_out), in autocast's type where that is on."""
+    return affine(x, layer.weight, layer.bias)
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x . weight^T + bias: (..., D_in), (D_out, D_in), (D_out,) -> (..., D_out)."""
     if x.device.type != "cpu":
-        return layer(x)
-    return _Linear.apply(x.to(compute_type(x)), layer.weight, layer.bias, False)
+        return F.linear(x, weight, bias)
+    return _Linear.apply(x.to(compute_type(x)), weight, bias, False)
 
 
 def gelu_linear(hidden: Tensor, layer: nn.Linear) -> Tensor:
@@ -48,11 +53,11 @@ def gelu_linear(hidden: Tensor, layer: nn.Linear) -> Tensor:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, gelu: bool) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.gelu = gelu
         rows = (F.gelu(x) if gelu else x).flatten(0, -2)
-        y = product(rows, weight.to(x.dtype), bias.to(x.dtype))
+        y = product(rows, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
         return y.view(*x.shape[:-1], len(weight))
 
     @staticmethod

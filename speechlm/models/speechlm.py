@@ -25,6 +25,7 @@ from speechlm.models.outputs import (
     SpeechOutput,
     TextOutput,
 )
+from speechlm.models.products import linear
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
 
@@ -337,7 +338,7 @@ class SpeechLM(nn.Module):
         """(B, T, C) -> (B, T, D): layer norm, projection, dropout."""
         x = self.layer_norm(features)
         if self.post_extract_proj is not None:
-            x = self.post_extract_proj(x)
+            x = linear(x, self.post_extract_proj)
         return dropout(x, self.config.input_dropout, self.training)
 
     def _mask_frames(self, x: Tensor, mask: Tensor) -> Tensor:
