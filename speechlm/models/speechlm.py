@@ -25,7 +25,6 @@ from speechlm.models.outputs import (
     SpeechOutput,
     TextOutput,
 )
-from speechlm.models.products import linear
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
 
@@ -338,7 +337,7 @@ class SpeechLM(nn.Module):
         """(B, T, C) -> (B, T, D): layer norm, projection, dropout."""
         x = self.layer_norm(features)
         if self.post_extract_proj is not None:
-            x = linear(x, self.post_extract_proj)
+            x = self.post_extract_proj(x)
         return dropout(x, self.config.input_dropout, self.training)
 
     def _mask_frames(self, x: Tensor, mask: Tensor) -> Tensor:
