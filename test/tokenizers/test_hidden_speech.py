@@ -187,3 +187,13 @@ def test_errors(call, work):
     call("apply_kmeans", "--kmeans", "km/kmeans2.npz", "--data_dir", "bad", "--output", "none")
     message = call("merge_units", "--input", "none", "--n", 1, fails=True)
     assert "no job has made any units" in message and bad.ids[-1] in message
+
+
+@pytest.mark.parametrize(
+    "name", ["speech_features", "sample_features", "train_kmeans", "apply_kmeans", "unit_quality"]
+)
+def test_help(name, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(f"speechlm.bin.{name}").main()
+    assert end.value.code == 0 and "usage" in capsys.readouterr().out
