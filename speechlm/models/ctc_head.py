@@ -33,8 +33,12 @@ class CTCHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, T, D) -> logits (B, T + 1, V); output t sees frames t - 1 and t."""
+        return linear(self.before_output(hidden), self.output_layer)
+
+    def before_output(self, hidden: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T + 1, D), what the last projection sees."""
         padded = F.pad(hidden.to(compute_type(hidden)), (0, 0, 1, 1))
         pairs = torch.cat([padded[:, :-1], padded[:, 1:]], -1)
         mixed = affine(pairs, getattr(self, "1").weight.transpose(1, 2).flatten(1), None)
         mixed = dropout(mixed, self.dropout, self.training)
-        return linear(F.gelu(getattr(self, "3")["2"](mixed)), self.output_layer)
+        return F.gelu(getattr(self, "3")["2"](mixed))

@@ -17,9 +17,13 @@ _ONEDNN_TYPES = (torch.float32, torch.bfloat16)
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """rows . weight^T + bias: (N, D_in), (D_out, D_in), (D_out,) -> (N, D_out). No gradient."""
-    if rows.device.type == "cpu" and rows.dtype in _ONEDNN_TYPES and torch.backends.mkldnn.enabled:
+    if rows.device.type == "cpu" and rows.dtype in _ONEDNN_TYPES and _has_onednn():
         return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
     return F.linear(rows, weight, bias)
+
+
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
 
 
 def compute_type(x: Tensor) -> torch.dtype:

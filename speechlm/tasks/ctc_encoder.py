@@ -52,8 +52,8 @@ class CTCEncoder(nn.Module):
         """
         augment = self.augment if self.training else None
         encoded = self.speechlm.encode(waveforms, sample_lengths, augment)
-        hidden = self.speechlm.ctc_logits(encoded)[:, : int(encoded.lengths.max())]
-        return hidden, encoded.lengths
+        hidden = self.speechlm.unit_encoder_ctc_head.before_output(encoded.features)
+        return hidden[:, : int(encoded.lengths.max())], encoded.lengths
 
 
 def split_weights(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
