@@ -44,16 +44,16 @@ def convolution_stack(
     for norm in norms:
         parameters += [norm.weight, norm.bias]
     dtype = compute_type(waveforms)
-    return _Stack.apply(waveforms, strides, dtype, first, first_bias, *parameters)
+    keep = torch.is_grad_enabled()
+    return _Stack.apply(waveforms, strides, dtype, keep, first, first_bias, *parameters)
 
 
 class _Stack(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, waveforms, strides, dtype, first, first_bias, *parameters):
+    def forward(ctx, waveforms, strides, dtype, keep, first, first_bias, *parameters):
         ctx.strides, ctx.dtype, ctx.n_parameters = strides, dtype, len(parameters)
         runs = [_Run(w, strides, dtype, f, b, parameters)
                 for w, f, b in zip(waveforms, first, first_bias, strict=True)]  # fmt: skip
-        keep = any(ctx.needs_input_grad)
         features, kept = [], []
         for run in runs:
             features.append(run.forward())
@@ -76,7 +76,7 @@ class _Stack(torch.autograd.Function):
             for total, one in zip(totals, run.parameter_gradients(), strict=True):
                 total += one
         d_first, d_bias = (torch.stack(x) for x in zip(*firsts, strict=True))
-        return None, None, None, d_first, d_bias, *totals
+        return None, None, None, None, d_first, d_bias, *totals
 
 
 class _Run:

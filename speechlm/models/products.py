@@ -8,22 +8,27 @@ N rows, D_in and D_out widths.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_ONEDNN_TYPES = (torch.float32, torch.bfloat16)
+
+@functools.cache
+def _onednn_types() -> tuple[torch.dtype, ...]:
+    """What this build and processor multiply with oneDNN."""
+    if not torch.backends.mkldnn.is_available():
+        return ()
+    wide = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return (torch.float32, torch.bfloat16) if wide else (torch.float32,)
 
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """rows . weight^T + bias: (N, D_in), (D_out, D_in), (D_out,) -> (N, D_out). No gradient."""
-    if rows.device.type == "cpu" and rows.dtype in _ONEDNN_TYPES and _has_onednn():
+    if rows.device.type == "cpu" and rows.dtype in _onednn_types():
         return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
     return F.linear(rows, weight, bias)
-
-
-def _has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
 
 
 def compute_type(x: Tensor) -> torch.dtype:
