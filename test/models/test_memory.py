@@ -14,7 +14,7 @@ def faults():
         torch.ones(20_000_000).sum()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 faults()
-print(faults())
+print(min(faults() for _ in range(3)))
 """
 
 
@@ -26,4 +26,4 @@ def test_freed_memory_is_used_again():
         for call in ("", "reuse_memory()")
     ]  # fmt: skip
     pages = 4 * 80_000_000 // resource.getpagesize()
-    assert faults[1] < pages // 50 and faults[1] <= faults[0]
+    assert faults[1] < pages // 50 and faults[1] <= faults[0]  # one round may meet other users
