@@ -80,9 +80,13 @@ train_network() {
 }
 
 stage_5() {
-  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt set
+  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt set sets=(speech dev)
   local network=${rec}/network_$((realign + 1))
-  for set in speech dev; do
+  if only_hidden; then
+    sets=()
+    [[ -z ${dev_textgrids} ]] || sets=(dev)
+  fi
+  for set in "${sets[@]}"; do
     parallel "speakers of ${set}" "dump/${set}" "${rec}/speakers_${set}" --needs 3:${lex} \
       --needs "4:${rec}/gmm" --needs "4:${network}" --needs 4:${rec}/graph/search.json -- \
       python -m speechlm.bin.adapt_speakers --data_dir "dump/${set}" --model ${rec}/gmm \
@@ -127,4 +131,18 @@ compare_dev() {
     --needs 5:dump/dev/units_phone --needs "given:${dev_textgrids}" -- \
     python -m speechlm.bin.alignment_report --textgrids "${dev_textgrids}" \
     --units "aligned:${rec}/align_dev" decoded:dump/dev/units_phone --output ${rec}/report.md
+}
+
+# phoneme_inputs: what phoneme units of speech and text are to pretrain, in its `inputs`, `needs`.
+phoneme_inputs() {
+  inputs=(--units units_phone "${text[@]}")
+  needs+=(--needs 5:dump/speech/units_phone --needs 5:dump/dev/units_phone)
+  if [[ ${init} == *_text ]]; then
+    inputs+=(--lexicon exp/lexicon/lexicon.txt)
+    needs+=(--needs 3:exp/lexicon/lexicon.txt)
+    if [[ ${durations} == measured ]]; then
+      inputs+=(--durations exp/recognizer/durations.txt)
+      needs+=(--needs 5:exp/recognizer/durations.txt)
+    fi
+  fi
 }

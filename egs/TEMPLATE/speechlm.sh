@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SpeechLM with phoneme units, from a corpus to word error rates.
+# SpeechLM with phoneme or hidden units, from a corpus to word error rates.
 #
 #   ./run.sh                          all stages; what is finished is not done again
 #   ./run.sh --stage 4 --stop_stage 5 only these
@@ -49,13 +49,27 @@ adapt_seconds=120          # of each speaker's speech, at most, that recogniser 
 dev_textgrids=             # folder of TextGrids of dev utterances: the recogniser is compared with them
 durations=paper            # of units made from text: the paper's constants, or measured on alignments
 # Trainings
-unit_type=phoneme          # kind of units
+unit_type=phoneme          # kind of units: phoneme (SpeechLM-P) or hidden (SpeechLM-H)
 config_size=base           # tiny, base or large: conf/pretrain_SIZE.yaml and conf/finetune_SIZE*.yaml
 pretrain_config=           # another YAML file for pre-training
 finetune_config=           # another YAML file for fine-tuning
 pretrain_args=             # further options for pre-training, such as "--max_epoch 3"
 finetune_args=             # further options for fine-tuning
-systems="speech_text"      # what fine-tuning starts from: any of scratch, speech, speech_text
+systems="speech_text"      # what fine-tuning starts from: any of scratch, speech, speech_text, hidden,
+                           # hidden_text (with --unit_type hidden, speech means hidden)
+init_speech=               # a SpeechLM, or a HuBERT in Hugging Face's format, from whose front end and
+                           # speech layers pre-training starts
+# Hidden units
+iterations=2               # clusterings: of MFCC, then of a model trained on the last units
+iteration_args=            # further options for training these models, in place of pretrain_args
+hidden_layer=              # their layer that is clustered; the middle one if empty
+hidden_model=              # instead, a layer (the 9th) of this SpeechLM is clustered, or of this
+                           # HuBERT, WavLM or wav2vec 2.0 in Hugging Face's format
+clusters=500               # hidden units
+portion=0.1                # share of the speech that k-means is trained on
+kmeans_args=               # further options of train_kmeans, such as "--n_init 5"
+text_to_unit_config=       # another YAML file for the text-to-unit model
+text_to_unit_args=         # further options for training it
 # Speech translation
 task=asr                   # asr: recognition; st: translation, --systems may have given as well
 init_model=                # the trained SpeechLM from which the system given starts
@@ -83,11 +97,14 @@ names=(- data dump "lexicon and word model" "phone recogniser" "phone units of s
   "language model for decoding" decode score)
 declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
 read -ra tests <<< "${test_parts}"
+[[ ${unit_type} != hidden ]] || systems=${systems//speech/hidden}
 read -ra inits <<< "${systems}"
 finetune_tag=${finetune_tag:-${tag}}
 
 # shellcheck source=recognizer.sh
 . ../TEMPLATE/recognizer.sh # stages 4 and 5
+# shellcheck source=hidden_units.sh
+. ../TEMPLATE/hidden_units.sh # stages 6 to 9
 # shellcheck source=translation.sh
 . ../TEMPLATE/translation.sh # stages of --task st
 
@@ -114,9 +131,9 @@ check_options() {
   ((stage >= 1 && stage <= 14)) || die "--stage is ${stage}; stages are 1 to 14"
   ((stop_stage >= stage && stop_stage <= 14)) ||
     die "--stop_stage is ${stop_stage}; it can be ${stage} (--stage) to 14"
-  [[ ${unit_type} != hidden ]] ||
-    die "--unit_type hidden is not there yet; phoneme is"
-  [[ ${unit_type} == phoneme ]] || die "--unit_type is '${unit_type}'; it can be phoneme"
+  [[ ${unit_type} =~ ^(phoneme|hidden)$ ]] ||
+    die "--unit_type is '${unit_type}'; it can be phoneme or hidden"
+  check_hidden
   [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
     die "--config_size is '${config_size}'; it can be tiny, base or large"
   [[ -z ${dev_textgrids} || -d ${dev_textgrids} ]] ||
@@ -137,10 +154,10 @@ check_options() {
     die "--systems '${systems}' or --test_parts '${test_parts}' names one twice"
   ((stop_stage < 13 || ${#tests[@]} > 0)) || die "--test_parts names nothing to decode"
   for init in "${inits[@]}"; do
-    [[ ${init} =~ ^(scratch|speech|speech_text)$ || (${task} == st && ${init} == given) ]] ||
-      die "--systems has '${init}'; it can have scratch, speech and speech_text"
+    [[ ${init} =~ ^(scratch|(speech|hidden)(_text)?)$ || (${task} == st && ${init} == given) ]] ||
+      die "--systems has '${init}'; it can have scratch, speech, speech_text, hidden, hidden_text"
   done
-  ((${#inits[@]} > 0)) || die "--systems names none of scratch, speech, speech_text"
+  ((${#inits[@]} > 0)) || die "--systems names none of scratch, speech, speech_text, hidden, ..."
 }
 
 # step NAME [options of tools/step.py] -- COMMAND...: skipped when its output is there already.
@@ -204,8 +221,9 @@ parallel() {
     --output "${output}" "$@"
 }
 
+# not_needed REASON
 not_needed() {
-  echo "stage ${current} | not needed for ${unit_type} units" >&2
+  echo "stage ${current} | not needed $*" >&2
 }
 
 # config FILE: the recipe's own conf/FILE, else the template's.
@@ -262,12 +280,7 @@ stage_3() {
     --vocabulary exp/lexicon/words.txt --order "${lm_order}" --output exp/word_lm/lm.arpa
 }
 
-# stage_4 and stage_5: recognizer.sh
-
-stage_6() { not_needed; }
-stage_7() { not_needed; }
-stage_8() { not_needed; }
-stage_9() { not_needed; }
+# stage_4 and stage_5: recognizer.sh; stage_6 to stage_9: hidden_units.sh
 
 stage_10() {
   local init needed=()
@@ -279,26 +292,22 @@ stage_10() {
 
 # pretrain INIT: on speech, or on speech and text.
 pretrain() {
-  local init=$1 output text=() needs=() more conf
+  local init=$1 output text=() inputs=() needs=() more conf
   conf=${pretrain_config:-$(config "pretrain_${config_size}.yaml")}
   read -ra more <<< "${pretrain_args}"
   output=$(pretrained "${init}")
-  if [[ ${init} == speech_text ]]; then
-    text=(--text dump/text/train.txt --dev_text dump/text/dev.txt
-      --lexicon exp/lexicon/lexicon.txt)
-    needs=(--needs 2:dump/text --needs 3:exp/lexicon/lexicon.txt)
-    if [[ ${durations} == measured ]]; then
-      text+=(--durations exp/recognizer/durations.txt)
-      needs+=(--needs 5:exp/recognizer/durations.txt)
-    fi
+  if [[ ${init} == *_text ]]; then
+    text=(--text dump/text/train.txt --dev_text dump/text/dev.txt) needs=(--needs 2:dump/text)
   fi
-  train "pre-train ${init}" "${output}" "${output}" --needs "given:${conf}" \
-    --needs 5:dump/speech/units_phone --needs 5:dump/dev/units_phone \
-    "${needs[@]}" -- \
+  if [[ ${init} == hidden* ]]; then hidden_inputs; else phoneme_inputs; fi
+  if [[ -n ${init_speech} ]]; then
+    inputs+=(--init_speech "${init_speech}")
+    [[ ! -e ${init_speech} ]] || needs+=(--needs "given:${init_speech}") # else a name on the hub
+  fi
+  train "pre-train ${init}" "${output}" "${output}" --needs "given:${conf}" "${needs[@]}" -- \
     python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
-    --speech_dir dump/speech --dev_dir dump/dev --units units_phone "${text[@]}" \
-    --output "${output}" --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" \
-    "${more[@]}"
+    --speech_dir dump/speech --dev_dir dump/dev "${inputs[@]}" --output "${output}" \
+    --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
 }
 
 stage_11() { side_by_side finetune "${inits[@]}"; }
@@ -356,6 +365,7 @@ stage_14() {
   if [[ -n ${dev_textgrids} ]]; then
     more=("Phone recogniser against the TextGrids of dev:exp/recognizer/report.md")
   fi
+  hidden_reports
   python -m speechlm.bin.report --title "$(basename "${PWD}")" --scores "${scores[@]}" \
     --command "$(command_line)" --seed "${seed}" --output "${report}" \
     --include "${more[@]}" "Wall time (seconds):exp/times.md"

@@ -18,7 +18,7 @@ check_translation() {
 }
 
 # Whether a system starts from a pre-training of this recipe.
-pretrains() { [[ " ${systems} " =~ " speech" ]]; }
+pretrains() { [[ " ${systems}" =~ " "(speech|hidden) ]]; }
 
 only_with_pretraining() {
   if pretrains; then "stage_${current}"; else
@@ -58,7 +58,7 @@ translation_5() { only_with_pretraining; }
 translation_10() {
   local init needed=()
   for init in "${inits[@]}"; do
-    [[ ! ${init} =~ ^speech ]] || needed+=("${init}")
+    [[ ! ${init} =~ ^(speech|hidden) ]] || needed+=("${init}")
   done
   if pretrains; then side_by_side pretrain "${needed[@]}"; else only_with_pretraining; fi
 }

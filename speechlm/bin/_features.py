@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from speechlm.tokenizers.feature_stream import Features
 
-KINDS = ("mfcc", "speechlm", "huggingface")
+KINDS = ("mfcc", "speechlm", "huggingface", "model")
 
 
 def add_device(options: argparse.ArgumentParser) -> None:
@@ -21,7 +21,8 @@ def add_features(options: argparse.ArgumentParser) -> None:
     """--features, --model, --layer."""
     options.add_argument(
         "--features", choices=KINDS, default="mfcc",
-        help="39 MFCC, a layer of a SpeechLM, or of a Hugging Face HuBERT, WavLM or wav2vec 2.0",
+        help="39 MFCC, a layer of a SpeechLM, or of a Hugging Face HuBERT, WavLM or wav2vec 2.0; "
+        "model: of whichever of these --model is",
     )  # fmt: skip
     options.add_argument("--model", help="folder of the model, or its name on the hub")
     options.add_argument("--layer", type=int, help="Transformer layer, from 1")

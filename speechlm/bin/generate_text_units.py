@@ -27,6 +27,8 @@ def main() -> None:
     options.add_argument("--job", type=int, default=1, help="this job")
     options.add_argument("--nj", type=int, default=1, help="of so many")
     options.add_argument("--num_threads", type=int, default=1, help="CPU threads of a job")
+    options.add_argument("--replace", action="store_true",
+                         help="remove what OUTPUT has of another text or model")  # fmt: skip
     options.add_argument("--finish", action="store_true",
                          help="check and report only, when all jobs are done")  # fmt: skip
     args = options.parse_args()
@@ -41,7 +43,7 @@ def main() -> None:
         return
     task = Generation(
         args.text, args.model, args.lexicon, args.output, args.durations, args.seed,
-        args.chunk_lines,
+        args.chunk_lines, args.replace,
     )  # fmt: skip
     n = generate_units(task, args.job, args.nj)
     logging.info("job %d of %d: %d units generated in %s", args.job, args.nj, n, args.output)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,10 @@ _OPEN_CHUNKS = 128
 
 class ChunkProblem(ValueError):
     """A chunk is missing, damaged, or of another text."""
+
+
+class OtherStore(ValueError):
+    """A folder holds units of another text, or made in another way."""
 
 
 class UnitStore:
@@ -81,8 +86,8 @@ class UnitStore:
         """The store in a folder, made if it is not there; any number of jobs may do so.
 
         Raises:
-            ValueError: the folder holds units of another text, or made in another way; or more
-                tokens than fit into 16 bits.
+            OtherStore: the folder holds units of another text, or made in another way.
+            ValueError: more tokens than fit into 16 bits.
         """
         path = Path(folder)
         if len(units) > MOST_TOKENS:
@@ -102,7 +107,7 @@ class UnitStore:
             wrong = [name for name in values if values[name] != there[name]]
             if wrong:
                 shown = "; ".join(f"{n}: {there[n]}, now {values[n]}" for n in wrong)
-                raise ValueError(
+                raise OtherStore(
                     f"{path} holds units of another text or made in another way ({shown}); "
                     "remove it, or choose another folder"
                 )
@@ -113,6 +118,13 @@ class UnitStore:
         with output_file(path / "store.json") as temporary:
             temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
         return cls(path)
+
+    @staticmethod
+    def remove(folder: str | os.PathLike[str]) -> None:
+        """Remove the store in a folder; other files stay."""
+        path = Path(folder)
+        (path / "store.json").unlink()
+        shutil.rmtree(path / "chunks", ignore_errors=True)
 
     @property
     def n_chunks(self) -> int:

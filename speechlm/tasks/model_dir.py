@@ -77,6 +77,12 @@ class Description:
         return model_class(self.config, n_units, n_characters)
 
 
+def is_speechlm(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a model of ours (config.yaml) and not Hugging Face's (config.json)."""
+    path = Path(folder)
+    return (path / CONFIG).is_file() and not (path / "config.json").is_file()
+
+
 def save_model(
     folder: str | os.PathLike[str],
     description: Description,

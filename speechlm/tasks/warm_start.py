@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -18,7 +17,7 @@ from torch import Tensor
 from speechlm.data.atomic import output_file
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.huggingface import load_huggingface
-from speechlm.tasks.model_dir import CONFIG, read_description, read_weights
+from speechlm.tasks.model_dir import is_speechlm, read_description, read_weights
 
 OURS = ("mask_emb", "feature_extractor.", "layer_norm.", "post_extract_proj.", "encoder.")
 """How the names of the weights that can be taken begin."""
@@ -86,7 +85,7 @@ def warm_start(folder: str, model: SpeechLM) -> WarmStart:
     Raises:
         ValueError: no such model, or one of another shape (the differing values are named).
     """
-    if _is_ours(Path(folder)):
+    if is_speechlm(folder):
         config = read_description(folder).config
         values = {name: getattr(config, name) for name in (*SHAPE, "relative_clip")}
         normalize = config.normalize_waveform
@@ -141,11 +140,6 @@ def huggingface_shape(folder: str, config: Any) -> dict[str, Any]:
         "pos_conv_kernel": config.num_conv_pos_embeddings,
         "pos_conv_groups": config.num_conv_pos_embedding_groups,
     }
-
-
-def _is_ours(folder: Path) -> bool:
-    """Ours have a config.yaml, Hugging Face's a config.json."""
-    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
 
 
 def _check_shape(folder: str, values: Mapping[str, Any], config: SpeechLMConfig) -> None:

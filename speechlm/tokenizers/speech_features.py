@@ -94,7 +94,7 @@ def open_features(
     """The features of a kind.
 
     Args:
-        kind: one of KINDS.
+        kind: one of KINDS, or "model": what the folder holds, a SpeechLM or another.
         model: folder of a SpeechLM, or folder or hub name of a Hugging Face model.
         layer: number of a Transformer layer, from 1.
         device: torch device of a model.
@@ -102,6 +102,10 @@ def open_features(
     Raises:
         ValueError: a model or layer is missing or superfluous, or the model cannot be used.
     """
+    if kind == "model" and model is not None:
+        from speechlm.tasks.model_dir import is_speechlm
+
+        kind = "speechlm" if is_speechlm(model) else "huggingface"
     if kind not in KINDS:
         raise ValueError(f"features: one of {', '.join(KINDS)} expected, got {kind!r}")
     if kind == "mfcc":

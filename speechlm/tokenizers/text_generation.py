@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from speechlm.data.atomic import output_file
 from speechlm.data.text_corpus import TextCorpus
-from speechlm.data.unit_store import ChunkProblem, ChunkReport, UnitStore
+from speechlm.data.unit_store import ChunkProblem, ChunkReport, OtherStore, UnitStore
 from speechlm.tasks.text_to_unit_dir import load_text_to_unit
 from speechlm.tokenizers.durations import PAPER_SILENCE_PROBABILITY, DurationTable
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer, fingerprint
 from speechlm.tokenizers.lexicon import Lexicon
+from speechlm.tokenizers.vocabulary import UnitVocabulary
 
 REPORT = "report.txt"
 
@@ -25,7 +28,8 @@ class Generation:
 
     ``text`` corpus, ``model`` folder of train_text_to_unit, ``lexicon`` file, ``output`` folder of
     the store, ``durations`` whose share of silences between words is used (None: the paper's),
-    ``seed`` of the silences, ``chunk_lines`` lines that are generated and stored at a time.
+    ``seed`` of the silences, ``chunk_lines`` lines that are generated and stored at a time,
+    ``replace`` a store of another text or model rather than refuse it.
     """
 
     text: Path
@@ -35,6 +39,7 @@ class Generation:
     durations: Path | None = None
     seed: int = 0
     chunk_lines: int = 10_000
+    replace: bool = False
 
 
 def generate_units(task: Generation, job: int, nj: int) -> int:
@@ -65,7 +70,7 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
         "silence_probability": probability,
         "seed": task.seed,
     }
-    store = UnitStore.create(task.output, corpus, units, frame_shift, task.chunk_lines, made_with)
+    store = _open_store(task, corpus, units, frame_shift, made_with)
     total, started = 0, time.perf_counter()
     mine = range(store.n_chunks * (job - 1) // nj, store.n_chunks * job // nj)
     for chunk in mine:
@@ -86,6 +91,28 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
             total / (time.perf_counter() - started),
         )  # fmt: skip
     return total
+
+
+def _open_store(
+    task: Generation,
+    corpus: TextCorpus,
+    units: UnitVocabulary,
+    frame_shift: float,
+    made_with: dict[str, Any],
+) -> UnitStore:
+    """The store, made by the first of the jobs that comes here."""
+    task.output.mkdir(parents=True, exist_ok=True)
+    with (task.output / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        values = corpus, units, frame_shift, task.chunk_lines, made_with
+        try:
+            return UnitStore.create(task.output, *values)
+        except OtherStore as other:
+            if not task.replace:
+                raise
+            logging.warning("%s; it is removed", str(other).rpartition(";")[0])
+            UnitStore.remove(task.output)
+            return UnitStore.create(task.output, *values)
 
 
 def _is_there(store: UnitStore, chunk: int, text: list[str]) -> bool:
