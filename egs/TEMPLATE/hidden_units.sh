@@ -5,13 +5,15 @@
 
 declare -A middle_layers=([tiny]=2 [base]=6 [large]=12)
 
-# Clusterings, the last of which makes the units.
+# Clusterings, the last of which makes the units, and their numbers of clusters.
+read -ra counts <<< "${clusters}"
 turns=(model)
 [[ -n ${hidden_model} ]] || mapfile -t turns < <(seq "${iterations}")
 
 check_hidden() {
   ((iterations >= 1)) || die "--iterations is ${iterations}; it can be 1 or more"
-  ((clusters >= 2)) || die "--clusters is ${clusters}; it can be 2 or more"
+  [[ ${clusters} =~ ^\ *[1-9][0-9]*(\ +[1-9][0-9]*)*\ *$ ]] ||
+    die "--clusters is '${clusters}'; it can be a number, or one for each iteration"
   [[ ${hidden_layer} =~ ^[0-9]*$ ]] ||
     die "--hidden_layer is '${hidden_layer}'; it can be the number of a layer, from 1"
 }
@@ -56,21 +58,22 @@ on_gpu() {
 
 # cluster TURN FEATURES...: k-means on a random sample of the speech, in exp/kmeans_TURN.
 cluster() {
-  local turn=$1 output=exp/kmeans_$1 needs=() more gpu train_cmd=${train_cmd}
+  local turn=$1 output=exp/kmeans_$1 count=${counts[-1]} needs=() more gpu train_cmd=${train_cmd}
   local samples=${output}/samples
   shift
   on_gpu "${turn}"
   read -ra more <<< "${kmeans_args}"
   if [[ ${turn} == model ]]; then
     [[ ! -e ${hidden_model} ]] || needs=(--needs "given:${hidden_model}") # else a name on the hub
-  elif ((turn > 1)); then
-    needs=(--needs "6:$(iteration $((turn - 1)))")
+  else
+    count=${counts[turn - 1]:-${count}}
+    ((turn == 1)) || needs=(--needs "6:$(iteration $((turn - 1)))")
   fi
   parallel "k-means ${turn}" dump/speech "${output}" "${needs[@]}" -- \
     python -m speechlm.bin.sample_features --data_dir "{split}/JOB" --portion "${portion}" \
     --seed "${seed}" "$@" --ngpu "${gpu}" --output "${samples}" --job JOB ++ \
     python -m speechlm.bin.train_kmeans --samples "${samples}" --n "{nj}" \
-    --n_clusters "${clusters}" --seed "${seed}" "${more[@]}" --output "${output}/kmeans.npz" ++ \
+    --n_clusters "${count}" --seed "${seed}" "${more[@]}" --output "${output}/kmeans.npz" ++ \
     rm -r "${samples}"
 }
 

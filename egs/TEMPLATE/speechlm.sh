@@ -65,7 +65,7 @@ iteration_args=            # further options for training these models, in place
 hidden_layer=              # their layer that is clustered; the middle one if empty
 hidden_model=              # instead, a layer (the 9th) of this SpeechLM is clustered, or of this
                            # HuBERT, WavLM or wav2vec 2.0 in Hugging Face's format
-clusters=500               # hidden units
+clusters="100 500"         # hidden units of each iteration
 portion=0.1                # share of the speech that k-means is trained on
 kmeans_args=               # further options of train_kmeans, such as "--n_init 5"
 text_to_unit_config=       # another YAML file for the text-to-unit model
