@@ -5,6 +5,7 @@
     python tools/benchmark.py pretrain-step --device cuda --dtype bfloat16 --batch 8
     python tools/benchmark.py extract --model large --dtype bfloat16
     python tools/benchmark.py text
+    python tools/benchmark.py beam --model base --threads 1
 
 Prints medians; the last line is one JSON object. `share_of_limit` compares with a large matrix
 product done by the same process; on a GPU that product's rate stands for the peak in the MFU, too,
@@ -116,6 +117,55 @@ def text(args: argparse.Namespace) -> dict[str, float]:
     return {**figures, "peak_gib": round(peak_rss(), 3)}
 
 
+def beam(args: argparse.Namespace) -> dict[str, float]:
+    """Translation of noise of 2 s to --seconds: sentences a second in batches, and one by one."""
+    from speechlm.decode.beam_search import BeamOptions, beam_search
+    from speechlm.decode.translate import batches
+    from speechlm.models.losses import EOS
+    from speechlm.models.translation_decoder import TranslationDecoderConfig
+    from speechlm.tasks.translation import TranslationModel
+
+    config = getattr(SpeechLMConfig, args.model)(ignore_padding=True)
+    shape = {"encoder_dim": config.embed_dim}
+    if args.model == "tiny":
+        shape |= {"embed_dim": 128, "ffn_dim": 512, "layers": 2, "heads": 4}
+    torch.manual_seed(args.seed)
+    decoder = TranslationDecoderConfig.from_dict(shape)
+    model = TranslationModel(config, decoder, args.tokens).to(args.device).eval()
+    with torch.no_grad():  # an end that is never likely: translations are as long as they may be
+        model.decoder.output_projection.weight *= 4.0
+        model.decoder.output_projection.weight[EOS] = 0.0
+    options = BeamOptions(args.beam, tokens_per_frame=args.tokens_per_frame, more_tokens=1)
+    longest = int(args.seconds * SAMPLE_RATE)
+    lengths = torch.linspace(min(2 * SAMPLE_RATE, longest), longest, args.utterances).long()
+    waves = {str(i): torch.randn(int(n)) for i, n in enumerate(lengths)}
+
+    def translate(batch_samples: int) -> tuple[dict[str, tuple[int, ...]], float]:
+        """Tokens of each utterance, and seconds."""
+        found, start = {}, time.perf_counter()
+        for ids in batches({name: len(wave) for name, wave in waves.items()}, batch_samples):
+            padded = torch.nn.utils.rnn.pad_sequence([waves[i] for i in ids], batch_first=True)
+            counts = torch.tensor([len(waves[i]) for i in ids])
+            with torch.inference_mode(), autocast(args):
+                features, padding = model.encode(padded.to(args.device), counts.to(args.device))
+                best = beam_search(model.decoder, features, padding, options)
+            found |= {i: hypotheses[0].tokens for i, hypotheses in zip(ids, best, strict=True)}
+        return found, time.perf_counter() - start
+
+    runs = {}
+    for name, batch_samples in (("batched", args.batch_samples), ("one_by_one", 1)):
+        tries = [translate(batch_samples) for _ in range(args.repeats)]
+        runs[name] = tries[0][0], statistics.median(seconds for _, seconds in tries)
+    figures = {
+        f"{name}_sentences_per_second": round(args.utterances / seconds, 3)
+        for name, (_, seconds) in runs.items()
+    }
+    figures["speed_up"] = round(runs["one_by_one"][1] / runs["batched"][1], 2)
+    figures["tokens"] = sum(map(len, runs["batched"][0].values()))
+    same = sum(runs["batched"][0][name] == runs["one_by_one"][0][name] for name in waves)
+    return {**figures, "same_outputs": same, "peak_gib": round(peak_rss(), 3)}
+
+
 def build(args: argparse.Namespace, **changes: object) -> SpeechLM:
     """A model of the asked size with random weights."""
     torch.manual_seed(args.seed)
@@ -223,6 +273,20 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--repeats", type=int, default=3)
     command.add_argument("--seed", type=int, default=0)
+    command = commands.add_parser("beam", help=beam.__doc__, allow_abbrev=False)
+    command.set_defaults(run=beam)
+    command.add_argument("--model", choices=["tiny", "base", "large"], default="base")
+    command.add_argument("--utterances", type=int, default=16)
+    command.add_argument("--seconds", type=float, default=8.0, help="of the longest utterance")
+    command.add_argument("--tokens", type=int, default=100, help="of the target vocabulary")
+    command.add_argument("--tokens_per_frame", type=float, default=0.25)
+    command.add_argument("--beam", type=int, default=5)
+    command.add_argument("--batch_samples", type=int, default=1_600_000, help="padded samples")
+    command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    command.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--repeats", type=int, default=1)
+    command.add_argument("--seed", type=int, default=0)
     return parser.parse_args(argv)
 
 
@@ -238,8 +302,8 @@ def main(argv: list[str] | None = None) -> None:
     """Runs one benchmark."""
     args = parse(argv)
     torch.set_num_threads(args.threads)
-    if args.command == "text":
-        report(args, text(args))
+    if args.command in ("text", "beam"):
+        report(args, args.run(args))
         return
     reuse_memory()
     step, audio_seconds = args.run(args)

@@ -16,6 +16,9 @@ def main() -> None:
     options.add_argument("--output", required=True, help="data directory to write")
     options.add_argument("--without_text", action="store_true", help="speech alone")
     options.add_argument(
+        "--exclude", nargs="*", default=[], help="data directories whose recordings are not taken"
+    )
+    options.add_argument(
         "--max_bad_share", type=float, default=0.1, help="stop if more than this share is left out"
     )
     args = options.parse_args()
@@ -23,9 +26,13 @@ def main() -> None:
     from pathlib import Path
 
     from speechlm.data.common_voice import read_common_voice
+    from speechlm.data.kaldi_dir import DataDir
     from speechlm.data.validate import REPORT
 
-    data, report = read_common_voice(args.release, args.table, args.language, not args.without_text)
+    unwanted = {Path(p).stem for name in args.exclude for p in DataDir.read(name).wav.values()}
+    data, report = read_common_voice(
+        args.release, args.table, args.language, not args.without_text, unwanted
+    )
     Path(args.output).mkdir(parents=True, exist_ok=True)
     report.write(f"{args.output}/{REPORT}")
     report.check_share(len(data), args.max_bad_share, f"{args.release}/{args.table}")

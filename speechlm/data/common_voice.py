@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,11 @@ class Clip:
 
 
 def read_common_voice(
-    release: str | os.PathLike[str], table: str, language: str, with_text: bool = True
+    release: str | os.PathLike[str],
+    table: str,
+    language: str,
+    with_text: bool = True,
+    unwanted: Collection[str] = (),
 ) -> tuple[DataDir, Report]:
     """Read the clips of one table of a release into a data directory, without opening the audio.
 
@@ -39,6 +43,7 @@ def read_common_voice(
         table: name of the table, such as validated.tsv or train.tsv.
         language: language code, for the transcripts (see `plain_transcript`).
         with_text: whether transcripts are wanted; without them speech alone is read.
+        unwanted: names of clips that must not be used, without extensions (such as those of tests).
 
     What is wrong is left out and reported. Raises ValueError if folder, table or columns are
     missing, or nothing can be used.
@@ -48,7 +53,9 @@ def read_common_voice(
     path = Path(release) / table
     clips = {}
     for clip, row in sentence_rows(path, report).items():
-        if is_sound(clip, row, path, report):
+        if Path(clip).stem in unwanted:
+            report.filter("excluded", Path(clip).stem, path, f"line {row.number}")
+        elif is_sound(clip, row, path, report):
             clips[clip] = Clip(tidy(row.values["sentence"]), row.values["client_id"].strip())
     data = data_dir(clips, folder, language, (), report)
     if not with_text:

@@ -44,8 +44,8 @@ class Metric:
     name: str
     statistics: Callable[[list[Sentence]], np.ndarray]
     """(N, S) of N sentences."""
-    score: Callable[[np.ndarray], float]
-    """Of (S,) sums."""
+    score: Callable[[np.ndarray], np.ndarray]
+    """Of (R, S) sums: (R,)."""
     sentence: Callable[[np.ndarray], np.ndarray]
     """(N, S) -> (N,), what is shown of single sentences."""
 
@@ -120,26 +120,33 @@ def compare(a: Result, b: Result, metric: Metric, n_samples: int, seed: int) -> 
     """Scores with intervals, and the probability that their difference is chance."""
     ids = sorted(a.sentences)
     one, other = (metric.statistics([r.sentences[u] for u in ids]) for r in (a, b))
+    return compare_statistics(one, other, metric, n_samples, seed)
+
+
+def compare_statistics(
+    one: np.ndarray, other: np.ndarray, metric: Metric, n_samples: int, seed: int
+) -> Comparison:
+    """As `compare`, from the statistics (N, S) of both systems' sentences."""
     rng = np.random.default_rng(seed)
-    drawn = np.array(
-        [
-            (metric.score(x @ one), metric.score(x @ other))
-            for chunk in _chunks(n_samples)
-            for x in rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), chunk)
-        ]
-    )
-    scores = metric.score(one.sum(0)), metric.score(other.sum(0))
-    observed = abs(scores[1] - scores[0])
-    extreme = 0
+    count = len(one)
+    drawn, extreme = [], 0
+    sums = np.stack([one.sum(0), other.sum(0)])
+    scores = metric.score(sums)
     for chunk in _chunks(n_samples):
-        for moved in (rng.random((chunk, len(ids))) < 0.5) @ (other - one):
-            swapped = metric.score(one.sum(0) + moved), metric.score(other.sum(0) - moved)
-            extreme += abs(swapped[1] - swapped[0]) >= observed - 1e-9
-    interval_a, interval_b = (_interval(drawn[:, i]) for i in range(2))
+        times = rng.multinomial(count, np.full(count, 1 / count), chunk)
+        drawn.append(np.stack([metric.score(times @ one), metric.score(times @ other)], 1))
+        moved = (rng.random((chunk, count)) < 0.5) @ (other - one)
+        swapped = metric.score(sums[1] - moved) - metric.score(sums[0] + moved)
+        extreme += int((np.abs(swapped) >= abs(scores[1] - scores[0]) - 1e-9).sum())
+    resampled = np.concatenate(drawn)
+    interval_a, interval_b = (_interval(resampled[:, i]) for i in range(2))
     return Comparison(
-        metric.name, scores, (interval_a, interval_b), _interval(drawn[:, 1] - drawn[:, 0]),
+        metric.name,
+        (float(scores[0]), float(scores[1])),
+        (interval_a, interval_b),
+        _interval(resampled[:, 1] - resampled[:, 0]),
         (extreme + 1) / (n_samples + 1),
-    )  # fmt: skip
+    )
 
 
 def most_different(
@@ -201,9 +208,10 @@ def _error_rate(name: str, tokens: Callable[[str], list[str]]) -> Metric:
             rows.append((counts.errors, counts.tokens))
         return np.array(rows, np.int64)
 
-    return Metric(
-        name, statistics, lambda sums: float(100 * sums[0] / max(1, sums[1])), lambda s: s[:, 0]
-    )
+    def rate(sums: np.ndarray) -> np.ndarray:
+        return 100 * sums[:, 0] / np.maximum(1, sums[:, 1])
+
+    return Metric(name, statistics, rate, lambda counts: counts[:, 0])
 
 
 def _sacrebleu(name: str, metric: object) -> Metric:
@@ -212,10 +220,10 @@ def _sacrebleu(name: str, metric: object) -> Metric:
         expected = [sentence.reference for sentence in sentences]
         return np.array(metric._extract_corpus_statistics(written, [expected]), np.int64)
 
-    def score(sums: np.ndarray) -> float:
-        return float(metric._compute_score_from_stats(sums.tolist()).score)
+    def score(sums: np.ndarray) -> np.ndarray:
+        return np.array([metric._compute_score_from_stats(row).score for row in sums.tolist()])
 
-    return Metric(name, statistics, score, lambda s: np.array([score(row) for row in s]))
+    return Metric(name, statistics, score, score)
 
 
 def _characters(sentence: str) -> list[str]:

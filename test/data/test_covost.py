@@ -263,6 +263,12 @@ def test_common_voice_alone(corpus):
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0 and "4 utterances, 4 speakers" in result.stderr, result.stderr
     assert DataDir.read(corpus / "out") == speech
+    read(corpus, "test")[0].write(corpus / "test")
+    command += ["--exclude", corpus / "test"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "filtered: 1 excluded" in result.stderr, result.stderr
+    rest = DataDir.read(corpus / "out")
+    assert len(rest) == 3 and not set(rest.wav) & set(DataDir.read(corpus / "test").wav)
 
 
 def test_main(corpus):

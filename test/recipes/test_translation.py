@@ -13,7 +13,7 @@ from speechlm.score.sentences import read_sentences
 
 RECIPES = ("mini_st", "covost2")
 SMALL = "--train 60 --dev 8 --test 12 --speech 4 --transcribed 10 --text 50"
-TUNE = "--max_epoch 2 --num_iters_per_epoch 6 --batch_bins 200000 --scheduler_conf warmup_steps=2"
+TUNE = "--max_epoch 2 --num_iters_per_epoch 6 --batch_bins 200000"
 
 
 @pytest.fixture(scope="module")

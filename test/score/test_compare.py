@@ -12,6 +12,7 @@ from speechlm.score.compare import (
     Result,
     check_comparable,
     compare,
+    compare_statistics,
     metrics_of,
     most_different,
     read_result,
@@ -56,21 +57,44 @@ def test_scores_are_those_of_scoring():
 
 
 @pytest.mark.parametrize("kind", ["st", "asr"])
-def test_a_real_difference_is_found_and_none_is_not(kind):
-    metric = metrics_of(kind)[0]
-    found = compare(*results(0.1, 0.25), metric, 300, 1)
+def test_a_real_difference_is_found(kind):
+    found = compare(*results(0.1, 0.25), metrics_of(kind)[0], 300, 1)
     assert found.p_value == pytest.approx(1 / 301)
     assert not found.difference[0] <= 0 <= found.difference[1]
-    same = compare(*results(0.2, 0.2, seed=5), metric, 300, 1)
-    assert same.p_value > 0.05 and same.difference[0] < 0 < same.difference[1]
     for score, (low, high) in zip(found.scores, found.intervals, strict=True):
         assert low < score < high
 
 
+def error_counts(rng: np.random.Generator, shares: tuple[float, float], n: int = 100):
+    """Statistics of two systems on sentences of 3 to 30 words, half of them harder."""
+    words = rng.integers(3, 31, n)
+    harder = rng.choice([0.5, 1.5], n)
+    errors = [rng.binomial(words, share * harder) for share in shares]
+    return [np.stack([wrong, words], 1) for wrong in errors]
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    """Of 400 corpora; 95 % of the intervals would be 380, 3.5 standard deviations are 15."""
+    held = dict.fromkeys(("A", "B", "difference"), 0)
+    shares = (0.2, 0.3)
+    for seed in range(400):
+        counts = error_counts(np.random.default_rng(seed), shares)
+        found = compare_statistics(*counts, metrics_of("asr")[0], 300, seed)
+        for name, share, (low, high) in zip("AB", shares, found.intervals, strict=True):
+            held[name] += low <= 100 * share <= high
+        held["difference"] += found.difference[0] <= 10.0 <= found.difference[1]
+    assert all(365 <= count <= 395 for count in held.values()), held
+
+
 def test_p_values_are_uniform_without_a_difference():
-    metric = metrics_of("asr")[0]
-    values = [compare(*results(0.2, 0.2, 60, seed=s), metric, 99, s).p_value for s in range(40)]
-    assert sum(p <= 0.1 for p in values) <= 10 and sum(p > 0.5 for p in values) >= 10
+    """Of 500 pairs of systems that are alike, p is at most x for 500 x, within 3.5 deviations."""
+    values = []
+    for seed in range(500):
+        counts = error_counts(np.random.default_rng(seed), (0.2, 0.2))
+        values.append(compare_statistics(*counts, metrics_of("asr")[0], 99, seed).p_value)
+    for x in (0.05, 0.1, 0.25, 0.5, 0.75):
+        deviation = (500 * x * (1 - x)) ** 0.5
+        assert abs(sum(p <= x for p in values) - 500 * x) <= 3.5 * deviation, x
 
 
 def test_intervals_have_the_width_of_the_binomial():

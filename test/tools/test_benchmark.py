@@ -28,3 +28,14 @@ def test_text(root):
     figures = json.loads(run.stdout.splitlines()[-1])
     assert figures["lines_per_cpu_second"] > 0 and figures["units_per_line"] > 50
     assert figures["text_to_unit_units_per_second"] > 0
+
+
+def test_beam(root):
+    run = subprocess.run(
+        [sys.executable, root / "tools" / "benchmark.py", "beam", "--model", "tiny",
+         "--utterances", "4", "--seconds", "1", "--repeats", "1"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    figures = json.loads(run.stdout.splitlines()[-1])
+    assert figures["same_outputs"] == 4 and figures["tokens"] > 4 * 10
+    assert figures["batched_sentences_per_second"] > 0 and figures["speed_up"] > 0

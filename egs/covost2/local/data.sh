@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stage 1: CoVoST 2 on Common Voice to data/translated, data/dev and data/test, which have text.LANG.
-# For pre-training here also data/paired (transcripts), data/speech (every validated clip) and
-# data/text/unpaired.txt. Neither corpus can be downloaded without an agreement to its terms:
+# For pre-training here also data/paired (transcripts), data/speech (validated clips), both without
+# the clips of dev and test, and data/text/unpaired.txt. Neither corpus can be downloaded without an agreement to its terms:
 #   Common Voice (release 4 is the one CoVoST 2 was made on): commonvoice.mozilla.org, one archive a
 #     language, to be unpacked as CORPUS/LANG/{clips,validated.tsv,...}
 #   CoVoST 2: dl.fbaipublicfiles.com/covost/covost_v2.SRC_TGT.tsv.tar.gz, unpacked into TRANSLATIONS
@@ -52,9 +52,10 @@ if ! ${pretrain}; then exit; fi
 for set in paired speech; do
   table=(--table validated.tsv --without_text)
   [[ ${set} == speech ]] || table=(--table "${paired_table}")
-  step "data ${set}" --output "data/${set}" -- \
+  step "data ${set}" --output "data/${set}" --needs 1:data/dev --needs 1:data/test -- \
     python -m speechlm.bin.prepare_common_voice --release "${corpus}/${source_lang}" \
-    --language "${source_lang}" --max_bad_share "${max_bad_share}" --output "data/${set}" "${table[@]}"
+    --language "${source_lang}" --exclude data/dev data/test --max_bad_share "${max_bad_share}" \
+    --output "data/${set}" "${table[@]}"
 done
 read -ra texts <<< "${text_corpus}"
 ((${#texts[@]})) || {

@@ -72,7 +72,7 @@ def make_speakers(counts: dict[str, int], seed: int) -> dict[str, list[Speaker]]
             name, sex = next(voices)
             dialect = DIALECTS[number % 2]
             client = hashlib.sha512(f"{seed} {part} {number}".encode()).hexdigest()
-            speed, pitch = rng.uniform(150, 180), rng.uniform(35, 65)
+            speed, pitch = rng.uniform(180, 220), rng.uniform(35, 65)
             speakers[part].append(Speaker(client, f"{dialect}+{name}", sex, speed, pitch))
     speakers["speech"] = speakers["train"]
     return speakers
@@ -103,7 +103,7 @@ def make_one(utterance: Utterance, folder: Path) -> float:
     seed = int(rng.integers(1, 2**31))
     samples = _synthesizer().say(words, speaker.voice, speed, pitch, seed)
     speech = resample(samples.astype(np.float32) / 2**15, RATE, MP3_RATE)
-    speech = np.pad(speech, tuple(int(n) for n in rng.integers(MP3_RATE // 10, MP3_RATE // 4, 2)))
+    speech = np.pad(speech, tuple(int(n) for n in rng.integers(MP3_RATE // 20, MP3_RATE // 6, 2)))
     power = float(np.mean(speech**2))
     noise = rng.standard_normal(len(speech)) * np.sqrt(power / 10 ** (rng.uniform(20, 35) / 10))
     wave = ((speech + noise) * 0.05 / np.sqrt(power)).clip(-0.99, 0.99).astype(np.float32)
@@ -134,11 +134,11 @@ def main() -> None:
     """Make the corpus and describe it."""
     options = parser(__doc__)
     options.add_argument("--output", required=True, help="folder to make")
-    for part, size in zip(SETS, (900, 60, 150, 300), strict=True):
+    for part, size in zip(SETS, (1200, 60, 150, 200), strict=True):
         options.add_argument(f"--{part}", type=int, default=size, help=f"clips of {part}")
     options.add_argument("--transcribed", type=int, default=300, help="clips of train in train.tsv")
     options.add_argument("--text", type=int, default=4000, help="sentences of text/unpaired.txt")
-    options.add_argument("--speakers", type=int, nargs=3, default=(16, 4, 6), metavar="N",
+    options.add_argument("--speakers", type=int, nargs=3, default=(24, 4, 6), metavar="N",
                          help="of train, dev and test")  # fmt: skip
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--nj", type=int, default=2, help="processes")
