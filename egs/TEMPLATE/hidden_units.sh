@@ -163,9 +163,11 @@ stage_9() {
     not_needed "without units of text"
     return
   fi
-  local part output generate more=() needs=()
+  local part output generate more needs=()
+  read -ra more <<< "${text_units_args}"
   if [[ ${durations} == measured ]]; then
-    more=(--durations exp/recognizer/durations.txt) needs=(--needs 5:exp/recognizer/durations.txt)
+    more+=(--durations exp/recognizer/durations.txt)
+    needs=(--needs 5:exp/recognizer/durations.txt)
   fi
   for part in train dev; do
     output=exp/text_units/${part}

@@ -70,6 +70,7 @@ portion=0.1                # share of the speech that k-means is trained on
 kmeans_args=               # further options of train_kmeans, such as "--n_init 5"
 text_to_unit_config=       # another YAML file for the text-to-unit model
 text_to_unit_args=         # further options for training it
+text_units_args=           # further options of generate_text_units, such as "--bfloat16"
 # Speech translation
 task=asr                   # asr: recognition; st: translation, --systems may have given as well
 init_model=                # the trained SpeechLM from which the system given starts

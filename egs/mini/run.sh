@@ -16,6 +16,10 @@ exec ../TEMPLATE/speechlm.sh \
   --gmm_args "--monophone 1,1,2,3,4,6 --projected 6,8 --adapted 8,8" \
   --adapt_seconds 20 \
   --phone_model_config ../TEMPLATE/conf/phone_model_tiny.yaml \
+  --iterations 1 \
+  --clusters 50 \
+  --portion 0.5 \
+  --text_units_args --bfloat16 \
   --systems "scratch speech speech_text" \
   --nj 2 \
   --num_threads 1 \

@@ -26,6 +26,9 @@ def main() -> None:
     options.add_argument("--output", type=Path, required=True, help="folder of the units")
     options.add_argument("--job", type=int, default=1, help="this job")
     options.add_argument("--nj", type=int, default=1, help="of so many")
+    options.add_argument("--bfloat16", action="store_true",
+                         help="compute in bfloat16: faster on processors that multiply it, and "
+                         "some units differ")  # fmt: skip
     options.add_argument("--num_threads", type=int, default=1, help="CPU threads of a job")
     options.add_argument("--replace", action="store_true",
                          help="remove what OUTPUT has of another text or model")  # fmt: skip
@@ -43,7 +46,7 @@ def main() -> None:
         return
     task = Generation(
         args.text, args.model, args.lexicon, args.output, args.durations, args.seed,
-        args.chunk_lines, args.replace,
+        args.chunk_lines, args.replace, args.bfloat16,
     )  # fmt: skip
     n = generate_units(task, args.job, args.nj)
     logging.info("job %d of %d: %d units generated in %s", args.job, args.nj, n, args.output)

@@ -123,8 +123,8 @@ class UnitStore:
     def remove(folder: str | os.PathLike[str]) -> None:
         """Remove the store in a folder; other files stay."""
         path = Path(folder)
+        shutil.rmtree(path / "chunks", ignore_errors=True)  # first: none may outlive the store
         (path / "store.json").unlink()
-        shutil.rmtree(path / "chunks", ignore_errors=True)
 
     @property
     def n_chunks(self) -> int:

@@ -102,11 +102,7 @@ def open_features(
     Raises:
         ValueError: a model or layer is missing or superfluous, or the model cannot be used.
     """
-    if kind == "model" and model is not None:
-        from speechlm.tasks.model_dir import is_speechlm
-
-        kind = "speechlm" if is_speechlm(model) else "huggingface"
-    if kind not in KINDS:
+    if kind not in (*KINDS, "model"):
         raise ValueError(f"features: one of {', '.join(KINDS)} expected, got {kind!r}")
     if kind == "mfcc":
         if model is not None or layer is not None:
@@ -114,6 +110,10 @@ def open_features(
         return FeatureSource(FeatureConfig("mfcc", MFCC_DIM), mfcc)
     if model is None or layer is None:
         raise ValueError(f"features of kind {kind} need a model and the number of a layer")
+    if kind == "model":
+        from speechlm.tasks.model_dir import is_speechlm
+
+        kind = "speechlm" if is_speechlm(model) else "huggingface"
     maker = _open_speechlm if kind == "speechlm" else _open_huggingface
     return maker(str(model), layer, device)
 

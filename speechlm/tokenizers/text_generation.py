@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from speechlm.data.atomic import output_file
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import ChunkProblem, ChunkReport, OtherStore, UnitStore
@@ -29,7 +31,8 @@ class Generation:
     ``text`` corpus, ``model`` folder of train_text_to_unit, ``lexicon`` file, ``output`` folder of
     the store, ``durations`` whose share of silences between words is used (None: the paper's),
     ``seed`` of the silences, ``chunk_lines`` lines that are generated and stored at a time,
-    ``replace`` a store of another text or model rather than refuse it.
+    ``replace`` a store of another text or model rather than refuse it, ``bfloat16``: compute in
+    that type.
     """
 
     text: Path
@@ -40,6 +43,7 @@ class Generation:
     seed: int = 0
     chunk_lines: int = 10_000
     replace: bool = False
+    bfloat16: bool = False
 
 
 def generate_units(task: Generation, job: int, nj: int) -> int:
@@ -61,14 +65,14 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
     probability = PAPER_SILENCE_PROBABILITY
     if task.durations is not None:
         probability = DurationTable.read(task.durations).silence_probability
-    tokenizer = HiddenTextTokenizer(
-        model.freeze(), Lexicon.read(task.lexicon), task.seed, probability
-    )
+    frozen = model.freeze(torch.bfloat16 if task.bfloat16 else torch.float32)
+    tokenizer = HiddenTextTokenizer(frozen, Lexicon.read(task.lexicon), task.seed, probability)
     made_with = {
         "model": fingerprint([task.model / "model.safetensors"]),
         "lexicon": fingerprint([task.lexicon]),
         "silence_probability": probability,
         "seed": task.seed,
+        "bfloat16": task.bfloat16,
     }
     store = _open_store(task, corpus, units, frame_shift, made_with)
     total, started = 0, time.perf_counter()

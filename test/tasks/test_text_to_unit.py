@@ -182,6 +182,29 @@ def test_killed_generation_goes_on_with_what_is_missing(stores, trained, chords,
     assert contents(stores[0]) == contents(task.output)
 
 
+def test_a_store_of_another_seed_is_refused_or_replaced(stores, trained, chords, tmp_path):
+    task = generation(chords, trained, tmp_path / "units", seed=9)
+    generate_units(task, 1, 1)
+    task.seed = 0
+    with pytest.raises(ValueError, match="made in another way .*'seed': 9.*; remove it"):
+        generate_units(task, 1, 1)
+    task.replace = True
+    (task.output / "log").mkdir()
+    counts = [generate_units(task, job, 2) for job in (1, 2)]
+    assert all(counts) and (task.output / "log").is_dir()
+    finish(task.text, task.output)
+    assert contents(stores[0]) == contents(task.output)
+
+
+def test_bfloat16_changes_little(stores, trained, chords, tmp_path):
+    task = generation(chords, trained, tmp_path / "units", bfloat16=True)
+    generate_units(task, 1, 1)
+    exact, found = (UnitStore(folder) for folder in (stores[0], task.output))
+    assert found.made_with == exact.made_with | {"bfloat16": True}
+    same = [a.shape == b.shape and (a == b).mean() > 0.9 for a, b in zip(exact, found, strict=True)]
+    assert len(same) == 200 and np.mean(same) > 0.7
+
+
 def test_lines_left_out_are_listed(trained, chords, tmp_path):
     (tmp_path / "text").write_text("CAT\n\nCAT OWL OWL\n" + "FAST " * 1990 + "\nDOG\n")
     task = generation(chords, trained, tmp_path / "units", text=tmp_path / "text", chunk_lines=2)

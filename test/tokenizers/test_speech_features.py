@@ -88,6 +88,15 @@ def test_every_layer_of_a_huggingface_model(wave, huggingface_folder, kind, larg
         open_features("huggingface", str(folder), 4)
 
 
+def test_a_folder_says_what_it_holds(wave, model_folder, huggingface_folder):
+    for kind, folder in (("speechlm", model_folder()), ("huggingface", huggingface_folder())):
+        found, named = (open_features(name, str(folder), 2) for name in ("model", kind))
+        assert found.config == named.config
+        np.testing.assert_array_equal(found(wave), named(wave))
+    with pytest.raises(ValueError, match="need a model and the number of a layer"):
+        open_features("model", None, 2)
+
+
 def test_the_preprocessor_says_whether_to_normalise(wave, huggingface_folder, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(huggingface_folder(), folder)
