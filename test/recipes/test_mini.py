@@ -8,19 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from speechlm.data.archives import check_units
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.unit_store import UnitStore
+
 CORPUS = (
     "--paired 120 --unpaired 80 --dev 15 --test 20 --text 3000"
     " --speakers 2,2,1,1 --min_snr 35 --max_snr 40"
 )
 
 
-def run_recipe(folder: Path) -> str:
-    """Run all stages; return what was printed to stderr."""
+def run_recipe(folder: Path, *words: str) -> str:
+    """Run all stages, with further options; return what was printed to stderr."""
     result = subprocess.run(
         ["./run.sh", "--systems", "speech_text", "--data_opts", CORPUS,
          "--phone_model_args", "--max_epoch 5 --batch_bins 40000",
          "--pretrain_args", "--max_epoch 3 --num_iters_per_epoch 120",
-         "--finetune_args", "--max_epoch 3 --num_iters_per_epoch 90"],
+         "--finetune_args", "--max_epoch 3 --num_iters_per_epoch 90", *words],
         cwd=folder, env=dict(os.environ), capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-4000:]
@@ -73,3 +77,49 @@ def test_the_report_has_the_system_and_the_times(finished):
     report = (finished[0] / "exp" / "RESULTS.md").read_text()
     assert "speech_text" in report and "test WER" in report
     assert re.search(r"^\| 10 \| \d+ \| pre-train speech_text", report, re.MULTILINE)
+
+
+HIDDEN = (
+    "--systems", "hidden_text", "--stop_stage", "10", "--iterations", "2", "--clusters", "12 16",
+    "--portion", "1", "--kmeans_args", "--n_init 2",
+    "--iteration_args", "--max_epoch 1 --num_iters_per_epoch 20",
+    "--text_to_unit_args", "--max_epoch 2 --num_iters_per_epoch 15",
+    "--pretrain_args", "--max_epoch 1 --num_iters_per_epoch 8", "--tag", "short",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def hidden(finished) -> tuple[Path, str]:
+    """(folder of the recipe after stages 6 to 10 on hidden units, what a second run says)."""
+    folder = finished[0]
+    run_recipe(folder, *HIDDEN)
+    return folder, run_recipe(folder, *HIDDEN)
+
+
+@pytest.mark.recipe
+def test_hidden_units_of_two_iterations(hidden):
+    folder = hidden[0]
+    rows = (folder / "exp" / "unit_quality" / "units.md").read_text().splitlines()[2:]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert [(row[0], int(row[4])) for row in cells] == [("iteration_1", 12), ("iteration_2", 16)]
+    assert all(int(row[2]) == 120 and float(row[8]) > 0.1 for row in cells)
+    for name in ("speech", "dev", "paired"):
+        units = folder / "dump" / name / "units_hidden_2"
+        samples = DataDir.read(folder / "dump" / name).samples()
+        assert len((units / "tokens.txt").read_text().split()) == 16
+        assert not check_units(units, samples)
+    assert not list((folder / "exp").glob("kmeans_*/samples"))
+
+
+@pytest.mark.recipe
+def test_all_text_has_hidden_units_and_pretraining_reads_them(hidden):
+    exp = hidden[0] / "exp"
+    assert "unit accuracy" in (exp / "text_to_unit" / "RESULTS.md").read_text()
+    lines = len((hidden[0] / "dump" / "text" / "train.txt").read_text().splitlines())
+    store = UnitStore(exp / "text_units" / "train")
+    assert len(store) == lines and store.missing() == []
+    assert f"{lines} lines" in (exp / "text_units" / "train" / "report.txt").read_text()
+    log = exp / "pretrain_hidden_text_short" / "train.log"
+    assert len(epoch_values(log, "train", "loss_ctc")) == 1
+    assert (exp / "pretrain_hidden_text_short" / "model.safetensors").is_file()
+    assert "done already" in hidden[1] and ": starts" not in hidden[1]
