@@ -9,10 +9,10 @@ with 2,800 units and more are dropped, too.
 Stored or made on the fly? Pre-training reads units from a `UnitStore`, 2 bytes a unit. On one core
 (AMD EPYC with AVX-512) the model makes, a second, 3,100 units in the paper's size and 28,500 in the
 small one of the recipes, in bfloat16 5,700 and 46,900; a batch reads 8,000,000 stored ones. The
-paper's pre-training reads some 56 G units of text, each sentence several times: on the fly every GPU
-(some 10,000 units a second) would need two cores or more for its text alone, and pay for every pass.
-The price of storing is that the silences of a line are the same in every pass, and that a training
-which reads less than one pass, as those of minutes do, has some units made in vain.
+paper's pre-training reads some 56 G units of text, each sentence several times: on the fly every
+GPU (some 10,000 units a second) would need two cores or more for its text alone, and pay for every
+pass. The price of storing is that the silences of a line are the same in every pass, and that a
+training which reads less than one pass, as those of minutes do, has some units made in vain.
 """
 
 from __future__ import annotations
