@@ -10,8 +10,6 @@ exec ../TEMPLATE/speechlm.sh \
   --source_lang en \
   --target_lang de \
   --test_parts test \
-  --target_kind bpe \
-  --target_size 150 \
   --durations measured \
   --config_size tiny \
   --speeds 1.0 \
@@ -20,7 +18,7 @@ exec ../TEMPLATE/speechlm.sh \
   --adapt_seconds 20 \
   --phone_model_config ../TEMPLATE/conf/phone_model_tiny.yaml \
   --phone_model_args "--max_epoch 4" \
-  --pretrain_args "--max_epoch 3 --num_iters_per_epoch 90" \
+  --pretrain_args "--max_epoch 4 --num_iters_per_epoch 120 --num_threads 2" \
   --systems "scratch speech_text" \
   --nj 2 \
   --num_threads 1 \

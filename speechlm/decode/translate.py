@@ -1,8 +1,8 @@
 """Translation of a data directory with a fine-tuned model, resumable.
 
 Finished utterances are appended to OUTPUT/partial.tsv. A run that starts again takes from there,
-and from the folders beside OUTPUT (the other jobs, however many there were), what was made by the
-same model with the same options.
+and from the folders beside OUTPUT (the other jobs, however many there were), what was made of the
+same recordings by the same model with the same options.
 """
 
 from __future__ import annotations
@@ -95,8 +95,9 @@ def translate_dir(
     data, folder = DataDir.read(data_dir), Path(output)
     mark = fingerprint(model, weights, options)
     places = sorted(folder.parent.glob(f"*/{PARTIAL}"))
-    found = {u: t for path in places for u, t in read_partial(path, mark).items()}
-    done = {u: t for u, t in found.items() if u in data.wav}
+    found = {known: t for path in places for known, t in read_partial(path, mark).items()}
+    recordings = {u: (u, _recording(path)) for u, path in data.wav.items()}
+    done = {u: found[known] for u, known in recordings.items() if known in found}
     folder.mkdir(parents=True, exist_ok=True)
     rest = data.subset(data.wav.keys() - done.keys())
     if done:
@@ -106,7 +107,7 @@ def translate_dir(
     with (folder / PARTIAL).open("a", encoding="utf-8") as file:
         for batch in translate(loaded, vocabulary, rest, options, batch_samples):
             done |= batch
-            file.writelines(_lines(batch))
+            file.writelines(_lines({recordings[u]: t for u, t in batch.items()}))
             file.flush()
     seconds = time.perf_counter() - start
     write_hypotheses(folder / "text", {u: t.text for u, t in done.items()})
@@ -119,7 +120,7 @@ def translate_dir(
 
 
 def fingerprint(model: str | os.PathLike[str], weights: str | None, options: BeamOptions) -> str:
-    """A mark of everything that results depend on."""
+    """A mark of everything but the recordings that results depend on."""
     names = (weights,) if weights else BEST
     path = next(Path(model) / name for name in names if (Path(model) / name).is_file())
     state = path.stat()
@@ -127,17 +128,23 @@ def fingerprint(model: str | os.PathLike[str], weights: str | None, options: Bea
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def read_partial(path: Path, mark: str) -> dict[str, Translated]:
-    """What a job with the same mark has done."""
+def _recording(path: str) -> str:
+    """What tells a recording from another one under the same name."""
+    state = os.stat(path)
+    return f"{state.st_size}.{state.st_mtime_ns}"
+
+
+def read_partial(path: Path, mark: str) -> dict[tuple[str, str], Translated]:
+    """What a job with the same mark has done: by utterance and recording."""
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8").split("\n")
     if lines[0] != f"# {mark}":
         return {}
-    done: dict[str, Translated] = {}
+    done: dict[tuple[str, str], Translated] = {}
     for line in lines[1:-1]:  # the last one may be cut off
-        utterance, score, text = line.split("\t")
-        done[utterance] = Translated(text, float(score))
+        utterance, recording, score, text = line.split("\t")
+        done[utterance, recording] = Translated(text, float(score))
     return done
 
 
@@ -148,6 +155,6 @@ def _start_partial(path: Path, mark: str) -> None:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def _lines(done: dict[str, Translated]) -> Iterable[str]:
-    for utterance, found in done.items():
-        yield f"{utterance}\t{found.score!r}\t{found.text}\n"
+def _lines(done: dict[tuple[str, str], Translated]) -> Iterable[str]:
+    for (utterance, recording), found in done.items():
+        yield f"{utterance}\t{recording}\t{found.score!r}\t{found.text}\n"

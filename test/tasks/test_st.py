@@ -1,6 +1,7 @@
 """Translation fine-tuning, warm starts, decoding of its result, and what is refused."""
 
 import re
+import shutil
 
 import pytest
 import torch
@@ -233,6 +234,13 @@ def test_decoding_goes_on_where_it_was(translator, bilingual, tmp_path, monkeypa
     text = (tmp_path / "all" / "text").read_text()
     assert text == (tmp_path / "whole" / "1" / "text").read_text()
     assert set(whole) == set(data.ids)
+    made.clear()
+    replaced = data.ids[2]
+    data.wav[replaced] = str(tmp_path / "other.wav")
+    shutil.copy(data.wav[data.ids[3]], data.wav[replaced])
+    data.write(tmp_path / "data")
+    translate_dir(translator, tmp_path / "data", first, options)
+    assert made == [data.wav[replaced]]  # another recording under a known name
     made.clear()  # other options begin anew
     translate_dir(translator, bilingual / "dev", first, BeamOptions(beam=1))
     assert len(made) == len(data)

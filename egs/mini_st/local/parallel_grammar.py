@@ -48,8 +48,8 @@ class ParallelGrammar:
 
     def sentence(self, rng: np.random.Generator) -> Pair:
         """One pair, cased and with a full stop or question mark."""
-        shapes = (self._past, self._perfect, self._question, self._belief)
-        pair = shapes[rng.choice(len(shapes), p=(0.4, 0.25, 0.1, 0.25))](rng)
+        shapes = (self._past, self._perfect, self._when, self._question, self._belief)
+        pair = shapes[rng.choice(len(shapes), p=(0.35, 0.25, 0.1, 0.1, 0.2))](rng)
         return Pair(*(text[0].upper() + text[1:] for text in (pair.english, pair.german)))
 
     def _past(self, rng: np.random.Generator) -> Pair:
@@ -66,6 +66,18 @@ class ParallelGrammar:
         return Pair(
             f"{who.english} has {participle} {what.english}.",
             f"{who.nominative} hat {what.accusative} {german}.",
+        )
+
+    def _when(self, rng: np.random.Generator) -> Pair:
+        """When the child lost the key, ... Als das Kind den Schlüssel verlor, ..."""
+        who, what, (past, _, german, _), _ = self._parts(rng)
+        other = self._phrase("noun", rng)
+        lost, _, verlor, _ = self._word("verb", rng)
+        more = self._phrase("thing", rng)
+        return Pair(
+            f"when {who.english} {past} {what.english}, {other.english} {lost} {more.english}.",
+            f"als {who.nominative} {what.accusative} {german}, "
+            f"{verlor} {other.nominative} {more.accusative}.",
         )
 
     def _question(self, rng: np.random.Generator) -> Pair:
