@@ -9,22 +9,25 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _HOST = socket.gethostname().split(".")[0] or "localhost"
+_PREFIX = f".tmp.{_HOST}."
 
 
 @contextmanager
-def output_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Path]:
     """Yield a temporary path (same folder, same suffix) that becomes `path` at the end.
 
-    The parent folder is made if needed. The block must create the file; on any exception,
-    also KeyboardInterrupt, the temporary file is removed and an older `path` stays as it was.
+    The parent folder is made if needed. The block must create the file; on any exception, also
+    KeyboardInterrupt, the temporary file is removed and an older `path` stays as it was. What
+    killed processes left of `path` is removed, unless not `tidy`: that lists the folder, which
+    takes long where very many files are made.
     """
     final = Path(path)
-    temporary = _temporary(final)
+    temporary = _temporary(final, tidy)
     try:
         yield temporary
         os.replace(temporary, final)
@@ -56,16 +59,21 @@ def output_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def _temporary(final: Path) -> Path:
-    """A free name beside `final`; what killed processes of this host left there is removed."""
+def remove_leftovers(folder: str | os.PathLike[str], names: Collection[str] = ()) -> None:
+    """Remove what killed processes of this host left in a folder: all, or of these outputs."""
+    for name in os.listdir(folder):
+        if name.startswith(_PREFIX):
+            pid, _, rest = name[len(_PREFIX) :].partition(".")
+            if (not names or rest in names) and not _runs_elsewhere(pid):
+                _remove(Path(folder) / name)
+
+
+def _temporary(final: Path, tidy: bool = True) -> Path:
+    """A free name beside `final`."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".tmp.{_HOST}."
-    for name in os.listdir(final.parent):
-        if name.startswith(prefix):
-            pid, _, rest = name[len(prefix) :].partition(".")
-            if rest in (final.name, final.name + ".old") and not _runs_elsewhere(pid):
-                _remove(final.parent / name)
-    return final.parent / f"{prefix}{os.getpid()}.{final.name}"
+    if tidy:
+        remove_leftovers(final.parent, (final.name, final.name + ".old"))
+    return final.parent / f"{_PREFIX}{os.getpid()}.{final.name}"
 
 
 def _runs_elsewhere(pid: str) -> bool:

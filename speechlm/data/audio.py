@@ -241,5 +241,6 @@ def _decoding_error(path: str | os.PathLike[str], error: Exception) -> AudioErro
 
 
 def _reason(error: Exception) -> str:
-    """libsndfile's words without the file name."""
-    return getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
+    """libsndfile's words without the file name; damaged MP3 files, it says, do not exist."""
+    reason = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
+    return "no known format" if reason.startswith("File does not exist") else reason

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from speechlm.data import audio
 from speechlm.data.archives import WINDOW
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, remove_leftovers
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.validate import REPORT, read_and_check
@@ -83,6 +83,8 @@ def format_data(
         raise ValueError(f"two different directories expected, got {folder} twice")
     data, report = read_and_check(source)
     _forget_other_conversions(folder / "audio", data, options)
+    if (folder / "audio").is_dir():
+        remove_leftovers(folder / "audio")
     results = _run(data, folder / "audio", options, n_jobs)
     kept: dict[str, _Result] = {}
     for utterance, result in results.items():
@@ -128,7 +130,7 @@ def _format_one(utterance: str, path: str, folder: Path, options: FormatOptions)
         waveform = audio.resample(waveform, rate, options.rate)
         if len(waveform) == 0:
             return _Result(kind="empty audio", detail="no samples are left after resampling")
-        with output_file(target) as temporary:
+        with output_file(target, tidy=False) as temporary:
             audio.write_flac(temporary, waveform, options.rate)
             changed = os.stat(path).st_mtime_ns  # tells later which recording this was made from
             os.utime(temporary, ns=(changed, changed))

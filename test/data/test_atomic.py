@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from speechlm.data.atomic import output_dir, output_file
+from speechlm.data.atomic import output_dir, output_file, remove_leftovers
 
 
 def test_file_appears_when_the_block_ends(tmp_path):
@@ -58,9 +58,24 @@ def test_leftovers_of_killed_processes_go(tmp_path):
             os._exit(1)
     os.waitpid(child, 0)
     assert len(os.listdir(tmp_path)) == 1
+    with output_file(tmp_path / "b", tidy=False) as temporary:
+        temporary.write_text("b")
+    assert len(os.listdir(tmp_path)) == 2
     with output_file(tmp_path / "a") as temporary:
         temporary.write_text("whole")
-    assert os.listdir(tmp_path) == ["a"]
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_leftovers_of_a_whole_folder_go(tmp_path):
+    child = os.fork()
+    if child == 0:
+        with output_file(tmp_path / "a") as temporary:
+            temporary.write_text("half")
+            os._exit(1)
+    os.waitpid(child, 0)
+    (tmp_path / "b").touch()
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["b"]
 
 
 def test_temporary_files_of_living_processes_stay(tmp_path):
