@@ -121,12 +121,14 @@ def test_warm_start_and_further_options_reach_the_commands(recipe, tmp_path):
         "--init_speech", str(tmp_path), "--kmeans_args", "--n_init 3",
         "--text_to_unit_args", "--max_epoch 7", "--text_to_unit_config", "mine.yaml",
         "--iterations", "2", "--iteration_args", "--max_epoch 9",
+        "--text_units_args", "--chunk_lines 77",
     ).stderr  # fmt: skip
     assert len(find(shown, "bin.pretrain", f"--init_speech {tmp_path}")) == 2
     assert not find(shown, "--output exp/hubert_1", "--init_speech")
     assert len(find(shown, "train_kmeans", "--n_init 3")) == 2
     assert find(shown, "--config mine.yaml --output exp/text_to_unit", "--max_epoch 7")
     assert find(shown, "--output exp/hubert_1", "--max_epoch 9")
+    assert len(find(shown, "generate_text_units", "--chunk_lines 77")) == 4
 
 
 def test_translation_from_hidden_units(recipe):
