@@ -140,30 +140,33 @@ def beam(args: argparse.Namespace) -> dict[str, float]:
     lengths = torch.linspace(min(2 * SAMPLE_RATE, longest), longest, args.utterances).long()
     waves = {str(i): torch.randn(int(n)) for i, n in enumerate(lengths)}
 
-    def translate(batch_samples: int) -> tuple[dict[str, tuple[int, ...]], float]:
-        """Tokens of each utterance, and seconds."""
-        found, start = {}, time.perf_counter()
+    def translate(batch_samples: int) -> tuple[dict[str, tuple[int, ...]], float, float]:
+        """Tokens of each utterance, and seconds: of all, of the search alone."""
+        found, start, searching = {}, time.perf_counter(), 0.0
         for ids in batches({name: len(wave) for name, wave in waves.items()}, batch_samples):
             padded = torch.nn.utils.rnn.pad_sequence([waves[i] for i in ids], batch_first=True)
             counts = torch.tensor([len(waves[i]) for i in ids])
             with torch.inference_mode(), autocast(args):
                 features, padding = model.encode(padded.to(args.device), counts.to(args.device))
+                if args.device == "cuda":
+                    torch.cuda.synchronize()
+                searching -= time.perf_counter()
                 best = beam_search(model.decoder, features, padding, options)
+                searching += time.perf_counter()
             found |= {i: hypotheses[0].tokens for i, hypotheses in zip(ids, best, strict=True)}
-        return found, time.perf_counter() - start
+        return found, time.perf_counter() - start, searching
 
-    runs = {}
+    runs, figures = {}, {}
     for name, batch_samples in (("batched", args.batch_samples), ("one_by_one", 1)):
         tries = [translate(batch_samples) for _ in range(args.repeats)]
-        runs[name] = tries[0][0], statistics.median(seconds for _, seconds in tries)
-    figures = {
-        f"{name}_sentences_per_second": round(args.utterances / seconds, 3)
-        for name, (_, seconds) in runs.items()
-    }
-    figures["speed_up"] = round(runs["one_by_one"][1] / runs["batched"][1], 2)
-    figures["tokens"] = sum(map(len, runs["batched"][0].values()))
-    same = sum(runs["batched"][0][name] == runs["one_by_one"][0][name] for name in waves)
-    return {**figures, "same_outputs": same, "peak_gib": round(peak_rss(), 3)}
+        runs[name] = [tries[0][0], *(statistics.median(t[i] for t in tries) for i in (1, 2))]
+        figures[f"{name}_sentences_per_second"] = round(args.utterances / runs[name][1], 3)
+    one, many = runs["one_by_one"], runs["batched"]
+    figures["speed_up"] = round(one[1] / many[1], 2)
+    figures["search_speed_up"] = round(one[2] / many[2], 2)
+    figures["tokens_written"] = sum(map(len, many[0].values()))
+    figures["same_outputs"] = sum(many[0][name] == one[0][name] for name in waves)
+    return {**figures, "peak_gib": round(peak_rss(), 3)}
 
 
 def build(args: argparse.Namespace, **changes: object) -> SpeechLM:
