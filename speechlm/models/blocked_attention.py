@@ -1,10 +1,10 @@
-"""Relative attention on a CPU: exact, block by block, with nothing of size T x T kept.
+"""Relative attention on a CPU: exact, block by block, with nothing of size T x T kept but bits.
 
 H heads, T queries, K keys, d head width, R = 2 * clip relative positions, Q queries of a block.
 
-Queries go through in blocks of Q rows, so that a block's scores stay in the cache. Weights and
-dropout masks are computed again in the backward pass (as in FlashAttention, Dao et al. 2022); the
-relative scores are a (Q, R) product, spread over the keys by a shifted view of its rows.
+Queries go through in blocks of Q rows, so that a block's scores stay in the cache. Weights are
+computed again in the backward pass (as in FlashAttention, Dao et al. 2022); the relative scores are
+a (Q, R) product, spread over the keys by a shifted view of its rows.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from speechlm.models.dropout import KeepMasks, draw_seed
 
-BLOCK = 128
-"""Queries of a block."""
+BLOCK_BYTES = 512
+"""Of a column of a head's scores: 128 queries of a block in float32, 256 in bfloat16."""
 
 
 def blocked_relative_attention(
@@ -46,22 +46,23 @@ class _BlockedAttention(torch.autograd.Function):
         output = query.new_empty(query.transpose(1, 2).shape).transpose(1, 2)
         masks = KeepMasks(dropout, seed)
         by_distance = _by_distance(table, query.dtype)
-        for row, start, stop in _blocks(query):
-            k, v = key[row, :, : lengths[row]], value[row, :, : lengths[row]]
-            weights = _weights(query[row, :, start:stop], k, by_distance, start)
-            if dropout > 0.0:
-                weights.mul_(masks.next(weights.shape, weights.dtype))
-            output[row, :, start:stop] = weights @ v
+        for row, length in enumerate(lengths):
+            q, k, v = _rows(row, query, key[:, :, :length], value[:, :, :length])
+            for start, stop in _blocks(q):
+                weights = _weights(q[:, start:stop], k, by_distance, start)
+                if dropout > 0.0:
+                    weights.mul_(masks.draw(weights.shape, weights.dtype))
+                output[row, :, start:stop] = weights @ v
         if dropout > 0.0:
             output.mul_(masks.scale)
         ctx.save_for_backward(query, key, value, table, output)
-        ctx.lengths, ctx.dropout, ctx.seed = lengths, dropout, seed
+        ctx.lengths, ctx.dropout, ctx.masks = lengths, dropout, masks
         return output
 
     @staticmethod
     def backward(ctx, gradient):
         query, key, value, table, output = ctx.saved_tensors
-        masks = KeepMasks(ctx.dropout, ctx.seed)
+        masks = ctx.masks.repeat(query.dtype)
         by_distance = _by_distance(table, query.dtype)
         d_query = torch.empty_like(query)
         sums = torch.promote_types(query.dtype, torch.float32)
@@ -69,25 +70,29 @@ class _BlockedAttention(torch.autograd.Function):
         d_table = torch.zeros_like(by_distance, dtype=sums)
         means = (gradient * output).sum(-1, keepdim=True)  # of d_weights, by the weights
         shifted = None
-        for row, start, stop in _blocks(query):
-            length, block = ctx.lengths[row], stop - start
-            q, d_out = query[row, :, start:stop], gradient[row, :, start:stop]
-            k, v = key[row, :, :length], value[row, :, :length]
-            weights = _weights(q, k, by_distance, start)
-            dropped = weights
-            if ctx.dropout > 0.0:
-                d_out = d_out * masks.scale
-                dropped = masks.next(weights.shape, weights.dtype).mul_(weights)
-            _add(d_value[row, :, :length], dropped.transpose(1, 2), d_out)
-            if shifted is None or shifted.shape[1:] != (block, length + block - 1):
-                shifted = query.new_zeros(len(q), block, length + block - 1)
-            d_scores = _unshift(shifted, length)  # the rest of shifted stays zero
-            d_weights = (d_out @ v.transpose(1, 2)).mul_(dropped)
-            torch.addcmul(d_weights, weights, means[row, :, start:stop], value=-1, out=d_scores)
-            d_relative, rows = _collect(shifted, start, length, len(table))
-            d_query[row, :, start:stop] = torch.baddbmm(d_relative @ by_distance[rows], d_scores, k)
-            _add(d_key[row, :, :length], d_scores.transpose(1, 2), q)
-            d_table[rows] += d_relative.flatten(0, 1).T @ q.flatten(0, 1)
+        for row, length in enumerate(ctx.lengths):
+            whole, d_whole = _rows(row, query, gradient)
+            k, v = _rows(row, key[:, :, :length], value[:, :, :length])
+            for start, stop in _blocks(whole):
+                block = stop - start
+                q, d_out = whole[:, start:stop], d_whole[:, start:stop]
+                weights = _weights(q, k, by_distance, start)
+                dropped = weights
+                if ctx.dropout > 0.0:
+                    d_out = d_out * ctx.masks.scale
+                    dropped = next(masks).mul_(weights)
+                _add(d_value[row, :, :length], dropped.transpose(1, 2), d_out)
+                if shifted is None or shifted.shape[1:] != (block, length + block - 1):
+                    shifted = query.new_zeros(len(q), block, length + block - 1)
+                d_scores = _unshift(shifted, length)  # the rest of shifted stays zero
+                d_weights = (d_out @ v.transpose(1, 2)).mul_(dropped)
+                mean = means[row, :, start:stop]
+                torch.addcmul(d_weights, weights, mean, value=-1, out=d_scores)
+                d_relative, rows = _collect(shifted, start, length, len(table))
+                d_relative_q = d_relative @ by_distance[rows]
+                d_query[row, :, start:stop] = torch.baddbmm(d_relative_q, d_scores, k)
+                _add(d_key[row, :, :length], d_scores.transpose(1, 2), q)
+                d_table[rows] += d_relative.flatten(0, 1).T @ q.flatten(0, 1)
         d_table = d_table.flip(0).to(table.dtype)
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype), d_table, None, None, None
 
@@ -101,12 +106,16 @@ def _add(total: Tensor, left: Tensor, right: Tensor) -> None:
         total[head].addmm_(left[head], right[head])
 
 
-def _blocks(query: Tensor) -> Iterator[tuple[int, int, int]]:
-    """(batch row, first query, last query + 1) of every block."""
-    batch, _, frames, _ = query.shape
-    for row in range(batch):
-        for start in range(0, frames, BLOCK):
-            yield row, start, min(start + BLOCK, frames)
+def _rows(row: int, *tensors: Tensor) -> Iterator[Tensor]:
+    """Row of each, heads one after the other in memory as batched products want them."""
+    return (tensor[row].contiguous() for tensor in tensors)
+
+
+def _blocks(query: Tensor) -> Iterator[tuple[int, int]]:
+    """(first query, last query + 1) of every block of (H, T, d)."""
+    frames, block = query.shape[1], BLOCK_BYTES // query.element_size()
+    for start in range(0, frames, block):
+        yield start, min(start + block, frames)
 
 
 def _by_distance(table: Tensor, dtype: torch.dtype) -> Tensor:

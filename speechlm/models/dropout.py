@@ -1,10 +1,12 @@
-"""Dropout whose bits are cheap on a CPU and are drawn again, not stored, for the backward pass.
+"""Dropout whose bits are cheap on a CPU: a bit an entry is all that is kept for the backward pass.
 
 torch fills dropout masks one entry at a time on a CPU, which took 7 % of the authors' training
 step. Here a mask costs 16 bits an entry of a fast counter-free generator, seeded from torch's.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ _STEPS = 1 << 16
 
 
 class KeepMasks:
-    """A repeatable sequence of random 0/1 masks on the CPU.
+    """A sequence of random 0/1 masks on the CPU, drawn once and repeated at will.
 
     Args:
         p: probability of a zero.
@@ -27,13 +29,24 @@ class KeepMasks:
         self.threshold = round(p * _STEPS)
         self.scale = _STEPS / max(1, _STEPS - self.threshold)
         self._generator = np.random.Generator(np.random.SFC64(seed))
+        self._drawn: list[tuple[np.ndarray, torch.Size]] = []
 
-    def next(self, size: torch.Size, dtype: torch.dtype) -> Tensor:
+    def draw(self, size: torch.Size, dtype: torch.dtype) -> Tensor:
         """The next mask, as zeros and ones of the given shape and type."""
         count = size.numel()
         words = self._generator.integers(0, 2**64, size=-(-count // 4), dtype=np.uint64)
         keep = words.view(np.uint16)[:count] >= self.threshold
-        return torch.from_numpy(keep.view(np.int8)).view(size).to(dtype)  # from bool it is slow
+        self._drawn.append((np.packbits(keep), size))
+        return _as_tensor(keep.view(np.int8), size, dtype)
+
+    def repeat(self, dtype: torch.dtype) -> Iterator[Tensor]:
+        """The masks that were drawn, in their order."""
+        for bits, size in self._drawn:
+            yield _as_tensor(np.unpackbits(bits, count=size.numel()), size, dtype)
+
+
+def _as_tensor(mask: np.ndarray, size: torch.Size, dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(mask).view(size).to(dtype)  # from bytes: from bool it is slow
 
 
 def draw_seed() -> int:
@@ -53,14 +66,10 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
 class _SeededDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, p: float, seed: int) -> Tensor:
-        ctx.p, ctx.seed = p, seed
-        return _drop(x, p, seed)
+        ctx.masks = KeepMasks(p, seed)
+        return ctx.masks.draw(x.shape, x.dtype).mul_(x).mul_(ctx.masks.scale)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        return _drop(gradient, ctx.p, ctx.seed), None, None
-
-
-def _drop(x: Tensor, p: float, seed: int) -> Tensor:
-    masks = KeepMasks(p, seed)
-    return masks.next(x.shape, x.dtype).mul_(x).mul_(masks.scale)
+        (mask,) = ctx.masks.repeat(gradient.dtype)
+        return mask.mul_(gradient).mul_(ctx.masks.scale), None, None

@@ -34,10 +34,18 @@ def test_governed_by_torch_s_seed():
 
 def test_masks_of_any_size_are_independent_between_rows():
     masks = KeepMasks(0.5, seed=9)
-    mask = masks.next(torch.Size((3, 4001)), torch.float32)
+    mask = masks.draw(torch.Size((3, 4001)), torch.float32)
     assert set(mask.unique().tolist()) == {0.0, 1.0}
     agreement = (mask[0] == mask[1]).float().mean()
     assert 0.45 < agreement < 0.55
+
+
+def test_masks_repeat_in_their_order():
+    masks = KeepMasks(0.3, seed=4)
+    drawn = [masks.draw(torch.Size(size), torch.float32) for size in ((2, 13), (1,), (5, 8))]
+    for _ in range(2):
+        again = list(masks.repeat(torch.float32))
+        assert all(torch.equal(a, b) for a, b in zip(drawn, again, strict=True))
 
 
 def test_bfloat16_stays_bfloat16():
