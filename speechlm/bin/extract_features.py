@@ -26,8 +26,10 @@ def main() -> None:
 
     import torch
 
+    from speechlm.models.memory import reuse_memory
     from speechlm.tasks.extract import extract_dir
 
+    reuse_memory()
     torch.set_num_threads(args.num_threads)
     device = "cuda" if args.ngpu else "cpu"
     n = extract_dir(

@@ -17,6 +17,7 @@ import torch.distributed
 import yaml
 from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
 
+from speechlm.models.memory import reuse_memory
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
 
@@ -50,6 +51,8 @@ class TrainingTask(AbsTask):
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train in this process, logging to stderr and, at the first worker, to train.log."""
         torch.set_num_threads(args.num_threads)
+        if not args.ngpu:
+            reuse_memory()
         log_to(args.output_dir, first=not args.dist_rank, level=args.log_level)
         super().main_worker(args)
 
