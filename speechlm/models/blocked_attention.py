@@ -19,6 +19,8 @@ from speechlm.models.dropout import KeepMasks, draw_seed
 
 BLOCK_BYTES = 512
 """Of a column of a head's scores: 128 queries of a block in float32, 256 in bfloat16."""
+ALIGNMENT = 32
+"""Rows of scores begin a multiple of so many numbers apart: products into odd ones are slower."""
 
 
 def blocked_relative_attention(
@@ -82,8 +84,9 @@ class _BlockedAttention(torch.autograd.Function):
                     d_out = d_out * ctx.masks.scale
                     dropped = next(masks).mul_(weights)
                 _add(d_value[row, :, :length], dropped.transpose(1, 2), d_out)
-                if shifted is None or shifted.shape[1:] != (block, length + block - 1):
-                    shifted = query.new_zeros(len(q), block, length + block - 1)
+                width = _width(block, length)
+                if shifted is None or shifted.shape[1:] != (block, width):
+                    shifted = query.new_zeros(len(q), block, width)
                 d_scores = _unshift(shifted, length)  # the rest of shifted stays zero
                 d_weights = (d_out @ v.transpose(1, 2)).mul_(dropped)
                 mean = means[row, :, start:stop]
@@ -138,12 +141,17 @@ def _ranges(block: int, keys: int, start: int, table: int) -> tuple[int, int, in
 
     Returns (count clipped on the left, first row, last row + 1, count clipped on the right).
     """
-    width = keys + block - 1
+    width = _width(block, keys)
     first = table // 2 - start - block
     left = min(max(-first, 0), width - 1)
     begin = max(first, 0)
     end = min(max(first + width, begin + 1), table)
     return left, begin, end, width - left - (end - begin)
+
+
+def _width(block: int, keys: int) -> int:
+    """Columns that hold all distances of a block; more, so that rows of its view lie aligned."""
+    return -(-(keys + block - 2) // ALIGNMENT) * ALIGNMENT + 1
 
 
 def spread(relative: Tensor, start: int, keys: int) -> Tensor:
@@ -155,7 +163,7 @@ def spread(relative: Tensor, start: int, keys: int) -> Tensor:
         keys: K.
 
     Returns:
-        (H, Q, K), a view of (H, Q, Q + K - 1) whose rows are shifted by one.
+        (H, Q, K), a view of (H, Q, W), W >= Q + K - 1, whose rows are shifted by one.
     """
     _, block, rows = relative.shape
     left, begin, end, right = _ranges(block, keys, start, rows)
@@ -183,7 +191,7 @@ def _collect(shifted: Tensor, start: int, keys: int, rows: int) -> tuple[Tensor,
 
 
 def _unshift(shifted: Tensor, keys: int) -> Tensor:
-    """View (H, Q, K) of (H, Q, Q + K - 1): row r starts Q - 1 - r columns in."""
+    """View (H, Q, K) of (H, Q, W): row r starts Q - 1 - r columns in."""
     heads, block, width = shifted.shape
     strides = (block * width, width - 1, 1)
     return shifted.as_strided((heads, block, keys), strides, block - 1)

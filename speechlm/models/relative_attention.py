@@ -35,7 +35,7 @@ def relative_bias(scores: Tensor, frames: int) -> Tensor:
         frames: T.
 
     Returns:
-        (..., T, T), a view of a (..., T, 2 T - 1) tensor whose rows are shifted by one.
+        (..., T, T), a view of a wider tensor whose rows are shifted by one.
     """
     by_key = spread(scores.flip(-1).flatten(0, -3), 0, frames)
     return by_key.unflatten(0, scores.shape[:-2])
