@@ -71,7 +71,7 @@ class _BlockedAttention(torch.autograd.Function):
         d_key, d_value = (torch.zeros_like(x, dtype=sums) for x in (key, value))
         d_table = torch.zeros_like(by_distance, dtype=sums)
         means = (gradient * output).sum(-1, keepdim=True)  # of d_weights, by the weights
-        shifted = None
+        shifted, view = None, None
         for row, length in enumerate(ctx.lengths):
             whole, d_whole = _rows(row, query, gradient)
             k, v = _rows(row, key[:, :, :length], value[:, :, :length])
@@ -84,9 +84,9 @@ class _BlockedAttention(torch.autograd.Function):
                     d_out = d_out * ctx.masks.scale
                     dropped = next(masks).mul_(weights)
                 _add(d_value[row, :, :length], dropped.transpose(1, 2), d_out)
-                width = _width(block, length)
-                if shifted is None or shifted.shape[1:] != (block, width):
-                    shifted = query.new_zeros(len(q), block, width)
+                if view != (block, length):
+                    view = block, length
+                    shifted = query.new_zeros(len(q), block, _width(block, length))
                 d_scores = _unshift(shifted, length)  # the rest of shifted stays zero
                 d_weights = (d_out @ v.transpose(1, 2)).mul_(dropped)
                 mean = means[row, :, start:stop]
