@@ -1,4 +1,4 @@
-"""Options of the mains that make or read features for hidden units."""
+"""Options that mains share: where to compute, and features for hidden units."""
 
 from __future__ import annotations
 

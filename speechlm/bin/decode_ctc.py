@@ -6,6 +6,7 @@ import argparse
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._features import add_device, device_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -17,20 +18,16 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--weights", help="file in the model's folder; none: valid.cer_ctc.ave.pth")
     p.add_argument("--batch_samples", type=int, default=3_200_000,
                    help="padded samples of a batch; results do not depend on it")  # fmt: skip
-    p.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="GPUs; 0: CPU")
-    p.add_argument("--num_threads", type=int, default=1, help="CPU threads")
+    add_device(p)
     return p
 
 
 def main() -> None:
     """Parse and decode."""
     args = options().parse_args()
-    import torch
-
     from speechlm.decode.ctc_greedy import decode_dir
 
-    torch.set_num_threads(args.num_threads)
-    device = "cuda" if args.ngpu else "cpu"
+    device = device_of(args)
     decoded = decode_dir(
         args.model, args.data_dir, args.output, args.weights, args.batch_samples, device
     )

@@ -9,6 +9,7 @@ import argparse
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._features import add_device, device_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -25,22 +26,18 @@ def options() -> argparse.ArgumentParser:
                    help="limit of the length: tokens for each 20 ms, and 50 more")  # fmt: skip
     p.add_argument("--batch_samples", type=int, default=1_600_000,
                    help="padded samples of a batch; results do not depend on it")  # fmt: skip
-    p.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="GPUs; 0: CPU")
-    p.add_argument("--num_threads", type=int, default=1, help="CPU threads")
+    add_device(p)
     return p
 
 
 def main() -> None:
     """Parse and translate."""
     args = options().parse_args()
-    import torch
-
     from speechlm.decode.beam_search import BeamOptions
     from speechlm.decode.translate import translate_dir
 
-    torch.set_num_threads(args.num_threads)
     wanted = BeamOptions(args.beam, args.length_penalty, args.tokens_per_frame)
-    device = "cuda" if args.ngpu else "cpu"
+    device = device_of(args)
     done = translate_dir(
         args.model, args.data_dir, args.output, wanted, args.weights, args.batch_samples, device
     )

@@ -162,7 +162,7 @@ def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, list[str]]:
     shift, tokens = Path(folder) / "frame_shift", Path(folder) / "tokens.txt"
     for file in (shift, tokens):
         if not file.is_file():
-            raise ValueError(f"{file} expected, but it is not there")
+            raise ValueError(f"{file} expected, but it is not there: no units in {folder}")
     try:
         seconds = float(shift.read_text())
     except ValueError:

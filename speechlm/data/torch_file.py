@@ -122,7 +122,8 @@ class TorchFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path, self.source = Path(path), str(path)
         if not self.path.is_file():
-            raise ValueError(f"checkpoint expected, but {path} is not there")
+            what = "a folder" if self.path.is_dir() else "not there"
+            raise ValueError(f"checkpoint expected, but {path} is {what}")
         self._file = self.path.open("rb")
         self._zip: zipfile.ZipFile | None = None
         self._places: dict[str, tuple[int, int]] = {}

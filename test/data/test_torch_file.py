@@ -219,6 +219,8 @@ def test_files_of_another_kind(content, message, tmp_path):
     assert str(path) in str(error.value)
     with pytest.raises(ValueError, match="is not there"):
         TorchFile(tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="is a folder"):
+        TorchFile(tmp_path)
 
 
 def test_programs_and_big_endian_files(tmp_path):
