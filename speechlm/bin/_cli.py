@@ -51,7 +51,8 @@ def run(main: Callable[[], Any]) -> NoReturn:
     """Call `main()` as a program: log to stderr; ValueError and OSError become one line.
 
     Exit status: 0 if it returns, 1 for a ValueError or OSError (a user's mistake or the
-    machine's), 130 for an interrupt. SPEECHLM_TRACEBACK=1 shows the traceback as well.
+    machine's) or a package that is not installed, 130 for an interrupt. SPEECHLM_TRACEBACK=1 shows
+    the traceback as well.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -64,9 +65,14 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if os.environ.get("SPEECHLM_TRACEBACK"):
             logging.exception("traceback, because SPEECHLM_TRACEBACK is set")
+        if isinstance(error, ModuleNotFoundError):
+            sys.exit(
+                f"error: {error} in {sys.executable}; tools/install.sh makes .venv, and "
+                "`. egs/TEMPLATE/path.sh` takes its python"
+            )
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -83,8 +83,8 @@ def parse_espnet(
         config: YAML file with defaults, or None.
 
     Raises:
-        ValueError: an option or YAML key that does not exist (the nearest valid one is named), or
-            an argument that the optimiser or scheduler does not take.
+        ValueError: an option or YAML key that does not exist (the nearest valid one is named), an
+            argument that the optimiser or scheduler does not take, or more GPUs than there are.
     """
     parser = task.get_parser()
     known = [action.dest for action in parser._actions]
@@ -105,6 +105,8 @@ def parse_espnet(
         check_keys(values, known, str(path))
         arguments = ["--config", str(path), *arguments]
     args = parser.parse_args(arguments)
+    if args.ngpu > torch.cuda.device_count():
+        raise ValueError(f"--ngpu {args.ngpu}: torch finds {torch.cuda.device_count()} GPUs here")
     check_conf("optim_conf", args.optim_conf, optim_classes[args.optim], ("params",))
     if args.scheduler is not None:
         chosen = scheduler_classes[args.scheduler]

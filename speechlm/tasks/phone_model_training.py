@@ -29,7 +29,7 @@ def write_shapes(folder: Path) -> Path:
 def train_phone_model(
     data: Path, output: Path, config: str | None, espnet_options: Sequence[str] = ()
 ) -> Network:
-    """Train (or resume) in ``output/train`` and write the network beside it.
+    """Train (or resume) in ``OUTPUT_train`` and write the network beside it.
 
     Args:
         data: folder of make_phone_classes.

@@ -79,6 +79,15 @@ def test_users_errors_are_one_line(run, corpus, tmp_path):
     )
 
 
+def test_without_packages_it_says_where_they_are(root):
+    command = [sys.executable, "-S", "-m", "speechlm.bin.format_data", "--input", "a"]
+    done = subprocess.run(
+        [*command, "--output", "b"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "tools/install.sh" in done.stderr
+    assert done.stderr.startswith("error: No module named ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -126,9 +126,16 @@ def test_unknown_keys_name_the_nearest(tmp_path, config, data_options, changes, 
         pretrain(tmp_path / "exp", config("pretrain", **changes), data_options)
 
 
-def test_wrong_option_on_the_command_line(tmp_path, config, data_options):
-    with pytest.raises(ValueError, match='"acum_grad" .*"accum_grad"'):
-        pretrain(tmp_path / "exp", config("pretrain"), data_options, ["--acum_grad", "2"])
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--acum_grad", "2", '"acum_grad" .*"accum_grad"'),
+        ("--ngpu", "99", "--ngpu 99: torch finds"),
+    ],
+)
+def test_wrong_option_on_the_command_line(tmp_path, config, data_options, option, value, message):
+    with pytest.raises(ValueError, match=message):
+        pretrain(tmp_path / "exp", config("pretrain"), data_options, [option, value])
 
 
 def test_other_units_than_the_models_are_refused(trained, tmp_path, data_options, make_data_dir):
