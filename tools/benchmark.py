@@ -117,10 +117,8 @@ def text(args: argparse.Namespace) -> dict[str, float]:
     return {**figures, "peak_gib": round(peak_rss(), 3)}
 
 
-def beam(args: argparse.Namespace) -> dict[str, float]:
-    """Translation of noise of 2 s to --seconds: sentences a second in batches, and one by one."""
-    from speechlm.decode.beam_search import BeamOptions, beam_search
-    from speechlm.decode.translate import batches
+def translator(args: argparse.Namespace) -> torch.nn.Module:
+    """A model with random weights, whose translations are as long as they may be."""
     from speechlm.models.losses import EOS
     from speechlm.models.translation_decoder import TranslationDecoderConfig
     from speechlm.tasks.translation import TranslationModel
@@ -132,9 +130,18 @@ def beam(args: argparse.Namespace) -> dict[str, float]:
     torch.manual_seed(args.seed)
     decoder = TranslationDecoderConfig.from_dict(shape)
     model = TranslationModel(config, decoder, args.tokens).to(args.device).eval()
-    with torch.no_grad():  # an end that is never likely: translations are as long as they may be
+    with torch.no_grad():  # an end that is never likely
         model.decoder.output_projection.weight *= 4.0
         model.decoder.output_projection.weight[EOS] = 0.0
+    return model
+
+
+def beam(args: argparse.Namespace) -> dict[str, float]:
+    """Translation of noise of 2 s to --seconds: sentences a second in batches, and one by one."""
+    from speechlm.decode.beam_search import BeamOptions, beam_search
+    from speechlm.decode.translate import batches
+
+    model = translator(args)
     options = BeamOptions(args.beam, tokens_per_frame=args.tokens_per_frame, more_tokens=1)
     longest = int(args.seconds * SAMPLE_RATE)
     lengths = torch.linspace(min(2 * SAMPLE_RATE, longest), longest, args.utterances).long()
