@@ -72,8 +72,8 @@ text_to_unit_config=       # another YAML file for the text-to-unit model
 text_to_unit_args=         # further options for training it
 text_units_args=           # further options of generate_text_units, such as "--bfloat16"
 # Speech translation
-task=asr                   # asr: recognition; st: translation, --systems may have given as well
-init_model=                # the trained SpeechLM from which the system given starts
+task=asr                   # asr: recognition; st: translation, in recipes whose corpus has it
+init_model=                # the trained SpeechLM from which the system "given" starts (--systems given)
 source_lang=en             # language of the speech
 target_lang=               # languages to translate into
 translations=              # folder of the translations (handed to the recipe's local/data.sh)
@@ -147,7 +147,13 @@ check_options() {
     [[ ! ${test} =~ ^(paired|speech|text|translated)$ && (${test} != dev || ${dev_parts} == dev) ]] ||
       die "--test_parts has '${test}', which is the recipe's own name for another set"
   done
-  ((train_jobs >= 1)) || die "--train_jobs is '${train_jobs}'; it can be 1 or more"
+  local option
+  for option in nj train_jobs; do
+    ((${!option} >= 1)) || die "--${option} is ${!option}; it can be 1 or more"
+  done
+  for option in lexicon {phone_model,pretrain,finetune,text_to_unit}_config; do
+    [[ -z ${!option} || -f ${!option} ]] || die "--${option} is '${!option}', which is no file"
+  done
   [[ ${task} =~ ^(asr|st)$ ]] || die "--task is '${task}'; it can be asr or st"
   [[ ${task} == asr ]] || check_translation
   local init

@@ -107,6 +107,8 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--speeds", "0.9"], "1.0 must be among them"),
         (["--durations", "guessed"], "paper or measured"),
         (["--dev_textgrids", "nowhere"], "which is no folder"),
+        (["--nj", "0"], "--nj is 0; it can be 1 or more"),
+        (["--finetune_config", "nowhere"], "--finetune_config is 'nowhere', which is no file"),
         (["--test_parts", ""], "names nothing to decode"),
         (["--systems", "scratch scratch"], "names one twice"),
         (["--test_parts", "speech"], "the recipe's own name"),
