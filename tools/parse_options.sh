@@ -11,8 +11,10 @@
 # --help prints the comment at the top of the script and then its option block. An unknown option is
 # an error that names the nearest one.
 
-# Reads the option block of a script: option_names, and option_help, the text of --help with the
-# values that hold when it is read.
+declare -A option_defaults
+
+# Reads the option block of a script: option_names, option_defaults, and option_help, the text of
+# --help with the values that hold when it is read.
 _read_option_block() {
   local line inside=false top=true width=20 name
   option_names=() option_help=""
@@ -28,6 +30,7 @@ _read_option_block() {
     elif ${inside} && [[ ${line} =~ ^([a-z][a-z0-9_]*)=[^#]*(#\ (.*))?$ ]]; then
       name=${BASH_REMATCH[1]}
       option_names+=("${name}")
+      option_defaults[${name}]=${!name}
       printf -v line "  %-${width}s %s" "--${name}" "${BASH_REMATCH[3]}"
       option_help+="${line}${!name:+ [${!name}]}"$'\n'
     elif ${inside} && [[ ${line} =~ ^\ +#\ (.*)$ ]]; then
@@ -77,7 +80,7 @@ _option_error() {
 
 # Sets one variable, after checking that the value is of its default's kind.
 _set_option() {
-  local name=$1 value=$2 default=${!1}
+  local name=$1 value=$2 default=${option_defaults[$1]}
   if [[ ${default} =~ ^(true|false)$ && ! ${value} =~ ^(true|false)$ ]]; then
     _option_error "--${name} takes true or false, not '${value}'"
   elif [[ ${default} =~ ^[0-9]+$ && ! ${value} =~ ^[0-9]+$ ]]; then

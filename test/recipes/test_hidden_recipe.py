@@ -116,17 +116,19 @@ def test_textgrids_add_the_quality_of_dev_in_every_iteration(recipe, tmp_path):
 
 
 def test_warm_start_and_further_options_reach_the_commands(recipe, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.touch()
     shown = recipe(
         "mini", *stages(6, 10), "--systems", "speech hidden_text",
         "--init_speech", str(tmp_path), "--kmeans_args", "--n_init 3",
-        "--text_to_unit_args", "--max_epoch 7", "--text_to_unit_config", "mine.yaml",
+        "--text_to_unit_args", "--max_epoch 7", "--text_to_unit_config", str(config),
         "--iterations", "2", "--iteration_args", "--max_epoch 9",
         "--text_units_args", "--chunk_lines 77",
     ).stderr  # fmt: skip
     assert len(find(shown, "bin.pretrain", f"--init_speech {tmp_path}")) == 2
     assert not find(shown, "--output exp/hubert_1", "--init_speech")
     assert len(find(shown, "train_kmeans", "--n_init 3")) == 2
-    assert find(shown, "--config mine.yaml --output exp/text_to_unit", "--max_epoch 7")
+    assert find(shown, f"--config {config} --output exp/text_to_unit", "--max_epoch 7")
     assert find(shown, "--output exp/hubert_1", "--max_epoch 9")
     assert len(find(shown, "generate_text_units", "--chunk_lines 77")) == 4
 

@@ -44,6 +44,7 @@ def script(root, tmp_path):
         (["--dry_run", "true", "--dry_run", "false"], "<1><false><a b><>"),
         (["--dry-run", "--empty=a=b"], "<1><true><a b><a=b>"),
         (["--sets", ""], "<1><false><><>"),
+        (["--sets", "5", "--empty", "7", "--sets", "c d", "--empty", "e"], "<1><false><c d><e>"),
     ],
 )
 def test_values(script, words, printed):
