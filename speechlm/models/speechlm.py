@@ -16,6 +16,7 @@ from speechlm.models.config import SpeechLMConfig
 from speechlm.models.ctc_head import CTCHead
 from speechlm.models.dropout import dropout
 from speechlm.models.front_end import FrontEnd, normalize_waveform, scale_gradient
+from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.losses import PAD, UnitPrediction, ctc_loss, predict_units
 from speechlm.models.masking import span_mask
 from speechlm.models.outputs import (
@@ -102,6 +103,7 @@ class SpeechLM(nn.Module):
             ValueError: labels that are too few, or of another batch size.
         """
         draws = draws or SpeechDraws()
+        check_shapes(waveforms, sample_lengths, self.config)
         features = self._front_end(waveforms, sample_lengths)  # (B, T, C)
         features, targets = self._align(features, labels, label_rate, draws.label_offset)
         feature_penalty = features.float().square().mean()
@@ -207,6 +209,7 @@ class SpeechLM(nn.Module):
             sample_lengths: (B,) valid samples; None: nothing is padding.
             augment: masks drawn for this batch; None: none (evaluation).
         """
+        check_shapes(waveforms, sample_lengths, self.config)
         if self.config.normalize_waveform:
             waveforms = normalize_waveform(waveforms, sample_lengths)
         features = self._front_end(waveforms, sample_lengths)
@@ -236,8 +239,9 @@ class SpeechLM(nn.Module):
         """Representations of speech, in evaluation mode and without gradient.
 
         Args:
-            waveforms: (B, S) float, 16 kHz, in [-1, 1], right-padded with zeros.
-            lengths: (B,) valid samples; None: nothing is padding.
+            waveforms: (B, S) float, 16 kHz, in [-1, 1], right-padded with zeros, on the model's
+                device; another floating-point type than the weights' becomes theirs.
+            lengths: (B,) valid samples, at least one frame (400); None: nothing is padding.
             layers: "last" or "all".
 
         Returns:
@@ -246,42 +250,24 @@ class SpeechLM(nn.Module):
             frame_lengths (B,).
 
         Raises:
-            ValueError: `layers` or a shape is wrong.
+            ValueError: `layers`, a shape, type, device or length is wrong.
         """
         if layers not in ("last", "all"):
             raise ValueError(f'layers: expected "last" or "all", got {layers!r}')
-        was_training = self.training
-        self.eval()
-        try:
+        weight = next(self.feature_extractor.parameters())
+        waveforms, lengths = check_speech(waveforms, lengths, self.config, weight)
+        with evaluating(self):
             encoded = self.encode(waveforms, lengths)
-        finally:
-            self.train(was_training)
         return (encoded.features if layers == "last" else encoded.layers), encoded.lengths
 
     def _front_end(self, waveforms: Tensor, sample_lengths: Tensor | None) -> Tensor:
         """(B, S) -> features (B, T, C), with the scaled gradient."""
-        self._check_waveforms(waveforms, sample_lengths)
         factor = self.config.feature_grad_mult
         with torch.set_grad_enabled(torch.is_grad_enabled() and factor > 0.0):
             features = self.feature_extractor(waveforms, sample_lengths)
         if factor > 0.0:
             features = scale_gradient(features, factor)
         return features.transpose(1, 2)
-
-    def _check_waveforms(self, waveforms: Tensor, sample_lengths: Tensor | None) -> None:
-        if waveforms.dim() != 2:
-            raise ValueError(
-                f"waveforms: expected shape (batch, samples), got {tuple(waveforms.shape)}"
-            )
-        if self.config.frames(waveforms.shape[1]) < 1:
-            raise ValueError(
-                f"waveforms of {waveforms.shape[1]} samples are shorter than one frame (400)"
-            )
-        if sample_lengths is not None and sample_lengths.shape != waveforms.shape[:1]:
-            raise ValueError(
-                f"lengths: expected {waveforms.shape[0]} numbers, one an utterance, "
-                f"got shape {tuple(sample_lengths.shape)}"
-            )
 
     def _align(
         self, features: Tensor, labels: Tensor, label_rate: int | None, offset: int | None

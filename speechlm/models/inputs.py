@@ -1,0 +1,105 @@
+"""Checks of what the public methods are given, and evaluation mode for the time of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speechlm.models.config import SpeechLMConfig
+
+
+def check_shapes(waveforms: Tensor, lengths: Tensor | None, config: SpeechLMConfig) -> None:
+    """ValueError unless waveforms are (B, S) with at least a frame, and lengths (B,) or None."""
+    if waveforms.dim() != 2:
+        raise ValueError(
+            f"waveforms: expected shape (batch, samples), got {tuple(waveforms.shape)}"
+        )
+    if len(waveforms) < 1:
+        raise ValueError("waveforms: at least one utterance expected, got none")
+    if config.frames(waveforms.shape[1]) < 1:
+        raise ValueError(
+            f"waveforms of {waveforms.shape[1]} samples are shorter than one frame "
+            f"({window(config)})"
+        )
+    if lengths is not None and lengths.shape != waveforms.shape[:1]:
+        raise ValueError(
+            f"lengths: expected {waveforms.shape[0]} numbers, one an utterance, "
+            f"got shape {tuple(lengths.shape)}"
+        )
+
+
+def check_speech(
+    waveforms: Any, lengths: Any, config: SpeechLMConfig, weight: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Speech that a model can take: waveforms of its weights' type, lengths on their device.
+
+    Args:
+        waveforms: (B, S), of any floating-point type, on the device of the weights.
+        lengths: (B,) integers, as a tensor or a list, or None.
+        config: the model's.
+        weight: one of the model's weights.
+
+    Raises:
+        ValueError: anything else, or a length that is above S or below one frame.
+    """
+    if not isinstance(waveforms, Tensor):
+        raise ValueError(
+            f"waveforms: a torch.Tensor expected, got {type(waveforms).__name__}; "
+            "torch.as_tensor makes one"
+        )
+    if not waveforms.is_floating_point():
+        raise ValueError(
+            f"waveforms: floating-point samples in [-1, 1] expected, got {waveforms.dtype}; "
+            "divide 16-bit integers by 32768"
+        )
+    if waveforms.device != weight.device:
+        raise ValueError(
+            f"waveforms are on {waveforms.device}, the model is on {weight.device}; "
+            "move one of them with .to()"
+        )
+    if lengths is not None:
+        lengths = torch.as_tensor(lengths)
+    check_shapes(waveforms, lengths, config)
+    if lengths is not None:
+        _check_lengths(lengths, waveforms.shape[1], config)
+        lengths = lengths.to(weight.device)
+    return waveforms.to(weight.dtype), lengths
+
+
+def window(config: SpeechLMConfig) -> int:
+    """Samples that one frame sees: 400."""
+    samples = 1
+    for _, kernel, stride in reversed(config.conv_layers):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; each module has its own mode again at the end."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _check_lengths(lengths: Tensor, samples: int, config: SpeechLMConfig) -> None:
+    if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
+        raise ValueError(
+            f"lengths: integers, the valid samples of each utterance, expected; got {lengths.dtype}"
+        )
+    least = window(config)
+    wrong = [(i, n) for i, n in enumerate(lengths.tolist()) if not least <= n <= samples]
+    if wrong:
+        shown = ", ".join(f"{n} in row {i}" for i, n in wrong[:5])
+        raise ValueError(
+            f"lengths: samples from {least} (one frame) to {samples} (the waveforms' width) "
+            f"expected, got {shown}; leave out utterances that are too short"
+        )
