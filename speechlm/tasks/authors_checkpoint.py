@@ -43,6 +43,7 @@ from speechlm.tasks.model_dir import (
     WEIGHTS,
     Description,
     check_names,
+    check_numbers,
     save_model,
 )
 from speechlm.tokenizers.vocabulary import (
@@ -160,7 +161,7 @@ def _check_output(output: Path) -> None:
     ours = {CONFIG, WEIGHTS, TOKENS, CHARACTERS, TARGETS}
     others = sorted(entry.name for entry in output.iterdir() if entry.name not in ours)
     config = output / CONFIG
-    if config.is_file() and "imported_from:" not in config.read_text(encoding="utf-8"):
+    if config.is_file() and b"imported_from:" not in config.read_bytes():
         others.insert(0, CONFIG)
     if others:
         raise ValueError(f"{output} has other files ({', '.join(others[:3])}); choose a new folder")
@@ -314,6 +315,9 @@ def _units(
             f"{source}: a unit dictionary from {' '.join(SPECIALS)} to {MASK} expected, found "
             f"{' '.join(found[:4])} .. {found[-1]}"
         )
+    odd = [symbol for symbol in found if symbol.split() != [symbol]]
+    if odd:
+        raise ValueError(f"{source}: no names of units in its dictionary: {odd[:5]}")
     return UnitVocabulary(found[4:-1], f"the unit dictionary of {source}")
 
 
@@ -324,14 +328,20 @@ def _characters(
     if not any(name.startswith(_CTC_HEAD) for name in weights):
         return None
     output = weights.get(_CTC_HEAD + "5.weight")
-    if output is None:
-        raise ValueError(f"{source}: {_CTC_HEAD}5.weight expected, but it is missing")
+    if output is None or output.dim() != 2:
+        raise ValueError(
+            f"{source}: {_CTC_HEAD}5.weight, a table of the characters, expected, but "
+            + ("it is missing" if output is None else f"its shape is {tuple(output.shape)}")
+        )
     names = ("target_dictionary", "text_dictionary")
     found = _choose(dictionaries, names, len(output), "the CTC head", source)
     if found is None and len(output) == CharacterVocabulary.n_ids:
         return CharacterVocabulary.symbols
     if found is None:
         raise ValueError(f"{source}: no dictionary for the {len(output)} rows of its CTC head")
+    odd = [s for s in found if not s or {*s} & {"\n", "\r"} or found.count(s) > 1]
+    if odd:
+        raise ValueError(f"{source}: no symbols of characters in its dictionary: {odd[:5]}")
     return found
 
 
@@ -372,6 +382,7 @@ def _check_fit(
     prefixes = tuple(prefix for part in description.without for prefix in PARTS[part])
     own = {n: w for n, w in own.items() if not (prefixes and n.startswith(prefixes))}
     there = {**weights, **decoder}
+    check_numbers(there, source)
     check_names(
         [name for name in own if name not in there],
         [name for name in there if name not in own],

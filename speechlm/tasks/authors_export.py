@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +43,8 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
     Raises:
         ValueError: the folder holds no model, or one whose weights are incomplete.
     """
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder; the name of a file to write is expected")
     description = read_description(folder)
     weights, metadata = read_weights(folder)
     weights = {n: w for n, w in weights.items() if not n.startswith((DECODER, *NOT_CLEANED))}
@@ -50,7 +53,7 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
     missing = [n for n in expected if n not in weights and not n.startswith(NOT_CLEANED)]
     check_names(missing, [n for n in weights if n not in expected], {}, str(folder))
     if METADATA in metadata:
-        authors = _untagged(json.loads(metadata[METADATA]))
+        authors = _kept(metadata[METADATA], Path(folder) / WEIGHTS)
     else:
         order = sorted(
             (name for name in expected if name in weights),  # their order within a module is ours
@@ -63,13 +66,30 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
     model = (OrderedDict if authors["ordered"] else dict)((n, weights[n]) for n in authors["order"])
     content = {**authors["top"], "model": model}
     with output_file(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # so torch reports a full disk
+            reason = str(error).splitlines()[0]
+            raise OSError(f"{path} cannot be written; is the disk full? ({reason})") from None
     return len(model)
 
 
 def pack(values: dict[str, Any]) -> str:
     """Plain values as JSON that gives them back exactly, tuples and numbers as keys included."""
     return json.dumps(_tagged(values))
+
+
+def _kept(text: str, source: Path) -> dict[str, Any]:
+    """What the import has kept for the export: order, ordered, top."""
+    try:
+        values = _untagged(json.loads(text))
+        names, top = values["order"], values["top"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        names, top = None, None
+    whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not (whole and isinstance(top, dict) and isinstance(values.get("ordered"), bool)):
+        raise ValueError(f"{source}: what the import has kept in it is damaged; import again")
+    return values
 
 
 def _tagged(value: Any) -> Any:
@@ -79,7 +99,7 @@ def _tagged(value: Any) -> Any:
     if isinstance(value, list):
         return [_tagged(item) for item in value]
     if isinstance(value, dict):
-        if all(isinstance(key, str) for key in value):
+        if all(isinstance(key, str) and key not in ("(tuple)", "(pairs)") for key in value):
             return {key: _tagged(item) for key, item in value.items()}
         return {"(pairs)": [[key, _tagged(item)] for key, item in value.items()]}
     return value

@@ -17,11 +17,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -112,7 +113,10 @@ def save_model(
             stored[name] = value.detach().cpu().contiguous()
             seen.add(value.data_ptr())
     with output_file(path / WEIGHTS) as temporary:
-        safetensors.torch.save_file(stored, temporary, metadata)
+        try:
+            safetensors.torch.save_file(stored, temporary, metadata)
+        except SafetensorError as error:  # so it reports a full disk
+            raise OSError(f"{path / WEIGHTS} cannot be written ({error})") from None
     old = _read_yaml(path / CONFIG) if (path / CONFIG).is_file() else {}
     values = {**old, "speechlm": description.config.to_dict(), "kind": description.kind}
     values["without"] = description.without
@@ -147,6 +151,7 @@ def load_speechlm(
     """
     description = read_description(folder, **changes)
     weights, _ = read_weights(folder)
+    _check_sizes(description, weights, str(Path(folder) / WEIGHTS))
     model = description.build(model_class)
     if description.without:
         what = " and ".join(description.without)
@@ -202,7 +207,7 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     values = _read_yaml(path)
     older = Path(folder) / "model.yaml"  # where early pre-trainings left it
     if "speechlm" not in values and older.is_file():
-        config = SpeechLMConfig.from_dict({**_read_yaml(older)["speechlm"], **changes})
+        config = _config(_read_yaml(older).get("speechlm"), changes, older)
         units = UnitVocabulary.read(_there(folder, TOKENS))
         return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
@@ -216,15 +221,15 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     decoder = values.get("translation_decoder")
     try:
         return Description(
-            SpeechLMConfig.from_dict({**values["speechlm"], **changes}),
+            _config(values["speechlm"], changes, path),
             kind,
             None if "units" in without else UnitVocabulary.read(_there(folder, TOKENS)),
             None if "characters" in without else read_symbols(_there(folder, CHARACTERS)),
-            None if decoder is None else TranslationDecoderConfig(**decoder),
+            None if decoder is None else _decoder_config(decoder, path),
             read_symbols(Path(folder) / TARGETS) if (Path(folder) / TARGETS).is_file() else None,
         )
-    except TypeError as error:
-        raise ValueError(f"{path} is not a model's description ({error!r})") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{folder}: its token lists are not UTF-8 text ({error})") from None
 
 
 def check_characters(folder: str | os.PathLike[str]) -> None:
@@ -283,6 +288,22 @@ def load_weights(
     model.load_state_dict(weights, strict=False)
 
 
+def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
+    """ValueError that names weights which are no floating-point numbers, or not finite."""
+    odd = [f"{n} ({w.dtype})" for n, w in weights.items() if not w.is_floating_point()]
+    if odd:
+        raise ValueError(
+            f"{source}: floating-point weights expected, found {len(odd)} others: "
+            f"{', '.join(odd[:5])}; import the checkpoint that they were converted from"
+        )
+    odd = [name for name, weight in weights.items() if not weight.isfinite().all()]
+    if odd:
+        raise ValueError(
+            f"{source}: {len(odd)} weights hold numbers that are not finite: "
+            f"{', '.join(odd[:5])}; its training has diverged or the file is damaged: take another"
+        )
+
+
 def check_names(
     missing: Sequence[str],
     unknown: Sequence[str],
@@ -301,7 +322,42 @@ def check_names(
     parts = (("missing", missing), ("not of this model", unknown), ("of another shape", wrong))
     what = "; ".join(f"{len(n)} {w}: {', '.join(list(n)[:5])}" for w, n in parts if n)
     if what:
-        raise ValueError(f"{source} does not fit the model of its configuration ({what})")
+        raise ValueError(
+            f"{source} does not fit the model of its configuration ({what}); "
+            "both must be of one training, and whole"
+        )
+
+
+def _check_sizes(description: Description, weights: Mapping[str, Tensor], source: str) -> None:
+    """ValueError for a configuration of other sizes, before memory is taken for them."""
+    layers = description.config.speech_layers + description.config.shared_layers
+    if layers > len(weights):
+        raise ValueError(f"{source}: its configuration has {layers} layers, its weights are fewer")
+    try:
+        with torch.device("meta"):
+            own = description.build().state_dict()
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes beyond 64 bits
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{source}: no network has its configuration ({reason})") from None
+    check_names(
+        [], [], {n: (w.shape, own[n].shape) for n, w in weights.items() if n in own}, source
+    )
+
+
+def _config(values: Any, changes: Mapping[str, Any], path: Path) -> SpeechLMConfig:
+    """The values of a YAML file with changes. ValueError names the file."""
+    try:
+        return SpeechLMConfig.from_dict({**values, **changes})
+    except (ValueError, TypeError) as error:
+        changed = f" with {dict(changes)}" if changes else ""
+        raise ValueError(f"{path}{changed} is no SpeechLM's configuration: {error}") from None
+
+
+def _decoder_config(values: Any, path: Path) -> TranslationDecoderConfig:
+    try:
+        return TranslationDecoderConfig(**values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: translation_decoder is none: {error}") from None
 
 
 def _there(folder: str | os.PathLike[str], name: str) -> Path:
@@ -314,8 +370,9 @@ def _there(folder: str | os.PathLike[str], name: str) -> Path:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML ({error!r})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not YAML of plain values ({reason})") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: `key: value` lines expected")
     return values

@@ -29,10 +29,19 @@ SPEC.loader.exec_module(files)
         (lambda w: w.update(mask_emb=torch.zeros(17)), r"mask_emb \(17,\) where \(16,\)"),
         (lambda w: w.pop("label_embs_list.1"), "missing: label_embs_list.1"),
         (lambda w: w.pop("unit_embed_tokens.weight"), "unit_embed_tokens.weight.*expected"),
-        (lambda w: w.pop("unit_encoder_ctc_head.5.weight"), "ctc_head.5.weight expected"),
+        (lambda w: w.pop("unit_encoder_ctc_head.5.weight"), "ctc_head.5.weight, a.* missing"),
         (lambda w: w.update({"unit_encoder.embed_tokens.weight": torch.zeros(24, 16)}), "differ"),
         (lambda w: w.update(mask_emb="text"), "no tensors: mask_emb"),
         (lambda w: w.clear(), 'no weights under "model"'),
+        (
+            lambda w: w.update({"unit_encoder_ctc_head.5.weight": torch.tensor(0.0)}),
+            r"a table of the characters, expected, but its shape is \(\)",
+        ),
+        (
+            lambda w: w.update(mask_emb=torch.full((16,), torch.nan)),
+            "1 weights.*not finite: mask_e",
+        ),
+        (lambda w: w.update(mask_emb=torch.zeros(16).int()), r"others: mask_emb \(torch.int32\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(change, message, tmp_path):
@@ -183,6 +192,12 @@ def test_export_of_changed_weights(tmp_path):
     safetensors.torch.save_file(weights, tensors, {"authors": json.dumps(order)})
     with pytest.raises(ValueError, match="changed since the import"):
         export_checkpoint(tmp_path / "model", tmp_path / "out.pt")
+    for kept in ("no JSON", "{}", '{"(tuple)": 4}', json.dumps(order | {"order": [[]]})):
+        safetensors.torch.save_file(weights, tensors, {"authors": kept})
+        with pytest.raises(ValueError, match="what the import has kept in it is damaged"):
+            export_checkpoint(tmp_path / "model", tmp_path / "out.pt")
+    with pytest.raises(ValueError, match="is a folder; the name of a file"):
+        export_checkpoint(tmp_path / "model", tmp_path)
     del weights["mask_emb"]
     safetensors.torch.save_file(weights, tensors, metadata)
     with pytest.raises(ValueError, match="1 missing: mask_emb"):
@@ -215,3 +230,45 @@ def test_open_errors(tmp_path):
         config.write_text(yaml.safe_dump(values | change))
         with pytest.raises(ValueError, match=message):
             speechlm.SpeechLM.from_pretrained(tmp_path / "model")
+
+
+def test_configurations_of_folders_that_cannot_be(tmp_path):
+    """Nothing of them is run, and no memory is taken for sizes that the weights do not have."""
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    path = files.save_full(tmp_path / "full.pt", files.random(files.keys()), files.full_cfg())
+    import_checkpoint(path, folder)
+    config = folder / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+
+    def refused(text, message, **changes):
+        config.write_text(text)
+        with pytest.raises(ValueError, match=message) as error:
+            speechlm.SpeechLM.from_pretrained(folder, **changes)
+        assert str(folder) in str(error.value)
+
+    refused(f'a: !!python/object/apply:os.system ["touch {mark}"]\n', "not YAML of plain values")
+    assert not mark.exists()
+    refused("[" * 5000, "not YAML of plain values")
+    refused("a: 2020-13-99\n", "not YAML of plain values")
+    for name, value, message in (
+        ("embed_dim", 768_000, r"mask_emb|of another shape"),
+        ("speech_layers", 10**9, "layers, its weights are fewer"),
+        ("max_positions", 10**12, "unit_encoder.embed_positions.weight"),
+        ("relative_clip", 10**20, "no network has its configuration"),
+        ("conv_layers", ["abc"], "config.yaml is no SpeechLM's configuration"),
+        ("heads", 1, "norm_k"),
+    ):
+        refused(yaml.safe_dump(values | {"speechlm": {**values["speechlm"], name: value}}), message)
+    refused(yaml.safe_dump(values | {"translation_decoder": [1]}), "translation_decoder is none")
+    refused(yaml.safe_dump(values), "config.yaml with {'head': 2} is no Spe.*\"heads\"", head=2)
+    (folder / "characters.txt").write_bytes(b"\xff\n")
+    refused(yaml.safe_dump(values), "not UTF-8")
+
+
+@pytest.mark.parametrize("symbol", ["", "a\nb", "\r", "A"])
+def test_characters_that_no_list_can_hold(symbol, tmp_path):
+    weights = files.random(files.keys(characters=7))
+    letters = [*files.SPECIALS, "A", symbol, "<mask>"]
+    path = files.save_ctc(tmp_path / "ctc.pt", weights, files.full_cfg(), letters=letters)
+    with pytest.raises(ValueError, match="no symbols of characters in its dictionary"):
+        import_checkpoint(path, tmp_path / "model")
