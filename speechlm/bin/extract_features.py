@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._features import add_device, device_of
 
 
 def main() -> None:
@@ -20,18 +21,14 @@ def main() -> None:
     p.add_argument("--job", type=int, default=1, help="number of this part")
     p.add_argument("--batch_samples", type=int, default=1_600_000,
                    help="padded samples of a batch; results do not depend on it")  # fmt: skip
-    p.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="GPUs; 0: CPU")
-    p.add_argument("--num_threads", type=int, default=1, help="CPU threads")
+    add_device(p)
     args = p.parse_args()
-
-    import torch
 
     from speechlm.models.memory import reuse_memory
     from speechlm.tasks.extract import extract_dir
 
     reuse_memory()
-    torch.set_num_threads(args.num_threads)
-    device = "cuda" if args.ngpu else "cpu"
+    device = device_of(args)
     n = extract_dir(
         args.model, args.data_dir, args.output, args.layer, args.job, args.batch_samples, device
     )

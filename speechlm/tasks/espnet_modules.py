@@ -110,6 +110,10 @@ class PretrainedSpeechLMEncoder(AbsEncoder):
 
 def _encoder_of(folder: str, changes: dict[str, Any] | None) -> SpeechLM:
     """The model without what only pre-training and its CTC head use."""
+    if not isinstance(folder, str) or not folder:
+        raise ValueError(f"model: the folder of a trained model expected, got {folder!r}")
+    if not isinstance(changes or {}, dict):
+        raise ValueError(f"changes: `option: value` lines expected, got {changes!r}")
     model = load_speechlm(folder, **{"ignore_padding": True, **(changes or {})})[0]
     model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
     model.unit_embed_tokens = model.unit_encoder.embed_tokens = None

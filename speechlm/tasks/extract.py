@@ -50,8 +50,11 @@ def extract_dir(
         batch_samples: limit of a batch's padded samples; results do not depend on it.
 
     Raises:
-        ValueError: a wrong layer, utterances shorter than a frame, or wrong files.
+        ValueError: a wrong layer or job, utterances shorter than a frame, audio that cannot be
+            used or has another length than utt2num_samples says, or wrong files.
     """
+    if job < 1:
+        raise ValueError(f"job: a number of at least 1 expected, got {job}")
     data, folder = DataDir.read(data_dir), Path(output)
     record, mark = folder / f"{NAME}.{job}.json", _mark(Path(model), layer, data)
     if _is_complete(folder / f"{NAME}.{job}.scp", record, mark, data):
@@ -87,8 +90,14 @@ def extract(
             f"{len(short)} utterances are shorter than one frame (400 samples): {show_ids(short)}; "
             "leave them out of the data directory"
         )
+    absent = [u for u in data.ids if not os.path.isfile(data.wav[u])]
+    if absent:
+        raise ValueError(
+            f"audio files of {len(absent)} utterances are not there: {show_ids(absent)}, such as "
+            f"{data.wav[absent[0]]}; are the paths of wav.scp relative to this folder?"
+        )
     for batch in batches(samples, batch_samples):
-        waves = [torch.from_numpy(read_audio(data.wav[u], SAMPLE_RATE)) for u in batch]
+        waves = [torch.from_numpy(_waveform(u, data.wav[u], samples[u])) for u in batch]
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         layers = "last" if layer == "last" else "all"
@@ -96,6 +105,22 @@ def extract(
         features = (found if layer == "last" else found[layer - 1]).float().cpu().numpy()
         for utterance, row, n in zip(batch, features, frames.tolist(), strict=True):
             yield utterance, row[:n]
+
+
+def _waveform(utterance: str, path: str, expected: int) -> np.ndarray:
+    """(S,) float32; ValueError names the utterance, the file, and what to do."""
+    try:
+        waveform = read_audio(path, SAMPLE_RATE)
+        if len(waveform) != expected:
+            raise ValueError(f"{path}: utt2num_samples says {expected}, found {len(waveform)}")
+        if not np.isfinite(waveform).all():
+            raise ValueError(f"{path}: some samples are not finite numbers")
+    except ValueError as error:
+        raise ValueError(
+            f"utterance {utterance}: {error}; run format_data, which leaves out what is damaged, "
+            "or take it out of the data directory"
+        ) from None
+    return waveform
 
 
 def batches(samples: dict[str, int], limit: int) -> Iterator[list[str]]:

@@ -1,10 +1,12 @@
 """Features of data directories, in jobs, and SpeechLM in ESPnet's own recipes."""
 
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
@@ -100,6 +102,30 @@ def test_mistakes_are_explained(folder, chords, make_data_dir, tmp_path):
     assert not (tmp_path / "f" / "feats.1.scp").exists()
 
 
+def test_audio_that_cannot_be_used_is_named(folder, make_data_dir, tmp_path):
+    data = make_data_dir(tmp_path / "data", 3, 5, units=False)
+    wave = read_audio(data.wav[data.ids[1]])
+    path = str(tmp_path / "other.wav")
+
+    def refused(message):
+        data.write(tmp_path / "data")
+        with pytest.raises(ValueError, match=message):
+            extract_dir(folder, tmp_path / "data", tmp_path / "f")
+
+    data.n_samples[data.ids[0]] += 160
+    refused(f"{data.ids[0]}: .*utt2num_samples says .*found {data.n_samples[data.ids[0]] - 160};")
+    data.n_samples[data.ids[0]] -= 160
+    data.wav[data.ids[1]] = path
+    refused(f"of 1 utterances are not there: {data.ids[1]}, such as {path}")
+    soundfile.write(path, wave, 8000)
+    refused(f"{data.ids[1]}: {path}: 16000 Hz expected, found 8000 Hz; run format_data")
+    soundfile.write(path, np.where(np.arange(len(wave)) == 9, np.nan, wave), 16000, "FLOAT")
+    refused(f"{data.ids[1]}: {path}: some samples are not finite")
+    with pytest.raises(ValueError, match="job: a number of at least 1 expected, got 0"):
+        extract_dir(folder, tmp_path / "data", tmp_path / "f", job=0)
+    assert not list((tmp_path / "f").glob("feats.*"))
+
+
 def test_command_line(folder, chords, tmp_path):
     command = [sys.executable, "-m", "speechlm.bin.extract_features", "--model", str(folder),
                "--data_dir", str(chords / "dev"), "--output", str(tmp_path / "f"),
@@ -108,6 +134,13 @@ def test_command_line(folder, chords, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "features of 8 utterances" in done.stderr
     assert len(ArchiveReader(tmp_path / "f" / "feats.7.scp")) == 8
+    if not torch.cuda.is_available():
+        done = subprocess.run(
+            [*command, "--ngpu", "1"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1 and done.stderr.startswith(
+            "error: --ngpu 1: torch finds no GPU"
+        )
 
 
 FRONTEND = {
@@ -198,17 +231,41 @@ def test_encoder_needs_waveforms(folder):
         PretrainedSpeechLMEncoder(80, str(folder))
 
 
-def test_espnets_program_knows_it(tmp_path):
-    """The configuration is read, and the folder that is missing is what stops it."""
+def test_options_of_the_modules_are_checked(folder):
+    from speechlm.tasks.espnet_modules import SpeechLMFrontend
+
+    for values, message in (
+        ({"model": None}, "model: the folder of a trained model expected, got None"),
+        ({"changes": 5}, "changes: `option: value` lines expected, got 5"),
+        ({"changes": {"dropouts": 0.1}}, 'did you mean "dropout"'),
+        ({"layer": 9}, "a number from 1 to 3 expected, got 9"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SpeechLMFrontend(**{"model": str(folder), **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": "none"}, r"error: none/config.yaml expected"),
+        ({"model": "none", "layers": 2}, "frontend_conf of frontend: speechlm: got an unexpected "
+         "keyword argument 'layers'; it takes: model, layer, changes"),
+        ({}, "frontend_conf of frontend: speechlm: missing 1 required .*'model'; it takes"),
+    ],
+)  # fmt: skip
+def test_espnets_program_explains_wrong_options(values, message, tmp_path, monkeypatch):
+    """The configuration is read, and what is wrong in it stops the program with one line."""
+    from speechlm.bin import _cli, espnet
+
     (tmp_path / "a").write_text("u 1\n")
     path = tmp_path / "asr.yaml"
-    conf = {"frontend_conf": {"model": str(tmp_path / "none"), "layer": "last"}}
-    path.write_text(yaml.safe_dump({**COMMON, **FRONTEND, **conf}))
-    command = [sys.executable, "-m", "speechlm.bin.espnet", "asr_train", "--config", str(path),
-               "--output_dir", str(tmp_path / "out"), "--dry_run", "true",
-               *[x for m in ("train", "valid") for x in (
-                   f"--{m}_data_path_and_name_and_type", f"{tmp_path / 'a'},speech,sound",
-                   f"--{m}_shape_file", str(tmp_path / "a"))]]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"error: {tmp_path / 'none' / 'config.yaml'} expected" in done.stderr, done.stderr
+    path.write_text(yaml.safe_dump({**COMMON, **FRONTEND, "frontend_conf": values}))
+    arguments = ["espnet", "asr_train", "--config", str(path), "--output_dir",
+                 str(tmp_path / "out"), "--dry_run", "true",
+                 *[x for m in ("train", "valid") for x in (
+                     f"--{m}_data_path_and_name_and_type", f"{tmp_path / 'a'},speech,sound",
+                     f"--{m}_shape_file", str(tmp_path / "a"))]]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stopped:
+        _cli.run(espnet.main)
+    assert re.search(message, str(stopped.value))
