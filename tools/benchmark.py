@@ -305,12 +305,15 @@ def report(args: argparse.Namespace, figures: dict[str, float]) -> None:
     for key, value in figures.items():
         print(f"{key:>28} {value}")
     settings = {key: value for key, value in vars(args).items() if key != "run"}
+    settings["seconds_given"] = settings.pop("seconds")  # a step's time is `seconds`
     print(json.dumps({**settings, **figures, "torch": torch.__version__}))
 
 
 def main(argv: list[str] | None = None) -> None:
     """Runs one benchmark."""
     args = parse(argv)
+    if getattr(args, "device", "cpu") == "cuda" and not torch.cuda.is_available():
+        sys.exit("error: --device cuda: torch finds no GPU here")
     torch.set_num_threads(args.threads)
     if args.command in ("text", "beam"):
         report(args, args.run(args))

@@ -14,6 +14,7 @@ def test_last_line_is_json_with_figures(root, command):
     )  # fmt: skip
     figures = json.loads(run.stdout.splitlines()[-1])
     assert figures["model"] == "tiny" and figures["dtype"] == "bfloat16"
+    assert figures["seconds_given"] == 1
     for name in ("seconds", "cpu_seconds", "peak_gib", "tflop", "audio_seconds_per_second"):
         assert figures[name] > 0, name
     assert figures["share_of_limit"] > 0
