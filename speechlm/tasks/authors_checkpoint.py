@@ -30,7 +30,6 @@ from speechlm.data.fairseq_format import read_dictionary
 from speechlm.data.inert_pickle import Mapping as OrderedMapping
 from speechlm.data.inert_pickle import Record, plain
 from speechlm.data.torch_file import StoredTensor, TorchFile
-from speechlm.models.translation_decoder import TranslationDecoder
 from speechlm.tasks.authors_config import to_config, to_decoder_config
 from speechlm.tasks.authors_export import METADATA, NOT_CLEANED, pack
 from speechlm.tasks.model_dir import (
@@ -43,9 +42,10 @@ from speechlm.tasks.model_dir import (
     WEIGHTS,
     Description,
     check_names,
-    check_numbers,
+    outline,
     save_model,
 )
+from speechlm.tasks.weight_checks import check_numbers, check_table
 from speechlm.tokenizers.vocabulary import (
     MASK,
     PHONES,
@@ -98,7 +98,9 @@ def import_checkpoint(
     if checkpoint.kind == "translation":
         sizes = cfg["model"] if isinstance(cfg.get("model"), dict) else cfg
         description.decoder = to_decoder_config(sizes, source)
-        description.targets = _targets(checkpoint.decoder, target_dictionary)
+        description.targets = _targets(checkpoint.decoder, target_dictionary, source)
+    elif target_dictionary is not None:
+        raise ValueError(f"{source} is no translation model; --target_dictionary is not for it")
     _check_fit(description, weights, checkpoint.decoder, source)
     metadata = {
         "order": [name for name in weights if not name.startswith(NOT_CLEANED)],
@@ -248,7 +250,7 @@ def _pretraining(cfg: Any, source: str) -> tuple[dict[str, Any], bool, dict[str,
 
 
 def _cleaned_top(
-    top: Mapping[str, Any],
+    top: dict[str, Any],
     pretraining: tuple[dict[str, Any], bool, dict[str, Any]],
     description: Description,
     source: str,
@@ -256,7 +258,8 @@ def _cleaned_top(
     """All entries of the cleaned checkpoint but the weights, in their order."""
     cleaned = description.kind == "pretrained" and description.without == list(PARTS)
     if cleaned and not any(key in top for key in _TRAINING):
-        return {str(key): plain(value, source) for key, value in top.items()}
+        kept: dict[str, Any] = plain(top, source)
+        return kept
     model, normalize, _ = pretraining
     return {"cfg": {"model": model, "task": {"normalize": normalize}}, "model": None}
 
@@ -292,6 +295,8 @@ def _units(
 ) -> UnitVocabulary | None:
     """The units of the embedding's rows; None if there is no embedding."""
     if not any(name.startswith(PARTS["units"]) for name in weights):
+        if path is not None:
+            raise ValueError(f"{source} has no unit embeddings; --unit_dictionary is not for it")
         return None
     if _TIED[0] not in weights or weights[_TIED[0]].dim() != 2:
         raise ValueError(f"{source}: {_TIED[0]}, a table of unit embeddings, expected")
@@ -346,14 +351,14 @@ def _characters(
 
 
 def _targets(
-    decoder: Mapping[str, Tensor], path: str | os.PathLike[str] | None
+    decoder: Mapping[str, Tensor], path: str | os.PathLike[str] | None, source: str
 ) -> Sequence[str] | None:
     """Symbols of the translation decoder's rows from a fairseq dictionary file."""
+    table = check_table(decoder.get(f"{DECODER}embed_tokens.weight"), source)
     if path is None:
         return None
     symbols = [*SPECIALS, *read_dictionary(path)]
-    table = decoder.get(f"{DECODER}embed_tokens.weight")
-    if table is not None and len(table) != len(symbols):
+    if len(table) != len(symbols):
         raise ValueError(
             f"{path} gives {len(symbols)} symbols with {' '.join(SPECIALS)}; the decoder has "
             f"{len(table)} rows"
@@ -368,17 +373,9 @@ def _check_fit(
     source: str,
 ) -> None:
     """Every weight of the configuration must be there, with its shape, and no other."""
-    layers = description.config.speech_layers + description.config.shared_layers
-    layers += description.decoder.layers if description.decoder is not None else 0
-    if layers > len(weights) + len(decoder):
-        raise ValueError(f"{source}: its configuration has {layers} layers, its weights are fewer")
-    with torch.device("meta"):
-        own = description.build().state_dict()
-        if description.decoder is not None:
-            table = decoder.get(f"{DECODER}embed_tokens.weight")
-            rows = len(table) if table is not None and table.dim() else 1
-            state = TranslationDecoder(description.decoder, rows).state_dict()
-            own |= {DECODER + name: value for name, value in state.items()}
+    table = decoder.get(f"{DECODER}embed_tokens.weight")
+    rows = None if table is None else len(table)
+    own = outline(description, len(weights) + len(decoder), source, rows)
     prefixes = tuple(prefix for part in description.without for prefix in PARTS[part])
     own = {n: w for n, w in own.items() if not (prefixes and n.startswith(prefixes))}
     there = {**weights, **decoder}

@@ -31,6 +31,7 @@ from speechlm.data.atomic import output_file
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
+from speechlm.tasks.weight_checks import check_table
 from speechlm.tokenizers.vocabulary import CharacterVocabulary, UnitVocabulary
 
 SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
@@ -151,13 +152,16 @@ def load_speechlm(
     """
     description = read_description(folder, **changes)
     weights, _ = read_weights(folder)
-    _check_sizes(description, weights, str(Path(folder) / WEIGHTS))
+    source = str(Path(folder) / WEIGHTS)
+    own = outline(description, len(weights), source)  # before memory is taken for wrong sizes
+    shapes = {n: (w.shape, own[n].shape) for n, w in weights.items() if n in own}
+    check_names([], [], shapes, source)
     model = description.build(model_class)
     if description.without:
         what = " and ".join(description.without)
         logging.info("%s has no weights for %s: they start at random", folder, what)
     own = {n: w for n, w in weights.items() if not n.startswith(DECODER)}
-    load_weights(model, own, str(Path(folder) / WEIGHTS), description.without)
+    load_weights(model, own, source, description.without)
     return model, description.units
 
 
@@ -178,9 +182,7 @@ def load_translation(
         for name, weight in read_weights(folder)[0].items()
         if name.startswith(DECODER)
     }
-    table = weights.get("embed_tokens.weight")
-    if table is None:
-        raise ValueError(f"{source}: {DECODER}embed_tokens.weight expected, but it is missing")
+    table = check_table(weights.get("embed_tokens.weight"), source)
     if description.targets is not None and len(description.targets) != len(table):
         raise ValueError(
             f"{Path(folder) / TARGETS} has {len(description.targets)} symbols, the decoder of "
@@ -288,20 +290,35 @@ def load_weights(
     model.load_state_dict(weights, strict=False)
 
 
-def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
-    """ValueError that names weights which are no floating-point numbers, or not finite."""
-    odd = [f"{n} ({w.dtype})" for n, w in weights.items() if not w.is_floating_point()]
-    if odd:
-        raise ValueError(
-            f"{source}: floating-point weights expected, found {len(odd)} others: "
-            f"{', '.join(odd[:5])}; import the checkpoint that they were converted from"
-        )
-    odd = [name for name, weight in weights.items() if not weight.isfinite().all()]
-    if odd:
-        raise ValueError(
-            f"{source}: {len(odd)} weights hold numbers that are not finite: "
-            f"{', '.join(odd[:5])}; its training has diverged or the file is damaged: take another"
-        )
+def outline(
+    description: Description, n_weights: int, source: str, rows: int | None = None
+) -> dict[str, Tensor]:
+    """The weights of a description's network by name, without memory.
+
+    Args:
+        description: of the model.
+        n_weights: how many are there; more layers than that are refused.
+        source: the file, for messages.
+        rows: symbols of the translation decoder, whose weights come too; None: without it.
+
+    Raises:
+        ValueError: no network has these sizes, or the file has not so many layers.
+    """
+    decoder = description.decoder if rows is not None else None
+    layers = description.config.speech_layers + description.config.shared_layers
+    layers += decoder.layers if decoder is not None else 0
+    if layers > n_weights:
+        raise ValueError(f"{source}: its configuration has {layers} layers, its weights are fewer")
+    try:
+        with torch.device("meta"):
+            own = description.build().state_dict()
+            if decoder is not None and rows is not None:
+                state = TranslationDecoder(decoder, rows).state_dict()
+                own |= {DECODER + name: value for name, value in state.items()}
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes beyond 64 bits
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{source}: no network has its configuration ({reason})") from None
+    return own
 
 
 def check_names(
@@ -326,22 +343,6 @@ def check_names(
             f"{source} does not fit the model of its configuration ({what}); "
             "both must be of one training, and whole"
         )
-
-
-def _check_sizes(description: Description, weights: Mapping[str, Tensor], source: str) -> None:
-    """ValueError for a configuration of other sizes, before memory is taken for them."""
-    layers = description.config.speech_layers + description.config.shared_layers
-    if layers > len(weights):
-        raise ValueError(f"{source}: its configuration has {layers} layers, its weights are fewer")
-    try:
-        with torch.device("meta"):
-            own = description.build().state_dict()
-    except (RuntimeError, TypeError, OverflowError) as error:  # sizes beyond 64 bits
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{source}: no network has its configuration ({reason})") from None
-    check_names(
-        [], [], {n: (w.shape, own[n].shape) for n, w in weights.items() if n in own}, source
-    )
 
 
 def _config(values: Any, changes: Mapping[str, Any], path: Path) -> SpeechLMConfig:

@@ -114,7 +114,12 @@ def test_cleaned_checkpoint_comes_back_as_it_was(older, dtype, ordered, weights,
     kept = type(kept)((n, w if n.endswith("version") else w.to(dtype)) for n, w in kept.items())
     cfg = files.full_cfg(large=large)
     cfg["dataset"] = {1: "a key that is no string", "nothing": float("inf"), "(tuple)": 3}
-    content = {"cfg": cfg, "model": kept if ordered else dict(kept), "note": ["kept", (1, 2)]}
+    content = {
+        "cfg": cfg,
+        "model": kept if ordered else dict(kept),
+        "note": ["kept", (1, 2)],
+        7: None,
+    }
     path = files.save(content, tmp_path / "in.pt", older)
     description = import_checkpoint(path, tmp_path / "model")
     assert description.without == ["units", "characters"]

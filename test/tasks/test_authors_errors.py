@@ -98,6 +98,7 @@ def test_ctc_heads_that_differ_or_are_another_module(tmp_path):
         ("label_rate", 75, "label_rate"),
         ("final_dim", 16, "final_dim is 16, the width of the model"),
         ("final_dim", 0, "final_dim is 0"),
+        ("conv_pos", 10**30, "no network has its configuration"),
         ("text_transformer", None, "text_transformer"),
     ],
 )
@@ -263,6 +264,32 @@ def test_configurations_of_folders_that_cannot_be(tmp_path):
     refused(yaml.safe_dump(values), "config.yaml with {'head': 2} is no Spe.*\"heads\"", head=2)
     (folder / "characters.txt").write_bytes(b"\xff\n")
     refused(yaml.safe_dump(values), "not UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.clear(), "table of the target symbols, expected, but it is missing"),
+        (lambda d: d.update({"decoder.embed_tokens.weight": torch.tensor(0.0)}), r"shape is \(\)"),
+        (lambda d: d.update({"decoder.x": torch.zeros(1)}), "1 not of this model: decoder.x"),
+    ],
+)
+def test_translation_decoders_that_cannot_be_used(change, message, tmp_path):
+    decoder = files.random(files.decoder_keys(7))
+    change(decoder)
+    weights = files.random(files.keys())
+    path = files.save_translation(tmp_path / "st.pt", weights, decoder, files.full_cfg())
+    with pytest.raises(ValueError, match=message):
+        import_checkpoint(path, tmp_path / "model")
+
+
+def test_dictionaries_that_are_not_for_this_model(tmp_path):
+    (tmp_path / "dict.txt").write_text("a 1\n")
+    kept = files.cleaned(files.random(files.keys()))
+    path = files.save({"cfg": files.full_cfg(), "model": kept}, tmp_path / "clean.pt")
+    for option in ("unit_dictionary", "target_dictionary"):
+        with pytest.raises(ValueError, match=f"clean.pt .*; --{option} is not for it"):
+            import_checkpoint(path, tmp_path / "model", **{option: tmp_path / "dict.txt"})
 
 
 @pytest.mark.parametrize("symbol", ["", "a\nb", "\r", "A"])
