@@ -107,7 +107,7 @@ def text(args: argparse.Namespace) -> dict[str, float]:
     torch.nn.init.zeros_(predictor.weight)
     torch.nn.init.constant_(predictor.bias, math.log(1 + 6))  # six units a phone
     frozen = model.freeze(getattr(torch, args.dtype))
-    sentences = [torch.randint(4, 46, (draw.randint(40, 104),)) for _ in range(64)]
+    sentences = [torch.randint(4, 46, (draw.randint(40, 104),)) for _ in range(args.sentences)]
     rates = []
     for _ in range(args.repeats + 1):
         start = time.perf_counter()
@@ -278,6 +278,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command = commands.add_parser("text", help=text.__doc__, allow_abbrev=False)
     command.set_defaults(run=text)
     command.add_argument("--lines", type=int, default=20000, help="of the text")
+    command.add_argument("--sentences", type=int, default=64, help="that get hidden units")
     command.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     command.add_argument("--threads", type=int, default=1)

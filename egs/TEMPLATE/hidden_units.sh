@@ -14,7 +14,7 @@ check_hidden() {
   ((iterations >= 1)) || die "--iterations is ${iterations}; it can be 1 or more"
   [[ ${clusters} =~ ^\ *[1-9][0-9]*(\ +[1-9][0-9]*)*\ *$ ]] ||
     die "--clusters is '${clusters}'; it can be a number, or one for each iteration"
-  [[ ${hidden_layer} =~ ^[0-9]*$ ]] ||
+  [[ ${hidden_layer} =~ ^([1-9][0-9]*)?$ ]] ||
     die "--hidden_layer is '${hidden_layer}'; it can be the number of a layer, from 1"
 }
 

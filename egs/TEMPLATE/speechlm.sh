@@ -141,7 +141,8 @@ check_options() {
     die "--dev_textgrids is '${dev_textgrids}', which is no folder"
   [[ ${durations} =~ ^(paper|measured)$ ]] ||
     die "--durations is '${durations}'; it can be paper or measured"
-  [[ " ${speeds} " == *" 1.0 "* ]] || die "--speeds is '${speeds}'; 1.0 must be among them"
+  [[ ${speeds} =~ ^[0-9.\ ]+$ && " ${speeds} " == *" 1.0 "* ]] ||
+    die "--speeds is '${speeds}'; numbers are wanted, 1.0 must be among them"
   local test
   for test in "${tests[@]}"; do
     [[ ! ${test} =~ ^(paired|speech|text|translated)$ && (${test} != dev || ${dev_parts} == dev) ]] ||

@@ -15,6 +15,8 @@ check_translation() {
   if [[ " ${systems} " == *" given "* && -z ${init_model} ]]; then
     die "--systems given needs --init_model, the folder of a trained SpeechLM"
   fi
+  [[ " ${systems} " != *" given "* || -d ${init_model} ]] || ((stop_stage < 11)) || ${dry_run} ||
+    die "--init_model is '${init_model}', which is no folder; --systems given starts from it"
 }
 
 # Whether a system starts from a pre-training of this recipe.

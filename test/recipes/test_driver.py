@@ -105,6 +105,8 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--systems", "speech_txt"], "it can have scratch, speech, speech_text"),
         (["--systems", ""], "none of scratch"),
         (["--speeds", "0.9"], "1.0 must be among them"),
+        (["--speeds", "1.0 abc"], "numbers are wanted"),
+        (["--hidden_layer", "0"], "the number of a layer, from 1"),
         (["--durations", "guessed"], "paper or measured"),
         (["--dev_textgrids", "nowhere"], "which is no folder"),
         (["--nj", "0"], "--nj is 0; it can be 1 or more"),

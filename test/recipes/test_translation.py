@@ -85,6 +85,12 @@ def test_wrong_choices_are_explained(recipe, name, words, message):
     assert result.returncode == 1 and message in result.stderr, result.stderr
 
 
+def test_a_missing_model_is_noticed_before_the_first_stage(recipe):
+    result = recipe("mini_st", "--systems", "given", "--init_model", "nowhere")[1]
+    assert result.returncode == 1 and "'nowhere', which is no folder" in result.stderr
+    assert "== stage" not in result.stderr
+
+
 def test_a_language_that_the_data_do_not_have(recipe, tmp_path):
     release = tmp_path / "cv" / "en" / "clips"
     release.mkdir(parents=True)

@@ -23,7 +23,7 @@ def test_last_line_is_json_with_figures(root, command):
 def test_text(root):
     run = subprocess.run(
         [sys.executable, root / "tools" / "benchmark.py", "text", "--lines", "50", "--seconds",
-         "0.05", "--repeats", "1"],
+         "0.05", "--repeats", "1", "--sentences", "3"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     figures = json.loads(run.stdout.splitlines()[-1])
