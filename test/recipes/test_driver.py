@@ -11,6 +11,8 @@ from speechlm.data.kaldi_dir import DataDir
 
 RECIPES = ("mini", "librispeech")
 
+HIDDEN = ["--systems", "hidden_text", "--iterations", "1"]
+
 
 @pytest.fixture
 def recipe(copy_recipe, tmp_path):
@@ -115,6 +117,12 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--systems", "scratch scratch"], "names one twice"),
         (["--test_parts", "speech"], "the recipe's own name"),
         (["--stage", "08", "--stop_stage", "7"], "it can be 8 (--stage) to 14"),
+        (["--iterations", "0"], "--iterations is 0; it can be 1 or more"),
+        (["--clusters", "many"], "--clusters is 'many'; it can be a number"),
+        (["--clusters", "100,500"], "one for each iteration"),
+        (["--hidden_layer", "last"], "it can be the number of a layer"),
+        (["--unit_type", "hidden", "--systems", "speech hidden"], "names one twice"),
+        (["--systems", "hidden_txt"], "speech_text, hidden, hidden_text"),
     ],
 )
 def test_wrong_choices_are_explained(recipe, words, message):
@@ -124,20 +132,25 @@ def test_wrong_choices_are_explained(recipe, words, message):
 
 
 @pytest.mark.parametrize(
-    ("stage", "missing", "maker"),
+    ("stage", "words", "missing", "maker"),
     [
-        (2, "data/paired", 1),
-        (3, "dump/paired", 2),
-        (4, "exp/lexicon/lexicon.txt", 3),
-        (5, "exp/recognizer/gmm", 4),
-        (10, "dump/speech/units_phone", 5),
-        (11, "dump/paired", 2),
-        (13, "exp/asr_scratch", 11),
-        (14, "exp/asr_scratch/decode_test", 13),
+        (2, [], "data/paired", 1),
+        (3, [], "dump/paired", 2),
+        (4, [], "exp/lexicon/lexicon.txt", 3),
+        (5, [], "exp/recognizer/gmm", 4),
+        (10, [], "dump/speech/units_phone", 5),
+        (11, [], "dump/paired", 2),
+        (13, [], "exp/asr_scratch", 11),
+        (14, [], "exp/asr_scratch/decode_test", 13),
+        (6, HIDDEN, "dump/speech", 2),
+        (7, HIDDEN, "exp/kmeans_1", 6),
+        (8, HIDDEN, "exp/recognizer/align_1_sp1.0", 4),
+        (9, HIDDEN, "dump/text", 2),
+        (10, HIDDEN, "dump/speech/units_hidden_1", 7),
     ],
 )
-def test_a_stage_without_its_inputs_names_who_makes_them(recipe, stage, missing, maker):
-    result = recipe("mini", "--stage", str(stage))
+def test_a_stage_without_its_inputs_names_who_makes_them(recipe, stage, words, missing, maker):
+    result = recipe("mini", "--stage", str(stage), *words)
     assert result.returncode == 1
     assert f"needs {missing}, which is not there" in result.stderr
     assert f"./run.sh --stage {maker} --stop_stage {maker}" in result.stderr

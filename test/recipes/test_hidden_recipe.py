@@ -141,38 +141,3 @@ def test_translation_from_hidden_units(recipe):
     plain = recipe("mini_st", *stages(1, 9), "--systems", "scratch").stderr
     assert not set(HIDDEN) & set(mains(plain))
     assert plain.count("not needed for phoneme units") == 2
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--iterations", "0"], "--iterations is 0; it can be 1 or more"),
-        (["--clusters", "many"], "--clusters is 'many'; it can be a number"),
-        (["--clusters", "100,500"], "one for each iteration"),
-        (["--hidden_layer", "last"], "it can be the number of a layer"),
-        (["--unit_type", "hidden", "--systems", "speech hidden"], "names one twice"),
-        (["--systems", "hidden_txt"], "speech_text, hidden, hidden_text"),
-    ],
-)
-def test_wrong_choices_are_explained(recipe, words, message):
-    result = recipe("mini", *words)
-    assert result.returncode == 1 and message in result.stderr
-    assert "== stage" not in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("stage", "missing", "maker"),
-    [
-        (6, "dump/speech", 2),
-        (7, "exp/kmeans_1", 6),
-        (8, "exp/recognizer/align_1_sp1.0", 4),
-        (9, "dump/text", 2),
-        (10, "dump/speech/units_hidden_1", 7),
-    ],
-)
-def test_a_stage_without_its_inputs_names_who_makes_them(recipe, stage, missing, maker):
-    words = ("--stage", str(stage), "--systems", "hidden_text", "--iterations", "1")
-    result = recipe("mini", *words)
-    assert result.returncode == 1
-    assert f"needs {missing}, which is not there" in result.stderr
-    assert f"./run.sh --stage {maker} --stop_stage {maker}" in result.stderr
