@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from speechlm.tasks.pretrained import SpeechLM
+    from speechlm.checkpoints.pretrained import SpeechLM
 
 __version__ = "0.1.0"
 __all__ = ["SpeechLM"]
@@ -14,7 +14,7 @@ __all__ = ["SpeechLM"]
 def __getattr__(name: str) -> Any:
     """`speechlm.SpeechLM`, imported (with torch) when first used."""
     if name == "SpeechLM":
-        from speechlm.tasks.pretrained import SpeechLM
+        from speechlm.checkpoints.pretrained import SpeechLM
 
         return SpeechLM
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,14 +1,40 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use: where things are, a corpus of chords, very small models."""
 
+import importlib.util
 import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # One thread a process: the suite's tensors are small, and jobs of a recipe run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SPEC = importlib.util.spec_from_file_location("corpus", Path(__file__).with_name("corpus.py"))
+corpus = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(corpus)
+
+MODEL = {
+    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2, "embed_dim": 32,
+    "ffn_dim": 64, "heads": 2, "speech_layers": 1, "shared_layers": 1, "pos_conv_kernel": 16,
+    "pos_conv_groups": 4, "unit_dim": 16, "max_positions": 600,
+}  # fmt: skip
+PRETRAIN = {
+    "config_size": "tiny", "model_conf": MODEL, "batch_samples": 160000, "batch_units": 500,
+    "min_samples": 8000, "pad_audio": True, "max_epoch": 3, "num_iters_per_epoch": 5,
+    "scheduler_conf": {"warmup_steps": 2}, "num_workers": 0, "use_matplotlib": False,
+    "use_tensorboard": False,
+    "optim_conf": {"lr": 5.0e-3, "betas": [0.9, 0.98], "eps": 1.0e-6, "weight_decay": 0.01},
+}  # fmt: skip
+FINETUNE = {
+    "config_size": "tiny", "batch_bins": 320000, "max_epoch": 2, "num_iters_per_epoch": 4,
+    "optim_conf": {"lr": 2.0e-3}, "num_workers": 0, "use_matplotlib": False,
+    "use_tensorboard": False,
+    "encoder_conf": {"time_mask_prob": 0.1, "time_mask_length": 3, "channel_mask_prob": 0.1,
+                     "channel_mask_length": 4, "speechlm": {"feature_grad_mult": 0.0}},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +50,43 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared data at {path} (set SPEECHLM_SHARED to where it is)")
     return path
+
+
+@pytest.fixture(scope="session")
+def chords(tmp_path_factory) -> Path:
+    """A corpus with train, dev, text, dev_text and lexicon."""
+    return corpus.make_corpus(tmp_path_factory.mktemp("chords"))
+
+
+@pytest.fixture(scope="session")
+def make_data_dir():
+    """Function that makes a data directory of chords."""
+    return corpus.make_data_dir
+
+
+@pytest.fixture(scope="session")
+def config_values():
+    """Function that writes a YAML file of a task ("pretrain", "finetune") with changes."""
+
+    def write(folder: Path, task: str, **changes) -> str:
+        values = {"pretrain": PRETRAIN, "finetune": FINETUNE}[task] | changes
+        path = folder / f"{task}.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def config(tmp_path, config_values):
+    """The same in the test's own folder."""
+    return lambda task, **changes: config_values(tmp_path, task, **changes)
+
+
+@pytest.fixture(scope="session")
+def data_options(chords):
+    """Options of pre-training on the corpus, with text."""
+    return {
+        "speech_dir": chords / "train", "dev_dir": chords / "dev", "text": chords / "text",
+        "dev_text": chords / "dev_text", "lexicon": chords / "lexicon", "seed": 3,
+    }  # fmt: skip

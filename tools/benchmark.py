@@ -31,8 +31,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.models.memory import reuse_memory
 
 N_UNITS, N_CHARACTERS = 369, 33
 SAMPLE_RATE = 16000
@@ -119,9 +119,9 @@ def text(args: argparse.Namespace) -> dict[str, float]:
 
 def translator(args: argparse.Namespace) -> torch.nn.Module:
     """A model with random weights, whose translations are as long as they may be."""
+    from speechlm.checkpoints.translation import TranslationModel
     from speechlm.models.losses import EOS
     from speechlm.models.translation_decoder import TranslationDecoderConfig
-    from speechlm.tasks.translation import TranslationModel
 
     config = getattr(SpeechLMConfig, args.model)(ignore_padding=True)
     shape = {"encoder_dim": config.embed_dim}

@@ -33,10 +33,10 @@ def main() -> None:
     import numpy as np
 
     from speechlm.data.kaldi_dir import DataDir
-    from speechlm.recognizer.graphs import read_pronunciations
     from speechlm.recognizer.labelling import align_data
     from speechlm.recognizer.model import AlignmentModel, Frames
     from speechlm.recognizer.speakers import load_speakers
+    from speechlm.recognizer.utterance_graph import read_pronunciations
 
     scores, model = None, AlignmentModel.load(args.model)
     if args.phone_model is not None:

@@ -30,10 +30,10 @@ def main() -> None:
 
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.recognizer.decoding import SearchConfig, WordDecoder, decode_data
-    from speechlm.recognizer.graphs import read_pronunciations
     from speechlm.recognizer.model import AlignmentModel
     from speechlm.recognizer.network import Network
     from speechlm.recognizer.speakers import load_speakers
+    from speechlm.recognizer.utterance_graph import read_pronunciations
 
     torch.set_num_threads(1)
     config = SearchConfig.load(args.graph / "search.json")

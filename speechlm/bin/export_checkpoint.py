@@ -17,7 +17,7 @@ def main() -> None:
     options.add_argument("--output", required=True, help="file to write, e.g. speechlm.pt")
     args = options.parse_args()
 
-    from speechlm.tasks.authors_export import export_checkpoint
+    from speechlm.checkpoints.authors_export import export_checkpoint
 
     n = export_checkpoint(args.input, args.output)
     logging.info("%s: %d tensors", args.output, n)

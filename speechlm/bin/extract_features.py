@@ -24,8 +24,8 @@ def main() -> None:
     add_device(p)
     args = p.parse_args()
 
-    from speechlm.models.memory import reuse_memory
-    from speechlm.tasks.extract import extract_dir
+    from speechlm.decode.extract import extract_dir
+    from speechlm.kernels.memory import reuse_memory
 
     reuse_memory()
     device = device_of(args)

@@ -23,7 +23,7 @@ def main() -> None:
     )
     args = options.parse_args()
 
-    from speechlm.tasks.authors_checkpoint import import_checkpoint
+    from speechlm.checkpoints.authors_import import import_checkpoint
 
     description = import_checkpoint(
         args.input, args.output, args.unit_dictionary, args.target_dictionary

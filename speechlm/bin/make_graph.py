@@ -16,9 +16,9 @@ def main() -> None:
     options.add_argument("--output", type=Path, required=True, help="folder of the graph")
     args = options.parse_args()
 
-    from speechlm.recognizer.graph import make_graph
-    from speechlm.recognizer.graphs import read_pronunciations
     from speechlm.recognizer.network_data import ClassTable
+    from speechlm.recognizer.search_graph import make_graph
+    from speechlm.recognizer.utterance_graph import read_pronunciations
 
     classes = ClassTable.load(args.phone_model / "classes.npz")
     make_graph(read_pronunciations(args.lexicon), args.lm, classes, args.output)

@@ -18,7 +18,7 @@ def main() -> None:
     )
     args = p.parse_args()
 
-    from speechlm.tokenizers.ngram import perplexity
+    from speechlm.lm.ngram import perplexity
 
     json.dump(perplexity(args.lm, args.text).as_dict(), sys.stdout)
     print()

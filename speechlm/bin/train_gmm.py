@@ -35,7 +35,7 @@ def main() -> None:
 
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.recognizer.gmm_training import GmmConfig, load_corpus, train_gmm
-    from speechlm.recognizer.graphs import read_pronunciations
+    from speechlm.recognizer.utterance_graph import read_pronunciations
 
     config = GmmConfig(_counts(args.monophone), _counts(args.projected), _counts(args.adapted))
     corpus = load_corpus(DataDir.read(args.data_dir), args.max_hours)

@@ -33,7 +33,7 @@ def main() -> None:
     p.add_argument("--output", required=True, help="ARPA file to write")
     args = p.parse_args()
 
-    from speechlm.tokenizers.ngram import read_words, train
+    from speechlm.lm.ngram import read_words, train
 
     words = read_words(args.vocabulary) if args.vocabulary else None
     used = train(args.text, args.output, args.order, words, args.prune, args.estimator)

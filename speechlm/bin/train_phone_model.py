@@ -23,7 +23,7 @@ def main() -> None:
     options.add_argument("--config", help="ESPnet YAML file")
     args, rest = options.parse_known_args()
 
-    from speechlm.tasks.phone_model_training import train_phone_model
+    from speechlm.tasks.run_phone_model import train_phone_model
 
     train_phone_model(args.data, args.output, args.config, rest)
 

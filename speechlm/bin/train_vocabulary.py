@@ -30,7 +30,7 @@ def main() -> None:
     args = options.parse_args()
 
     from speechlm.data.kaldi_dir import read_table
-    from speechlm.tokenizers.target_text import VocabularyOptions, train_vocabulary
+    from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 
     sentences = [s for path in args.text for s in read_table(path, empty=True).values()]
     wanted = VocabularyOptions(args.kind, args.size, args.style)

@@ -1,1 +1,1 @@
-"""Audio, Kaldi data directories, unit archives, text corpora and corpus formats."""
+"""Audio, Kaldi data directories, unit archives, text corpora, vocabularies, corpus formats."""

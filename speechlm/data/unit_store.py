@@ -27,7 +27,7 @@ import numpy as np
 from speechlm.data.archives import read_unit_info, write_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.text_corpus import TextCorpus
-from speechlm.tokenizers.vocabulary import UnitVocabulary
+from speechlm.data.vocabulary import UnitVocabulary
 
 HEADER = 5
 """Words: magic, first line, lines, units, CRC-32 of the lines' text."""

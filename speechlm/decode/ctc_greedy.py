@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import yaml
 
+from speechlm.checkpoints.ctc_encoder import CTCModel
+from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
-from speechlm.tasks.ctc_encoder import CTCModel
-from speechlm.tasks.trainer_files import load_weights_only
-from speechlm.tokenizers.vocabulary import CharacterVocabulary
+from speechlm.data.vocabulary import CharacterVocabulary
 
 SAMPLE_RATE = 16000
 MIN_SAMPLES = 400

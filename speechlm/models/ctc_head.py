@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechlm.models.dropout import dropout
-from speechlm.models.products import affine, compute_type, linear
+from speechlm.kernels.dropout import dropout
+from speechlm.kernels.products import affine, compute_type, linear
 
 
 class CTCHead(nn.Module):

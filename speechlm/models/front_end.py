@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from speechlm.kernels.convolution_stack import convolution_stack
 from speechlm.models.config import SpeechLMConfig
-from speechlm.models.convolution_stack import convolution_stack
 
 
 class ConvBlock(nn.Module):

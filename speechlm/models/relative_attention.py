@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechlm.models.blocked_attention import blocked_relative_attention, spread
-from speechlm.models.products import compute_type, linear
+from speechlm.kernels.blocked_attention import blocked_relative_attention, spread
+from speechlm.kernels.products import compute_type, linear
 
 
 class RelativePositions(nn.Module):

@@ -12,9 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from speechlm.kernels.dropout import dropout
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.ctc_head import CTCHead
-from speechlm.models.dropout import dropout
 from speechlm.models.front_end import FrontEnd, normalize_waveform, scale_gradient
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.losses import PAD, UnitPrediction, ctc_loss, predict_units

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels.dropout import dropout
+from speechlm.kernels.products import gelu_linear, linear
+from speechlm.kernels.tiled_convolution import grouped_convolution
 from speechlm.models.config import SpeechLMConfig
-from speechlm.models.dropout import dropout
 from speechlm.models.losses import PAD
-from speechlm.models.products import gelu_linear, linear
 from speechlm.models.relative_attention import RelativePositions, RelativeSelfAttention
-from speechlm.models.tiled_convolution import grouped_convolution
 
 VERSION = 3.0
 """Value of the buffer `unit_encoder.version` in the authors' checkpoints."""

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels.dropout import dropout
 from speechlm.models.attention import MultiHeadAttention, sinusoidal_positions
-from speechlm.models.dropout import dropout
 from speechlm.models.losses import EOS, PAD, label_smoothed_loss
 from speechlm.models.options import Options
 from speechlm.models.relative_attention import RelativePositions, relative_bias

@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels.dropout import dropout
+from speechlm.kernels.tiled_convolution import TiledConvolution
 from speechlm.models.attention import MultiHeadAttention, sinusoidal_positions
-from speechlm.models.dropout import dropout
 from speechlm.models.losses import PAD
 from speechlm.models.options import Options
-from speechlm.models.tiled_convolution import TiledConvolution
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.graphs import read_pronunciations
 from speechlm.recognizer.model import AlignmentModel, Frames, Scores
 from speechlm.recognizer.speakers import (
     Speaker,
@@ -19,6 +18,7 @@ from speechlm.recognizer.speakers import (
     save_speakers,
     speaker_of,
 )
+from speechlm.recognizer.utterance_graph import read_pronunciations
 
 
 def states_of_transcripts(data: DataDir, model: AlignmentModel, lexicon: Path) -> States:

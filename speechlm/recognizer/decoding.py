@@ -17,13 +17,13 @@ import numpy as np
 from speechlm.data.archives import ArchiveWriter, write_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.graphs import Pronunciations
+from speechlm.data.vocabulary import PHONES
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.network import Network, joint_scores
 from speechlm.recognizer.speakers import Speaker
 from speechlm.recognizer.topology import N_STATES
-from speechlm.tokenizers.vocabulary import PHONES
+from speechlm.recognizer.utterance_graph import Pronunciations
 
 
 @dataclass

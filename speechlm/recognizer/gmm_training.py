@@ -26,14 +26,6 @@ from speechlm.recognizer.gmm import (
     single_gaussians,
     split_components,
 )
-from speechlm.recognizer.graphs import (
-    Hmm,
-    Pronunciations,
-    count_transitions,
-    initial_hmm,
-    uniform_states,
-    utterance_graph,
-)
 from speechlm.recognizer.model import AlignmentModel, Space
 from speechlm.recognizer.speakers import adaptation_utterances
 from speechlm.recognizer.topology import N_PDFS, N_STATES
@@ -45,6 +37,14 @@ from speechlm.recognizer.transforms import (
     lda,
     mllt,
     moved,
+)
+from speechlm.recognizer.utterance_graph import (
+    Hmm,
+    Pronunciations,
+    count_transitions,
+    initial_hmm,
+    uniform_states,
+    utterance_graph,
 )
 from speechlm.recognizer.viterbi import best_path
 

@@ -15,11 +15,11 @@ from speechlm.data.archives import ArchiveWriter, n_labels, write_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.vocabulary import PHONES
 from speechlm.recognizer.features import mfcc
-from speechlm.recognizer.graphs import Pronunciations
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.speakers import Speaker, speaker_of
-from speechlm.tokenizers.vocabulary import PHONES
+from speechlm.recognizer.utterance_graph import Pronunciations
 
 FRAME_SHIFT = 0.01
 Scores = Callable[[Frames], np.ndarray]

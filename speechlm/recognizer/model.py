@@ -18,7 +18,6 @@ import numpy as np
 from speechlm.data.atomic import output_dir
 from speechlm.recognizer.features import deltas, splice
 from speechlm.recognizer.gmm import Gmm
-from speechlm.recognizer.graphs import Hmm, Pronunciations, utterance_graph
 from speechlm.recognizer.transforms import (
     FmllrStatistics,
     apply,
@@ -26,6 +25,7 @@ from speechlm.recognizer.transforms import (
     fmllr_statistics,
     identity,
 )
+from speechlm.recognizer.utterance_graph import Hmm, Pronunciations, utterance_graph
 from speechlm.recognizer.viterbi import Graph, best_path
 
 Scores = Callable[[], np.ndarray]

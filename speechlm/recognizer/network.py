@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from speechlm.data.atomic import output_dir
-from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.network_data import ClassTable
+from speechlm.recognizer.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
 
 GAUSSIAN_SHARE = 0.5
 """Weight of the Gaussians' scores beside the network's when both align together."""

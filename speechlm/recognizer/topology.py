@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from speechlm.tokenizers.vocabulary import FOLDED_PHONES, PHONES, VOWELS
+from speechlm.data.vocabulary import FOLDED_PHONES, PHONES, VOWELS
 
 SILENCE = "SIL"
 N_STATES = 3

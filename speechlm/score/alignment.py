@@ -18,7 +18,7 @@ import kaldialign
 import numpy as np
 
 from speechlm.data.archives import ArchiveReader
-from speechlm.tokenizers.vocabulary import PHONES
+from speechlm.data.vocabulary import PHONES
 
 SHIFT = 0.01
 CENTRE = 0.0125

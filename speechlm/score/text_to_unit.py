@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from speechlm.data.archives import read_unit_info
+from speechlm.data.monophones import N_PHONES
+from speechlm.data.vocabulary import EOS
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import to_durations
 from speechlm.score.error_rate import ErrorCounts
 from speechlm.tokenizers.aligned_units import read_pairs
-from speechlm.tokenizers.monophones import N_PHONES
-from speechlm.tokenizers.vocabulary import EOS
 
 
 @dataclass

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from speechlm.data.target_text import write_as
 from speechlm.score.error_rate import check_same_utterances
 from speechlm.score.sentences import Sentence
-from speechlm.tokenizers.target_text import write_as
 
 COLUMNS = ("Snt", "BLEU", "chrF", "BP", "hyp/ref words", "1/2/3/4-gram precision")
 

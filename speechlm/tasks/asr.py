@@ -19,12 +19,12 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.tasks.asr import ASRTask, encoder_choices
 
+from speechlm.checkpoints.ctc_encoder import CTCEncoder, split_weights
+from speechlm.checkpoints.model_dir import check_characters, load_config, load_speechlm
 from speechlm.data.atomic import output_file
+from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.tasks.common import TrainingTask
-from speechlm.tasks.ctc_encoder import CTCEncoder, split_weights
-from speechlm.tasks.model_dir import check_characters, load_config, load_speechlm
-from speechlm.tokenizers.vocabulary import CharacterVocabulary
 
 ESPNET_NAMES = {
     "<s>": "<blank>",

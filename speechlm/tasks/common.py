@@ -17,7 +17,7 @@ import torch.distributed
 import yaml
 from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
 
-from speechlm.models.memory import reuse_memory
+from speechlm.kernels.memory import reuse_memory
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
 

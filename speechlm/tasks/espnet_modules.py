@@ -22,9 +22,9 @@ from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.tasks.asr import encoder_choices, frontend_choices
 from torch import Tensor, nn
 
+from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.decode.extract import check_layer
 from speechlm.models import AugmentOptions, SpeechLM
-from speechlm.tasks.extract import check_layer
-from speechlm.tasks.model_dir import load_speechlm
 
 
 class SpeechLMFrontend(AbsFrontend):

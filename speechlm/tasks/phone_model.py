@@ -15,7 +15,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from torch import Tensor
 from torch.nn import functional
 
-from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
+from speechlm.recognizer.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
 from speechlm.tasks.common import TrainingTask, check_keys
 
 IGNORED = -1

@@ -27,15 +27,15 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool, str_or_none
 from torch.utils.data import DataLoader
 
+from speechlm.checkpoints.model_dir import SIZES
 from speechlm.data.archives import read_unit_info
-from speechlm.data.joint import JointEpochs, SpeechUnits, StoredTextUnits, TextUnits
+from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import TrainingTask
-from speechlm.tasks.model_dir import SIZES
+from speechlm.tasks.joint import JointEpochs, SpeechUnits, StoredTextUnits, TextUnits
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
-from speechlm.tokenizers.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 
 
 class PretrainModel(AbsESPnetModel):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from speechlm.checkpoints.model_dir import SIZES
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.tasks.asr import (
     SpeechLMASRTask,
@@ -15,7 +16,6 @@ from speechlm.tasks.asr import (
     write_initial_weights,
 )
 from speechlm.tasks.common import check_conf, command_line, is_first_worker, parse_espnet
-from speechlm.tasks.model_dir import SIZES
 
 
 def finetune_asr(

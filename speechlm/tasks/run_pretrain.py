@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
+from speechlm.checkpoints.model_dir import SIZES, save_speechlm
+from speechlm.checkpoints.warm_start import warm_start
 from speechlm.data.atomic import output_file
+from speechlm.data.vocabulary import PAD, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import command_line, is_first_worker, parse_espnet
-from speechlm.tasks.model_dir import SIZES, save_speechlm
 from speechlm.tasks.pretrain import SpeechLMPretrainTask
 from speechlm.tasks.trainer import load_weights_only
-from speechlm.tasks.warm_start import warm_start
-from speechlm.tokenizers.vocabulary import PAD, CharacterVocabulary, UnitVocabulary
 
 AVERAGE = "valid.loss.ave.pth"
 """Link to the weights that pre-training ends with."""

@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
+from speechlm.checkpoints.model_dir import SIZES
+from speechlm.checkpoints.translation import VOCABULARY, read_decoder, read_encoder
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.target_text import TargetVocabulary
 from speechlm.models import SpeechLMConfig
 from speechlm.models.translation_decoder import TranslationDecoderConfig
 from speechlm.tasks.common import check_keys, command_line, is_first_worker, parse_espnet
-from speechlm.tasks.model_dir import SIZES
 from speechlm.tasks.st import MASKS, SpeechLMSTTask
-from speechlm.tasks.translation import VOCABULARY, read_decoder, read_encoder
-from speechlm.tokenizers.target_text import TargetVocabulary
 
 MAX_UNKNOWN_SHARE = 0.01
 """Share of characters of the targets that the vocabulary may lack."""

@@ -9,17 +9,17 @@ from typing import Any
 
 import torch
 
+from speechlm.checkpoints.text_to_unit_dir import save_text_to_unit
+from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import read_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import read_table
+from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.score.text_to_unit import evaluate
 from speechlm.tasks.common import command_line, is_first_worker, parse_espnet
 from speechlm.tasks.text_to_unit import TextToUnitTask
-from speechlm.tasks.text_to_unit_dir import save_text_to_unit
-from speechlm.tasks.trainer_files import load_weights_only
 from speechlm.tokenizers.aligned_units import NAMES, PARTS, SHAPES
-from speechlm.tokenizers.vocabulary import UnitVocabulary
 
 AVERAGE = "valid.accuracy.ave.pth"
 """Link to the weights that the training ends with."""

@@ -17,12 +17,12 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.nested_dict_action import NestedDictAction
 
+from speechlm.checkpoints.model_dir import SIZES
+from speechlm.checkpoints.translation import VOCABULARY, TranslationModel
+from speechlm.data.target_text import PAD, TargetVocabulary
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.models.translation_decoder import TranslationDecoderConfig
 from speechlm.tasks.common import TrainingTask
-from speechlm.tasks.model_dir import SIZES
-from speechlm.tasks.translation import VOCABULARY, TranslationModel
-from speechlm.tokenizers.target_text import PAD, TargetVocabulary
 
 MASKS = ("time_mask_prob", "time_mask_length", "channel_mask_prob", "channel_mask_length")
 DEFAULT_MASKS = {

@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speechlm.data.archives import read_unit_info
+from speechlm.data.monophones import N_PHONES
+from speechlm.data.vocabulary import EOS, PAD
 from speechlm.models.text_to_unit import NO_UNIT, TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 from speechlm.tasks.common import TrainingTask
 from speechlm.tokenizers.aligned_units import NAMES
-from speechlm.tokenizers.monophones import N_PHONES
-from speechlm.tokenizers.vocabulary import EOS, PAD
 
 PADDING = {"phones": PAD, "durations": 0, "units": NO_UNIT}
 END = {"phones": [EOS], "durations": [0], "units": []}

@@ -32,8 +32,8 @@ from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
+from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.atomic import output_file
-from speechlm.tasks.trainer_files import load_weights_only
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""

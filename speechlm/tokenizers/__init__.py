@@ -1,1 +1,1 @@
-"""Speech and text to discrete units; lexicon, vocabularies and n-gram models behind them."""
+"""Speech and text to discrete units, with the lexicon and k-means behind them."""

@@ -26,8 +26,8 @@ from speechlm.data.archives import (
 )
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import show_ids
-from speechlm.tokenizers.monophones import MONOPHONES, Misfit, phone_of_label, with_durations
-from speechlm.tokenizers.vocabulary import N_SPECIALS, SILENCE
+from speechlm.data.monophones import MONOPHONES, Misfit, phone_of_label, with_durations
+from speechlm.data.vocabulary import N_SPECIALS, SILENCE
 
 NAMES = ("phones", "durations", "units")
 PARTS = ("train", "valid")

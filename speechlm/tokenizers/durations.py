@@ -27,7 +27,7 @@ import numpy as np
 
 from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import output_file
-from speechlm.tokenizers.vocabulary import NOISE, SILENCE, UnitVocabulary, fold_phone
+from speechlm.data.vocabulary import NOISE, SILENCE, UnitVocabulary, fold_phone
 
 MODEL_FRAME_SHIFT = 0.02
 """Seconds an encoder position stands for."""

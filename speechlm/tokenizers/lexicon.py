@@ -11,9 +11,9 @@ from pathlib import Path
 
 from speechlm.data.atomic import output_dir, output_file
 from speechlm.data.text_corpus import id_columns
+from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS, add_positions
 from speechlm.tokenizers.derive import Phones
 from speechlm.tokenizers.g2p import Pronouncer
-from speechlm.tokenizers.vocabulary import CONSONANTS, STRESSES, VOWELS, add_positions
 
 WORD_PHONES = frozenset((*CONSONANTS, *VOWELS, *(v + s for v in VOWELS for s in STRESSES)))
 """Phones that words may be made of: ARPAbet, vowels with or without a stress digit."""

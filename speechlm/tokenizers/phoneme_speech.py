@@ -10,10 +10,10 @@ import numpy as np
 
 from speechlm.recognizer.decoding import FirstPass, SearchConfig, WordDecoder, label_words
 from speechlm.recognizer.features import mean_normaliser, mfcc, n_frames, normalise
-from speechlm.recognizer.graphs import Pronunciations, read_pronunciations
 from speechlm.recognizer.model import AlignmentModel
 from speechlm.recognizer.network import Network, joint_scores
 from speechlm.recognizer.speakers import Speaker
+from speechlm.recognizer.utterance_graph import Pronunciations, read_pronunciations
 
 
 @dataclass

@@ -21,9 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from speechlm.tokenizers.durations import EDGE, RESOLUTION_BITS, UnitDurations
-from speechlm.tokenizers.lexicon import Lexicon
-from speechlm.tokenizers.vocabulary import (
+from speechlm.data.vocabulary import (
     EOS,
     NOISE,
     SILENCE,
@@ -31,6 +29,8 @@ from speechlm.tokenizers.vocabulary import (
     UnitVocabulary,
     add_positions,
 )
+from speechlm.tokenizers.durations import EDGE, RESOLUTION_BITS, UnitDurations
+from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.word_table import WordTable, mix
 
 _LIMITS = {"phones": 2000, "characters": 2000, "units": 2800}

@@ -111,7 +111,7 @@ def open_features(
     if model is None or layer is None:
         raise ValueError(f"features of kind {kind} need a model and the number of a layer")
     if kind == "model":
-        from speechlm.tasks.model_dir import is_speechlm
+        from speechlm.checkpoints.model_dir import is_speechlm
 
         kind = "speechlm" if is_speechlm(model) else "huggingface"
     maker = _open_speechlm if kind == "speechlm" else _open_huggingface
@@ -171,9 +171,9 @@ def chunks(n_samples: int, longest: int = CHUNK) -> Iterator[tuple[int, int]]:
 def _open_speechlm(folder: str, layer: int, device: str) -> FeatureSource:
     import torch
 
-    from speechlm.tasks.extract import check_layer
-    from speechlm.tasks.huggingface import check_frames
-    from speechlm.tasks.pretrained import SpeechLM
+    from speechlm.checkpoints.huggingface import check_frames
+    from speechlm.checkpoints.pretrained import SpeechLM
+    from speechlm.decode.extract import check_layer
 
     model = SpeechLM.from_pretrained(folder, ignore_padding=True)
     config = model.config
@@ -208,7 +208,7 @@ def _open_huggingface(name: str, layer: int, device: str) -> FeatureSource:
     """Source of the numbering: hidden_states[n] of transformers is the output of layer n."""
     import torch
 
-    from speechlm.tasks.huggingface import load_huggingface
+    from speechlm.checkpoints.huggingface import load_huggingface
 
     model, normalize = load_huggingface(name)
     config, found = model.config, []

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from speechlm.data.unit_store import UnitStore
+from speechlm.data.vocabulary import EOS, CharacterVocabulary
 from speechlm.tokenizers.phoneme_text import Dropped, TextBatch
-from speechlm.tokenizers.vocabulary import EOS, CharacterVocabulary
 
 
 class StoredTextTokenizer:

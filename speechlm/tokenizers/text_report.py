@@ -12,10 +12,10 @@ import numpy as np
 
 from speechlm.data.atomic import output_file
 from speechlm.data.text_corpus import TextCorpus
+from speechlm.data.vocabulary import add_positions
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import Dropped, PhonemeTextTokenizer, TextBatch
-from speechlm.tokenizers.vocabulary import add_positions
 
 _BATCH = 1024
 

@@ -7,7 +7,7 @@ import pytest
 
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import ChunkProblem, ChunkReport, UnitStore
-from speechlm.tokenizers.vocabulary import UnitVocabulary
+from speechlm.data.vocabulary import UnitVocabulary
 
 UNITS = UnitVocabulary([str(n) for n in range(300)], "300 units")
 MADE = {"model": "abc", "seed": 3}

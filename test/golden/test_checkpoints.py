@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import speechlm
-from speechlm.tasks.authors_checkpoint import import_checkpoint
-from speechlm.tasks.authors_export import export_checkpoint
-from speechlm.tasks.model_dir import load_translation
+from speechlm.checkpoints.authors_export import export_checkpoint
+from speechlm.checkpoints.authors_import import import_checkpoint
+from speechlm.checkpoints.model_dir import load_translation
 
 
 @pytest.mark.parametrize("size", ["base", "large"])

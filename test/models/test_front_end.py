@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from speechlm.models import convolution_stack
+from speechlm.kernels import convolution_stack
 from speechlm.models.front_end import (
     FrontEnd,
     masked_group_norm,

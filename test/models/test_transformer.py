@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from speechlm.models.products import gelu_linear
+from speechlm.kernels.products import gelu_linear
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import PositionalConvolution, SharedEncoder, SpeechEncoder
 

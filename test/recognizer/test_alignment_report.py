@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveWriter, write_unit_info
+from speechlm.data.vocabulary import PHONES, phone_id
 from speechlm.score.alignment import Report, Segment, fold, read_textgrid, report_units
-from speechlm.tokenizers.vocabulary import PHONES, phone_id
 
 GRID = """File type = "ooTextFile"
 Object class = "TextGrid"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
 from speechlm.recognizer.model import Frames
 from speechlm.recognizer.network import GAUSSIAN_SHARE, Network, joint_scores
 from speechlm.recognizer.network_data import ClassTable
+from speechlm.recognizer.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
 from speechlm.recognizer.topology import BASE_OF_PHONE, N_PDFS
 
 

@@ -5,9 +5,9 @@ import soundfile
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.adaptation import adapt_data, states_of_transcripts
 from speechlm.recognizer.gmm_training import GmmConfig, load_corpus, train_gmm
-from speechlm.recognizer.graphs import read_pronunciations
 from speechlm.recognizer.labelling import align_data
 from speechlm.recognizer.speakers import load_speakers
+from speechlm.recognizer.utterance_graph import read_pronunciations
 from speechlm.score.alignment import report_units
 from speechlm.tokenizers.lexicon import cover
 

@@ -8,20 +8,20 @@ import torch
 from speechlm.data.archives import ArchiveReader, check_units, merge_archives
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, split
-from speechlm.models.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
+from speechlm.data.vocabulary import PHONES
 from speechlm.recognizer.adaptation import adapt_data, states_of_decoding, states_of_transcripts
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder, decode_data
 from speechlm.recognizer.features import mfcc, n_frames
 from speechlm.recognizer.gmm_training import GmmConfig, load_corpus, train_gmm
-from speechlm.recognizer.graph import make_graph
-from speechlm.recognizer.graphs import read_pronunciations
 from speechlm.recognizer.labelling import align_data
 from speechlm.recognizer.network import Network
 from speechlm.recognizer.network_data import ClassTable, make_network_data
+from speechlm.recognizer.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
+from speechlm.recognizer.search_graph import make_graph
 from speechlm.recognizer.speakers import adaptation_utterances, load_speakers
 from speechlm.recognizer.topology import N_PDFS, SILENCE_ID
+from speechlm.recognizer.utterance_graph import read_pronunciations
 from speechlm.tokenizers.phoneme_speech import PhonemeSpeechTokenizer
-from speechlm.tokenizers.vocabulary import PHONES
 
 LEXICON = {"SEE": ["S", "IY1"], "MOO": ["M", "UW1"], "ASH": ["AE1", "SH"], "AM": ["AE1", "M"]}
 BANDS = {"S": (5500, 7500), "IY1": (2000, 3000), "M": (150, 350), "UW1": (400, 800),

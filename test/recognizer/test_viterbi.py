@@ -5,8 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from speechlm.recognizer.graphs import Hmm, initial_hmm, read_pronunciations, utterance_graph
 from speechlm.recognizer.topology import N_PDFS, PHONE_ID, PHONES, SILENCE_ID, positioned
+from speechlm.recognizer.utterance_graph import (
+    Hmm,
+    initial_hmm,
+    read_pronunciations,
+    utterance_graph,
+)
 from speechlm.recognizer.viterbi import best_path
 
 PRON = {

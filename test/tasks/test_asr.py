@@ -6,15 +6,15 @@ import torch
 import yaml
 
 import speechlm
+from speechlm.checkpoints.authors_export import export_checkpoint
+from speechlm.checkpoints.authors_import import import_checkpoint
+from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.decode.ctc_greedy import collapse, decode, decode_dir, load_model, merge_hypotheses
 from speechlm.models import SpeechLMConfig
-from speechlm.tasks.authors_checkpoint import import_checkpoint
-from speechlm.tasks.authors_export import export_checkpoint
-from speechlm.tasks.model_dir import load_speechlm
 from speechlm.tasks.run_asr import finetune_asr
 from speechlm.tasks.run_pretrain import pretrain
-from speechlm.tasks.trainer_files import load_weights_only
 
 
 @pytest.fixture(scope="module")

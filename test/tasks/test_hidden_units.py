@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
+from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import merge_archives
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.tasks.model_dir import load_speechlm
 from speechlm.tasks.run_pretrain import pretrain
-from speechlm.tasks.trainer_files import load_weights_only
 from speechlm.tokenizers.frame_sample import Sampling, sample_data
 from speechlm.tokenizers.hidden_speech import HiddenSpeechTokenizer, label_data
 from speechlm.tokenizers.kmeans import train_kmeans

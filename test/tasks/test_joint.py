@@ -9,7 +9,7 @@ from speechlm.data.archives import (
     merge_archives,
     write_unit_info,
 )
-from speechlm.data.joint import SpeechUnits, TextUnits
+from speechlm.tasks.joint import SpeechUnits, TextUnits
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import yaml
 
-from speechlm.data.joint import SpeechUnits
 from speechlm.models import SpeechLMConfig
+from speechlm.tasks.joint import SpeechUnits
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from speechlm.data.archives import ArchiveReader, ArchiveWriter
 from speechlm.recognizer.network import Network
 from speechlm.recognizer.network_data import ClassTable
 from speechlm.recognizer.topology import BASE_OF_PHONE, N_PDFS
-from speechlm.tasks.phone_model_training import train_phone_model
+from speechlm.tasks.run_phone_model import train_phone_model
 
 CONFIG = {
     "network_conf": {"width": 32, "bottleneck": 16, "dilations": [1], "input_dim": 6},

@@ -9,13 +9,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from speechlm.data.joint import JointEpochs, SpeechUnits
+from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.data.vocabulary import PHONES
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.tasks.model_dir import load_speechlm
+from speechlm.tasks.joint import JointEpochs, SpeechUnits
 from speechlm.tasks.pretrain import JointIterFactory, PretrainModel
 from speechlm.tasks.run_pretrain import pretrain
-from speechlm.tasks.trainer_files import load_weights_only
-from speechlm.tokenizers.vocabulary import PHONES
 
 
 def run_to_a_kill(function, *arguments, at_batch: int) -> None:

@@ -7,21 +7,21 @@ import pytest
 import torch
 import yaml
 
+from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.checkpoints.translation import load_translator, read_encoder
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 from speechlm.decode.beam_search import BeamOptions
 from speechlm.decode.ctc_greedy import merge_hypotheses
 from speechlm.decode.translate import PARTIAL, translate, translate_dir
 from speechlm.models.translation_decoder import TranslationDecoderConfig
 from speechlm.tasks.common import check_keys, parse_espnet
-from speechlm.tasks.model_dir import load_speechlm
 from speechlm.tasks.run_asr import finetune_asr
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_st import TranslationData, finetune_st
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.st import MASKS, SpeechLMSTTask
-from speechlm.tasks.trainer_files import load_weights_only
-from speechlm.tasks.translation import load_translator, read_encoder
-from speechlm.tokenizers.target_text import VocabularyOptions, train_vocabulary
 
 DECODER = {"embed_dim": 32, "ffn_dim": 64, "layers": 1, "heads": 2}
 CONF = {

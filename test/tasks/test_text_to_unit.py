@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import yaml
 
+from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit
+from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
-from speechlm.data.joint import StoredTextUnits
+from speechlm.data.monophones import phone_of_label
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
+from speechlm.tasks.joint import StoredTextUnits
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_text_to_unit import train_text_to_unit
-from speechlm.tasks.text_to_unit_dir import load_text_to_unit
-from speechlm.tasks.trainer_files import load_weights_only
 from speechlm.tokenizers.aligned_units import make_pairs
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
 from speechlm.tokenizers.lexicon import Lexicon
-from speechlm.tokenizers.monophones import phone_of_label
 from speechlm.tokenizers.text_generation import Generation, finish, generate_units
 
 CONFIG = {

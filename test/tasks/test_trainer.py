@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import speechlm.tasks  # noqa: F401
+from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
 from speechlm.tasks.trainer import (
     STOPPED,
     Options,
     SpeechLMTrainer,
     TrainingStopped,
 )
-from speechlm.tasks.trainer_files import last_epoch, load_weights_only
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.schedulers.tristage_lr import TristageLR  # isort: skip

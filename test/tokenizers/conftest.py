@@ -7,10 +7,10 @@ import pytest
 import soundfile
 import torch
 
+from speechlm.checkpoints.model_dir import save_speechlm
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.tasks.model_dir import save_speechlm
-from speechlm.tokenizers.vocabulary import UnitVocabulary
 
 PITCHES = (200, 450, 900, 1700, 3100, 5200)
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
-from speechlm.tokenizers.aligned_units import held_out, make_pairs, read_pairs
-from speechlm.tokenizers.monophones import (
+from speechlm.data.monophones import (
     MONOPHONES,
     Misfit,
     phone_of_label,
     phone_of_unit,
     with_durations,
 )
-from speechlm.tokenizers.vocabulary import EOS, PHONES, UnitVocabulary, phone_id
+from speechlm.data.vocabulary import EOS, PHONES, UnitVocabulary, phone_id
+from speechlm.tokenizers.aligned_units import held_out, make_pairs, read_pairs
 
 TABLE = phone_of_label()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.vocabulary import PHONES, phone_id
 from speechlm.tokenizers.durations import (
     EDGE,
     DurationTable,
@@ -16,7 +17,6 @@ from speechlm.tokenizers.durations import (
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 from speechlm.tokenizers.text_report import make_tokenizer
-from speechlm.tokenizers.vocabulary import PHONES, phone_id
 
 
 def _archive(folder, rows, symbols=PHONES, frame_shift=0.01):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from speechlm.data.monophones import MONOPHONES, N_PHONES
+from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 from speechlm.tokenizers import hidden_text
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
 from speechlm.tokenizers.lexicon import Lexicon
-from speechlm.tokenizers.monophones import MONOPHONES, N_PHONES
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
-from speechlm.tokenizers.vocabulary import UnitVocabulary
 
 LEXICON = Lexicon({"THE": [("DH", "AH0")], "CAT": [("K", "AE1", "T"), ("K", "T")], "A": [("AH0",)]})
 SMALL = {"embed_dim": 16, "encoder_layers": 1, "decoder_layers": 1, "ffn_dim": 24}

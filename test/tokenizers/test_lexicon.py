@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from speechlm.data.vocabulary import phone_id
 from speechlm.tokenizers import g2p
 from speechlm.tokenizers.derive import Deriver, add_d, add_s
 from speechlm.tokenizers.g2p import NeuralG2P, Pronouncer
@@ -18,7 +19,6 @@ from speechlm.tokenizers.lexicon import (
     cover,
     is_word,
 )
-from speechlm.tokenizers.vocabulary import phone_id
 
 
 @pytest.fixture(scope="module")

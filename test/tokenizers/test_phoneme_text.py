@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from speechlm.data.vocabulary import PHONES, CharacterVocabulary, add_positions, phone_id
 from speechlm.tokenizers.durations import (
     EDGE,
     DurationTable,
@@ -20,7 +21,6 @@ from speechlm.tokenizers.durations import (
 )
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
-from speechlm.tokenizers.vocabulary import PHONES, CharacterVocabulary, add_positions, phone_id
 
 M = (1 << 64) - 1
 G = 0x9E3779B97F4A7C15

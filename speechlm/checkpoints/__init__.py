@@ -1,0 +1,1 @@
+"""Folders and files of trained models: ours, the authors' and Hugging Face's. Needs no ESPnet."""

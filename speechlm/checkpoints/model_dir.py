@@ -1,0 +1,379 @@
+"""Folders that hold a trained SpeechLM, whether trained here or imported.
+
+    config.yaml        `speechlm`: the values of SpeechLMConfig; `kind`: pretrained, ctc or
+                       translation; `without`: parts whose weights are not there;
+                       `translation_decoder`: the values of TranslationDecoderConfig
+    model.safetensors  weights under the authors' names; a translation decoder's begin `decoder.`
+    tokens.txt         units, by label; not there without unit embeddings
+    characters.txt     rows of the CTC head by id; not there without CTC head
+    target_tokens.txt  rows of the translation decoder by id
+
+A pre-training adds its model to the config.yaml that ESPnet has written into its folder.
+Reads and writes plain data only; needs no ESPnet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from speechlm.checkpoints.weight_checks import check_table
+from speechlm.data.atomic import output_file
+from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
+from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.losses import PAD
+from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
+
+SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
+    "base": SpeechLMConfig.base,
+    "large": SpeechLMConfig.large,
+    "tiny": SpeechLMConfig.tiny,
+}
+"""Models that a YAML's `config_size` names."""
+CONFIG, WEIGHTS = "config.yaml", "model.safetensors"
+TOKENS, CHARACTERS, TARGETS = "tokens.txt", "characters.txt", "target_tokens.txt"
+DECODER = "decoder."
+"""How the names of a translation decoder's weights begin."""
+KINDS = ("pretrained", "ctc", "translation")
+PARTS = {
+    "units": ("label_embs_list.", "unit_embed_tokens.", "unit_encoder.embed_tokens."),
+    "characters": ("unit_encoder_ctc_head.",),
+}
+"""Parts that a model may lack (the authors' cleaned checkpoints lack both): their weights."""
+
+
+@dataclasses.dataclass
+class Description:
+    """What a model folder says of its model."""
+
+    config: SpeechLMConfig
+    kind: str = "pretrained"
+    units: UnitVocabulary | None = None
+    """None: the model has no unit embeddings."""
+    characters: Sequence[str] | None = None
+    """Symbols by id; None: the model has no CTC head."""
+    decoder: TranslationDecoderConfig | None = None
+    targets: Sequence[str] | None = None
+    """The translation decoder's symbols by id, if they are known."""
+
+    @property
+    def without(self) -> list[str]:
+        """The parts that are not there."""
+        present = {"units": self.units, "characters": self.characters}
+        return [part for part in PARTS if present[part] is None]
+
+    def build(self, model_class: type[SpeechLM] = SpeechLM) -> SpeechLM:
+        """The network with random weights, absent parts included."""
+        n_units = PAD + 1 if self.units is None else self.units.n_ids
+        n_characters = len(self.characters or CharacterVocabulary.symbols)
+        return model_class(self.config, n_units, n_characters)
+
+
+def is_speechlm(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a model of ours (config.yaml) and not Hugging Face's (config.json)."""
+    path = Path(folder)
+    return (path / CONFIG).is_file() and not (path / "config.json").is_file()
+
+
+def save_model(
+    folder: str | os.PathLike[str],
+    description: Description,
+    weights: dict[str, Tensor],
+    metadata: dict[str, str] | None = None,
+    **origin: Any,
+) -> None:
+    """Write a model; `origin` is plain data about where it comes from. config.yaml comes last.
+
+    Args:
+        folder: where to; keys of a config.yaml that is there are kept.
+        description: everything but the weights.
+        weights: by name; a tensor that occurs under two names is stored once.
+        metadata: strings to keep in model.safetensors.
+    """
+    path = Path(folder)
+    if description.units is not None:
+        description.units.write(path / TOKENS)
+    for name, symbols in ((CHARACTERS, description.characters), (TARGETS, description.targets)):
+        if symbols is not None:
+            with output_file(path / name) as temporary:
+                temporary.write_text("".join(f"{s}\n" for s in symbols), encoding="utf-8")
+    stored: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, value in weights.items():
+        if value.data_ptr() not in seen or value.numel() == 0:
+            stored[name] = value.detach().cpu().contiguous()
+            seen.add(value.data_ptr())
+    with output_file(path / WEIGHTS) as temporary:
+        try:
+            safetensors.torch.save_file(stored, temporary, metadata)
+        except SafetensorError as error:  # so it reports a full disk
+            raise OSError(f"{path / WEIGHTS} cannot be written ({error})") from None
+    old = _read_yaml(path / CONFIG) if (path / CONFIG).is_file() else {}
+    values = {**old, "speechlm": description.config.to_dict(), "kind": description.kind}
+    values["without"] = description.without
+    if description.decoder is not None:
+        values["translation_decoder"] = dataclasses.asdict(description.decoder)
+    with output_file(path / CONFIG) as temporary:
+        temporary.write_text(yaml.safe_dump({**values, **origin}, sort_keys=False), "utf-8")
+
+
+def save_speechlm(
+    folder: str | os.PathLike[str],
+    config: SpeechLMConfig,
+    vocabulary: UnitVocabulary,
+    weights: dict[str, Tensor],
+    **origin: Any,
+) -> None:
+    """Write a model pre-trained here; arguments as in `save_model`."""
+    description = Description(config, "pretrained", vocabulary, CharacterVocabulary.symbols)
+    save_model(folder, description, weights, **origin)
+
+
+def load_speechlm(
+    folder: str | os.PathLike[str], model_class: type[SpeechLM] = SpeechLM, **changes: Any
+) -> tuple[SpeechLM, UnitVocabulary | None]:
+    """Read a model and its units; `changes` replace values of its config.
+
+    Parts that are not in the folder keep their random initial values; the log says which. Units
+    are None if they are such a part.
+
+    Raises:
+        ValueError: files are missing, damaged, or do not belong together.
+    """
+    description = read_description(folder, **changes)
+    weights, _ = read_weights(folder)
+    source = str(Path(folder) / WEIGHTS)
+    own = outline(description, len(weights), source)  # before memory is taken for wrong sizes
+    shapes = {n: (w.shape, own[n].shape) for n, w in weights.items() if n in own}
+    check_names([], [], shapes, source)
+    model = description.build(model_class)
+    if description.without:
+        what = " and ".join(description.without)
+        logging.info("%s has no weights for %s: they start at random", folder, what)
+    own = {n: w for n, w in weights.items() if not n.startswith(DECODER)}
+    load_weights(model, own, source, description.without)
+    return model, description.units
+
+
+def load_translation(
+    folder: str | os.PathLike[str],
+) -> tuple[SpeechLM, TranslationDecoder, Sequence[str] | None]:
+    """Encoder, decoder and target symbols (if known) of a translation model's folder.
+
+    Raises:
+        ValueError: as `load_speechlm`, or the folder holds a model of another kind.
+    """
+    description = read_description(folder)
+    if description.decoder is None:
+        raise ValueError(f"{folder} holds a model of kind {description.kind}, not translation")
+    source = str(Path(folder) / WEIGHTS)
+    weights = {
+        name.removeprefix(DECODER): weight
+        for name, weight in read_weights(folder)[0].items()
+        if name.startswith(DECODER)
+    }
+    table = check_table(weights.get("embed_tokens.weight"), source)
+    if description.targets is not None and len(description.targets) != len(table):
+        raise ValueError(
+            f"{Path(folder) / TARGETS} has {len(description.targets)} symbols, the decoder of "
+            f"{source} has {len(table)}"
+        )
+    decoder = TranslationDecoder(description.decoder, len(table))
+    load_weights(decoder, weights, source)
+    return load_speechlm(folder)[0], decoder, description.targets
+
+
+def load_config(
+    folder: str | os.PathLike[str], **changes: Any
+) -> tuple[SpeechLMConfig, UnitVocabulary | None]:
+    """Config and units of a model folder. ValueError as in `load_speechlm`."""
+    description = read_description(folder, **changes)
+    return description.config, description.units
+
+
+def read_description(folder: str | os.PathLike[str], **changes: Any) -> Description:
+    """What the folder says of its model; `changes` as in `load_speechlm`. ValueError likewise."""
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{path} expected, but it is not there: {folder} holds no trained model")
+    values = _read_yaml(path)
+    older = Path(folder) / "model.yaml"  # where early pre-trainings left it
+    if "speechlm" not in values and older.is_file():
+        config = _config(_read_yaml(older).get("speechlm"), changes, older)
+        units = UnitVocabulary.read(_there(folder, TOKENS))
+        return Description(config, "pretrained", units, CharacterVocabulary.symbols)
+    if not isinstance(values.get("speechlm"), dict):
+        raise ValueError(
+            f"{path} has no entry `speechlm`: {folder} holds no finished pre-training and no "
+            "imported checkpoint"
+        )
+    kind, without = values.get("kind"), values.get("without")
+    if kind not in KINDS or not isinstance(without, list):
+        raise ValueError(f"{path}: kind {kind!r}, without {without!r} is no model of {KINDS}")
+    decoder = values.get("translation_decoder")
+    try:
+        return Description(
+            _config(values["speechlm"], changes, path),
+            kind,
+            None if "units" in without else UnitVocabulary.read(_there(folder, TOKENS)),
+            None if "characters" in without else read_symbols(_there(folder, CHARACTERS)),
+            None if decoder is None else _decoder_config(decoder, path),
+            read_symbols(Path(folder) / TARGETS) if (Path(folder) / TARGETS).is_file() else None,
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{folder}: its token lists are not UTF-8 text ({error})") from None
+
+
+def check_characters(folder: str | os.PathLike[str]) -> None:
+    """ValueError unless the model's CTC head, if it has one, writes `CharacterVocabulary`."""
+    symbols = read_description(folder).characters
+    if symbols is not None and tuple(symbols) != CharacterVocabulary.symbols:
+        expected = CharacterVocabulary.symbols
+        raise ValueError(
+            f"{Path(folder) / CHARACTERS}: the {len(expected)} characters {' '.join(expected)} "
+            f"expected, found {len(symbols)}: {' '.join(symbols[:40])}"
+        )
+
+
+def read_weights(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Weights and metadata strings of a model folder. ValueError if missing or damaged."""
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise ValueError(f"{path} expected, but it is not there")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}); copy or train it again") from None
+
+
+def read_symbols(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """One symbol a line, the line number from 0 is the id."""
+    symbols = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if "" in symbols or len(set(symbols)) != len(symbols):
+        raise ValueError(f"{path}: one symbol a line expected, none of them twice")
+    return tuple(symbols)
+
+
+def load_weights(
+    model: nn.Module, weights: dict[str, Tensor], source: str, without: Sequence[str] = ()
+) -> None:
+    """Put weights into a model.
+
+    Every one of the model's must be there and have its shape, but for the parts in `without`.
+    """
+    own = model.state_dict()
+    absent = tuple(prefix for part in without for prefix in PARTS[part])
+    pointers: dict[int, str] = {}
+    twins = {n: pointers.setdefault(v.data_ptr(), n) for n, v in own.items() if v.numel()}
+    missing = [
+        name
+        for name in own
+        if not (name in weights or twins.get(name) in weights or name.startswith(absent or ("\0",)))
+    ]
+    check_names(
+        missing,
+        [name for name in weights if name not in own],
+        {n: (w.shape, own[n].shape) for n, w in weights.items() if n in own},
+        source,
+    )
+    model.load_state_dict(weights, strict=False)
+
+
+def outline(
+    description: Description, n_weights: int, source: str, rows: int | None = None
+) -> dict[str, Tensor]:
+    """The weights of a description's network by name, without memory.
+
+    Args:
+        description: of the model.
+        n_weights: how many are there; more layers than that are refused.
+        source: the file, for messages.
+        rows: symbols of the translation decoder, whose weights come too; None: without it.
+
+    Raises:
+        ValueError: no network has these sizes, or the file has not so many layers.
+    """
+    decoder = description.decoder if rows is not None else None
+    layers = description.config.speech_layers + description.config.shared_layers
+    layers += decoder.layers if decoder is not None else 0
+    if layers > n_weights:
+        raise ValueError(f"{source}: its configuration has {layers} layers, its weights are fewer")
+    try:
+        with torch.device("meta"):
+            own = description.build().state_dict()
+            if decoder is not None and rows is not None:
+                state = TranslationDecoder(decoder, rows).state_dict()
+                own |= {DECODER + name: value for name, value in state.items()}
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes beyond 64 bits
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{source}: no network has its configuration ({reason})") from None
+    return own
+
+
+def check_names(
+    missing: Sequence[str],
+    unknown: Sequence[str],
+    shapes: dict[str, tuple[Sequence[int], Sequence[int]]],
+    source: str,
+) -> None:
+    """ValueError that names weights which are missing, unknown, or differ in shape.
+
+    shapes: by name, (the shape that is there, the shape that is expected).
+    """
+    wrong = [
+        f"{name} {tuple(there)} where {tuple(expected)} is expected"
+        for name, (there, expected) in shapes.items()
+        if tuple(there) != tuple(expected)
+    ]
+    parts = (("missing", missing), ("not of this model", unknown), ("of another shape", wrong))
+    what = "; ".join(f"{len(n)} {w}: {', '.join(list(n)[:5])}" for w, n in parts if n)
+    if what:
+        raise ValueError(
+            f"{source} does not fit the model of its configuration ({what}); "
+            "both must be of one training, and whole"
+        )
+
+
+def _config(values: Any, changes: Mapping[str, Any], path: Path) -> SpeechLMConfig:
+    """The values of a YAML file with changes. ValueError names the file."""
+    try:
+        return SpeechLMConfig.from_dict({**values, **changes})
+    except (ValueError, TypeError) as error:
+        changed = f" with {dict(changes)}" if changes else ""
+        raise ValueError(f"{path}{changed} is no SpeechLM's configuration: {error}") from None
+
+
+def _decoder_config(values: Any, path: Path) -> TranslationDecoderConfig:
+    try:
+        return TranslationDecoderConfig(**values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: translation_decoder is none: {error}") from None
+
+
+def _there(folder: str | os.PathLike[str], name: str) -> Path:
+    path = Path(folder) / name
+    if not path.is_file():
+        raise ValueError(f"{path} expected, but it is not there")
+    return path
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not YAML of plain values ({reason})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: `key: value` lines expected")
+    return values

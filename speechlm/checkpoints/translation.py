@@ -1,0 +1,209 @@
+"""Speech translation: a SpeechLM encoder with the attention decoder. Needs no ESPnet.
+
+B batch, S samples (16 kHz), T frames (20 ms), D model width, U target tokens.
+
+A fine-tuning's folder has ESPnet's config.yaml (`encoder_conf.speechlm` and `decoder_conf` are the
+values of the two parts), weights, and the target vocabulary in the folder `vocabulary`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from speechlm.checkpoints.model_dir import PARTS, load_speechlm, load_translation
+from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.data.target_text import TargetVocabulary
+from speechlm.data.vocabulary import CharacterVocabulary
+from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
+from speechlm.models.losses import PAD
+from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
+
+VOCABULARY = "vocabulary"
+"""Folder of the target vocabulary inside that of a fine-tuning."""
+BEST = ("valid.accuracy.ave.pth", "valid.accuracy.best.pth")
+"""Weights that a translation fine-tuning ends with, the preferred ones first."""
+_ASR_BEST = ("valid.cer_ctc.ave.pth", "valid.cer_ctc.best.pth")
+_PRETRAINING_ONLY = ("final_proj_list.", *(name for part in PARTS.values() for name in part))
+
+
+class TranslationModel(nn.Module):
+    """Waveforms to target tokens.
+
+    Args:
+        config: the encoder's values.
+        decoder: the decoder's values; `encoder_dim` must be the encoder's width.
+        n_tokens: size of the target vocabulary.
+        augment: masks on the encoder's input in training; None: none.
+    """
+
+    def __init__(
+        self,
+        config: SpeechLMConfig,
+        decoder: TranslationDecoderConfig,
+        n_tokens: int,
+        augment: AugmentOptions | None = None,
+    ) -> None:
+        super().__init__()
+        if decoder.encoder_dim != config.embed_dim:
+            raise ValueError(
+                f"decoder_conf: encoder_dim {decoder.encoder_dim}, but the encoder's width is "
+                f"{config.embed_dim}"
+            )
+        self.speechlm = without_heads(SpeechLM(config, PAD + 1, CharacterVocabulary.n_ids))
+        self.speechlm.mask_emb.requires_grad_(augment is not None and augment.time_prob > 0.0)
+        self.decoder = TranslationDecoder(decoder, n_tokens)
+        self.augment = augment
+
+    def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, S), (B,) samples -> (B, T, D), (B, T) bool, True on padded frames."""
+        encoded = self.speechlm.encode(waveforms, lengths, self.augment if self.training else None)
+        return encoded.features, encoded.padding
+
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, targets: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Loss a token, statistics, number of tokens; targets (B, U) as in the decoder's loss."""
+        features, padding = self.encode(waveforms, lengths)
+        return self.decoder.loss(features, padding, targets)
+
+
+def without_heads(model: SpeechLM) -> SpeechLM:
+    """The model without what only pre-training and CTC use."""
+    model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
+    model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
+    model.unit_encoder_ctc_head = None
+    if model.config.feature_grad_mult == 0.0:
+        model.feature_extractor.requires_grad_(False)
+    return model
+
+
+def load_translator(
+    folder: str | os.PathLike[str], weights: str | None = None, device: str = "cpu"
+) -> tuple[TranslationModel, TargetVocabulary]:
+    """The model of a translation fine-tuning, in evaluation mode, and its vocabulary.
+
+    Padding does not change an utterance's result: the config's `ignore_padding` is switched on.
+
+    Args:
+        folder: of the fine-tuning.
+        weights: file name in the folder; None: the first of `BEST` that is there.
+        device: where to put the model.
+
+    Raises:
+        ValueError: the folder holds no finished translation fine-tuning.
+    """
+    values = _training_config(folder)
+    if values is None or not _translates(values):
+        raise ValueError(f"{folder} holds no fine-tuning of translation (finetune_st makes one)")
+    vocabulary = TargetVocabulary.read(Path(folder) / VOCABULARY)
+    config = SpeechLMConfig.from_dict(
+        {**values["encoder_conf"]["speechlm"], "ignore_padding": True}
+    )
+    decoder = TranslationDecoderConfig.from_dict(values["decoder_conf"])
+    model = TranslationModel(config, decoder, len(vocabulary))
+    path = _weights_file(folder, (weights,) if weights else BEST)
+    own = {n.removeprefix("model."): w for n, w in load_weights_only(path).items()}
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:400]
+        raise ValueError(f"{path} does not fit the model of its folder: {reason}") from None
+    return model.eval().to(device), vocabulary
+
+
+def read_encoder(
+    folder: str | os.PathLike[str], changes: Mapping[str, Any]
+) -> tuple[SpeechLMConfig, dict[str, Tensor]]:
+    """Values and weights of a trained encoder, to go on from.
+
+    Args:
+        folder: of a pre-training, an imported checkpoint, or a CTC or translation fine-tuning.
+        changes: values of the config to replace.
+
+    Raises:
+        ValueError: the folder holds no finished training of a SpeechLM.
+    """
+    values = _training_config(folder)
+    if values is None:
+        model = load_speechlm(folder, **changes)[0]
+        config, weights = model.config, model.state_dict()
+    else:
+        config = SpeechLMConfig.from_dict({**values["encoder_conf"]["speechlm"], **changes})
+        prefix, names = "encoder.speechlm.", _ASR_BEST
+        if _translates(values):
+            prefix, names = "model.speechlm.", BEST
+        path = _weights_file(folder, names)
+        stored = load_weights_only(path)
+        weights = {n[len(prefix) :]: w for n, w in stored.items() if n.startswith(prefix)}
+    return config, {n: w for n, w in weights.items() if not n.startswith(_PRETRAINING_ONLY)}
+
+
+def read_decoder(
+    folder: str | os.PathLike[str], config: TranslationDecoderConfig, tokens: Sequence[str]
+) -> dict[str, Tensor]:
+    """Weights of a trained translation decoder for a vocabulary that may be another.
+
+    Rows of tokens that both vocabularies have are taken over; the others start at random.
+
+    Raises:
+        ValueError: the folder has no decoder, or one of another shape.
+    """
+    if _training_config(folder) is None:
+        _, old, known = load_translation(folder)
+        if known is None and len(old.embed_tokens.weight) != len(tokens):
+            raise ValueError(
+                f"{folder} does not say what its {len(old.embed_tokens.weight)} tokens are, and "
+                f"the vocabulary has {len(tokens)}; import it with --target_dictionary"
+            )
+        known = tokens if known is None else known
+    else:
+        model, vocabulary = load_translator(folder)
+        old, known = model.decoder, vocabulary.tokens
+    for name in ("encoder_dim", "embed_dim", "ffn_dim", "layers", "heads", "relative_clip"):
+        there, wanted = getattr(old.config, name), getattr(config, name)
+        if there != wanted:
+            raise ValueError(f"the decoder of {folder} has {name} {there}, expected {wanted}")
+    new = TranslationDecoder(config, len(tokens)).state_dict()
+    weights = dict(old.state_dict())
+    rows = {token: row for row, token in enumerate(known)}
+    pairs = [(row, rows[token]) for row, token in enumerate(tokens) if token in rows]
+    logging.info("%d of %d tokens are known to %s", len(pairs), len(tokens), folder)
+    to, of = torch.tensor(pairs).T
+    for name in ("embed_tokens.weight", "output_projection.weight"):
+        table = new[name].clone()
+        table[to] = weights[name][of]
+        weights[name] = table
+    return weights
+
+
+def _translates(values: Mapping[str, Any]) -> bool:
+    """Whether a fine-tuning's configuration is one of translation; ESPnet's ASR has `encoder`."""
+    return "encoder" not in values and "decoder_conf" in values
+
+
+def _training_config(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """config.yaml of a CTC or translation fine-tuning; None: the folder is something else."""
+    path = Path(folder) / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{path} expected, but it is not there: {folder} holds no trained model")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML ({error!r})") from None
+    encoder = values.get("encoder_conf") if isinstance(values, dict) else None
+    return values if isinstance(encoder, dict) and "speechlm" in encoder else None
+
+
+def _weights_file(folder: str | os.PathLike[str], names: Sequence[str]) -> Path:
+    for name in names:
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise ValueError(f"{folder}: no {' or '.join(names)}; is the training finished?")

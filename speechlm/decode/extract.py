@@ -1,0 +1,165 @@
+"""Features of a data directory by a trained SpeechLM, as Kaldi archives.
+
+B utterances, S samples (16 kHz), T frames (20 ms), D model width. Needs no ESPnet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS
+from speechlm.checkpoints.pretrained import SpeechLM as PretrainedSpeechLM
+from speechlm.data.archives import ArchiveWriter
+from speechlm.data.atomic import output_file
+from speechlm.data.audio import read_audio
+from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
+from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.speechlm import SAMPLE_RATE
+
+NAME = "feats"
+"""Name of the archives: feats.JOB.ark, feats.JOB.scp, feats.scp."""
+
+
+def extract_dir(
+    model: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    layer: str | int = "last",
+    job: int = 1,
+    batch_samples: int = 1_600_000,
+    device: str = "cpu",
+) -> int:
+    """Write features of a (part of a) data directory; the number of utterances.
+
+    `output` gets `feats.JOB.ark`, `feats.JOB.scp` (float matrices (T, D)) and `frame_shift`. A
+    job that is complete, from the same model, layer and utterances, is not done again.
+
+    Args:
+        model: folder of a trained model.
+        data_dir: data directory with utt2num_samples.
+        layer: "last", or the number of a Transformer layer, from 1 (raw, before any final norm).
+        job: number of this part.
+        batch_samples: limit of a batch's padded samples; results do not depend on it.
+
+    Raises:
+        ValueError: a wrong layer or job, utterances shorter than a frame, audio that cannot be
+            used or has another length than utt2num_samples says, or wrong files.
+    """
+    if job < 1:
+        raise ValueError(f"job: a number of at least 1 expected, got {job}")
+    data, folder = DataDir.read(data_dir), Path(output)
+    record, mark = folder / f"{NAME}.{job}.json", _mark(Path(model), layer, data)
+    if _is_complete(folder / f"{NAME}.{job}.scp", record, mark, data):
+        logging.info("%s: job %d is complete", folder, job)
+        return len(data)
+    network = PretrainedSpeechLM.from_pretrained(model, ignore_padding=True).to(device)
+    layer = check_layer(layer, network.config)
+    record.unlink(missing_ok=True)
+    with ArchiveWriter(folder, NAME, job) as writer:
+        for utterance, features in extract(network, data, layer, batch_samples):
+            writer.write(utterance, features)
+    with output_file(folder / "frame_shift") as path:
+        path.write_text(f"{network.config.frame_shift / SAMPLE_RATE:g}\n")
+    with output_file(record) as path:
+        path.write_text(json.dumps(mark) + "\n")
+    return len(data)
+
+
+def extract(
+    model: SpeechLM, data: DataDir, layer: str | int, batch_samples: int = 1_600_000
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(utterance, features (T, D) float32) of all utterances, the longest first.
+
+    Utterances of similar length go together, as many as `batch_samples` padded samples hold (at
+    least one). With the model's `ignore_padding` each has the features that it has alone.
+    """
+    layer = check_layer(layer, model.config)
+    device = next(model.parameters()).device
+    samples = data.samples()
+    short = [u for u in data.ids if model.config.frames(samples[u]) < 1]
+    if short:
+        raise ValueError(
+            f"{len(short)} utterances are shorter than one frame (400 samples): {show_ids(short)}; "
+            "leave them out of the data directory"
+        )
+    absent = [u for u in data.ids if not os.path.isfile(data.wav[u])]
+    if absent:
+        raise ValueError(
+            f"audio files of {len(absent)} utterances are not there: {show_ids(absent)}, such as "
+            f"{data.wav[absent[0]]}; are the paths of wav.scp relative to this folder?"
+        )
+    for batch in batches(samples, batch_samples):
+        waves = [torch.from_numpy(_waveform(u, data.wav[u], samples[u])) for u in batch]
+        lengths = torch.tensor([len(wave) for wave in waves])
+        padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+        layers = "last" if layer == "last" else "all"
+        found, frames = model.extract_features(padded.to(device), lengths.to(device), layers)
+        features = (found if layer == "last" else found[layer - 1]).float().cpu().numpy()
+        for utterance, row, n in zip(batch, features, frames.tolist(), strict=True):
+            yield utterance, row[:n]
+
+
+def _waveform(utterance: str, path: str, expected: int) -> np.ndarray:
+    """(S,) float32; ValueError names the utterance, the file, and what to do."""
+    try:
+        waveform = read_audio(path, SAMPLE_RATE)
+        if len(waveform) != expected:
+            raise ValueError(f"{path}: utt2num_samples says {expected}, found {len(waveform)}")
+        if not np.isfinite(waveform).all():
+            raise ValueError(f"{path}: some samples are not finite numbers")
+    except ValueError as error:
+        raise ValueError(
+            f"utterance {utterance}: {error}; run format_data, which leaves out what is damaged, "
+            "or take it out of the data directory"
+        ) from None
+    return waveform
+
+
+def batches(samples: dict[str, int], limit: int) -> Iterator[list[str]]:
+    """Utterances by falling length, in batches of at most `limit` padded samples (or one)."""
+    batch: list[str] = []
+    for utterance in sorted(samples, key=lambda u: (-samples[u], u)):
+        if batch and (len(batch) + 1) * samples[batch[0]] > limit:
+            yield batch
+            batch = []
+        batch.append(utterance)
+    if batch:
+        yield batch
+
+
+def check_layer(layer: str | int, config: SpeechLMConfig) -> str | int:
+    """ "last" or the number of a layer. ValueError for another value."""
+    count = config.speech_layers + config.shared_layers
+    if layer == "last":
+        return "last"
+    if str(layer).isdecimal() and 1 <= int(layer) <= count:
+        return int(layer)
+    raise ValueError(f'layer: "last" or a number from 1 to {count} expected, got {layer!r}')
+
+
+def _mark(model: Path, layer: str | int, data: DataDir) -> dict[str, str]:
+    """What a job's features follow from."""
+    ids = "".join(f"{u} {data.wav[u]}\n" for u in data.ids)
+    files = [model / name for name in (CONFIG, WEIGHTS) if (model / name).is_file()]
+    state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return {
+        "model": f"{model.resolve()} {state}",
+        "layer": str(layer),
+        "utterances": hashlib.sha256(ids.encode()).hexdigest(),
+    }
+
+
+def _is_complete(scp: Path, record: Path, mark: dict[str, str], data: DataDir) -> bool:
+    """Whether a job has been done already, and nothing that it follows from has changed."""
+    if not (scp.is_file() and record.is_file()):
+        return False
+    same = record.read_text(encoding="utf-8") == json.dumps(mark) + "\n"
+    return same and read_table(scp).keys() == data.wav.keys()

@@ -1,0 +1,93 @@
+"""A convolution without padding as matrix products of overlapping rows.
+
+C input and O output channels, K taps, Z stride. Activations are (T, C): windows of K C numbers lie
+Z C numbers apart in memory, and are never copied. Nothing here records gradients.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from speechlm.kernels.products import product
+from speechlm.kernels.two_taps import TwoTaps, two_taps_gradient
+
+
+class RowConvolution:
+    """Weights (O, C, K) and stride Z.
+
+    Attributes:
+        before: ceil(K / Z) - 1, the rows of zeros that `input_gradient` wants first.
+    """
+
+    def __init__(self, weight: Tensor, stride: int):
+        self.channels, self.kernel, self.stride = weight.shape[1], weight.shape[2], stride
+        self.before = -(-self.kernel // stride) - 1
+        self.weight = weight.permute(0, 2, 1).flatten(1)  # (O, K C)
+        phases = [weight[:, :, phase::stride].flip(2) for phase in range(stride)]
+        self.phases = [taps.permute(1, 2, 0).flatten(1) for taps in phases]
+        """Weights (C, n O) of the n outputs that see frames 0, Z, 2 Z ..; frames 1, Z + 1 ..; .."""
+
+    def __call__(self, x: Tensor, count: int) -> Tensor:
+        """(T, C) -> the first count outputs (count, O)."""
+        return product(_windows(x, 0, count, self.stride, self.kernel), self.weight)
+
+    def input_gradient(self, d_output: Tensor, first: int, count: int, phase: int) -> Tensor:
+        """Gradient (count, C) of the input frames first * Z + phase, Z further, ...
+
+        Args:
+            d_output: (before + T', O) gradients of the outputs; zeros stand in front, and behind
+                so far as input frames reach.
+            first: first row of Z frames.
+            count: frames wanted.
+            phase: 0 .. Z - 1.
+        """
+        weight = self.phases[phase]
+        taps = weight.shape[1] // d_output.shape[1]
+        rows = _windows(d_output, first + self.before + 1 - taps, count, 1, taps)
+        return product(rows, weight)
+
+    def weight_gradient(self, x: Tensor, d_y: Tensor) -> Tensor:
+        """(O, K C) from inputs x (T, C) and the gradients (count, O) of the first outputs."""
+        parts = []
+        for first in range(0, self.kernel, self.stride):
+            taps = min(self.stride, self.kernel - first)
+            parts.append(d_y.T @ _windows(x, first, len(d_y), self.stride, taps))
+        return torch.cat(parts, 1)
+
+
+class ThreeTapConvolution(RowConvolution):
+    """K = 3, Z = 2: the two taps on even frames cost three quarters of their products."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__(weight, 2)
+        self.even = TwoTaps(weight[..., 0], weight[..., 2])
+        self.odd = weight[..., 1].contiguous()
+        self.even_transposed = TwoTaps(weight[..., 2].T, weight[..., 0].T)
+
+    def __call__(self, x: Tensor, count: int) -> Tensor:
+        return self.even(x[: 2 * count + 1 : 2]).add_(product(x[1 : 2 * count : 2], self.odd))
+
+    def input_gradient(self, d_output: Tensor, first: int, count: int, phase: int) -> Tensor:
+        if phase == 1:
+            return super().input_gradient(d_output, first, count, phase)
+        return self.even_transposed(d_output[first : first + count + 1])
+
+    def weight_gradient(self, x: Tensor, d_y: Tensor) -> Tensor:
+        count = len(d_y)
+        first, last = two_taps_gradient(x[: 2 * count + 1 : 2], d_y)
+        return torch.cat([first, d_y.T @ x[1 : 2 * count : 2], last], 1)
+
+
+def row_convolution(weight: Tensor, stride: int) -> RowConvolution:
+    """The cheapest one for weights (O, C, K); in bfloat16 differences would lose digits."""
+    if weight.shape[2] == 3 and stride == 2 and weight.dtype != torch.bfloat16:
+        return ThreeTapConvolution(weight)
+    return RowConvolution(weight, stride)
+
+
+def _windows(x: Tensor, first: int, count: int, step: int, frames: int) -> Tensor:
+    """Windows of so many frames of x (T, C), one every `step` frames: (count, frames C)."""
+    channels = x.shape[1]
+    offset = x.storage_offset() + first * channels
+    return x.as_strided((count, frames * channels), (step * channels, 1), offset)

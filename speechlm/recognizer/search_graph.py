@@ -1,0 +1,175 @@
+"""The search graph: HMM o context classes o lexicon o word model, as one cached transducer.
+
+Input labels are class + 1 (one arc a 30 ms step), output labels words. Phones carry word position
+and stress, so the tree of contexts.py can tell them apart.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import time
+from pathlib import Path
+
+import kaldifst
+import kaldilm
+import numpy as np
+
+from speechlm.data.atomic import output_dir
+from speechlm.recognizer.contexts import base_of_class
+from speechlm.recognizer.network_data import ClassTable
+from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID
+from speechlm.recognizer.utterance_graph import NO_PAUSE, PAUSE, VARIANT, Pronunciations
+
+DISAMBIGUATION = 1000
+"""Label of ``#0``; ``#k`` follows it."""
+LOOP_SCALE = 0.3
+"""Weight of the transition probabilities beside the scaled acoustic scores."""
+
+
+def word_symbols(words: list[str]) -> dict[str, int]:
+    """Labels of the words: 1, 2, ... in sorted order; then ``#0``, ``<s>``, ``</s>``."""
+    symbols = {word: number for number, word in enumerate(sorted(words), 1)}
+    for extra in ("#0", "<s>", "</s>"):
+        symbols[extra] = len(symbols) + 1
+    return symbols
+
+
+def _disambiguated(pronunciations: Pronunciations) -> list[tuple[str, int, tuple[int, ...], int]]:
+    """(word, rank, phones, k) with ``#k`` (0: none) such that no entry is another's prefix."""
+    entries = [(w, r, p) for w in sorted(pronunciations) for r, p in enumerate(pronunciations[w])]
+    count: dict[tuple[int, ...], int] = {}
+    prefixes = set()
+    for _, _, phones in entries:
+        count[phones] = count.get(phones, 0) + 1
+        prefixes.update(phones[:n] for n in range(1, len(phones)))
+    used: dict[tuple[int, ...], int] = {}
+    out = []
+    for word, rank, phones in entries:
+        number = 0
+        if count[phones] > 1 or phones in prefixes:
+            number = used[phones] = used.get(phones, 0) + 1
+        out.append((word, rank, phones, number))
+    return out
+
+
+def lexicon_fst(pronunciations: Pronunciations, symbols: dict[str, int]):
+    """Phones to words, with optional silence between words.
+
+    Returns:
+        The transducer, and the number of disambiguation symbols (``#0`` included).
+    """
+    entries = _disambiguated(pronunciations)
+    silence_mark = max(number for *_, number in entries) + 1
+    no_pause, pause, variant = -NO_PAUSE, -PAUSE, -VARIANT
+    start, loop, silence, after = 0, 1, 2, 3
+    lines = [
+        f"{start} {loop} 0 0 {no_pause:.4f}",
+        f"{start} {silence} 0 0 {pause:.4f}",
+        f"{silence} {after} {SILENCE_ID} 0 0",
+        f"{after} {loop} {DISAMBIGUATION + silence_mark} 0 0",
+        f"{loop} {loop} {DISAMBIGUATION} {symbols['#0']} 0",
+    ]
+    free = 4
+    for word, rank, phones, number in entries:
+        labels = [*phones, DISAMBIGUATION + number] if number else list(phones)
+        here, output, weight = loop, symbols[word], variant if rank else 0.0
+        for label in labels[:-1]:
+            lines.append(f"{here} {free} {label} {output} {weight:.4f}")
+            here, output, weight, free = free, 0, 0.0, free + 1
+        for target, cost in ((loop, no_pause), (silence, pause)):
+            lines.append(f"{here} {target} {labels[-1]} {output} {weight + cost:.4f}")
+    lines.append(f"{loop} 0")
+    fst = kaldifst.compile("\n".join(lines) + "\n", acceptor=False)
+    return fst, silence_mark + 1
+
+
+def context_fst(classes: ClassTable, n_disambiguation: int):
+    """Class labels (one a step) to phones: one state per class, remembering its base phone."""
+    table, bases = classes.table, base_of_class(classes.table)
+    phones = np.flatnonzero(BASE_OF_PHONE >= 0)
+    n_classes = classes.n_classes
+    begin = n_classes
+    lines = []
+    for state in [begin, *range(n_classes)]:
+        left = BASE_OF_PHONE[SILENCE_ID] if state == begin else bases[state]
+        leave = 0.0 if state == begin else -LOOP_SCALE * classes.stay[state, 1]
+        for phone in phones:
+            target = table[left, phone]
+            lines.append(f"{state} {target} {target + 1} {phone} {leave:.4f}")
+        for number in range(n_disambiguation):
+            lines.append(f"{state} {state} 0 {DISAMBIGUATION + number} 0")
+        if state != begin:
+            stay = -LOOP_SCALE * classes.stay[state, 0]
+            lines.append(f"{state} {state} {state + 1} 0 {stay:.4f}")
+            lines.append(f"{state} {leave:.4f}")
+    return kaldifst.compile("\n".join(lines) + "\n", acceptor=False)
+
+
+def grammar_fst(arpa: Path, symbols: dict[str, int], folder: Path):
+    """The word model; n-grams with words that the lexicon lacks are left out."""
+    table = folder / "words.txt"
+    lines = ["<eps> 0"] + [f"{word} {label}" for word, label in symbols.items()]
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = kaldilm.arpa2fst(
+        str(arpa),
+        disambig_symbol="#0",
+        read_symbol_table=str(table),
+        bos_symbol="<s>",
+        eos_symbol="</s>",
+    )
+    return kaldifst.compile(text, acceptor=False)
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTable, folder: Path):
+    """The whole graph, as a vector transducer; ``words.txt`` is written to ``folder``."""
+    symbols = word_symbols(list(pronunciations))
+    grammar = grammar_fst(arpa, symbols, folder)
+    lexicon, n_disambiguation = lexicon_fst(pronunciations, symbols)
+    kaldifst.arcsort(lexicon, "olabel")
+    kaldifst.arcsort(grammar, "ilabel")
+    graph = kaldifst.compose(lexicon, grammar)
+    del lexicon, grammar
+    kaldifst.determinize_star(graph)
+    kaldifst.minimize_encoded(graph)
+    logging.info("lexicon o word model: %d states, %.1f GB", graph.num_states, _memory())
+    context = context_fst(classes, n_disambiguation)
+    kaldifst.arcsort(context, "olabel")
+    kaldifst.arcsort(graph, "ilabel")
+    graph = kaldifst.compose(context, graph)
+    kaldifst.connect(graph)
+    return graph
+
+
+def make_graph(
+    pronunciations: Pronunciations, arpa: Path, classes: ClassTable, output: Path
+) -> None:
+    """Build and write ``graph.fst`` (constant type: read fast), ``words.txt``, ``info.json``.
+
+    Raises:
+        ValueError: no ARPA file, or an empty graph.
+    """
+    if not arpa.is_file():
+        raise ValueError(f"{arpa} expected, but it is not there (train_ngram makes it)")
+    start = time.time()
+    with output_dir(output) as folder:
+        graph = compose_graph(pronunciations, arpa, classes, folder)
+        if graph.start < 0:
+            raise ValueError(f"the graph of {arpa} is empty: does the lexicon have its words?")
+        constant = kaldifst.StdConstFst(graph)
+        constant.write(str(folder / "graph.fst"))
+        arcs = sum(graph.num_arcs(s) for s in range(graph.num_states))
+        info = {
+            "words": len(pronunciations),
+            "states": graph.num_states,
+            "arcs": arcs,
+            "seconds": round(time.time() - start, 1),
+            "peak_gigabytes": round(_memory(), 2),
+        }
+        (folder / "info.json").write_text(json.dumps(info, indent=1) + "\n")
+    logging.info("graph: %s", info)

@@ -1,0 +1,124 @@
+"""Target sentences: styles, character and BPE vocabularies, what they do not cover."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from speechlm.data.kaldi_dir import write_table
+from speechlm.data.target_text import (
+    EOS,
+    SPECIALS,
+    UNKNOWN,
+    TargetVocabulary,
+    VocabularyOptions,
+    train_vocabulary,
+    write_as,
+)
+
+SENTENCES = [
+    "Der Hund sieht die Katze.", "Die Katze schläft heute!", "Wer hat „Nein“ gesagt?",
+    "Heute sieht der Hund nichts.", "Das ist's, O’Neil – ein Auf-und-ab…", "ﬁnde １２ Äpfel",
+]  # fmt: skip
+
+
+def make(**changes) -> TargetVocabulary:
+    return train_vocabulary(SENTENCES, VocabularyOptions(**changes), "some sentences")
+
+
+def test_styles():
+    text = " „Das ist's“,  sagte O’Neil – ein Auf-und-ab…  20 % "
+    assert write_as(text, "cased") == "„Das ist's“, sagte O’Neil – ein Auf-und-ab… 20 %"
+    assert write_as(text, "lower") == "das ist's sagte o'neil ein auf und ab 20"
+    assert write_as("'Où ça ?' 你好。", "lower") == "où ça 你好"
+    assert write_as("?!", "lower") == ""
+    with pytest.raises(ValueError, match="a style of cased lower expected, got 'upper'"):
+        write_as("a", "upper")
+
+
+def test_characters_give_sentences_back():
+    vocabulary = make()
+    assert vocabulary.tokens[:4] == SPECIALS
+    assert len(vocabulary) == len(set("".join(SENTENCES))) + 4
+    for sentence in SENTENCES:
+        ids = vocabulary.encode(sentence)
+        assert ids.dtype == np.int64 and ids[-1] == EOS and UNKNOWN not in ids
+        assert len(ids) == len(sentence) + 2  # the first word's mark, EOS
+        assert vocabulary.decode(ids) == sentence
+
+
+def test_bpe_is_shorter_and_gives_sentences_back():
+    vocabulary = make(kind="bpe", size=70)
+    assert len(vocabulary) == 70
+    assert sum(len(vocabulary.encode(s)) for s in SENTENCES) < sum(map(len, SENTENCES))
+    assert [vocabulary.decode(vocabulary.encode(s)) for s in SENTENCES] == SENTENCES
+
+
+def test_lower_style_is_applied_before_encoding():
+    vocabulary = make(style="lower")
+    assert vocabulary.decode(vocabulary.encode("Der HUND!")) == "der hund"
+    assert not any(piece.isupper() for piece in vocabulary.tokens[4:])
+
+
+def test_coverage_names_characters_and_sentences():
+    vocabulary = make()
+    found = vocabulary.coverage({"a": "Der Hund", "b": "Être là", "c": "là"})
+    assert dict(found.unknown) == {"Ê": 1, "à": 2} and list(found.sentences) == ["b", "c"]
+    assert found.share == 3 / 15
+    assert "2 characters are not covered (20.000% of all), in 2 sentences" in found.summary()
+    vocabulary.check_coverage({"b": "Être là"}, "dev", 0.4)
+    with pytest.raises(ValueError, match="does not cover dev.*U\\+00.*first sentence: b"):
+        vocabulary.check_coverage({"b": "Être là"}, "dev", 0.3)
+    assert vocabulary.coverage({"a": "Hund"}).summary() == "all characters are covered"
+
+
+def test_same_text_gives_the_same_model():
+    assert make().model == make().model
+
+
+@pytest.mark.parametrize(
+    ("sentences", "changes", "message"),
+    [
+        ([], {}, "there are none"),
+        (["?!"], {"style": "lower"}, "there are none"),
+        (SENTENCES, {"kind": "bpe", "size": 20}, "a size of .* or more is needed, got 20"),
+        (SENTENCES, {"kind": "bpe", "size": 5000}, "no vocabulary of 5000 pieces"),
+        (SENTENCES, {"kind": "word"}, "kind: one of char bpe expected, got 'word'"),
+        (SENTENCES, {"size": 4}, "more than 4 pieces"),
+    ],
+)
+def test_wrong_choices(sentences, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train_vocabulary(sentences, VocabularyOptions(**changes), "a file")
+
+
+def test_folders(tmp_path):
+    vocabulary = make(kind="bpe", size=70, style="lower")
+    vocabulary.write(tmp_path / "v", {"dev": vocabulary.coverage({"u": "là"})})
+    again = TargetVocabulary.read(tmp_path / "v")
+    assert again.model == vocabulary.model and again.options == vocabulary.options
+    assert "dev\tu\tlà\n" in (tmp_path / "v" / "coverage.tsv").read_text()
+    tokens = tmp_path / "v" / "tokens.txt"
+    tokens.write_text(tokens.read_text() + "x\n")
+    with pytest.raises(ValueError, match="tokens.txt does not belong to"):
+        TargetVocabulary.read(tmp_path / "v")
+    tokens.unlink()
+    with pytest.raises(ValueError, match="tokens.txt expected, but it is not there"):
+        TargetVocabulary.read(tmp_path / "v")
+    with pytest.raises(ValueError, match="is no sentencepiece model"):
+        TargetVocabulary(b"nothing", VocabularyOptions(), "a file")
+
+
+def test_main(tmp_path):
+    write_table(tmp_path / "text.de", {f"u{i}": s for i, s in enumerate(SENTENCES)})
+    write_table(tmp_path / "dev.de", {"u1": "Der Hund sieht die Katze là"})
+    command = [sys.executable, "-m", "speechlm.bin.train_vocabulary", "--output", tmp_path / "v"]
+    command += ["--text", tmp_path / "text.de", "--check", tmp_path / "dev.de"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and "does not cover" in result.stderr
+    assert not (tmp_path / "v").exists()
+    command += ["--max_unknown_share", "0.1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "pieces of 6 sentences" in result.stderr
+    assert "1 characters are not covered" in result.stderr

@@ -1,0 +1,271 @@
+"""Features of data directories, in jobs, and SpeechLM in ESPnet's own recipes."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+import speechlm
+from speechlm.checkpoints.model_dir import save_speechlm
+from speechlm.data.archives import ArchiveReader, merge_archives
+from speechlm.data.audio import read_audio
+from speechlm.data.kaldi_dir import DataDir, split, write_split
+from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.decode import extract as module
+from speechlm.decode.extract import batches, extract_dir
+from speechlm.models import SpeechLM, SpeechLMConfig
+
+SIZES = {
+    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2, "embed_dim": 32,
+    "ffn_dim": 64, "heads": 2, "speech_layers": 2, "shared_layers": 1, "pos_conv_kernel": 16,
+    "pos_conv_groups": 4, "unit_dim": 16, "max_positions": 600, "ignore_padding": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["base", "large"])
+def folder(request, tmp_path_factory):
+    """A model folder."""
+    torch.manual_seed(0)
+    config = getattr(SpeechLMConfig, request.param)(**SIZES)
+    path = tmp_path_factory.mktemp(request.param) / "model"
+    units = UnitVocabulary(map(str, range(9)))
+    save_speechlm(path, config, units, SpeechLM(config, units.n_ids, 33).state_dict())
+    return path
+
+
+@pytest.mark.parametrize("layer", ["last", "1", "3"])
+def test_jobs_give_the_features_of_each_utterance_alone(folder, chords, tmp_path, layer):
+    data = DataDir.read(chords / "dev")
+    parts = split(data, 3)
+    write_split(tmp_path / "split", parts)
+    for job in range(1, 4):
+        n = extract_dir(folder, tmp_path / "split" / str(job), tmp_path / "f", layer, job, 60_000)
+        assert n == len(parts[job - 1])
+    assert merge_archives(tmp_path / "f", 3, "feats") == len(data)
+    assert (tmp_path / "f" / "frame_shift").read_text() == "0.02\n"
+    model = speechlm.SpeechLM.from_pretrained(folder)
+    found = ArchiveReader(tmp_path / "f" / "feats.scp")
+    for utterance in data.ids:
+        wave = torch.from_numpy(read_audio(data.wav[utterance]))[None]
+        last, _ = model.extract_features(wave)
+        every, _ = model.extract_features(wave, layers="all")
+        expected = last[0] if layer == "last" else every[int(layer) - 1][0]
+        assert found[utterance].dtype == np.float32
+        np.testing.assert_allclose(found[utterance], expected, atol=2e-5)
+
+
+def test_batches_hold_utterances_of_similar_length():
+    samples = {"a": 10, "b": 50, "c": 49, "d": 11, "e": 500}
+    assert list(batches(samples, 100)) == [["e"], ["b", "c"], ["d", "a"]]
+
+
+def test_a_finished_job_is_not_done_again(folder, chords, tmp_path, monkeypatch):
+    calls = []
+    original = module.extract
+    monkeypatch.setattr(module, "extract", lambda *a: calls.append(1) or original(*a))
+    arguments = (folder, chords / "dev", tmp_path / "f")
+    extract_dir(*arguments)
+    before = (tmp_path / "f" / "feats.1.ark").read_bytes()
+    extract_dir(*arguments)
+    assert len(calls) == 1
+    extract_dir(*arguments, layer=2)
+    assert len(calls) == 2 and (tmp_path / "f" / "feats.1.ark").read_bytes() != before
+
+    def stopped(*_):
+        yield "u", np.zeros((2, 3), np.float32)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "extract", stopped)
+    after = (tmp_path / "f" / "feats.1.ark").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        extract_dir(*arguments)
+    assert (tmp_path / "f" / "feats.1.ark").read_bytes() == after
+    monkeypatch.setattr(module, "extract", original)
+    extract_dir(*arguments)
+    assert (tmp_path / "f" / "feats.1.ark").read_bytes() == before
+
+
+def test_mistakes_are_explained(folder, chords, make_data_dir, tmp_path):
+    for layer in ("4", "0", "first", -1):
+        with pytest.raises(ValueError, match="layer.*a number from 1 to 3 expected"):
+            extract_dir(folder, chords / "dev", tmp_path / "f", layer)
+    data = make_data_dir(tmp_path / "data", 2, 5, units=False)
+    data.n_samples[data.ids[0]] = 399
+    data.write(tmp_path / "data")
+    with pytest.raises(ValueError, match=f"1 utterances are shorter than one.*{data.ids[0]}"):
+        extract_dir(folder, tmp_path / "data", tmp_path / "f")
+    assert not (tmp_path / "f" / "feats.1.scp").exists()
+
+
+def test_audio_that_cannot_be_used_is_named(folder, make_data_dir, tmp_path):
+    data = make_data_dir(tmp_path / "data", 3, 5, units=False)
+    wave = read_audio(data.wav[data.ids[1]])
+    path = str(tmp_path / "other.wav")
+
+    def refused(message):
+        data.write(tmp_path / "data")
+        with pytest.raises(ValueError, match=message):
+            extract_dir(folder, tmp_path / "data", tmp_path / "f")
+
+    data.n_samples[data.ids[0]] += 160
+    refused(f"{data.ids[0]}: .*utt2num_samples says .*found {data.n_samples[data.ids[0]] - 160};")
+    data.n_samples[data.ids[0]] -= 160
+    data.wav[data.ids[1]] = path
+    refused(f"of 1 utterances are not there: {data.ids[1]}, such as {path}")
+    soundfile.write(path, wave, 8000)
+    refused(f"{data.ids[1]}: {path}: 16000 Hz expected, found 8000 Hz; run format_data")
+    soundfile.write(path, np.where(np.arange(len(wave)) == 9, np.nan, wave), 16000, "FLOAT")
+    refused(f"{data.ids[1]}: {path}: some samples are not finite")
+    with pytest.raises(ValueError, match="job: a number of at least 1 expected, got 0"):
+        extract_dir(folder, tmp_path / "data", tmp_path / "f", job=0)
+    assert not list((tmp_path / "f").glob("feats.*"))
+
+
+def test_command_line(folder, chords, tmp_path):
+    command = [sys.executable, "-m", "speechlm.bin.extract_features", "--model", str(folder),
+               "--data_dir", str(chords / "dev"), "--output", str(tmp_path / "f"),
+               "--layer", "2", "--job", "7"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "features of 8 utterances" in done.stderr
+    assert len(ArchiveReader(tmp_path / "f" / "feats.7.scp")) == 8
+    if not torch.cuda.is_available():
+        done = subprocess.run(
+            [*command, "--ngpu", "1"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1 and done.stderr.startswith(
+            "error: --ngpu 1: torch finds no GPU"
+        )
+
+
+FRONTEND = {
+    "frontend": "speechlm", "frontend_conf": {"layer": 2}, "encoder": "transformer",
+    "encoder_conf": {"output_size": 8, "attention_heads": 2, "linear_units": 16, "num_blocks": 1,
+                     "input_layer": "linear"},
+}  # fmt: skip
+ENCODER = {"input_size": 1, "frontend": None, "encoder": "speechlm_pretrained",
+           "encoder_conf": {"time_mask_prob": 0.3, "time_mask_length": 2}}  # fmt: skip
+COMMON = {"token_list": ["<blank>", "<unk>", "A", "B", "<sos/eos>"], "token_type": "char",
+          "normalize": None, "model_conf": {"ctc_weight": 1.0}}  # fmt: skip
+
+
+def espnet_model(values, folder, tmp_path, **more):
+    """The model that ESPnet's own task builds from a YAML file."""
+    from espnet2.tasks.asr import ASRTask
+
+    import speechlm.tasks.espnet_modules  # noqa: F401
+
+    part = "encoder" if values.get("input_size") else "frontend"
+    conf = {f"{part}_conf": {"model": str(folder), **values[f"{part}_conf"]}}
+    path = tmp_path / "asr.yaml"
+    path.write_text(yaml.safe_dump({**COMMON, **values, **conf, **more}))
+    args = ASRTask.get_parser().parse_args(["--config", str(path), "--output_dir", str(tmp_path)])
+    return ASRTask.build_model(args), path
+
+
+@pytest.mark.parametrize("values", [FRONTEND, ENCODER], ids=["frontend", "encoder"])
+@pytest.mark.parametrize("init", [None, "xavier_uniform"])
+def test_espnets_task_builds_it_from_yaml(values, init, folder, tmp_path):
+    model, _ = espnet_model(values, folder, tmp_path, init=init)
+    ours = speechlm.SpeechLM.from_pretrained(folder, ignore_padding=True)
+    waveforms, lengths = torch.randn(2, 9000) * 0.1, torch.tensor([9000, 5000])
+    module = model.eval().frontend or model.encoder
+    features, frames = module(waveforms, lengths)[:2]
+    if values is FRONTEND:
+        expected = ours.extract_features(waveforms, lengths, "all")[0][1]
+    else:
+        expected = ours.extract_features(waveforms, lengths)[0]
+    assert frames.tolist() == [27, 15]
+    torch.testing.assert_close(features.detach(), expected)
+    names = [name for name, p in module.named_parameters() if p.requires_grad]
+    assert not [n for n in names if "final_proj" in n or "ctc_head" in n or "unit_embed" in n]
+
+    text, text_lengths = torch.tensor([[2, 3, 2], [3, 2, -1]]), torch.tensor([3, 2])
+    loss = model.train()(waveforms, lengths, text, text_lengths)[0]
+    loss.backward()
+    weight = dict(module.named_parameters())["speechlm.encoder.layers.0.fc1.weight"]
+    assert loss.isfinite() and weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("values", [FRONTEND, ENCODER], ids=["frontend", "encoder"])
+def test_espnet_trains_and_decodes_with_it(values, folder, chords, tmp_path):
+    """One epoch of ESPnet's own task from YAML, the model frozen, then ESPnet's own inference."""
+    part = "encoder" if values is ENCODER else "frontend"
+    letters = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<space>"]
+    tokens = ["<blank>", "<unk>", *letters, "<sos/eos>"]
+    more = {
+        "token_list": tokens, "freeze_param": [part], "max_epoch": 1, "num_iters_per_epoch": 2,
+        "batch_type": "unsorted", "batch_size": 4, "num_workers": 0, "use_matplotlib": False,
+        "use_tensorboard": False, "keep_nbest_models": 1, "optim": "adam",
+    }  # fmt: skip
+    _, path = espnet_model(values, folder, tmp_path, **more)
+    from espnet2.bin.asr_inference import Speech2Text
+    from espnet2.tasks.asr import ASRTask
+
+    arguments = ["--config", str(path), "--output_dir", str(tmp_path / "exp")]
+    for mode, name in (("train", "train"), ("valid", "dev")):
+        option = f"--{mode}_data_path_and_name_and_type"
+        for table in (f"{chords / name / 'wav.scp'},speech,sound",
+                      f"{chords / name / 'text'},text,text"):  # fmt: skip
+            arguments += [option, table]
+        arguments += [f"--{mode}_shape_file", str(chords / name / "utt2num_samples")]
+    ASRTask.main(cmd=arguments)
+    recogniser = Speech2Text(
+        tmp_path / "exp" / "config.yaml", tmp_path / "exp" / "latest.pth", beam_size=2
+    )
+    weights = getattr(recogniser.asr_model, part).speechlm.state_dict()
+    original = speechlm.SpeechLM.from_pretrained(folder).state_dict()
+    assert weights and all(torch.equal(w, original[name]) for name, w in weights.items())
+    assert isinstance(recogniser(np.zeros(8000, np.float32))[0][0], str)
+
+
+def test_encoder_needs_waveforms(folder):
+    from speechlm.tasks.espnet_modules import PretrainedSpeechLMEncoder
+
+    with pytest.raises(ValueError, match="input_size 1, not 80"):
+        PretrainedSpeechLMEncoder(80, str(folder))
+
+
+def test_options_of_the_modules_are_checked(folder):
+    from speechlm.tasks.espnet_modules import SpeechLMFrontend
+
+    for values, message in (
+        ({"model": None}, "model: the folder of a trained model expected, got None"),
+        ({"changes": 5}, "changes: `option: value` lines expected, got 5"),
+        ({"changes": {"dropouts": 0.1}}, 'did you mean "dropout"'),
+        ({"layer": 9}, "a number from 1 to 3 expected, got 9"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SpeechLMFrontend(**{"model": str(folder), **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": "none"}, r"error: none/config.yaml expected"),
+        ({"model": "none", "layers": 2}, "frontend_conf of frontend: speechlm: got an unexpected "
+         "keyword argument 'layers'; it takes: model, layer, changes"),
+        ({}, "frontend_conf of frontend: speechlm: missing 1 required .*'model'; it takes"),
+    ],
+)  # fmt: skip
+def test_espnets_program_explains_wrong_options(values, message, tmp_path, monkeypatch):
+    """The configuration is read, and what is wrong in it stops the program with one line."""
+    from speechlm.bin import _cli, espnet
+
+    (tmp_path / "a").write_text("u 1\n")
+    path = tmp_path / "asr.yaml"
+    path.write_text(yaml.safe_dump({**COMMON, **FRONTEND, "frontend_conf": values}))
+    arguments = ["espnet", "asr_train", "--config", str(path), "--output_dir",
+                 str(tmp_path / "out"), "--dry_run", "true",
+                 *[x for m in ("train", "valid") for x in (
+                     f"--{m}_data_path_and_name_and_type", f"{tmp_path / 'a'},speech,sound",
+                     f"--{m}_shape_file", str(tmp_path / "a"))]]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stopped:
+        _cli.run(espnet.main)
+    assert re.search(message, str(stopped.value))

@@ -1,0 +1,186 @@
+"""The search graph: what it accepts, and decoding of ideal scores."""
+
+import numpy as np
+import pytest
+
+from speechlm.recognizer.contexts import (
+    ContextStatistics,
+    build_classes,
+    count_stay,
+    frame_classes,
+    left_bases,
+)
+from speechlm.recognizer.decoding import SearchConfig, WordDecoder, label_words
+from speechlm.recognizer.network_data import ClassTable, held_out
+from speechlm.recognizer.search_graph import make_graph
+from speechlm.recognizer.topology import BASE_OF_PHONE, PHONE_ID, SILENCE_ID, positioned
+
+WORDS = {
+    "TO": [positioned(["T", "UW1"])],
+    "TWO": [positioned(["T", "UW1"])],
+    "TOOL": [positioned(["T", "UW1", "L"])],
+    "EAT": [positioned(["IY1", "T"])],
+    "THE": [positioned(["DH", "AH0"]), positioned(["DH", "IY0"])],
+}
+ARPA = """\\data\\
+ngram 1=7
+ngram 2=7
+
+\\1-grams:
+-99 <s> -0.5
+-1.0 </s>
+-1.0 TO -0.5
+-1.0 TWO -0.5
+-1.0 TOOL -0.5
+-1.0 EAT -0.5
+-1.0 THE -0.5
+
+\\2-grams:
+-0.3 <s> TWO
+-0.1 THE TWO
+-0.1 EAT TO
+-0.3 <s> EAT
+-0.4 TO EAT
+-0.2 TWO </s>
+-0.2 TOOL </s>
+
+\\end\\
+"""
+
+
+def monophone_classes():
+    """One class a base phone."""
+    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE, -1)[None].repeat(40, axis=0)
+    half = np.full((40, 2), np.log(0.5))
+    return ClassTable(table, half, np.zeros(40), np.zeros(1))
+
+
+def tree_classes():
+    """Every phone in two classes: after silence, and elsewhere."""
+    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE + 40, -1)[None].repeat(40, axis=0)
+    table[0] = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE, -1)
+    return ClassTable(table, np.full((80, 2), np.log(0.5)), np.zeros(80), np.zeros(1))
+
+
+@pytest.fixture(scope="module", params=[monophone_classes, tree_classes])
+def setting(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("graph")
+    (folder / "lm.arpa").write_text(ARPA)
+    classes = request.param()
+    make_graph(WORDS, folder / "lm.arpa", classes, folder / "graph")
+    return classes, WordDecoder(folder / "graph", SearchConfig(1.0, 100.0, 10000))
+
+
+def scores_of(phones, classes, repeat=2):
+    """Scores that leave no doubt about the phones, `repeat` steps each."""
+    labels = np.repeat(phones, repeat)
+    scores = np.full((len(labels), classes.n_classes), -50.0, np.float32)
+    scores[np.arange(len(labels)), frame_classes(labels, classes.table)] = 0.0
+    return scores
+
+
+@pytest.mark.parametrize(
+    "words", [["TWO"], ["EAT", "TO", "EAT"], ["THE", "TWO"], ["TOOL"], ["EAT", "TOOL"]]
+)
+@pytest.mark.parametrize("pause", [False, True])
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_ideal_scores_give_the_words(setting, words, pause, repeat):
+    classes, decoder = setting
+    phones = [SILENCE_ID] * pause
+    for word in words:
+        phones += [*WORDS[word][0], *[SILENCE_ID] * pause]
+    assert decoder.decode(scores_of(phones, classes, repeat)) == (words, True)
+
+
+def test_the_word_model_chooses_among_homophones(setting):
+    classes, decoder = setting
+    for words in (["EAT", "TO"], ["THE", "TWO"]):
+        phones = [p for word in words for p in WORDS[word][0]]
+        assert decoder.decode(scores_of(phones, classes))[0] == words
+
+
+def test_variants_are_accepted(setting):
+    classes, decoder = setting
+    phones = [*WORDS["THE"][1], *WORDS["TWO"][0]]
+    assert decoder.decode(scores_of(phones, classes)) == (["THE", "TWO"], True)
+
+
+def test_unfinished_words_are_reported(setting):
+    classes, decoder = setting
+    decoder.config, kept = SearchConfig(1.0, 5.0, 10000, 0), decoder.config
+    phones = [*WORDS["EAT"][0], *WORDS["THE"][0][:1]]
+    words, complete = decoder.decode(scores_of(phones, classes))
+    decoder.config = kept
+    assert not complete
+    assert words[:1] == ["EAT"]
+
+
+def test_missing_files_say_who_makes_them(tmp_path):
+    with pytest.raises(ValueError, match="train_ngram"):
+        make_graph(WORDS, tmp_path / "no.arpa", monophone_classes(), tmp_path / "graph")
+    with pytest.raises(ValueError, match="make_graph"):
+        WordDecoder(tmp_path, SearchConfig())
+
+
+def test_left_context():
+    labels = np.array([PHONE_ID[p] for p in ["T_B", "T_B", "UW1_E", "SIL", "L_S", "L_S"]])
+    names = [BASE_OF_PHONE[PHONE_ID[p]] for p in ["SIL", "SIL", "T_B", "UW1_E", "SIL", "SIL"]]
+    assert left_bases(labels).tolist() == names
+
+
+def test_the_tree_splits_where_the_sound_differs():
+    rng = np.random.default_rng(0)
+    statistics = ContextStatistics(2)
+    t, uw, el, sil = (PHONE_ID[p] for p in ("T_B", "UW1_E", "L_B", "SIL"))
+    for _ in range(40):
+        for first, offset in ((t, 0.0), (el, 6.0)):
+            labels = np.repeat([sil, first, uw, sil], 5)
+            frames = rng.normal(size=(20, 2))
+            frames[10:15] += offset  # UW differs after T and after L, nothing else does
+            statistics.add(labels, frames)
+    table = build_classes(statistics, max_classes=41, min_count=50)
+    assert table.max() == 40
+    bases = [BASE_OF_PHONE[p] for p in (t, el)]
+    assert table[bases[0], uw] != table[bases[1], uw]
+    assert len({table[b, t] for b in range(40)}) == 1
+    assert build_classes(statistics, max_classes=400, min_count=1e6).max() == 39
+
+
+def test_stay_probabilities():
+    classes = monophone_classes()
+    labels = np.repeat([SILENCE_ID, PHONE_ID["T_B"], SILENCE_ID], [150, 60, 150])
+    stay = count_stay([labels], classes.table, 3)
+    expected = (2 + 2) / (4 + 100)  # two visits in 100 steps, with the prior counts
+    assert np.exp(stay[BASE_OF_PHONE[SILENCE_ID], 1]) == pytest.approx(expected)
+
+
+def test_held_out_takes_all_speeds_of_an_utterance():
+    ids = [f"{prefix}1-2-{n:03d}" for prefix in ("", "sp0.9-", "sp1.1-") for n in range(100)]
+    assert held_out(ids) == {f"1-2-{n:03d}" for n in (10, 30, 50, 70, 90)}
+    with pytest.raises(ValueError, match="at least 2"):
+        held_out(["1-2-3"])
+
+
+class _Model:
+    """Stands for AlignmentModel: aligns only from `need` frames on."""
+
+    def __init__(self, need):
+        self.need = need
+
+    def align(self, words, pronunciations, scores):
+        if len(scores) < self.need:
+            raise ValueError("too few")
+        count = len(scores)
+
+        class Graph:
+            phone = np.arange(count)
+            pdf = np.arange(count)
+
+        return Graph, np.arange(count)
+
+
+def test_labels_of_words_that_need_a_few_more_frames():
+    phone, _ = label_words(["A"], _Model(12), {}, np.zeros((10, 3), np.float32))
+    assert phone.tolist() == list(range(10))
+    with pytest.raises(ValueError, match="too few"):
+        label_words(["A"], _Model(100), {}, np.zeros((10, 3), np.float32))
