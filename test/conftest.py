@@ -17,24 +17,49 @@ corpus = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(corpus)
 
 MODEL = {
-    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2, "embed_dim": 32,
-    "ffn_dim": 64, "heads": 2, "speech_layers": 1, "shared_layers": 1, "pos_conv_kernel": 16,
-    "pos_conv_groups": 4, "unit_dim": 16, "max_positions": 600,
-}  # fmt: skip
+    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
+    "embed_dim": 32,
+    "ffn_dim": 64,
+    "heads": 2,
+    "speech_layers": 1,
+    "shared_layers": 1,
+    "pos_conv_kernel": 16,
+    "pos_conv_groups": 4,
+    "unit_dim": 16,
+    "max_positions": 600,
+}
 PRETRAIN = {
-    "config_size": "tiny", "model_conf": MODEL, "batch_samples": 160000, "batch_units": 500,
-    "min_samples": 8000, "pad_audio": True, "max_epoch": 3, "num_iters_per_epoch": 5,
-    "scheduler_conf": {"warmup_steps": 2}, "num_workers": 0, "use_matplotlib": False,
+    "config_size": "tiny",
+    "model_conf": MODEL,
+    "batch_samples": 160000,
+    "batch_units": 500,
+    "min_samples": 8000,
+    "pad_audio": True,
+    "max_epoch": 3,
+    "num_iters_per_epoch": 5,
+    "scheduler_conf": {"warmup_steps": 2},
+    "num_workers": 0,
+    "use_matplotlib": False,
     "use_tensorboard": False,
     "optim_conf": {"lr": 5.0e-3, "betas": [0.9, 0.98], "eps": 1.0e-6, "weight_decay": 0.01},
-}  # fmt: skip
+}
 FINETUNE = {
-    "config_size": "tiny", "batch_bins": 320000, "max_epoch": 2, "num_iters_per_epoch": 4,
-    "optim_conf": {"lr": 2.0e-3}, "num_workers": 0, "use_matplotlib": False,
+    "config_size": "tiny",
+    "batch_bins": 320000,
+    "max_epoch": 2,
+    "num_iters_per_epoch": 4,
+    "optim_conf": {"lr": 2.0e-3},
+    "num_workers": 0,
+    "use_matplotlib": False,
     "use_tensorboard": False,
-    "encoder_conf": {"time_mask_prob": 0.1, "time_mask_length": 3, "channel_mask_prob": 0.1,
-                     "channel_mask_length": 4, "speechlm": {"feature_grad_mult": 0.0}},
-}  # fmt: skip
+    "encoder_conf": {
+        "time_mask_prob": 0.1,
+        "time_mask_length": 3,
+        "channel_mask_prob": 0.1,
+        "channel_mask_length": 4,
+        "speechlm": {"feature_grad_mult": 0.0},
+    },
+}
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +112,10 @@ def config(tmp_path, config_values):
 def data_options(chords):
     """Options of pre-training on the corpus, with text."""
     return {
-        "speech_dir": chords / "train", "dev_dir": chords / "dev", "text": chords / "text",
-        "dev_text": chords / "dev_text", "lexicon": chords / "lexicon", "seed": 3,
-    }  # fmt: skip
+        "speech_dir": chords / "train",
+        "dev_dir": chords / "dev",
+        "text": chords / "text",
+        "dev_text": chords / "dev_text",
+        "lexicon": chords / "lexicon",
+        "seed": 3,
+    }

@@ -10,10 +10,17 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES, add_positions, phone_id
 
 LEXICON = {
-    "CAT": "K AE1 T", "DOG": "D AO1 G", "SEES": "S IY1 Z", "THE": "DH AH0", "BIG": "B IH1 G",
-    "RED": "R EH1 D", "FISH": "F IH1 SH", "RUNS": "R AH1 N Z", "FAST": "F AE1 S T",
+    "CAT": "K AE1 T",
+    "DOG": "D AO1 G",
+    "SEES": "S IY1 Z",
+    "THE": "DH AH0",
+    "BIG": "B IH1 G",
+    "RED": "R EH1 D",
+    "FISH": "F IH1 SH",
+    "RUNS": "R AH1 N Z",
+    "FAST": "F AE1 S T",
     "NOW": "N AW1",
-}  # fmt: skip
+}
 WORDS = sorted(LEXICON)
 
 

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bin=.venv/bin
 "${bin}/ruff" check .
+"${bin}/ruff" format --check --quiet .
 mapfile -d '' scripts < <(find tools egs .ci -type f \( -name '*.sh' -o -path .ci/run \) \
   -not -path '*/exp/*' -not -path '*/data/*' -not -path '*/dump/*' -not -path 'tools/bin/*' -print0)
 "${bin}/shellcheck" -x -P SCRIPTDIR "${scripts[@]}"

@@ -57,12 +57,27 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     add("--name", required=True, help="what the step does, in a few words")
     add("--stage", required=True, help="the stage it belongs to")
     add("--output", required=True, type=Path, help="the file or folder that it makes")
-    add("--needs", action="append", default=[], metavar="STAGE:PATH",
-        help="an input and the stage that makes it, or 'given' for the user's own")  # fmt: skip
-    add("--ignore", action="append", default=[], metavar="OPTION",
-        help="an option of the command that does not change its result")  # fmt: skip
-    add("--launcher", default="", metavar="WORDS", type=shlex.split,
-        help="words to put before the command: how it runs, not what it does")  # fmt: skip
+    add(
+        "--needs",
+        action="append",
+        default=[],
+        metavar="STAGE:PATH",
+        help="an input and the stage that makes it, or 'given' for the user's own",
+    )
+    add(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="an option of the command that does not change its result",
+    )
+    add(
+        "--launcher",
+        default="",
+        metavar="WORDS",
+        type=shlex.split,
+        help="words to put before the command: how it runs, not what it does",
+    )
     add("--log", help="where the command writes what it does, to be told to the user")
     add("--training", type=Path, metavar="FOLDER", help="where the command resumes its work")
     add("--times", type=Path, default=Path("exp/times.tsv"), help="where its seconds are noted")

@@ -20,10 +20,12 @@ def add_device(options: argparse.ArgumentParser) -> None:
 def add_features(options: argparse.ArgumentParser) -> None:
     """--features, --model, --layer."""
     options.add_argument(
-        "--features", choices=KINDS, default="mfcc",
+        "--features",
+        choices=KINDS,
+        default="mfcc",
         help="39 MFCC, a layer of a SpeechLM, or of a Hugging Face HuBERT, WavLM or wav2vec 2.0; "
         "model: of whichever of these --model is",
-    )  # fmt: skip
+    )
     options.add_argument("--model", help="folder of the model, or its name on the hub")
     options.add_argument("--layer", type=int, help="Transformer layer, from 1")
 
@@ -31,8 +33,9 @@ def add_features(options: argparse.ArgumentParser) -> None:
 def add_sampling(options: argparse.ArgumentParser) -> None:
     """--portion, --max_frames, --seed."""
     options.add_argument("--portion", type=float, default=1.0, help="share of the utterances")
-    options.add_argument("--max_frames", type=int, default=500_000,
-                         help="frames of them kept in memory")  # fmt: skip
+    options.add_argument(
+        "--max_frames", type=int, default=500_000, help="frames of them kept in memory"
+    )
     options.add_argument("--seed", type=int, default=0, help="of everything random")
 
 

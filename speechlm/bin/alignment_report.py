@@ -11,9 +11,12 @@ def main() -> None:
     """Parse, score, print."""
     options = parser(__doc__)
     options.add_argument(
-        "--units", nargs="+", required=True, metavar="NAME:DIR",
+        "--units",
+        nargs="+",
+        required=True,
+        metavar="NAME:DIR",
         help="a name for the table, and a folder with units.scp",
-    )  # fmt: skip
+    )
     options.add_argument(
         "--textgrids", type=Path, required=True, help="folder with ID.TextGrid files, at any depth"
     )

@@ -16,8 +16,12 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--data_dir", required=True, help="data directory with utt2num_samples")
     p.add_argument("--output", required=True, help="folder for the file text")
     p.add_argument("--weights", help="file in the model's folder; none: valid.cer_ctc.ave.pth")
-    p.add_argument("--batch_samples", type=int, default=3_200_000,
-                   help="padded samples of a batch; results do not depend on it")  # fmt: skip
+    p.add_argument(
+        "--batch_samples",
+        type=int,
+        default=3_200_000,
+        help="padded samples of a batch; results do not depend on it",
+    )
     add_device(p)
     return p
 

@@ -20,12 +20,24 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--output", required=True, help="folder for the files text and scores")
     p.add_argument("--weights", help="file in the model's folder; none: valid.accuracy.ave.pth")
     p.add_argument("--beam", type=int, default=5, help="hypotheses of an utterance")
-    p.add_argument("--length_penalty", type=float, default=1.0,
-                   help="log-probabilities are divided by the length to this power")  # fmt: skip
-    p.add_argument("--tokens_per_frame", type=float, default=1.0,
-                   help="limit of the length: tokens for each 20 ms, and 50 more")  # fmt: skip
-    p.add_argument("--batch_samples", type=int, default=1_600_000,
-                   help="padded samples of a batch; results do not depend on it")  # fmt: skip
+    p.add_argument(
+        "--length_penalty",
+        type=float,
+        default=1.0,
+        help="log-probabilities are divided by the length to this power",
+    )
+    p.add_argument(
+        "--tokens_per_frame",
+        type=float,
+        default=1.0,
+        help="limit of the length: tokens for each 20 ms, and 50 more",
+    )
+    p.add_argument(
+        "--batch_samples",
+        type=int,
+        default=1_600_000,
+        help="padded samples of a batch; results do not depend on it",
+    )
     add_device(p)
     return p
 

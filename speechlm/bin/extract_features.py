@@ -19,8 +19,12 @@ def main() -> None:
     p.add_argument("--output", required=True, help="folder of the archives")
     p.add_argument("--layer", default="last", help="last, or the number of a layer, from 1")
     p.add_argument("--job", type=int, default=1, help="number of this part")
-    p.add_argument("--batch_samples", type=int, default=1_600_000,
-                   help="padded samples of a batch; results do not depend on it")  # fmt: skip
+    p.add_argument(
+        "--batch_samples",
+        type=int,
+        default=1_600_000,
+        help="padded samples of a batch; results do not depend on it",
+    )
     add_device(p)
     args = p.parse_args()
 

@@ -10,19 +10,27 @@ from speechlm.bin._cli import parser, run
 
 def options() -> argparse.ArgumentParser:
     """The options; all others are passed on to ESPnet's training."""
-    p = parser(f"{__doc__} An interrupted training goes on where it was. Other options are "
-               "passed on to ESPnet's trainer (e.g. --accum_grad 8 --use_amp true).")  # fmt: skip
+    p = parser(
+        f"{__doc__} An interrupted training goes on where it was. Other options are "
+        "passed on to ESPnet's trainer (e.g. --accum_grad 8 --use_amp true)."
+    )
     p.add_argument("--config", help="YAML file with differences from the paper's values")
     p.add_argument("--train_dir", required=True, help="data directory with translations")
     p.add_argument("--dev_dir", required=True, help="data directory for validation")
     p.add_argument("--target_lang", required=True, help="language of the translations")
     p.add_argument("--vocabulary", required=True, help="folder that train_vocabulary has made")
-    p.add_argument("--init", help="folder of a trained SpeechLM: pre-trained, imported, or "
-                   "fine-tuned; none: from scratch")  # fmt: skip
+    p.add_argument(
+        "--init",
+        help="folder of a trained SpeechLM: pre-trained, imported, or "
+        "fine-tuned; none: from scratch",
+    )
     p.add_argument("--init_decoder", help="folder with a trained translation decoder")
     p.add_argument("--output", required=True, help="experiment folder")
-    p.add_argument("--config_size", choices=("base", "large", "tiny"),
-                   help="size of the encoder if trained from scratch")  # fmt: skip
+    p.add_argument(
+        "--config_size",
+        choices=("base", "large", "tiny"),
+        help="size of the encoder if trained from scratch",
+    )
     p.add_argument("--seed", type=int, help="of everything random")
     p.add_argument("--ngpu", type=int, default=0, help="GPUs; 0: CPU")
     p.add_argument("--num_threads", type=int, default=1, help="CPU threads")

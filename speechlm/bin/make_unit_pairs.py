@@ -11,12 +11,18 @@ from speechlm.bin._cli import parser, run
 def main() -> None:
     """Parse, write, report."""
     options = parser(__doc__)
-    options.add_argument("--align", type=Path, required=True,
-                         help="forced alignments (10 ms labels) of the paired set")  # fmt: skip
-    options.add_argument("--units", type=Path, required=True,
-                         help="folder with hidden units of the same audio")  # fmt: skip
-    options.add_argument("--valid_share", type=float, default=0.05,
-                         help="share of the utterances that is held out")  # fmt: skip
+    options.add_argument(
+        "--align",
+        type=Path,
+        required=True,
+        help="forced alignments (10 ms labels) of the paired set",
+    )
+    options.add_argument(
+        "--units", type=Path, required=True, help="folder with hidden units of the same audio"
+    )
+    options.add_argument(
+        "--valid_share", type=float, default=0.05, help="share of the utterances that is held out"
+    )
     options.add_argument("--output", type=Path, required=True, help="folder of the pairs")
     args = options.parse_args()
 

@@ -36,8 +36,12 @@ def main() -> None:
             raise ValueError(f"{args.input} does not fit {args.data}: {len(problems)} ids{shown}")
     logging.info(
         "%s/%s.scp: %d utterances of %d jobs, %d left out by them",
-        args.input, args.name, n, args.n, len(skipped),
-    )  # fmt: skip
+        args.input,
+        args.name,
+        n,
+        args.n,
+        len(skipped),
+    )
 
 
 if __name__ == "__main__":

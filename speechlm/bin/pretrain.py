@@ -10,8 +10,10 @@ from speechlm.bin._cli import parser, run
 
 def options() -> argparse.ArgumentParser:
     """The options; all others are passed on to ESPnet's training."""
-    p = parser(f"{__doc__} An interrupted training goes on where it was. Other options are "
-               "passed on to ESPnet's trainer (e.g. --accum_grad 8 --use_amp true).")  # fmt: skip
+    p = parser(
+        f"{__doc__} An interrupted training goes on where it was. Other options are "
+        "passed on to ESPnet's trainer (e.g. --accum_grad 8 --use_amp true)."
+    )
     p.add_argument("--config", help="YAML file with differences from the paper's values")
     p.add_argument("--speech_dir", required=True, help="data directory of unlabelled speech")
     p.add_argument("--dev_dir", required=True, help="data directory for validation")
@@ -22,8 +24,11 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--dev_text_units", help="those of --dev_text (with --text_units)")
     p.add_argument("--lexicon", help="lexicon.txt of the text's words, for phoneme units")
     p.add_argument("--durations", help="duration statistics of units; none: the paper's constants")
-    p.add_argument("--init_speech", help="folder of a SpeechLM or of a Hugging Face HuBERT whose "
-                   "front end and speech layers to start from")  # fmt: skip
+    p.add_argument(
+        "--init_speech",
+        help="folder of a SpeechLM or of a Hugging Face HuBERT whose "
+        "front end and speech layers to start from",
+    )
     p.add_argument("--output", required=True, help="experiment folder")
     p.add_argument("--config_size", choices=("base", "large", "tiny"), help="size of the model")
     p.add_argument("--seed", type=int, help="of everything random")

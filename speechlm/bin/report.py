@@ -12,15 +12,21 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--title", required=True, help="first line of the report")
     options.add_argument(
-        "--scores", required=True, nargs="+", metavar="SYSTEM:SET:DIR",
+        "--scores",
+        required=True,
+        nargs="+",
+        metavar="SYSTEM:SET:DIR",
         help="a system's name, a test set's name, and the folder that `score` wrote",
-    )  # fmt: skip
+    )
     options.add_argument("--command", required=True, help="command that gives these results")
     options.add_argument("--seed", required=True, type=int, help="seed of the run")
     options.add_argument(
-        "--include", nargs="*", default=[], metavar="HEADING:FILE",
+        "--include",
+        nargs="*",
+        default=[],
+        metavar="HEADING:FILE",
         help="further Markdown files to put at the end, each under its heading",
-    )  # fmt: skip
+    )
     options.add_argument("--output", required=True, help="Markdown file to write")
     args = options.parse_args()
 

@@ -32,8 +32,11 @@ def main() -> None:
     sample = write_sample(DataDir.read(args.data_dir), source, sampling, args.output, args.job)
     logging.info(
         "%s, job %d: sampled %d frames of %d utterances",
-        args.output, args.job, sample.n_seen, sample.n_utterances,
-    )  # fmt: skip
+        args.output,
+        args.job,
+        sample.n_seen,
+        sample.n_utterances,
+    )
 
 
 if __name__ == "__main__":

@@ -36,8 +36,12 @@ def main() -> None:
         logging.warning("%s: %d empty references", args.ref, rates.words.empty_references)
     logging.info(
         "%s: WER %.2f %%, CER %.2f %% (%d sentences, %s)",
-        args.name, rates.words.rate, rates.characters.rate, rates.words.sentences, args.output,
-    )  # fmt: skip
+        args.name,
+        rates.words.rate,
+        rates.characters.rate,
+        rates.words.sentences,
+        args.output,
+    )
 
 
 if __name__ == "__main__":

@@ -16,9 +16,11 @@ def main() -> None:
     options.add_argument("--target_lang", required=True, help="language of the translations")
     options.add_argument("--name", required=True, help="name of the test set in the tables")
     options.add_argument(
-        "--style", default="cased", choices=("cased", "lower"),
+        "--style",
+        default="cased",
+        choices=("cased", "lower"),
         help="cased, with punctuation; or both sides lower-cased, without",
-    )  # fmt: skip
+    )
     options.add_argument("--tokenizer", help="sacreBLEU's; none: the default of the language")
     options.add_argument("--output", required=True, help="folder to write")
     args = options.parse_args()
@@ -45,8 +47,13 @@ def main() -> None:
         logging.warning("%s: %d translations are empty", args.hyp, scores.empty_hypotheses)
     logging.info(
         "%s: BLEU %.2f, chrF %.1f (%d sentences, %s, %s)",
-        args.name, scores.bleu, scores.chrf, scores.sentences, scores.bleu_signature, args.output,
-    )  # fmt: skip
+        args.name,
+        scores.bleu,
+        scores.chrf,
+        scores.sentences,
+        scores.bleu_signature,
+        args.output,
+    )
 
 
 if __name__ == "__main__":

@@ -48,15 +48,24 @@ def main() -> None:
         sample = sample_data(DataDir.read(args.data_dir), source, sampling, skipped)
         report_skipped(Path(args.output).parent, 1, skipped)
     model = train_kmeans(
-        sample, args.n_clusters, args.seed, args.n_init, args.batch_size, args.max_iter,
+        sample,
+        args.n_clusters,
+        args.seed,
+        args.n_init,
+        args.batch_size,
+        args.max_iter,
         args.num_threads,
-    )  # fmt: skip
+    )
     model.save(args.output)
     logging.info(
         "%s: %d clusters of %d frames (of %d in %d utterances), mean squared distance %.4g",
-        args.output, model.n_clusters, model.training["frames"], sample.n_seen,
-        sample.n_utterances, model.training["mean_squared_distance"],
-    )  # fmt: skip
+        args.output,
+        model.n_clusters,
+        model.training["frames"],
+        sample.n_seen,
+        sample.n_utterances,
+        model.training["mean_squared_distance"],
+    )
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from speechlm.bin._cli import parser, run
 
 def options() -> argparse.ArgumentParser:
     """The options; all others are passed on to ESPnet's training."""
-    p = parser(f"{__doc__} An interrupted training goes on where it was. Other options are "
-               "passed on to ESPnet's trainer (e.g. --accum_grad 8 --use_amp true).")  # fmt: skip
+    p = parser(
+        f"{__doc__} An interrupted training goes on where it was. Other options are "
+        "passed on to ESPnet's trainer (e.g. --accum_grad 8 --use_amp true)."
+    )
     p.add_argument("--config", help="YAML file with differences from the paper's values")
     p.add_argument("--pairs", type=Path, required=True, help="folder of make_unit_pairs")
     p.add_argument("--output", required=True, help="experiment folder")

@@ -17,16 +17,20 @@ def main() -> None:
     options.add_argument("--kind", default="char", choices=("char", "bpe"))
     options.add_argument("--size", type=int, default=1000, help="pieces of a BPE vocabulary")
     options.add_argument(
-        "--style", default="cased", choices=("cased", "lower"),
+        "--style",
+        default="cased",
+        choices=("cased", "lower"),
         help="cased, with punctuation; or lower-cased, without",
-    )  # fmt: skip
+    )
     options.add_argument(
         "--check", nargs="*", default=[], help="Kaldi text files of references to be covered"
     )
     options.add_argument(
-        "--max_unknown_share", type=float, default=0.01,
+        "--max_unknown_share",
+        type=float,
+        default=0.01,
         help="stop if more of the characters of a --check file is missing",
-    )  # fmt: skip
+    )
     args = options.parse_args()
 
     from speechlm.data.kaldi_dir import read_table

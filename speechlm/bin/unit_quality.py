@@ -15,9 +15,12 @@ def main() -> None:
     """Parse, count, print."""
     options = parser(__doc__)
     options.add_argument(
-        "--units", nargs="+", required=True, metavar="NAME:DIR",
+        "--units",
+        nargs="+",
+        required=True,
+        metavar="NAME:DIR",
         help="a name for the table, and a folder with units.scp",
-    )  # fmt: skip
+    )
     options.add_argument("--alignments", help="folder with units.scp of phones")
     options.add_argument("--textgrids", help="folder with ID.TextGrid files, at any depth")
     options.add_argument("--output", type=Path, help="folder for the table and the pictures")

@@ -15,16 +15,28 @@ from speechlm.models.translation_decoder import TranslationDecoderConfig
 
 _MAX_CONVOLUTIONS = 64
 _FIXED: dict[str, Any] = {
-    "activation_fn": "gelu", "layer_type": "transformer", "conv_bias": False,
-    "use_rel_pos_enc": True, "add_unit_encoder": True, "add_decoder": False, "target_glu": False,
-    "use_pred_unit": False, "l2_embedding": False, "mask_u2t": True, "compute_mum": False,
-    "text_ctc_conv_kernel": 2, "mask_selection": "static", "no_mask_overlap": False,
-    "attn_type": "", "pos_enc_type": "abs",
-    "text_transformer.activation_fn": "gelu", "text_transformer.layernorm_embedding": True,
+    "activation_fn": "gelu",
+    "layer_type": "transformer",
+    "conv_bias": False,
+    "use_rel_pos_enc": True,
+    "add_unit_encoder": True,
+    "add_decoder": False,
+    "target_glu": False,
+    "use_pred_unit": False,
+    "l2_embedding": False,
+    "mask_u2t": True,
+    "compute_mum": False,
+    "text_ctc_conv_kernel": 2,
+    "mask_selection": "static",
+    "no_mask_overlap": False,
+    "attn_type": "",
+    "pos_enc_type": "abs",
+    "text_transformer.activation_fn": "gelu",
+    "text_transformer.layernorm_embedding": True,
     "text_transformer.no_scale_embedding": True,
     "text_transformer.no_token_positional_embeddings": False,
     "text_transformer.encoder.learned_pos": True,
-}  # fmt: skip
+}
 """Values that every released model has; another one would be another network or loss."""
 _EQUAL = {
     "text_transformer.encoder.embed_dim": "encoder_embed_dim",
@@ -58,10 +70,13 @@ _SAME = {
 """Our field -> their key, where the value is the same."""
 _NORMS = {"default": "group", "layer_norm": "layer"}
 _DECODER_FIXED = {
-    "activation_fn": "gelu", "use_rel_pos_enc": True, "decoder_learned_pos": False,
-    "decoder_normalize_before": False, "no_token_positional_embeddings": False,
+    "activation_fn": "gelu",
+    "use_rel_pos_enc": True,
+    "decoder_learned_pos": False,
+    "decoder_normalize_before": False,
+    "no_token_positional_embeddings": False,
     "share_decoder_input_output_embed": False,
-}  # fmt: skip
+}
 _DECODER_SAME = {
     "encoder_dim": "encoder_embed_dim",
     "embed_dim": "decoder_embed_dim",
@@ -153,22 +168,37 @@ def to_authors(config: SpeechLMConfig) -> dict[str, Any]:
     model |= {
         "extractor_mode": mode,
         "conv_feature_layers": str([tuple(layer) for layer in config.conv_layers]),
-        "final_dim": config.unit_dim, "dropout_features": config.input_dropout,
-        "untie_final_proj": True, "mix_with_unit": config.swap_prob > 0.0, "add_text_ctc": True,
-        "mask_other": 0.0, "mask_min_space": 1, "mask_channel_length": 10,
-        "mask_channel_prob": 0.0, "mask_channel_selection": "static", "mask_channel_other": 0.0,
-        "no_mask_channel_overlap": False, "mask_channel_min_space": 1,
-        "checkpoint_activations": False, "required_seq_len_multiple": 2, "fp16": False,
+        "final_dim": config.unit_dim,
+        "dropout_features": config.input_dropout,
+        "untie_final_proj": True,
+        "mix_with_unit": config.swap_prob > 0.0,
+        "add_text_ctc": True,
+        "mask_other": 0.0,
+        "mask_min_space": 1,
+        "mask_channel_length": 10,
+        "mask_channel_prob": 0.0,
+        "mask_channel_selection": "static",
+        "mask_channel_other": 0.0,
+        "no_mask_channel_overlap": False,
+        "mask_channel_min_space": 1,
+        "checkpoint_activations": False,
+        "required_seq_len_multiple": 2,
+        "fp16": False,
         "scaling_for_att": 32.0 if config.pre_norm else 1.0,
-    }  # fmt: skip
+    }
     text = model["text_transformer"]
     text |= {
-        "dropout": config.dropout, "attention_dropout": config.attention_dropout,
-        "activation_dropout": config.activation_dropout, "adaptive_input": False,
-        "checkpoint_activations": False, "offload_activations": False,
+        "dropout": config.dropout,
+        "attention_dropout": config.attention_dropout,
+        "activation_dropout": config.activation_dropout,
+        "adaptive_input": False,
+        "checkpoint_activations": False,
+        "offload_activations": False,
         "quant_noise": {"pq": 0.0, "pq_block_size": 8, "scalar": 0.0},
-        "min_params_to_wrap": 100000000, "relu_dropout": 0.0, "export": False,
-    }  # fmt: skip
+        "min_params_to_wrap": 100000000,
+        "relu_dropout": 0.0,
+        "export": False,
+    }
     text["encoder"] |= {"embed_path": None, "layers_to_keep": None}
     return {"model": model, "task": {"normalize": config.normalize_waveform}}
 

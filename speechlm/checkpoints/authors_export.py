@@ -26,11 +26,22 @@ METADATA = "authors"
 NOT_CLEANED = (*PARTS["units"], *PARTS["characters"])
 """How the names of the weights begin that the cleaned form lacks."""
 _ORDER = (
-    "mask_emb", "feature_extractor.", "post_extract_proj.", "encoder.pos_conv.", "encoder.layers.",
-    "encoder.layer_norm.", "encoder.pos_emb.", "layer_norm.", "final_proj_list.",
-    "unit_encoder.version", "unit_encoder.embed_positions.", "unit_encoder.layernorm_embedding.",
-    "unit_encoder.layers.", "unit_encoder.layer_norm.", "unit_encoder.pos_emb.",
-)  # fmt: skip
+    "mask_emb",
+    "feature_extractor.",
+    "post_extract_proj.",
+    "encoder.pos_conv.",
+    "encoder.layers.",
+    "encoder.layer_norm.",
+    "encoder.pos_emb.",
+    "layer_norm.",
+    "final_proj_list.",
+    "unit_encoder.version",
+    "unit_encoder.embed_positions.",
+    "unit_encoder.layernorm_embedding.",
+    "unit_encoder.layers.",
+    "unit_encoder.layer_norm.",
+    "unit_encoder.pos_emb.",
+)
 """Order of the weights in a cleaned checkpoint."""
 
 

@@ -46,19 +46,9 @@ from speechlm.checkpoints.torch_file import StoredTensor, TorchFile
 from speechlm.checkpoints.weight_checks import check_numbers, check_table
 from speechlm.data.atomic import output_dir
 from speechlm.data.fairseq_format import read_dictionary
-from speechlm.data.vocabulary import (
-    MASK,
-    PHONES,
-    SPECIALS,
-    CharacterVocabulary,
-    UnitVocabulary,
-)
+from speechlm.data.vocabulary import MASK, PHONES, SPECIALS, CharacterVocabulary, UnitVocabulary
 
-ENCODER = {
-    "pretrained": "",
-    "ctc": "w2v_encoder.w2v_model.",
-    "translation": "encoder.w2v_model.",
-}
+ENCODER = {"pretrained": "", "ctc": "w2v_encoder.w2v_model.", "translation": "encoder.w2v_model."}
 """How the names of the SpeechLM's weights begin, by kind of checkpoint."""
 _CTC_COPY, _CTC_HEAD = "w2v_encoder.proj.", "unit_encoder_ctc_head."
 _TIED = ("unit_embed_tokens.weight", "unit_encoder.embed_tokens.weight")
@@ -110,9 +100,12 @@ def import_checkpoint(
     weights.pop(_TIED[1], None)
     with output_dir(output) as folder:
         save_model(
-            folder, description, {**weights, **checkpoint.decoder}, {METADATA: pack(metadata)},
+            folder,
+            description,
+            {**weights, **checkpoint.decoder},
+            {METADATA: pack(metadata)},
             imported_from=Path(path).name,
-        )  # fmt: skip
+        )
     return description
 
 

@@ -17,8 +17,11 @@ from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
 from speechlm.models.losses import PAD
 
 _PRETRAINING_ONLY = (
-    "final_proj_list.", "label_embs_list.", "unit_embed_tokens.", "unit_encoder.embed_tokens.",
-)  # fmt: skip
+    "final_proj_list.",
+    "label_embs_list.",
+    "unit_embed_tokens.",
+    "unit_encoder.embed_tokens.",
+)
 _OUTPUT_LAYER = "unit_encoder_ctc_head.5."
 
 

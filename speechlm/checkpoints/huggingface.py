@@ -41,11 +41,7 @@ def load_huggingface(name: str) -> tuple[Any, bool]:
         _check_type(name, config)
         config.apply_spec_augment = False
         model, found = transformers.AutoModel.from_pretrained(
-            name,
-            config=config,
-            dtype="float32",
-            trust_remote_code=False,
-            output_loading_info=True,
+            name, config=config, dtype="float32", trust_remote_code=False, output_loading_info=True
         )
     except (OSError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise ValueError(_what_is_missing(name, error)) from None

@@ -17,8 +17,22 @@ PACKAGES = ("fairseq", "omegaconf", "speechlm", "typing")
 """Packages whose classes, whatever they are, may be named: they become records."""
 NAMES = {
     "argparse": ("Namespace",),
-    "builtins": ("bool", "bytes", "complex", "dict", "float", "int", "list", "object", "set",
-                 "frozenset", "str", "tuple", "long", "unicode"),
+    "builtins": (
+        "bool",
+        "bytes",
+        "complex",
+        "dict",
+        "float",
+        "int",
+        "list",
+        "object",
+        "set",
+        "frozenset",
+        "str",
+        "tuple",
+        "long",
+        "unicode",
+    ),
     "collections": ("Counter", "OrderedDict", "defaultdict"),
     "_operator": ("getitem",),
     "_codecs": ("encode",),
@@ -28,7 +42,7 @@ NAMES = {
     "pathlib": ("Path", "PosixPath", "PurePosixPath"),
     "sentencepiece": ("SentencePieceProcessor",),
     "torch": ("Size", "device"),
-}  # fmt: skip
+}
 """Further names that become records, dictionaries or tuples."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INTERPOLATION = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")

@@ -49,9 +49,7 @@ def save_text_to_unit(
         temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def load_text_to_unit(
-    folder: str | os.PathLike[str],
-) -> tuple[TextToUnit, UnitVocabulary, float]:
+def load_text_to_unit(folder: str | os.PathLike[str]) -> tuple[TextToUnit, UnitVocabulary, float]:
     """Read a model, its units, and the seconds that a unit lasts.
 
     Raises:

@@ -21,8 +21,16 @@ from speechlm.models import SpeechLM, SpeechLMConfig
 
 OURS = ("mask_emb", "feature_extractor.", "layer_norm.", "post_extract_proj.", "encoder.")
 """How the names of the weights that can be taken begin."""
-SHAPE = ("conv_layers", "conv_norm", "embed_dim", "ffn_dim", "heads", "pre_norm",
-         "pos_conv_kernel", "pos_conv_groups")  # fmt: skip
+SHAPE = (
+    "conv_layers",
+    "conv_norm",
+    "embed_dim",
+    "ffn_dim",
+    "heads",
+    "pre_norm",
+    "pos_conv_kernel",
+    "pos_conv_groups",
+)
 """Fields of the configuration that the two models must share."""
 _LAYER_PARTS = {
     "attention.q_proj": "self_attn.q_proj",
@@ -101,8 +109,10 @@ def warm_start(folder: str, model: SpeechLM) -> WarmStart:
     if normalize != model.config.normalize_waveform:
         logging.warning(
             "%s wants waveforms that are %snormalised, the new model has normalize_waveform %s",
-            folder, "" if normalize else "not ", model.config.normalize_waveform,
-        )  # fmt: skip
+            folder,
+            "" if normalize else "not ",
+            model.config.normalize_waveform,
+        )
     return _choose(folder, names, weights, model)
 
 
@@ -162,8 +172,9 @@ def _warn_of_biases(folder: str, weights: Mapping[str, Tensor]) -> None:
     if any(bool(weights[n].any()) for n in biases):
         logging.warning(
             "%s has biases in the convolutions of its front end, which SpeechLM has not: its "
-            "features will differ until training has made up for it", folder,
-        )  # fmt: skip
+            "features will differ until training has made up for it",
+            folder,
+        )
 
 
 def _choose(

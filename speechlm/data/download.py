@@ -84,9 +84,7 @@ def download_parts(
 
 
 def download_text(
-    output: str | os.PathLike[str],
-    source: Source | None = None,
-    md5: dict[str, str] | None = None,
+    output: str | os.PathLike[str], source: Source | None = None, md5: dict[str, str] | None = None
 ) -> None:
     """Make output/librispeech-lm-norm.txt.gz (1.5 GB) and output/librispeech-lexicon.txt."""
     for name, checksum in (TEXT_MD5 if md5 is None else md5).items():

@@ -214,17 +214,28 @@ def train_vocabulary(
     size = len(characters) + len(SPECIALS) if options.kind == "char" else options.size
     least = len(characters) + len(SPECIALS)
     if size < least:
-        raise ValueError(f"{source} has {len(characters)} characters: a size of {least} or more "
-                         f"is needed, got {size}")  # fmt: skip
+        raise ValueError(
+            f"{source} has {len(characters)} characters: a size of {least} or more "
+            f"is needed, got {size}"
+        )
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(written), model_writer=model, model_type=options.kind,
-            vocab_size=size, character_coverage=1.0, normalization_rule_name="identity",
-            bos_id=BOS, pad_id=PAD, eos_id=EOS, unk_id=UNKNOWN, num_threads=1,
-            max_sentence_length=1 << 20, hard_vocab_limit=options.kind == "bpe",
+            sentence_iterator=iter(written),
+            model_writer=model,
+            model_type=options.kind,
+            vocab_size=size,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            bos_id=BOS,
+            pad_id=PAD,
+            eos_id=EOS,
+            unk_id=UNKNOWN,
+            num_threads=1,
+            max_sentence_length=1 << 20,
+            hard_vocab_limit=options.kind == "bpe",
             minloglevel=2,
-        )  # fmt: skip
+        )
     except RuntimeError as error:
         reason = str(error).splitlines()[-1][:300]
         raise ValueError(

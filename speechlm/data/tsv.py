@@ -24,11 +24,7 @@ class Row:
     """By column."""
 
 
-def read_tsv(
-    path: str | os.PathLike[str],
-    columns: Sequence[str],
-    report: Report,
-) -> list[Row]:
+def read_tsv(path: str | os.PathLike[str], columns: Sequence[str], report: Report) -> list[Row]:
     """All sound rows; further columns than those asked for are kept.
 
     Rows with another number of fields than the header (a bare tab inside a sentence), with an

@@ -95,15 +95,19 @@ class UnitStore:
         if chunk_lines < 1:
             raise ValueError(f"{chunk_lines} lines a chunk: at least 1 expected")
         values = {
-            "lines": len(corpus), "bytes": corpus.path.stat().st_size,
-            "chunk_lines": chunk_lines, "made_with": dict(made_with),
-        }  # fmt: skip
+            "lines": len(corpus),
+            "bytes": corpus.path.stat().st_size,
+            "chunk_lines": chunk_lines,
+            "made_with": dict(made_with),
+        }
         if (path / "store.json").exists():
             store = cls(path)
             there = {
-                "lines": store.lines, "bytes": store.text_bytes,
-                "chunk_lines": store.chunk_lines, "made_with": store.made_with,
-            }  # fmt: skip
+                "lines": store.lines,
+                "bytes": store.text_bytes,
+                "chunk_lines": store.chunk_lines,
+                "made_with": store.made_with,
+            }
             wrong = [name for name in values if values[name] != there[name]]
             if wrong:
                 shown = "; ".join(f"{n}: {there[n]}, now {values[n]}" for n in wrong)

@@ -72,10 +72,7 @@ class _Beam:
 
 @torch.inference_mode()
 def beam_search(
-    decoder: TranslationDecoder,
-    features: Tensor,
-    padding: Tensor | None,
-    options: BeamOptions,
+    decoder: TranslationDecoder, features: Tensor, padding: Tensor | None, options: BeamOptions
 ) -> list[list[Hypothesis]]:
     """The K best translations of each utterance found, best first.
 

@@ -97,8 +97,11 @@ def decode(model: CTCModel, data: DataDir, batch_samples: int = 3_200_000) -> De
     result = Decoded(dict(sorted(text.items())), total / SAMPLE_RATE, seconds)
     logging.info(
         "%d utterances, %.1f s of audio in %.1f s: real-time factor %.4f",
-        len(text), result.audio_seconds, seconds, result.real_time_factor,
-    )  # fmt: skip
+        len(text),
+        result.audio_seconds,
+        seconds,
+        result.real_time_factor,
+    )
     return result
 
 

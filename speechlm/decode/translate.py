@@ -114,8 +114,11 @@ def translate_dir(
     write_hypotheses(folder / "scores", {u: f"{t.score:.6f}" for u, t in done.items()})
     logging.info(
         "%d utterances in %.1f s: %.2f a second at beam %d",
-        len(rest), seconds, len(rest) / max(seconds, 1e-9), options.beam,
-    )  # fmt: skip
+        len(rest),
+        seconds,
+        len(rest) / max(seconds, 1e-9),
+        options.beam,
+    )
     return done
 
 

@@ -52,8 +52,10 @@ class _Stack(torch.autograd.Function):
     @staticmethod
     def forward(ctx, waveforms, strides, dtype, keep, first, first_bias, *parameters):
         ctx.strides, ctx.dtype, ctx.n_parameters = strides, dtype, len(parameters)
-        runs = [_Run(w, strides, dtype, f, b, parameters)
-                for w, f, b in zip(waveforms, first, first_bias, strict=True)]  # fmt: skip
+        runs = [
+            _Run(w, strides, dtype, f, b, parameters)
+            for w, f, b in zip(waveforms, first, first_bias, strict=True)
+        ]
         features, kept = [], []
         for run in runs:
             features.append(run.forward())
@@ -69,8 +71,9 @@ class _Stack(torch.autograd.Function):
         depth = len(ctx.strides) - 1
         totals, firsts = [torch.zeros_like(x) for x in parameters], []
         for row, d_features in enumerate(gradient):
-            run = _Run(waveforms[row], ctx.strides, ctx.dtype, first[row], first_bias[row],
-                       parameters)  # fmt: skip
+            run = _Run(
+                waveforms[row], ctx.strides, ctx.dtype, first[row], first_bias[row], parameters
+            )
             run.outputs = [None, *kept[row * depth : (row + 1) * depth]]
             firsts.append(run.backward(d_features))
             for total, one in zip(totals, run.parameter_gradients(), strict=True):
@@ -135,8 +138,9 @@ class _Run:
 
     def backward(self, d_features: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of the first weight and bias; the others' are kept in the run."""
-        self.d_weights = [torch.zeros_like(conv.weight, dtype=self.first.dtype)
-                          for conv in self.convolutions[1:]]  # fmt: skip
+        self.d_weights = [
+            torch.zeros_like(conv.weight, dtype=self.first.dtype) for conv in self.convolutions[1:]
+        ]
         self.d_norms = [[torch.zeros_like(p) for p in norm or ()] for norm in self.norms]
         self.d_first = torch.zeros_like(self.first)
         self.d_first_bias = torch.zeros_like(self.first_bias)

@@ -44,8 +44,7 @@ class TiledConvolution(nn.Module):
         padded = F.pad(x, (0, 0, left, right))
         size = self.transform.shape[1]
         cut = padded.as_strided(
-            (size, batch, tiles, channels),
-            (channels, padded.stride(0), self.outputs * channels, 1),
+            (size, batch, tiles, channels), (channels, padded.stride(0), self.outputs * channels, 1)
         )
         spectra = self.transform @ cut.reshape(size, -1)
         products = spectra.view(len(spectra), -1, channels) @ self.spectrum

@@ -1,13 +1,7 @@
 """The networks, in pure PyTorch."""
 
 from speechlm.models.config import SpeechLMConfig
-from speechlm.models.outputs import (
-    AugmentOptions,
-    Encoded,
-    SpeechDraws,
-    SpeechOutput,
-    TextOutput,
-)
+from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.speechlm import SpeechLM
 
 __all__ = [

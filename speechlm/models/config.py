@@ -100,10 +100,20 @@ class SpeechLMConfig:
 
     def _check_sizes(self) -> None:
         for name in (
-            "embed_dim", "ffn_dim", "heads", "speech_layers", "shared_layers", "pos_conv_kernel",
-            "pos_conv_groups", "relative_clip", "max_positions", "unit_dim", "mask_length",
-            "swap_length", "label_rate",
-        ):  # fmt: skip
+            "embed_dim",
+            "ffn_dim",
+            "heads",
+            "speech_layers",
+            "shared_layers",
+            "pos_conv_kernel",
+            "pos_conv_groups",
+            "relative_clip",
+            "max_positions",
+            "unit_dim",
+            "mask_length",
+            "swap_length",
+            "label_rate",
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: expected a positive integer, got {value!r}")

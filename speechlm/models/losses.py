@@ -88,6 +88,11 @@ def ctc_loss(logits: Tensor, frame_lengths: Tensor, characters: Tensor) -> Tenso
     target_lengths = ((characters != PAD) & (characters != EOS)).sum(1)
     log_probs = F.log_softmax(logits.float(), -1).transpose(0, 1)
     return F.ctc_loss(
-        log_probs, characters, frame_lengths, target_lengths,
-        blank=BLANK, reduction="sum", zero_infinity=True,
-    )  # fmt: skip
+        log_probs,
+        characters,
+        frame_lengths,
+        target_lengths,
+        blank=BLANK,
+        reduction="sum",
+        zero_infinity=True,
+    )

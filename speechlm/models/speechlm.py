@@ -19,13 +19,7 @@ from speechlm.models.front_end import FrontEnd, normalize_waveform, scale_gradie
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.losses import PAD, UnitPrediction, ctc_loss, predict_units
 from speechlm.models.masking import span_mask
-from speechlm.models.outputs import (
-    AugmentOptions,
-    Encoded,
-    SpeechDraws,
-    SpeechOutput,
-    TextOutput,
-)
+from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
 
@@ -338,9 +332,13 @@ class SpeechLM(nn.Module):
         if augment.channel_prob > 0.0:
             channels = torch.full_like(lengths, x.shape[2])
             mask = span_mask(
-                channels, x.shape[2], augment.channel_prob, augment.channel_length,
-                min_spans=0, same_count=True,
-            )  # fmt: skip
+                channels,
+                x.shape[2],
+                augment.channel_prob,
+                augment.channel_length,
+                min_spans=0,
+                same_count=True,
+            )
             x = x.masked_fill(mask[:, None], 0.0)
         return x
 

@@ -259,12 +259,7 @@ class DecoderLayer(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(
-        self,
-        x: Tensor,
-        table: Tensor,
-        future: Tensor,
-        memory: KeysValues,
-        seen: Tensor | None,
+        self, x: Tensor, table: Tensor, future: Tensor, memory: KeysValues, seen: Tensor | None
     ) -> Tensor:
         """(B, U, D) -> (B, U, D).
 

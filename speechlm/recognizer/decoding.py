@@ -80,10 +80,7 @@ class WordDecoder:
 
 
 def label_words(
-    words: Sequence[str],
-    model: AlignmentModel,
-    pronunciations: Pronunciations,
-    scores: np.ndarray,
+    words: Sequence[str], model: AlignmentModel, pronunciations: Pronunciations, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """10 ms output phones (T,) and states (T,) of decoded words.
 

@@ -12,12 +12,7 @@ import numpy as np
 from speechlm.data.archives import ArchiveReader, ArchiveWriter
 from speechlm.data.atomic import output_dir, output_file
 from speechlm.data.kaldi_dir import read_table, write_table
-from speechlm.recognizer.contexts import (
-    ContextStatistics,
-    build_classes,
-    count_stay,
-    frame_classes,
-)
+from speechlm.recognizer.contexts import ContextStatistics, build_classes, count_stay, frame_classes
 from speechlm.recognizer.topology import N_PDFS
 
 SUBSAMPLING = 3

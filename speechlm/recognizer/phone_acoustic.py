@@ -74,10 +74,7 @@ class PhoneAcousticModel(nn.Module):
         self.classes = nn.Conv1d(width, config.n_classes, 1)
         self.states = nn.Conv1d(width, config.n_states * config.subsampling, 1)
         self.fine = nn.Conv1d(
-            config.input_dim,
-            config.fine_width,
-            config.fine_kernel,
-            padding=config.fine_kernel // 2,
+            config.input_dim, config.fine_width, config.fine_kernel, padding=config.fine_kernel // 2
         )
         self.fine_norm = nn.BatchNorm1d(config.fine_width)
         self.fine_states = nn.Conv1d(config.fine_width, config.n_states, 1, bias=False)

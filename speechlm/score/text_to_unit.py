@@ -46,15 +46,27 @@ class TextToUnitReport:
         rows = [
             ("", "model", "by phone alone"),
             ("---", "---:", "---:"),
-            ("unit accuracy, true durations", f"{self.correct / units:.1%}",
-             f"{self.correct_by_phone / units:.1%}"),
-            ("duration error (mean absolute, units of a phone)",
-             f"{self.duration_error / phones:.3f}", f"{self.duration_error_by_phone / phones:.3f}"),
-            ("length error (mean absolute, of an utterance)",
-             f"{self.length_error / max(1, self.utterances):.1%}", ""),
-            ("edits between generated and true units, repeats merged",
-             f"{self.runs.rate:.1f}%", ""),
-        ]  # fmt: skip
+            (
+                "unit accuracy, true durations",
+                f"{self.correct / units:.1%}",
+                f"{self.correct_by_phone / units:.1%}",
+            ),
+            (
+                "duration error (mean absolute, units of a phone)",
+                f"{self.duration_error / phones:.3f}",
+                f"{self.duration_error_by_phone / phones:.3f}",
+            ),
+            (
+                "length error (mean absolute, of an utterance)",
+                f"{self.length_error / max(1, self.utterances):.1%}",
+                "",
+            ),
+            (
+                "edits between generated and true units, repeats merged",
+                f"{self.runs.rate:.1f}%",
+                "",
+            ),
+        ]
         head = (
             f"Held-out pairs: {self.utterances} utterances, {self.phones} phones, "
             f"{self.units} units.\n\n"

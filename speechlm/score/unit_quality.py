@@ -160,10 +160,15 @@ def count_units(units: str | os.PathLike[str], reference: Reference) -> UnitCoun
 
 
 COLUMNS = {
-    "utterances": "utterances", "frames": "frames", "clusters": "clusters", "used": "used",
-    "phone purity": "phone_purity", "cluster purity": "cluster_purity", "PNMI": "pnmi",
+    "utterances": "utterances",
+    "frames": "frames",
+    "clusters": "clusters",
+    "used": "used",
+    "phone purity": "phone_purity",
+    "cluster purity": "cluster_purity",
+    "PNMI": "pnmi",
     "PNMI of speech": "pnmi_speech",
-}  # fmt: skip
+}
 
 
 def quality_table(rows: Sequence[tuple[str, str, UnitCounts]]) -> str:

@@ -26,11 +26,7 @@ from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.tasks.common import TrainingTask
 
-ESPNET_NAMES = {
-    "<s>": "<blank>",
-    "</s>": "<sos/eos>",
-    "|": "<space>",
-}
+ESPNET_NAMES = {"<s>": "<blank>", "</s>": "<sos/eos>", "|": "<space>"}
 """Characters that ESPnet's tools know by another name; ids stay the same."""
 
 
@@ -106,13 +102,21 @@ class SpeechLMASRTask(TrainingTask, ASRTask):
             help="the model to train from scratch; with pre-trained weights their own is used",
         )
         parser.set_defaults(
-            encoder="speechlm", normalize=None, input_size=1,
-            token_list=espnet_tokens(), token_type="char",
-            model_conf={"ctc_weight": 1.0}, optim="adam", scheduler="tristagelr",
-            optim_conf={"lr": 1e-5, "betas": [0.9, 0.98], "eps": 1e-6}, grad_clip=5.0,
-            batch_type="numel", batch_bins=1_600_000, keep_nbest_models=[1],
+            encoder="speechlm",
+            normalize=None,
+            input_size=1,
+            token_list=espnet_tokens(),
+            token_type="char",
+            model_conf={"ctc_weight": 1.0},
+            optim="adam",
+            scheduler="tristagelr",
+            optim_conf={"lr": 1e-5, "betas": [0.9, 0.98], "eps": 1e-6},
+            grad_clip=5.0,
+            batch_type="numel",
+            batch_bins=1_600_000,
+            keep_nbest_models=[1],
             best_model_criterion=[("valid", "cer_ctc", "min"), ("valid", "loss", "min")],
-        )  # fmt: skip
+        )
 
     @classmethod
     def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Callable:

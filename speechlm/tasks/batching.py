@@ -181,9 +181,13 @@ class TextBatches:
             logging.warning(
                 "%s: epoch %d leaves out %d of %d lines, empty or longer than %d bytes; "
                 "the first are lines %s",
-                self.corpus.path, epoch, len(lines) - len(usable), len(lines), self._line_bytes,
+                self.corpus.path,
+                epoch,
+                len(lines) - len(usable),
+                len(lines),
+                self._line_bytes,
                 first,
-            )  # fmt: skip
+            )
         usable = usable[np.argsort(sizes[usable], kind="stable")]
         if len(usable) < self.batches:  # few lines, many of them unusable: use some twice
             if not len(usable):

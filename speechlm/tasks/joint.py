@@ -210,8 +210,10 @@ class TextUnits:
         counts = {"lines_left_out": torch.tensor(left_out), "unknown_words": torch.tensor(unknown)}
         if not made:
             return counts
-        return {"units": pad([units for units, _ in made]),
-                "characters": pad([characters for _, characters in made])} | counts  # fmt: skip
+        return {
+            "units": pad([units for units, _ in made]),
+            "characters": pad([characters for _, characters in made]),
+        } | counts
 
     def _report(self, batch: TextBatch) -> None:
         for line in batch.dropped:
@@ -320,9 +322,13 @@ class JointEpochs:
         self.lines: TextBatches | None = None
         if text is not None:
             self.lines = TextBatches(
-                text.corpus, text.units_per_byte(), batch_units, LINE_UNITS,
-                self.steps * workers, seed,
-            )  # fmt: skip
+                text.corpus,
+                text.units_per_byte(),
+                batch_units,
+                LINE_UNITS,
+                self.steps * workers,
+                seed,
+            )
 
     def epoch(self, number: int) -> JointBatches:
         """Epoch 1, 2, ..."""

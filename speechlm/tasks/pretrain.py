@@ -120,48 +120,86 @@ class SpeechLMPretrainTask(TrainingTask):
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Options of the model and of the data; ESPnet's own defaults become the paper's."""
         group = parser.add_argument_group("SpeechLM")
-        group.add_argument("--config_size", choices=sorted(SIZES), default="base",
-                           help="the model whose values model_conf changes")  # fmt: skip
-        group.add_argument("--model_conf", action=NestedDictAction, default={},
-                           help="differences from config_size")  # fmt: skip
-        group.add_argument("--init_speech", type=str_or_none,
-                           help="folder of a model, of SpeechLM's or of a Hugging Face HuBERT, "
-                           "whose front end and speech layers training starts from")  # fmt: skip
-        group.add_argument("--cpu_bfloat16", type=str2bool, default=False,
-                           help="bfloat16 autocast on the CPU")  # fmt: skip
+        group.add_argument(
+            "--config_size",
+            choices=sorted(SIZES),
+            default="base",
+            help="the model whose values model_conf changes",
+        )
+        group.add_argument(
+            "--model_conf", action=NestedDictAction, default={}, help="differences from config_size"
+        )
+        group.add_argument(
+            "--init_speech",
+            type=str_or_none,
+            help="folder of a model, of SpeechLM's or of a Hugging Face HuBERT, "
+            "whose front end and speech layers training starts from",
+        )
+        group.add_argument(
+            "--cpu_bfloat16", type=str2bool, default=False, help="bfloat16 autocast on the CPU"
+        )
         group = parser.add_argument_group("SpeechLM's data")
         group.add_argument("--speech_dir", type=str_or_none, help="data directory of the speech")
         group.add_argument("--dev_dir", type=str_or_none, help="data directory for validation")
-        group.add_argument("--units", default="units_phone",
-                           help="folder with unit archives in each data directory")  # fmt: skip
-        group.add_argument("--text", type=str_or_none,
-                           help="unpaired text, a sentence a line; none: speech only")  # fmt: skip
+        group.add_argument(
+            "--units",
+            default="units_phone",
+            help="folder with unit archives in each data directory",
+        )
+        group.add_argument(
+            "--text", type=str_or_none, help="unpaired text, a sentence a line; none: speech only"
+        )
         group.add_argument("--dev_text", type=str_or_none, help="text for validation")
-        group.add_argument("--text_units", type=str_or_none,
-                           help="hidden units of the text (generate_text_units); none: phoneme "
-                           "units are made on the fly")  # fmt: skip
+        group.add_argument(
+            "--text_units",
+            type=str_or_none,
+            help="hidden units of the text (generate_text_units); none: phoneme "
+            "units are made on the fly",
+        )
         group.add_argument("--dev_text_units", type=str_or_none, help="those of dev_text")
-        group.add_argument("--lexicon", type=str_or_none,
-                           help="lexicon of the text's words, for phoneme units")  # fmt: skip
-        group.add_argument("--durations", type=str_or_none,
-                           help="statistics of unit durations; none: the paper's")  # fmt: skip
-        group.add_argument("--batch_samples", type=int, default=1_400_000,
-                           help="padded samples of speech of a batch and worker")  # fmt: skip
-        group.add_argument("--batch_units", type=int, default=4375,
-                           help="padded text units of a batch and worker")  # fmt: skip
-        group.add_argument("--min_samples", type=int, default=32_000,
-                           help="shorter utterances are left out, and listed")  # fmt: skip
-        group.add_argument("--max_samples", type=int, default=250_000,
-                           help="longer utterances are cropped at random")  # fmt: skip
-        group.add_argument("--pad_audio", type=str2bool, default=False,
-                           help="pad batches to the longest utterance, not crop them to the "
-                           "shortest")  # fmt: skip
+        group.add_argument(
+            "--lexicon", type=str_or_none, help="lexicon of the text's words, for phoneme units"
+        )
+        group.add_argument(
+            "--durations", type=str_or_none, help="statistics of unit durations; none: the paper's"
+        )
+        group.add_argument(
+            "--batch_samples",
+            type=int,
+            default=1_400_000,
+            help="padded samples of speech of a batch and worker",
+        )
+        group.add_argument(
+            "--batch_units", type=int, default=4375, help="padded text units of a batch and worker"
+        )
+        group.add_argument(
+            "--min_samples",
+            type=int,
+            default=32_000,
+            help="shorter utterances are left out, and listed",
+        )
+        group.add_argument(
+            "--max_samples",
+            type=int,
+            default=250_000,
+            help="longer utterances are cropped at random",
+        )
+        group.add_argument(
+            "--pad_audio",
+            type=str2bool,
+            default=False,
+            help="pad batches to the longest utterance, not crop them to the shortest",
+        )
         cls.add_common_arguments(parser)
         parser.set_defaults(
-            iterator_type="task", optim="adamw", scheduler="linear_decay", grad_clip=10.0,
+            iterator_type="task",
+            optim="adamw",
+            scheduler="linear_decay",
+            grad_clip=10.0,
             optim_conf={"lr": 5e-4, "betas": [0.9, 0.98], "eps": 1e-6, "weight_decay": 0.01},
-            best_model_criterion=[("valid", "loss", "min")], keep_nbest_models=[1],
-        )  # fmt: skip
+            best_model_criterion=[("valid", "loss", "min")],
+            keep_nbest_models=[1],
+        )
         parser.set_defaults(required=["output_dir", "speech_dir", "dev_dir"])
 
     @classmethod
@@ -253,8 +291,7 @@ def build_text(args: argparse.Namespace, train: bool) -> TextUnits | None:
     model_units = UnitVocabulary(args.unit_tokens, "the model")
     if stored:
         text = StoredTextUnits(
-            args.text if train else args.dev_text,
-            args.text_units if train else args.dev_text_units,
+            args.text if train else args.dev_text, args.text_units if train else args.dev_text_units
         )
         text.tokenizer.units.check_same(model_units)
         return text

@@ -68,7 +68,10 @@ def _data_arguments(mode: str, folder: Path) -> list[str]:
         raise ValueError(f"{folder / 'text'}: {len(empty)} transcripts are empty: {empty[:5]}")
     data_option, shape_option = f"--{mode}_data_path_and_name_and_type", f"--{mode}_shape_file"
     return [
-        data_option, f"{folder / 'wav.scp'},speech,sound",
-        data_option, f"{folder / 'text'},text,text",
-        shape_option, str(folder / "utt2num_samples"),
-    ]  # fmt: skip
+        data_option,
+        f"{folder / 'wav.scp'},speech,sound",
+        data_option,
+        f"{folder / 'text'},text,text",
+        shape_option,
+        str(folder / "utt2num_samples"),
+    ]

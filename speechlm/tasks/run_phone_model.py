@@ -41,8 +41,14 @@ def train_phone_model(
         ValueError: missing lists, or unknown options.
     """
     classes = ClassTable.load(data / "classes.npz")
-    arguments = ["--output_dir", str(output) + "_train", "--n_classes", str(classes.n_classes),
-                 "--n_states", str(N_PDFS)]  # fmt: skip
+    arguments = [
+        "--output_dir",
+        str(output) + "_train",
+        "--n_classes",
+        str(classes.n_classes),
+        "--n_states",
+        str(N_PDFS),
+    ]
     for part in ("train", "valid"):
         if not read_table(data / part / "feats.scp"):
             raise ValueError(f"{data / part}: no utterances")

@@ -26,9 +26,11 @@ from speechlm.tasks.common import TrainingTask
 
 MASKS = ("time_mask_prob", "time_mask_length", "channel_mask_prob", "channel_mask_length")
 DEFAULT_MASKS = {
-    "time_mask_prob": 0.5, "time_mask_length": 10,
-    "channel_mask_prob": 0.0, "channel_mask_length": 64,
-}  # fmt: skip
+    "time_mask_prob": 0.5,
+    "time_mask_length": 10,
+    "channel_mask_prob": 0.0,
+    "channel_mask_length": 64,
+}
 """The paper's masks on the encoder's input."""
 
 
@@ -76,20 +78,36 @@ class SpeechLMSTTask(TrainingTask):
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Options of the model; ESPnet's own defaults become the paper's."""
         group = parser.add_argument_group("speech translation")
-        group.add_argument("--config_size", choices=sorted(SIZES), default="base",
-                           help="the encoder to train from scratch; with pre-trained weights "
-                           "their own is used")  # fmt: skip
-        group.add_argument("--encoder_conf", action=NestedDictAction, default={},
-                           help="masks in training; `speechlm`: differences from the "
-                           "pre-trained model, or from config_size")  # fmt: skip
-        group.add_argument("--decoder_conf", action=NestedDictAction, default={},
-                           help="values of the decoder; what is left out is Base's")  # fmt: skip
+        group.add_argument(
+            "--config_size",
+            choices=sorted(SIZES),
+            default="base",
+            help="the encoder to train from scratch; with pre-trained weights their own is used",
+        )
+        group.add_argument(
+            "--encoder_conf",
+            action=NestedDictAction,
+            default={},
+            help="masks in training; `speechlm`: differences from the "
+            "pre-trained model, or from config_size",
+        )
+        group.add_argument(
+            "--decoder_conf",
+            action=NestedDictAction,
+            default={},
+            help="values of the decoder; what is left out is Base's",
+        )
         cls.add_common_arguments(parser)
         parser.set_defaults(
-            optim="adam", optim_conf={"lr": 1e-4, "betas": [0.9, 0.98], "eps": 1e-6},
-            scheduler="linear_decay", grad_clip=10.0, batch_type="numel", batch_bins=1_600_000,
-            best_model_criterion=[("valid", "accuracy", "max")], keep_nbest_models=[5],
-        )  # fmt: skip
+            optim="adam",
+            optim_conf={"lr": 1e-4, "betas": [0.9, 0.98], "eps": 1e-6},
+            scheduler="linear_decay",
+            grad_clip=10.0,
+            batch_type="numel",
+            batch_bins=1_600_000,
+            best_model_criterion=[("valid", "accuracy", "max")],
+            keep_nbest_models=[5],
+        )
 
     @classmethod
     def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> Callable:

@@ -80,18 +80,25 @@ class TextToUnitTask(TrainingTask):
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Options of the model; ESPnet's own defaults become the paper's."""
         group = parser.add_argument_group("Text to unit")
-        group.add_argument("--model_conf", action=NestedDictAction, default={},
-                           help="differences from the paper's model: fields of "
-                           "TextToUnitConfig")  # fmt: skip
-        group.add_argument("--cpu_bfloat16", type=str2bool, default=False,
-                           help="bfloat16 autocast on the CPU")  # fmt: skip
+        group.add_argument(
+            "--model_conf",
+            action=NestedDictAction,
+            default={},
+            help="differences from the paper's model: fields of TextToUnitConfig",
+        )
+        group.add_argument(
+            "--cpu_bfloat16", type=str2bool, default=False, help="bfloat16 autocast on the CPU"
+        )
         group.add_argument("--pairs", help="folder of make_unit_pairs")
         cls.add_common_arguments(parser)
         parser.set_defaults(
-            optim="adam", optim_conf={"lr": 5e-4, "betas": [0.9, 0.98], "eps": 1e-6},
-            scheduler="tristagelr", grad_clip=5.0,
-            best_model_criterion=[("valid", "accuracy", "max")], keep_nbest_models=[1],
-        )  # fmt: skip
+            optim="adam",
+            optim_conf={"lr": 5e-4, "betas": [0.9, 0.98], "eps": 1e-6},
+            scheduler="tristagelr",
+            grad_clip=5.0,
+            best_model_criterion=[("valid", "accuracy", "max")],
+            keep_nbest_models=[1],
+        )
         parser.set_defaults(required=["output_dir", "pairs"])
 
     @classmethod

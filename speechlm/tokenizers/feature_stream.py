@@ -14,12 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechlm.data.archives import (
-    ArchiveReader,
-    ArchiveWriter,
-    fit_to_audio,
-    n_labels,
-)
+from speechlm.data.archives import ArchiveReader, ArchiveWriter, fit_to_audio, n_labels
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, show_ids

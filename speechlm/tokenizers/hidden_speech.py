@@ -94,7 +94,11 @@ def label_data(
     report_skipped(output, job, skipped)
     logging.info(
         "%s, job %d: %d units of %d utterances, %d left out; %.0f units a second",
-        Path(output), job, done.units, done.utterances, done.skipped,
+        Path(output),
+        job,
+        done.units,
+        done.utterances,
+        done.skipped,
         done.units / max(done.seconds, 1e-9),
-    )  # fmt: skip
+    )
     return done

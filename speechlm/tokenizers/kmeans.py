@@ -140,11 +140,17 @@ def train_kmeans(
         model, inertia, repaired = _fill_empty(KMeans(centres, sample.config), frames)
     sampling = sample.sampling
     model.training = {
-        "seed": seed, "sample_seed": sampling.seed, "portion": sampling.portion,
-        "max_frames": sampling.max_frames, "utterances": sample.n_utterances,
-        "frames_seen": sample.n_seen, "frames": len(frames), "n_init": n_init,
-        "mean_squared_distance": inertia, "refilled_clusters": repaired,
-    }  # fmt: skip
+        "seed": seed,
+        "sample_seed": sampling.seed,
+        "portion": sampling.portion,
+        "max_frames": sampling.max_frames,
+        "utterances": sample.n_utterances,
+        "frames_seen": sample.n_seen,
+        "frames": len(frames),
+        "n_init": n_init,
+        "mean_squared_distance": inertia,
+        "refilled_clusters": repaired,
+    }
     return model
 
 

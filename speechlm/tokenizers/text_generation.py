@@ -91,9 +91,11 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
         total += sum(map(len, made.rows))
         logging.info(
             "lines %d to %d: %d left out; %d units a second",
-            numbers.start + 1, numbers.stop, len(dropped),
+            numbers.start + 1,
+            numbers.stop,
+            len(dropped),
             total / (time.perf_counter() - started),
-        )  # fmt: skip
+        )
     return total
 
 

@@ -13,10 +13,30 @@ from collections import OrderedDict
 
 import torch
 
-TINY = {"channels": 12, "dim": 16, "ffn": 32, "heads": 2, "speech": 2, "shared": 1, "final": 8,
-        "kernel": 8, "groups": 2, "positions": 60}  # fmt: skip
-BASE = {"channels": 512, "dim": 768, "ffn": 3072, "heads": 8, "speech": 6, "shared": 6,
-        "final": 256, "kernel": 128, "groups": 16, "positions": 3000}  # fmt: skip
+TINY = {
+    "channels": 12,
+    "dim": 16,
+    "ffn": 32,
+    "heads": 2,
+    "speech": 2,
+    "shared": 1,
+    "final": 8,
+    "kernel": 8,
+    "groups": 2,
+    "positions": 60,
+}
+BASE = {
+    "channels": 512,
+    "dim": 768,
+    "ffn": 3072,
+    "heads": 8,
+    "speech": 6,
+    "shared": 6,
+    "final": 256,
+    "kernel": 128,
+    "groups": 16,
+    "positions": 3000,
+}
 LARGE = BASE | {"dim": 1024, "ffn": 4096, "heads": 16, "speech": 12, "shared": 12}
 STRIDES = [(10, 5)] + [(3, 2)] * 4 + [(2, 2)] * 2
 
@@ -25,50 +45,105 @@ def model_cfg(size, large=False):
     """cfg.model."""
     rate = 0.0 if large else 0.1
     text = {
-        "_name": None, "activation_fn": "gelu", "dropout": rate, "attention_dropout": rate,
-        "activation_dropout": 0.0, "adaptive_input": False, "max_source_positions":
-        size["positions"], "layernorm_embedding": True, "no_scale_embedding": True,
-        "no_token_positional_embeddings": False, "checkpoint_activations": False,
+        "_name": None,
+        "activation_fn": "gelu",
+        "dropout": rate,
+        "attention_dropout": rate,
+        "activation_dropout": 0.0,
+        "adaptive_input": False,
+        "max_source_positions": size["positions"],
+        "layernorm_embedding": True,
+        "no_scale_embedding": True,
+        "no_token_positional_embeddings": False,
+        "checkpoint_activations": False,
         "quant_noise": {"_name": None, "pq": 0.0, "pq_block_size": 8, "scalar": 0.0},
         "encoder": {
-            "_name": None, "embed_path": None, "embed_dim": size["dim"],
-            "ffn_embed_dim": size["ffn"], "layers": size["shared"],
-            "attention_heads": size["heads"], "normalize_before": large, "learned_pos": True,
-            "layerdrop": rate, "layers_to_keep": None,
+            "_name": None,
+            "embed_path": None,
+            "embed_dim": size["dim"],
+            "ffn_embed_dim": size["ffn"],
+            "layers": size["shared"],
+            "attention_heads": size["heads"],
+            "normalize_before": large,
+            "learned_pos": True,
+            "layerdrop": rate,
+            "layers_to_keep": None,
         },
         "decoder": {"_name": None, "embed_dim": 512, "layers": 6, "learned_pos": False},
-    }  # fmt: skip
+    }
     c = size["channels"]
     return {
-        "_name": "speechlm", "label_rate": 50 if large else 100,
-        "extractor_mode": "layer_norm" if large else "default", "encoder_layers": size["speech"],
-        "encoder_embed_dim": size["dim"], "encoder_ffn_embed_dim": size["ffn"],
-        "encoder_attention_heads": size["heads"], "activation_fn": "gelu",
-        "layer_type": "transformer", "dropout": rate, "attention_dropout": rate,
-        "activation_dropout": 0.0, "encoder_layerdrop": rate, "dropout_input": rate,
-        "dropout_features": rate, "final_dim": size["final"], "untie_final_proj": True,
-        "layer_norm_first": large, "conv_bias": False, "logit_temp": 0.1, "target_glu": False,
+        "_name": "speechlm",
+        "label_rate": 50 if large else 100,
+        "extractor_mode": "layer_norm" if large else "default",
+        "encoder_layers": size["speech"],
+        "encoder_embed_dim": size["dim"],
+        "encoder_ffn_embed_dim": size["ffn"],
+        "encoder_attention_heads": size["heads"],
+        "activation_fn": "gelu",
+        "layer_type": "transformer",
+        "dropout": rate,
+        "attention_dropout": rate,
+        "activation_dropout": 0.0,
+        "encoder_layerdrop": rate,
+        "dropout_input": rate,
+        "dropout_features": rate,
+        "final_dim": size["final"],
+        "untie_final_proj": True,
+        "layer_norm_first": large,
+        "conv_bias": False,
+        "logit_temp": 0.1,
+        "target_glu": False,
         "conv_feature_layers": f"[({c},10,5)] + [({c},3,2)] * 4 + [({c},2,2)] * 2",
-        "feature_grad_mult": 1.0 if large else 0.1, "mask_length": 10, "mask_prob": 0.8,
-        "mask_selection": "static", "mask_other": 0.0, "no_mask_overlap": False,
-        "conv_pos": size["kernel"], "conv_pos_groups": size["groups"],
-        "latent_temp": (2.0, 0.5, 0.999995), "skip_masked": False, "skip_nomask": False,
-        "required_seq_len_multiple": 2, "attn_type": "", "pos_enc_type": "abs", "fp16": False,
-        "use_rel_pos_enc": True, "scaling_for_att": 32.0 if large else 1.0,
-        "text_transformer": text, "add_unit_encoder": True, "add_decoder": False,
-        "add_text_ctc": True, "text_ctc_conv_kernel": 2, "mask_u2t": True, "compute_mum": False,
-        "mix_with_unit": True, "use_pred_unit": False, "l2_embedding": False,
-    }  # fmt: skip
+        "feature_grad_mult": 1.0 if large else 0.1,
+        "mask_length": 10,
+        "mask_prob": 0.8,
+        "mask_selection": "static",
+        "mask_other": 0.0,
+        "no_mask_overlap": False,
+        "conv_pos": size["kernel"],
+        "conv_pos_groups": size["groups"],
+        "latent_temp": (2.0, 0.5, 0.999995),
+        "skip_masked": False,
+        "skip_nomask": False,
+        "required_seq_len_multiple": 2,
+        "attn_type": "",
+        "pos_enc_type": "abs",
+        "fp16": False,
+        "use_rel_pos_enc": True,
+        "scaling_for_att": 32.0 if large else 1.0,
+        "text_transformer": text,
+        "add_unit_encoder": True,
+        "add_decoder": False,
+        "add_text_ctc": True,
+        "text_ctc_conv_kernel": 2,
+        "mask_u2t": True,
+        "compute_mum": False,
+        "mix_with_unit": True,
+        "use_pred_unit": False,
+        "l2_embedding": False,
+    }
 
 
 def full_cfg(size=TINY, large=False):
     """cfg of a pre-training."""
-    task = {"_name": "joint_sc2t_pretraining", "data": "/data", "labels": ["phn"],
-            "label_rate": 50 if large else 100, "normalize": large, "fine_tuning": False,
-            "text_cfg": {"_name": None, "mask_length": "span-poisson"}}  # fmt: skip
+    task = {
+        "_name": "joint_sc2t_pretraining",
+        "data": "/data",
+        "labels": ["phn"],
+        "label_rate": 50 if large else 100,
+        "normalize": large,
+        "fine_tuning": False,
+        "text_cfg": {"_name": None, "mask_length": "span-poisson"},
+    }
     criterion = {"_name": "speechlm_criterion", "loss_weights": [10.0], "text_ctc_weight": 0.1}
-    return {"_name": None, "common": {"seed": 1337, "fp16": True},
-            "model": model_cfg(size, large), "task": task, "criterion": criterion}  # fmt: skip
+    return {
+        "_name": None,
+        "common": {"seed": 1337, "fp16": True},
+        "model": model_cfg(size, large),
+        "task": task,
+        "criterion": criterion,
+    }
 
 
 def _layers(name, count, size, norm_k=True):
@@ -80,9 +155,11 @@ def _layers(name, count, size, norm_k=True):
             yield f"{base}.self_attn.{part}.bias", (d,)
         yield from _norm(f"{base}.self_attn_layer_norm", d)
         yield from (
-            (f"{base}.fc1.weight", (f, d)), (f"{base}.fc1.bias", (f,)),
-            (f"{base}.fc2.weight", (d, f)), (f"{base}.fc2.bias", (d,)),
-        )  # fmt: skip
+            (f"{base}.fc1.weight", (f, d)),
+            (f"{base}.fc1.bias", (f,)),
+            (f"{base}.fc2.weight", (d, f)),
+            (f"{base}.fc2.bias", (d,)),
+        )
         yield from _norm(f"{base}.final_layer_norm", d)
         yield from _norm(f"{base}.norm_k", h)
 
@@ -143,9 +220,11 @@ def decoder_keys(tokens, dim=16, ffn=24, heads=2, layers=2, encoder=16):
                 yield f"{base}.{attention}.{part}.bias", (dim,)
             yield from _norm(f"{base}.{attention}_layer_norm", dim)
         yield from (
-            (f"{base}.fc1.weight", (ffn, dim)), (f"{base}.fc1.bias", (ffn,)),
-            (f"{base}.fc2.weight", (dim, ffn)), (f"{base}.fc2.bias", (dim,)),
-        )  # fmt: skip
+            (f"{base}.fc1.weight", (ffn, dim)),
+            (f"{base}.fc1.bias", (ffn,)),
+            (f"{base}.fc2.weight", (dim, ffn)),
+            (f"{base}.fc2.bias", (dim,)),
+        )
         yield from _norm(f"{base}.final_layer_norm", dim)
         yield from _norm(f"{base}.norm_k", dim // heads)
     yield "decoder.output_projection.weight", (tokens, dim)
@@ -171,8 +250,12 @@ def random(names, seed=0):
 
 def cleaned(weights):
     """The weights that a cleaned checkpoint keeps."""
-    dropped = ("label_embs_list.", "unit_embed_tokens.", "unit_encoder.embed_tokens.",
-               "unit_encoder_ctc_head.")  # fmt: skip
+    dropped = (
+        "label_embs_list.",
+        "unit_embed_tokens.",
+        "unit_encoder.embed_tokens.",
+        "unit_encoder_ctc_head.",
+    )
     return OrderedDict((n, w) for n, w in weights.items() if not n.startswith(dropped))
 
 
@@ -246,9 +329,16 @@ def save_ctc(path, weights, w2v_args, older=False, letters=LETTERS, copies=True)
     if copies:
         for name in [n for n in weights if n.startswith(head)]:
             model[f"w2v_encoder.proj.{name.removeprefix(head)}"] = weights[name]
-    cfg = {"_name": None, "task": {"_name": "joint_sc2t_pretraining", "normalize": False},
-           "model": {"_name": "speechlm_ctc", "w2v_path": "/exp/checkpoint.pt",
-                     "apply_mask": True, "w2v_args": w2v_args}}  # fmt: skip
+    cfg = {
+        "_name": None,
+        "task": {"_name": "joint_sc2t_pretraining", "normalize": False},
+        "model": {
+            "_name": "speechlm_ctc",
+            "w2v_path": "/exp/checkpoint.pt",
+            "apply_mask": True,
+            "w2v_args": w2v_args,
+        },
+    }
     with fairseq() as make:
         state = {"target_dictionary": make(letters), "hubert_tokenizer": None}
         content = {"args": None, "cfg": cfg, "model": model, "task_state": state}
@@ -259,15 +349,33 @@ def save_translation(path, weights, decoder, w2v_args, older=False):
     """A translation fine-tuning's checkpoint: its task is a Namespace, without dictionaries."""
     model = OrderedDict((f"encoder.w2v_model.{n}", w) for n, w in weights.items())
     model.update(decoder)
-    sizes = {"activation_fn": "gelu", "use_rel_pos_enc": True, "encoder_embed_dim": 16,
-             "decoder_embed_dim": 16, "decoder_output_dim": 16, "decoder_ffn_embed_dim": 24,
-             "decoder_layers": 2, "decoder_layerdrop": 0.1, "decoder_attention_heads": 2,
-             "decoder_learned_pos": False, "decoder_normalize_before": False, "dropout": 0.0,
-             "attention_dropout": 0.1, "activation_dropout": 0.0,
-             "share_decoder_input_output_embed": False}  # fmt: skip
-    cfg = {"_name": None, "task": argparse.Namespace(data="/data", task="speech_to_text"),
-           "model": {"_name": "speechlm_st_legacy", "w2v_path": "/exp/checkpoint.pt",
-                     "w2v_args": w2v_args, **sizes}}  # fmt: skip
+    sizes = {
+        "activation_fn": "gelu",
+        "use_rel_pos_enc": True,
+        "encoder_embed_dim": 16,
+        "decoder_embed_dim": 16,
+        "decoder_output_dim": 16,
+        "decoder_ffn_embed_dim": 24,
+        "decoder_layers": 2,
+        "decoder_layerdrop": 0.1,
+        "decoder_attention_heads": 2,
+        "decoder_learned_pos": False,
+        "decoder_normalize_before": False,
+        "dropout": 0.0,
+        "attention_dropout": 0.1,
+        "activation_dropout": 0.0,
+        "share_decoder_input_output_embed": False,
+    }
+    cfg = {
+        "_name": None,
+        "task": argparse.Namespace(data="/data", task="speech_to_text"),
+        "model": {
+            "_name": "speechlm_st_legacy",
+            "w2v_path": "/exp/checkpoint.pt",
+            "w2v_args": w2v_args,
+            **sizes,
+        },
+    }
     content = {"args": None, "cfg": cfg, "model": model, "task_state": {}}
     return save(content | training_state(weights), path, older)
 

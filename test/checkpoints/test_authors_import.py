@@ -319,8 +319,9 @@ def test_command_lines(tmp_path):
     done = run("speechlm.bin.import_checkpoint", "--input", path, "--output", tmp_path / "m")
     assert done.returncode == 0, done.stderr
     assert "pretrained SpeechLM, without units and characters" in done.stderr
-    done = run("speechlm.bin.export_checkpoint", "--input", tmp_path / "m",
-               "--output", tmp_path / "out.pt")  # fmt: skip
+    done = run(
+        "speechlm.bin.export_checkpoint", "--input", tmp_path / "m", "--output", tmp_path / "out.pt"
+    )
     assert done.returncode == 0, done.stderr
     same(torch.load(tmp_path / "out.pt", weights_only=True)["model"], kept)
     path.write_text("not a checkpoint\n")

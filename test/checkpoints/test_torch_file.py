@@ -25,12 +25,28 @@ def save(content, path, older=False):
 def tensors():
     x = torch.arange(24.0).view(4, 6)
     return {
-        "whole": x, "turned": x.T, "part": x[1:3, 2:], "steps": x[::2, ::3], "number": x[1, 1],
-        "empty": torch.zeros(0, 3), "parameter": torch.nn.Parameter(x * 2),
-        **{str(d): x.to(d) for d in (torch.float16, torch.bfloat16, torch.float64, torch.int64,
-                                     torch.int32, torch.int16, torch.int8, torch.uint8)},
+        "whole": x,
+        "turned": x.T,
+        "part": x[1:3, 2:],
+        "steps": x[::2, ::3],
+        "number": x[1, 1],
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(x * 2),
+        **{
+            str(d): x.to(d)
+            for d in (
+                torch.float16,
+                torch.bfloat16,
+                torch.float64,
+                torch.int64,
+                torch.int32,
+                torch.int16,
+                torch.int8,
+                torch.uint8,
+            )
+        },
         "flags": x > 3,
-    }  # fmt: skip
+    }
 
 
 @FORMATS
@@ -70,7 +86,7 @@ def test_plain_values_of_inert_objects(tmp_path):
             "same": "${a.b}",
             "gone": "${no.such}",
             "missing": "???",
-        }  # fmt: skip
+        }
     )
     content = {
         "cfg": nodes,
@@ -85,9 +101,11 @@ def test_plain_values_of_inert_objects(tmp_path):
         values = plain(file.content, "file")
         assert isinstance(file.content["cfg"], Record)
     assert values["cfg"] == {
-        "a": {"b": [1, 2.5, None, True, "x"]}, "same": [1, 2.5, None, True, "x"],
-        "gone": "${no.such}", "missing": "???",
-    }  # fmt: skip
+        "a": {"b": [1, 2.5, None, True, "x"]},
+        "same": [1, 2.5, None, True, "x"],
+        "gone": "${no.such}",
+        "missing": "???",
+    }
     assert values["part"] == {"b": [1, 2.5, None, True, "x"]}
     assert values["counts"] == {"a": 1}
     assert list(values["order"].items()) == [("z", 1), ("a", (2, 3))]
@@ -117,8 +135,13 @@ def opcodes(mark):
         "os.system#inst": b"(" + b"S'touch " + str(mark).encode() + b"'\n" + b"ios\nsystem\n.",
         "os.system#obj": b"(cos\nsystem\n" + text(command) + b"o.",
         "builtins.getattr": (
-            b"\x80\x02c__builtin__\ngetattr\n(c__builtin__\n__import__\n" + text(b"os")
-            + b"\x85R" + text(b"system") + b"tR" + text(command) + b"\x85R."
+            b"\x80\x02c__builtin__\ngetattr\n(c__builtin__\n__import__\n"
+            + text(b"os")
+            + b"\x85R"
+            + text(b"system")
+            + b"tR"
+            + text(command)
+            + b"\x85R."
         ),
         "fairseq.data.os.system": (
             b"\x80\x04\x8c\x0cfairseq.data\x8c\x09os.system\x93" + text(command) + b"\x85R."
@@ -128,8 +151,11 @@ def opcodes(mark):
         ),
         "torch.hub.load": b"\x80\x02ctorch.hub\nload\n" + text(command) + b"\x85R.",
         "torch._utils._import_dotted_name": (
-            b"\x80\x02ctorch._utils\n_import_dotted_name\n" + text(b"os.system") + b"\x85R"
-            + text(command) + b"\x85R."
+            b"\x80\x02ctorch._utils\n_import_dotted_name\n"
+            + text(b"os.system")
+            + b"\x85R"
+            + text(command)
+            + b"\x85R."
         ),
         "torch.serialization.load": b"\x80\x02ctorch.serialization\nload\n)R.",
         "numpy.testing._private.utils.runstring": (
@@ -138,7 +164,7 @@ def opcodes(mark):
         "functools.partial": b"\x80\x02cfunctools\npartial\ncos\nsystem\n\x85R.",
         "_operator.attrgetter": b"\x80\x02c_operator\nattrgetter\n" + text(b"x") + b"\x85R.",
         "copyreg._reconstructor": b"\x80\x02ccopy_reg\n_reconstructor\n(tR.",
-    }  # fmt: skip
+    }
 
 
 def as_zip(pickled):
@@ -189,8 +215,14 @@ def test_hostile_objects_in_any_place(older, place, tmp_path):
 def test_allowed_names_are_inert(tmp_path):
     """Names on the list are stand-ins, whatever a pickle does with them."""
     path = tmp_path / "inert.pt"
-    for name in (b"torch._utils\n_rebuild_tensor_v2", b"torch\nSize", b"torch\nFloatStorage",
-                 b"torch\nfloat32", b"collections\nOrderedDict", b"fairseq\nThing"):  # fmt: skip
+    for name in (
+        b"torch._utils\n_rebuild_tensor_v2",
+        b"torch\nSize",
+        b"torch\nFloatStorage",
+        b"torch\nfloat32",
+        b"collections\nOrderedDict",
+        b"fairseq\nThing",
+    ):
         for state in (b"}X\x01\x00\x00\x00aK\x01s", b"N}X\x01\x00\x00\x00aK\x01s\x86"):
             path.write_bytes(as_zip(b"\x80\x02c" + name + b"\n" + state + b"b."))
             with pytest.raises(ValueError, match="damaged"), TorchFile(path):

@@ -11,14 +11,26 @@ from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.run_pretrain import pretrain
 
 SIZES = {
-    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64,
-    "conv_dim": [16] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
-}  # fmt: skip
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "conv_dim": [16] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
 VALUES = {
-    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2, "embed_dim": 32,
-    "ffn_dim": 64, "heads": 2, "speech_layers": 2, "shared_layers": 1, "pos_conv_kernel": 16,
-    "pos_conv_groups": 4, "unit_dim": 16, "max_positions": 600,
-}  # fmt: skip
+    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
+    "embed_dim": 32,
+    "ffn_dim": 64,
+    "heads": 2,
+    "speech_layers": 2,
+    "shared_layers": 1,
+    "pos_conv_kernel": 16,
+    "pos_conv_groups": 4,
+    "unit_dim": 16,
+    "max_positions": 600,
+}
 
 
 def make_hubert(folder, large=False, kind="Hubert", **changes):
@@ -159,9 +171,14 @@ def test_pretraining_starts_from_hubert(tmp_path, data_options, config, chords):
     speech = {k: data_options[k] for k in ("speech_dir", "dev_dir", "seed")}
     optim = {"lr": 0.0, "betas": [0.9, 0.98], "eps": 1.0e-6, "weight_decay": 0.0}
     path = config(
-        "pretrain", optim_conf=optim, max_epoch=1, num_iters_per_epoch=2, config_size="base",
-        model_conf=VALUES, scheduler_conf={"warmup_steps": 0},
-    )  # fmt: skip
+        "pretrain",
+        optim_conf=optim,
+        max_epoch=1,
+        num_iters_per_epoch=2,
+        config_size="base",
+        model_conf=VALUES,
+        scheduler_conf={"warmup_steps": 0},
+    )
     options = speech | {"init_speech": tmp_path / "hubert"}
     folder = pretrain(tmp_path / "exp", path, options)
     model, vocabulary = load_speechlm(folder)

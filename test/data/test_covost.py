@@ -102,31 +102,43 @@ def test_several_targets_share_their_clips(corpus):
 
 def test_wrong_rows_are_left_out_and_listed(corpus):
     good = 'a.mp3\tSay "hi".\tSag "hallo".\ts1'
-    write_split_form(corpus, rows=[
-        good, good,
-        "b.mp3\ta tab\there\tein Tab\ts1",
-        "c.mp3\tan escaped\\\ttab\tein\\\tTab \\\\ hier\ts1",
-        "d.mp3\tOne.\tEins.\ts1", "d.mp3\tOne.\tZwei.\ts1",
-        "e.mp3\tGone.\tWeg.\ts1",
-        "f.mp3\tEmpty.\t  \ts1",
-        "g.txt\tText.\tText.\ts1",
-        "../h.mp3\tUp.\tAuf.\ts1",
-        "i.mp3\t?!\tFrage\ts1",
-        "j.mp3\tNobody.\tNiemand.\t",
-        "k.mp3",
-        "l.mp3\tOther.\tAnders.\ts1",
-    ])  # fmt: skip
+    write_split_form(
+        corpus,
+        rows=[
+            good,
+            good,
+            "b.mp3\ta tab\there\tein Tab\ts1",
+            "c.mp3\tan escaped\\\ttab\tein\\\tTab \\\\ hier\ts1",
+            "d.mp3\tOne.\tEins.\ts1",
+            "d.mp3\tOne.\tZwei.\ts1",
+            "e.mp3\tGone.\tWeg.\ts1",
+            "f.mp3\tEmpty.\t  \ts1",
+            "g.txt\tText.\tText.\ts1",
+            "../h.mp3\tUp.\tAuf.\ts1",
+            "i.mp3\t?!\tFrage\ts1",
+            "j.mp3\tNobody.\tNiemand.\t",
+            "k.mp3",
+            "l.mp3\tOther.\tAnders.\ts1",
+        ],
+    )
     for name in ("i", "j"):
         (corpus / "en" / "clips" / f"{name}.mp3").write_bytes(b"")
     (corpus / "en" / "clips" / "l.wav").write_bytes(b"")
     data, report = read(corpus)
     assert data.translation("de") == {"s1-a": 'Sag "hallo".', "s1-c": "ein Tab \\ hier"}
     assert kinds(report) == {
-        "a.mp3": "repeated line", "b": "wrong number of fields", "d": "duplicate clip",
-        "e": "missing clip", "f": "empty translation", "g": "wrong extension",
-        "h": "bad clip name", "i": "empty transcript", "j": "no client_id",
-        "k": "wrong number of fields", "l": "wrong extension",
-    }  # fmt: skip
+        "a.mp3": "repeated line",
+        "b": "wrong number of fields",
+        "d": "duplicate clip",
+        "e": "missing clip",
+        "f": "empty translation",
+        "g": "wrong extension",
+        "h": "bad clip name",
+        "i": "empty transcript",
+        "j": "no client_id",
+        "k": "wrong number of fields",
+        "l": "wrong extension",
+    }
     assert any("lines 6 and 7 differ" in item.detail for item in report.items)
 
 
@@ -136,8 +148,11 @@ def test_files_of_another_system(corpus):
     data, report = read(corpus)
     assert len(data) == 2
     assert {item.kind for item in report.items} == {
-        "byte order mark", "CR LF line ends", "blank line", "not UTF-8 text"
-    }  # fmt: skip
+        "byte order mark",
+        "CR LF line ends",
+        "blank line",
+        "not UTF-8 text",
+    }
 
 
 def test_quotes_of_common_voice_are_undone(corpus):
@@ -239,8 +254,10 @@ def test_mp3s_become_flac_and_bad_ones_are_listed(corpus, tmp_path):
     options = FormatOptions(max_seconds=1.25, max_bad_share=1.0)
     data, report = format_data(tmp_path / "data", tmp_path / "dump", options, n_jobs=2)
     assert kinds(report) == {
-        "speakerb-b": "empty audio", "speakerc-c": "unreadable audio", "speakerd-d": "too long"
-    }  # fmt: skip
+        "speakerb-b": "empty audio",
+        "speakerc-c": "unreadable audio",
+        "speakerd-d": "too long",
+    }
     assert list(data.translation("de")) == ["speakera-a"]
     assert data.wav["speakera-a"].endswith("dump/audio/speakera-a.flac")
     wave = read_audio(data.wav["speakera-a"])
@@ -295,6 +312,13 @@ def test_real_german_clips(shared, tmp_path):
     assert len(data) == 5 and report.counts() == {("left out", "missing clip"): 13504}
     data.write(tmp_path / "data")
     dump, report = format_data(tmp_path / "data", tmp_path / "dump", FormatOptions())
-    assert len(dump) == 5 and not report.items and len(read_tsv(
-        tsv / "covost_v2.de_en.test.tsv", ("path", "sentence", "translation"), Report()
-    )) == 13509  # fmt: skip
+    assert (
+        len(dump) == 5
+        and not report.items
+        and len(
+            read_tsv(
+                tsv / "covost_v2.de_en.test.tsv", ("path", "sentence", "translation"), Report()
+            )
+        )
+        == 13509
+    )

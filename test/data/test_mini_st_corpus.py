@@ -58,8 +58,10 @@ def test_cases_and_genders(local):
 
     phrase = grammar._phrase("thing", Fixed(False, True))
     assert (phrase.english, phrase.nominative, phrase.accusative) == (
-        "an old table", "ein alter Tisch", "einen alten Tisch"
-    )  # fmt: skip
+        "an old table",
+        "ein alter Tisch",
+        "einen alten Tisch",
+    )
     phrase = grammar._phrase("thing", Fixed(True, True))
     assert (phrase.nominative, phrase.accusative) == ("der alte Tisch", "den alten Tisch")
     phrase = grammar._phrase("noun", Fixed(False))

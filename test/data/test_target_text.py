@@ -18,9 +18,13 @@ from speechlm.data.target_text import (
 )
 
 SENTENCES = [
-    "Der Hund sieht die Katze.", "Die Katze schläft heute!", "Wer hat „Nein“ gesagt?",
-    "Heute sieht der Hund nichts.", "Das ist's, O’Neil – ein Auf-und-ab…", "ﬁnde １２ Äpfel",
-]  # fmt: skip
+    "Der Hund sieht die Katze.",
+    "Die Katze schläft heute!",
+    "Wer hat „Nein“ gesagt?",
+    "Heute sieht der Hund nichts.",
+    "Das ist's, O’Neil – ein Auf-und-ab…",
+    "ﬁnde １２ Äpfel",
+]
 
 
 def make(**changes) -> TargetVocabulary:

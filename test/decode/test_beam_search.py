@@ -8,8 +8,13 @@ from speechlm.models.losses import EOS
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 SMALL = {
-    "encoder_dim": 12, "embed_dim": 16, "ffn_dim": 32, "layers": 2, "heads": 2, "relative_clip": 3,
-}  # fmt: skip
+    "encoder_dim": 12,
+    "embed_dim": 16,
+    "ffn_dim": 32,
+    "layers": 2,
+    "heads": 2,
+    "relative_clip": 3,
+}
 
 
 def make(n_tokens: int = 9, end: float = 0.0, seed: int = 0) -> TranslationDecoder:

@@ -21,10 +21,18 @@ from speechlm.decode.extract import batches, extract_dir
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 SIZES = {
-    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2, "embed_dim": 32,
-    "ffn_dim": 64, "heads": 2, "speech_layers": 2, "shared_layers": 1, "pos_conv_kernel": 16,
-    "pos_conv_groups": 4, "unit_dim": 16, "max_positions": 600, "ignore_padding": False,
-}  # fmt: skip
+    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
+    "embed_dim": 32,
+    "ffn_dim": 64,
+    "heads": 2,
+    "speech_layers": 2,
+    "shared_layers": 1,
+    "pos_conv_kernel": 16,
+    "pos_conv_groups": 4,
+    "unit_dim": 16,
+    "max_positions": 600,
+    "ignore_padding": False,
+}
 
 
 @pytest.fixture(scope="module", params=["base", "large"])
@@ -127,9 +135,21 @@ def test_audio_that_cannot_be_used_is_named(folder, make_data_dir, tmp_path):
 
 
 def test_command_line(folder, chords, tmp_path):
-    command = [sys.executable, "-m", "speechlm.bin.extract_features", "--model", str(folder),
-               "--data_dir", str(chords / "dev"), "--output", str(tmp_path / "f"),
-               "--layer", "2", "--job", "7"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "speechlm.bin.extract_features",
+        "--model",
+        str(folder),
+        "--data_dir",
+        str(chords / "dev"),
+        "--output",
+        str(tmp_path / "f"),
+        "--layer",
+        "2",
+        "--job",
+        "7",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "features of 8 utterances" in done.stderr
@@ -144,14 +164,29 @@ def test_command_line(folder, chords, tmp_path):
 
 
 FRONTEND = {
-    "frontend": "speechlm", "frontend_conf": {"layer": 2}, "encoder": "transformer",
-    "encoder_conf": {"output_size": 8, "attention_heads": 2, "linear_units": 16, "num_blocks": 1,
-                     "input_layer": "linear"},
-}  # fmt: skip
-ENCODER = {"input_size": 1, "frontend": None, "encoder": "speechlm_pretrained",
-           "encoder_conf": {"time_mask_prob": 0.3, "time_mask_length": 2}}  # fmt: skip
-COMMON = {"token_list": ["<blank>", "<unk>", "A", "B", "<sos/eos>"], "token_type": "char",
-          "normalize": None, "model_conf": {"ctc_weight": 1.0}}  # fmt: skip
+    "frontend": "speechlm",
+    "frontend_conf": {"layer": 2},
+    "encoder": "transformer",
+    "encoder_conf": {
+        "output_size": 8,
+        "attention_heads": 2,
+        "linear_units": 16,
+        "num_blocks": 1,
+        "input_layer": "linear",
+    },
+}
+ENCODER = {
+    "input_size": 1,
+    "frontend": None,
+    "encoder": "speechlm_pretrained",
+    "encoder_conf": {"time_mask_prob": 0.3, "time_mask_length": 2},
+}
+COMMON = {
+    "token_list": ["<blank>", "<unk>", "A", "B", "<sos/eos>"],
+    "token_type": "char",
+    "normalize": None,
+    "model_conf": {"ctc_weight": 1.0},
+}
 
 
 def espnet_model(values, folder, tmp_path, **more):
@@ -199,10 +234,18 @@ def test_espnet_trains_and_decodes_with_it(values, folder, chords, tmp_path):
     letters = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<space>"]
     tokens = ["<blank>", "<unk>", *letters, "<sos/eos>"]
     more = {
-        "token_list": tokens, "freeze_param": [part], "max_epoch": 1, "num_iters_per_epoch": 2,
-        "batch_type": "unsorted", "batch_size": 4, "num_workers": 0, "use_matplotlib": False,
-        "use_tensorboard": False, "keep_nbest_models": 1, "optim": "adam",
-    }  # fmt: skip
+        "token_list": tokens,
+        "freeze_param": [part],
+        "max_epoch": 1,
+        "num_iters_per_epoch": 2,
+        "batch_type": "unsorted",
+        "batch_size": 4,
+        "num_workers": 0,
+        "use_matplotlib": False,
+        "use_tensorboard": False,
+        "keep_nbest_models": 1,
+        "optim": "adam",
+    }
     _, path = espnet_model(values, folder, tmp_path, **more)
     from espnet2.bin.asr_inference import Speech2Text
     from espnet2.tasks.asr import ASRTask
@@ -210,8 +253,10 @@ def test_espnet_trains_and_decodes_with_it(values, folder, chords, tmp_path):
     arguments = ["--config", str(path), "--output_dir", str(tmp_path / "exp")]
     for mode, name in (("train", "train"), ("valid", "dev")):
         option = f"--{mode}_data_path_and_name_and_type"
-        for table in (f"{chords / name / 'wav.scp'},speech,sound",
-                      f"{chords / name / 'text'},text,text"):  # fmt: skip
+        for table in (
+            f"{chords / name / 'wav.scp'},speech,sound",
+            f"{chords / name / 'text'},text,text",
+        ):
             arguments += [option, table]
         arguments += [f"--{mode}_shape_file", str(chords / name / "utt2num_samples")]
     ASRTask.main(cmd=arguments)
@@ -248,11 +293,14 @@ def test_options_of_the_modules_are_checked(folder):
     ("values", "message"),
     [
         ({"model": "none"}, r"error: none/config.yaml expected"),
-        ({"model": "none", "layers": 2}, "frontend_conf of frontend: speechlm: got an unexpected "
-         "keyword argument 'layers'; it takes: model, layer, changes"),
+        (
+            {"model": "none", "layers": 2},
+            "frontend_conf of frontend: speechlm: got an unexpected "
+            "keyword argument 'layers'; it takes: model, layer, changes",
+        ),
         ({}, "frontend_conf of frontend: speechlm: missing 1 required .*'model'; it takes"),
     ],
-)  # fmt: skip
+)
 def test_espnets_program_explains_wrong_options(values, message, tmp_path, monkeypatch):
     """The configuration is read, and what is wrong in it stops the program with one line."""
     from speechlm.bin import _cli, espnet
@@ -260,11 +308,26 @@ def test_espnets_program_explains_wrong_options(values, message, tmp_path, monke
     (tmp_path / "a").write_text("u 1\n")
     path = tmp_path / "asr.yaml"
     path.write_text(yaml.safe_dump({**COMMON, **FRONTEND, "frontend_conf": values}))
-    arguments = ["espnet", "asr_train", "--config", str(path), "--output_dir",
-                 str(tmp_path / "out"), "--dry_run", "true",
-                 *[x for m in ("train", "valid") for x in (
-                     f"--{m}_data_path_and_name_and_type", f"{tmp_path / 'a'},speech,sound",
-                     f"--{m}_shape_file", str(tmp_path / "a"))]]  # fmt: skip
+    arguments = [
+        "espnet",
+        "asr_train",
+        "--config",
+        str(path),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--dry_run",
+        "true",
+        *[
+            x
+            for m in ("train", "valid")
+            for x in (
+                f"--{m}_data_path_and_name_and_type",
+                f"{tmp_path / 'a'},speech,sound",
+                f"--{m}_shape_file",
+                str(tmp_path / "a"),
+            )
+        ],
+    ]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as stopped:
         _cli.run(espnet.main)

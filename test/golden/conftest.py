@@ -89,8 +89,12 @@ def golden_model(golden_checkpoint):
         model = SpeechLM(SpeechLMConfig.from_dict({**config, **changes}), 45, 33)
         missing, unexpected = model.load_state_dict(weights, strict=False)
         assert not unexpected
-        cleaned = ("label_embs_list.", "unit_embed_tokens.", "unit_encoder.embed_tokens.",
-                   "unit_encoder_ctc_head.")  # fmt: skip
+        cleaned = (
+            "label_embs_list.",
+            "unit_embed_tokens.",
+            "unit_encoder.embed_tokens.",
+            "unit_encoder_ctc_head.",
+        )
         assert all(key.startswith(cleaned) for key in missing)
         assert not missing or "label_symbols" not in checkpoint
         return model

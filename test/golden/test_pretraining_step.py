@@ -101,9 +101,14 @@ def record(model):
 def test_speech_encoder_values(step, close):
     _, value, seen, speech, _ = step
     parts = (
-        "conv_features", "trimmed_conv_features", "features_layer_norm", "features_projected",
-        "encoder_input_masked", "pos_conv_out", "encoder_out",
-    )  # fmt: skip
+        "conv_features",
+        "trimmed_conv_features",
+        "features_layer_norm",
+        "features_projected",
+        "encoder_input_masked",
+        "pos_conv_out",
+        "encoder_out",
+    )
     for name in value.given(*(f"speech.{part}" for part in parts)):
         close(seen[name.removeprefix("speech.")][0], value(name), name)
     frames = speech.targets.shape[1]
@@ -143,9 +148,12 @@ def test_predictions_at_both_depths(step, close):
         targets = speech.targets[scored]
         assert torch.equal(targets, value(f"speech.target_m_{depth}"))
         others = predict_units(
-            states[depth][unmasked], speech.targets[unmasked], model.final_proj_list[depth],
-            model.label_embs_list[depth], 0.1,
-        )  # fmt: skip
+            states[depth][unmasked],
+            speech.targets[unmasked],
+            model.final_proj_list[depth],
+            model.label_embs_list[depth],
+            0.1,
+        )
         if value.optional(f"speech.logit_u_{depth}"):
             close(others.logits, value(f"speech.logit_u_{depth}"), f"logit_u_{depth}")
         close(others.loss, value(f"log.loss_u_{depth}"), f"loss_u_{depth}")

@@ -21,9 +21,15 @@ print(min(faults() for _ in range(3)))
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_freed_memory_is_used_again():
     faults = [
-        int(subprocess.run([sys.executable, "-c", CODE.format(call=call)], capture_output=True,
-                           text=True, check=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", CODE.format(call=call)],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
         for call in ("", "reuse_memory()")
-    ]  # fmt: skip
+    ]
     pages = 4 * 80_000_000 // resource.getpagesize()
     assert faults[1] < pages // 50 and faults[1] <= faults[0]  # one round may meet other users

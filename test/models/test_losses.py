@@ -45,11 +45,14 @@ def test_ctc_ignores_padding_and_end_of_sentence():
     log_probs = logits.log_softmax(-1)
     expected = sum(
         F.ctc_loss(
-            log_probs[row, :length, None].squeeze(1), torch.tensor(target),
-            torch.tensor(length), torch.tensor(len(target)), reduction="sum",
+            log_probs[row, :length, None].squeeze(1),
+            torch.tensor(target),
+            torch.tensor(length),
+            torch.tensor(len(target)),
+            reduction="sum",
         )
         for row, length, target in ((0, 7, [3, 4, 5]), (1, 5, [5]))
-    )  # fmt: skip
+    )
     torch.testing.assert_close(with_eos, expected)
 
 

@@ -4,9 +4,13 @@ import torch
 from speechlm.models import AugmentOptions, SpeechDraws, SpeechLM, SpeechLMConfig
 
 NO_DROPOUT = {
-    "dropout": 0.0, "attention_dropout": 0.0, "input_dropout": 0.0, "ctc_dropout": 0.0,
-    "speech_layerdrop": 0.0, "shared_layerdrop": 0.0,
-}  # fmt: skip
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "input_dropout": 0.0,
+    "ctc_dropout": 0.0,
+    "speech_layerdrop": 0.0,
+    "shared_layerdrop": 0.0,
+}
 
 
 def speech(batch):
@@ -41,17 +45,24 @@ def test_statistics_and_weight(small_model, batch):
     loss, stats, weight = model.total_loss(spoken, text)
     assert weight == spoken.n_masked == spoken.masked.sum()
     expected = (
-        spoken.middle.loss + spoken.top.loss
+        spoken.middle.loss
+        + spoken.top.loss
         + 10 * spoken.feature_penalty * spoken.n_masked
         + 0.1 * text.ctc * spoken.n_masked / text.n_tokens
-    ) / spoken.n_masked  # fmt: skip
+    ) / spoken.n_masked
     torch.testing.assert_close(loss, expected)
     assert text.n_tokens == 9 + 7
     assert all(not value.requires_grad and value.dim() == 0 for value in stats.values())
     assert set(stats) == {
-        "loss", "loss_middle", "loss_top", "loss_ctc", "accuracy_middle", "accuracy_top",
-        "feature_penalty", "n_masked",
-    }  # fmt: skip
+        "loss",
+        "loss_middle",
+        "loss_top",
+        "loss_ctc",
+        "accuracy_middle",
+        "accuracy_top",
+        "feature_penalty",
+        "n_masked",
+    }
 
 
 def test_unmasked_frames_count_with_their_weight(small_model, batch):
@@ -211,8 +222,9 @@ def test_wrong_inputs_say_what_was_expected(small_model):
         model.extract_features(torch.zeros(2, 4000), torch.tensor([4000]))
 
 
-@pytest.mark.parametrize("arrangement", [{}, {"conv_norm": "layer", "pre_norm": True,
-                                               "normalize_waveform": True}])  # fmt: skip
+@pytest.mark.parametrize(
+    "arrangement", [{}, {"conv_norm": "layer", "pre_norm": True, "normalize_waveform": True}]
+)
 def test_batch_composition_does_not_matter_when_padding_is_ignored(small_model, batch, arrangement):
     model = small_model(ignore_padding=True, **arrangement).eval()
     together, frames = model.extract_features(batch["waveforms"], batch["sample_lengths"])

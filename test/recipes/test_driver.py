@@ -23,9 +23,13 @@ def recipe(copy_recipe, tmp_path):
         if not folder.exists():
             copy_recipe(tmp_path, name)
         return subprocess.run(
-            ["./run.sh", *words], cwd=folder, env=dict(os.environ), capture_output=True, text=True,
+            ["./run.sh", *words],
+            cwd=folder,
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
             timeout=120,
-        )  # fmt: skip
+        )
 
     return run
 
@@ -169,9 +173,25 @@ def test_more_jobs_than_utterances(root, tmp_path):
     script = root / "egs" / "TEMPLATE" / "parallel.sh"
     environment = {**os.environ, "PATH": f"{root / 'tools'}:{os.environ['PATH']}"}
     result = subprocess.run(
-        [script, "--data", data, "--nj", "9", "--cmd", "local.py", "--output", tmp_path / "out",
-         "--", "cp", "{split}/JOB/wav.scp", tmp_path / "out" / "JOB.scp"],
-        env=environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [
+            script,
+            "--data",
+            data,
+            "--nj",
+            "9",
+            "--cmd",
+            "local.py",
+            "--output",
+            tmp_path / "out",
+            "--",
+            "cp",
+            "{split}/JOB/wav.scp",
+            tmp_path / "out" / "JOB.scp",
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert result.returncode == 0, result.stderr
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1.scp", "2.scp", "log"]

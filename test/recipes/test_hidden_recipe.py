@@ -18,9 +18,13 @@ def recipe(copy_recipe, tmp_path_factory):
 
     def run(name: str, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            ["./run.sh", *words], cwd=folders[name], env=dict(os.environ), capture_output=True,
-            text=True, timeout=120,
-        )  # fmt: skip
+            ["./run.sh", *words],
+            cwd=folders[name],
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     return run
 
@@ -119,12 +123,25 @@ def test_warm_start_and_further_options_reach_the_commands(recipe, tmp_path):
     config = tmp_path / "mine.yaml"
     config.touch()
     shown = recipe(
-        "mini", *stages(6, 10), "--systems", "speech hidden_text",
-        "--init_speech", str(tmp_path), "--kmeans_args", "--n_init 3",
-        "--text_to_unit_args", "--max_epoch 7", "--text_to_unit_config", str(config),
-        "--iterations", "2", "--iteration_args", "--max_epoch 9",
-        "--text_units_args", "--chunk_lines 77",
-    ).stderr  # fmt: skip
+        "mini",
+        *stages(6, 10),
+        "--systems",
+        "speech hidden_text",
+        "--init_speech",
+        str(tmp_path),
+        "--kmeans_args",
+        "--n_init 3",
+        "--text_to_unit_args",
+        "--max_epoch 7",
+        "--text_to_unit_config",
+        str(config),
+        "--iterations",
+        "2",
+        "--iteration_args",
+        "--max_epoch 9",
+        "--text_units_args",
+        "--chunk_lines 77",
+    ).stderr
     assert len(find(shown, "bin.pretrain", f"--init_speech {tmp_path}")) == 2
     assert not find(shown, "--output exp/hubert_1", "--init_speech")
     assert len(find(shown, "train_kmeans", "--n_init 3")) == 2

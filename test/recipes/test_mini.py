@@ -21,12 +21,26 @@ CORPUS = (
 def run_recipe(folder: Path, *words: str) -> str:
     """Run all stages, with further options; return what was printed to stderr."""
     result = subprocess.run(
-        ["./run.sh", "--systems", "speech_text", "--data_opts", CORPUS,
-         "--phone_model_args", "--max_epoch 5 --batch_bins 40000",
-         "--pretrain_args", "--max_epoch 3 --num_iters_per_epoch 120",
-         "--finetune_args", "--max_epoch 3 --num_iters_per_epoch 90", *words],
-        cwd=folder, env=dict(os.environ), capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        [
+            "./run.sh",
+            "--systems",
+            "speech_text",
+            "--data_opts",
+            CORPUS,
+            "--phone_model_args",
+            "--max_epoch 5 --batch_bins 40000",
+            "--pretrain_args",
+            "--max_epoch 3 --num_iters_per_epoch 120",
+            "--finetune_args",
+            "--max_epoch 3 --num_iters_per_epoch 90",
+            *words,
+        ],
+        cwd=folder,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert result.returncode == 0, result.stderr[-4000:]
     return result.stderr
 
@@ -48,8 +62,12 @@ def finished(copy_recipe, tmp_path_factory) -> tuple[Path, str]:
 @pytest.mark.recipe
 def test_pretraining_learns_from_speech_and_text(finished):
     log = finished[0] / "exp" / "pretrain_speech_text" / "train.log"
-    learned = (("train", "loss_middle"), ("train", "loss_top"), ("train", "loss_ctc"),
-               ("valid", "loss_ctc"))  # fmt: skip
+    learned = (
+        ("train", "loss_middle"),
+        ("train", "loss_top"),
+        ("train", "loss_ctc"),
+        ("valid", "loss_ctc"),
+    )
     for part, name in learned:
         values = epoch_values(log, part, name)
         assert len(values) == 3 and values[-1] < 0.95 * values[0], (part, name, values)
@@ -58,9 +76,10 @@ def test_pretraining_learns_from_speech_and_text(finished):
 @pytest.mark.recipe
 def test_fine_tuning_learns_to_spell(finished):
     scores = json.loads(
-        (finished[0] / "exp" / "asr_speech_text" / "decode_test" / "score" / "scores.json")
-        .read_text()
-    )  # fmt: skip
+        (
+            finished[0] / "exp" / "asr_speech_text" / "decode_test" / "score" / "scores.json"
+        ).read_text()
+    )
     counts = scores["CER"]
     errors = counts["substitutions"] + counts["deletions"] + counts["insertions"]
     spoken = counts["correct"] + counts["substitutions"] + counts["deletions"]
@@ -80,12 +99,27 @@ def test_the_report_has_the_system_and_the_times(finished):
 
 
 HIDDEN = (
-    "--systems", "hidden_text", "--stop_stage", "10", "--iterations", "2", "--clusters", "12 16",
-    "--portion", "1", "--kmeans_args", "--n_init 2",
-    "--iteration_args", "--max_epoch 1 --num_iters_per_epoch 20",
-    "--text_to_unit_args", "--max_epoch 2 --num_iters_per_epoch 15",
-    "--pretrain_args", "--max_epoch 1 --num_iters_per_epoch 8", "--tag", "short",
-)  # fmt: skip
+    "--systems",
+    "hidden_text",
+    "--stop_stage",
+    "10",
+    "--iterations",
+    "2",
+    "--clusters",
+    "12 16",
+    "--portion",
+    "1",
+    "--kmeans_args",
+    "--n_init 2",
+    "--iteration_args",
+    "--max_epoch 1 --num_iters_per_epoch 20",
+    "--text_to_unit_args",
+    "--max_epoch 2 --num_iters_per_epoch 15",
+    "--pretrain_args",
+    "--max_epoch 1 --num_iters_per_epoch 8",
+    "--tag",
+    "short",
+)
 
 
 @pytest.fixture(scope="module")

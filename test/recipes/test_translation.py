@@ -26,9 +26,13 @@ def recipe(copy_recipe, tmp_path_factory):
     def run(name: str, *words: str) -> tuple[Path, subprocess.CompletedProcess]:
         folder = root / "egs" / name
         return folder, subprocess.run(
-            ["./run.sh", *words], cwd=folder, env=dict(os.environ), capture_output=True, text=True,
+            ["./run.sh", *words],
+            cwd=folder,
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
             timeout=900,
-        )  # fmt: skip
+        )
 
     return run
 
@@ -45,9 +49,14 @@ def test_dry_run_of_covost2_only_fine_tunes(recipe, root):
     assert result.returncode == 0, result.stderr
     named = set(re.findall(r"speechlm\.bin\.(\w+)", result.stderr))
     assert named == {
-        "prepare_covost", "format_data", "train_vocabulary", "finetune_st", "decode_st",
-        "merge_text", "score_st",
-    }  # fmt: skip
+        "prepare_covost",
+        "format_data",
+        "train_vocabulary",
+        "finetune_st",
+        "decode_st",
+        "merge_text",
+        "score_st",
+    }
     for main in named:
         assert (root / "speechlm" / "bin" / f"{main}.py").is_file()
     assert result.stderr.count("not needed: no system starts from a pre-training") == 4

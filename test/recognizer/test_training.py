@@ -24,8 +24,14 @@ from speechlm.recognizer.utterance_graph import read_pronunciations
 from speechlm.tokenizers.phoneme_speech import PhonemeSpeechTokenizer
 
 LEXICON = {"SEE": ["S", "IY1"], "MOO": ["M", "UW1"], "ASH": ["AE1", "SH"], "AM": ["AE1", "M"]}
-BANDS = {"S": (5500, 7500), "IY1": (2000, 3000), "M": (150, 350), "UW1": (400, 800),
-         "AE1": (900, 1700), "SH": (3200, 4500)}  # fmt: skip
+BANDS = {
+    "S": (5500, 7500),
+    "IY1": (2000, 3000),
+    "M": (150, 350),
+    "UW1": (400, 800),
+    "AE1": (900, 1700),
+    "SH": (3200, 4500),
+}
 CONFIG = GmmConfig(monophone=(1, 1, 1, 2, 2), projected=(2, 2), adapted=(2, 2), network=(2, 2))
 
 
@@ -215,8 +221,14 @@ def test_silence_is_label_one():
 
 def decoder_of(folder, data, model, pronunciations):
     """A network that has learned nothing, and a decoder with a unigram of the words."""
-    align_data(data, model, load_speakers(folder / "speakers"), pronunciations, folder / "align",
-               with_features=True)  # fmt: skip
+    align_data(
+        data,
+        model,
+        load_speakers(folder / "speakers"),
+        pronunciations,
+        folder / "align",
+        with_features=True,
+    )
     for name in ("units", "feats", "states"):
         merge_archives(folder / "align", 1, name)
     classes = make_network_data([folder / "align"], folder / "net", max_classes=45, min_count=30)
@@ -241,8 +253,16 @@ def test_units_without_transcripts(trained, tmp_path):
     decoder = WordDecoder(graph, SearchConfig())
     for n in (1, 2):
         for job, part in enumerate(split(unknown, n), 1):
-            decode_data(part, model, network, decoder, speakers, pronunciations,
-                        tmp_path / f"units{n}", job=job)  # fmt: skip
+            decode_data(
+                part,
+                model,
+                network,
+                decoder,
+                speakers,
+                pronunciations,
+                tmp_path / f"units{n}",
+                job=job,
+            )
         merge_archives(tmp_path / f"units{n}", n)
         assert check_units(tmp_path / f"units{n}", data.samples()) == {}
     one, two = (ArchiveReader(tmp_path / f"units{n}" / "units.scp") for n in (1, 2))

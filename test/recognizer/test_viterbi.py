@@ -14,10 +14,7 @@ from speechlm.recognizer.utterance_graph import (
 )
 from speechlm.recognizer.viterbi import best_path
 
-PRON = {
-    "A": [positioned(["AH0"]), positioned(["EY1"])],
-    "CAT": [positioned(["K", "AE1", "T"])],
-}
+PRON = {"A": [positioned(["AH0"]), positioned(["EY1"])], "CAT": [positioned(["K", "AE1", "T"])]}
 
 
 def brute_force(graph, emission):

@@ -159,20 +159,41 @@ def test_main_on_folders_and_files(tmp_path):
     assert "Sentences that differ most (errors)" in found.stdout
     for result in (a, b):
         scored = call(
-            "score_st", "--ref", tmp_path / "ref", "--hyp", tmp_path / result.name / "text",
-            "--target_lang", "de", "--name", "x", "--output", tmp_path / result.name / "score",
-        )  # fmt: skip
+            "score_st",
+            "--ref",
+            tmp_path / "ref",
+            "--hyp",
+            tmp_path / result.name / "text",
+            "--target_lang",
+            "de",
+            "--name",
+            "x",
+            "--output",
+            tmp_path / result.name / "score",
+        )
         assert scored.returncode == 0
     found = call(
-        "compare", tmp_path / "A", tmp_path / "B" / "score", "--samples", 50, "--output",
+        "compare",
+        tmp_path / "A",
+        tmp_path / "B" / "score",
+        "--samples",
+        50,
+        "--output",
         tmp_path / "c.md",
-    )  # fmt: skip
+    )
     assert found.returncode == 0 and "|BLEU|" in found.stdout, found.stderr
     assert (tmp_path / "c.md").read_text() == found.stdout
     scored = call(
-        "score", "--ref", tmp_path / "ref", "--hyp", tmp_path / "A" / "text", "--name", "x",
-        "--output", tmp_path / "asr",
-    )  # fmt: skip
+        "score",
+        "--ref",
+        tmp_path / "ref",
+        "--hyp",
+        tmp_path / "A" / "text",
+        "--name",
+        "x",
+        "--output",
+        tmp_path / "asr",
+    )
     assert scored.returncode == 0
     assert read_result(tmp_path / "asr", None, None).kind == "asr"
 

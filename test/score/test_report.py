@@ -33,20 +33,50 @@ def test_mains(tmp_path):
 
     def main(name, *arguments):
         command = [sys.executable, "-m", f"speechlm.bin.{name}", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True,
-                              env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})  # fmt: skip
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        )
 
     done = main("score", "--ref", "ref", "--hyp", "hyp", "--name", "test", "--output", "out")
     assert done.returncode == 0, done.stderr
     assert "WER 33.33 %, CER 25.00 %" in done.stderr
     assert "u2" in (tmp_path / "out/alignments.txt").read_text()
-    done = main("report", "--title", "T", "--scores", "speech:test:out", "--command", "./run.sh",
-                "--seed", "7", "--output", "RESULTS.md")  # fmt: skip
+    done = main(
+        "report",
+        "--title",
+        "T",
+        "--scores",
+        "speech:test:out",
+        "--command",
+        "./run.sh",
+        "--seed",
+        "7",
+        "--output",
+        "RESULTS.md",
+    )
     assert done.returncode == 0, done.stderr
     assert "|speech|33.3|25.0|" in done.stdout
     text = (tmp_path / "RESULTS.md").read_text()
     for wanted in ("command: `./run.sh`", "seed: 7", "torch 2", "commit: `", "hardware: "):
         assert wanted in text
     assert re.search(r"\|speech/test\|2\|3\|66\.7\|0\.0\|33\.3\|0\.0\|33\.3\|50\.0\|", text)
-    assert main("report", "--title", "T", "--scores", "x", "--command", "c", "--seed", "1",
-                "--output", "o").returncode == 1  # fmt: skip
+    assert (
+        main(
+            "report",
+            "--title",
+            "T",
+            "--scores",
+            "x",
+            "--command",
+            "c",
+            "--seed",
+            "1",
+            "--output",
+            "o",
+        ).returncode
+        == 1
+    )

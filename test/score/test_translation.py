@@ -17,13 +17,15 @@ from speechlm.score.translation import (
 )
 
 REF = {
-    "a": "Der Hund sieht heute die Katze.", "b": "Wer hat „Nein“ gesagt?",
+    "a": "Der Hund sieht heute die Katze.",
+    "b": "Wer hat „Nein“ gesagt?",
     "c": "Sie wird morgen nach Hause gehen.",
-}  # fmt: skip
+}
 HYP = {
-    "a": "Der Hund sieht die Katze heute.", "b": "wer hat nein gesagt",
+    "a": "Der Hund sieht die Katze heute.",
+    "b": "wer hat nein gesagt",
     "c": "Sie wird morgen nach Hause gehen.",
-}  # fmt: skip
+}
 
 
 def test_scores_are_sacrebleus():
@@ -94,26 +96,55 @@ def test_mains(tmp_path):
     write_table(tmp_path / "hyp", HYP)
     write_table(tmp_path / "source", dict.fromkeys(REF, "THE DOG"))
     result = call(
-        "score_st", "--ref", tmp_path / "ref", "--hyp", tmp_path / "hyp", "--target_lang", "de",
-        "--name", "test", "--source", tmp_path / "source", "--output", tmp_path / "score",
-    )  # fmt: skip
+        "score_st",
+        "--ref",
+        tmp_path / "ref",
+        "--hyp",
+        tmp_path / "hyp",
+        "--target_lang",
+        "de",
+        "--name",
+        "test",
+        "--source",
+        tmp_path / "source",
+        "--output",
+        tmp_path / "score",
+    )
     assert result.returncode == 0 and "BLEU" in result.stderr, result.stderr
     rows = (tmp_path / "score" / "sentences.tsv").read_text().splitlines()
     assert rows[0].split("\t") == ["id", "reference", "hypothesis", "chrF", "source"]
     assert rows[3].split("\t")[3:] == ["100.0", "THE DOG"]
     scored = [f"{name}:test:{tmp_path / 'score'}" for name in ("scratch", "speech_text")]
     result = call(
-        "report_st", "--title", "mini", "--command", "./run.sh", "--seed", 1,
-        "--scores", *scored, "--output", tmp_path / "RESULTS.md",
-    )  # fmt: skip
+        "report_st",
+        "--title",
+        "mini",
+        "--command",
+        "./run.sh",
+        "--seed",
+        1,
+        "--scores",
+        *scored,
+        "--output",
+        tmp_path / "RESULTS.md",
+    )
     assert result.returncode == 0, result.stderr
     report = (tmp_path / "RESULTS.md").read_text()
     assert "|speech_text/test|3|" in report and "- scratch: Der Hund sieht die" in report
     assert "- seed: 1" in report and "tok:13a" in report
     write_table(tmp_path / "hyp", {"a": "x"})
     result = call(
-        "score_st", "--ref", tmp_path / "ref", "--hyp", tmp_path / "hyp", "--target_lang", "de",
-        "--name", "test", "--output", tmp_path / "none",
-    )  # fmt: skip
+        "score_st",
+        "--ref",
+        tmp_path / "ref",
+        "--hyp",
+        tmp_path / "hyp",
+        "--target_lang",
+        "de",
+        "--name",
+        "test",
+        "--output",
+        tmp_path / "none",
+    )
     assert result.returncode == 1 and "2 not recognised: b c" in result.stderr
     assert not (tmp_path / "none").exists()

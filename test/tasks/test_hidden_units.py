@@ -66,6 +66,8 @@ def test_labels_of_another_rate_or_dictionary_are_refused(work, tmp_path, config
     tokens.write_text("".join(f"{n}\n" for n in range(N_CLUSTERS + 3)))
     with pytest.raises(ValueError, match=r"\(15\) and .*\(12\) differ"):
         pretrain(
-            tmp_path / "b", path, options(work, dev_dir=tmp_path / "other"),
+            tmp_path / "b",
+            path,
+            options(work, dev_dir=tmp_path / "other"),
             ["--model_conf", "label_rate=50"],
-        )  # fmt: skip
+        )

@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from speechlm.data.archives import (
-    ArchiveReader,
-    ArchiveWriter,
-    merge_archives,
-    write_unit_info,
-)
+from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
 from speechlm.tasks.joint import SpeechUnits, TextUnits
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer

@@ -81,9 +81,12 @@ def test_training_goes_on_from_the_last_epoch(trained):
 
 @pytest.mark.parametrize(
     ("key", "value", "near"),
-    [("network_conf", {"widht": 3}, "width"), ("model_conf", {"noize": 1}, "noise"),
-     ("max_epochs", 3, "max_epoch")],
-)  # fmt: skip
+    [
+        ("network_conf", {"widht": 3}, "width"),
+        ("model_conf", {"noize": 1}, "noise"),
+        ("max_epochs", 3, "max_epoch"),
+    ],
+)
 def test_unknown_keys_name_the_nearest(trained, tmp_path, key, value, near):
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump({**CONFIG, key: value}))
     with pytest.raises(ValueError, match=f'nearest valid one is "{near}"'):

@@ -53,8 +53,13 @@ def test_tri_stage():
 
 
 def arguments(**changes):
-    values = {"accum_grad": 2, "num_iters_per_epoch": 10, "max_epoch": 6,
-              "scheduler": "linear_decay", "scheduler_conf": {}}  # fmt: skip
+    values = {
+        "accum_grad": 2,
+        "num_iters_per_epoch": 10,
+        "max_epoch": 6,
+        "scheduler": "linear_decay",
+        "scheduler_conf": {},
+    }
     return argparse.Namespace(**(values | changes))
 
 

@@ -25,11 +25,19 @@ from speechlm.tasks.st import MASKS, SpeechLMSTTask
 
 DECODER = {"embed_dim": 32, "ffn_dim": 64, "layers": 1, "heads": 2}
 CONF = {
-    "config_size": "tiny", "batch_bins": 320000, "max_epoch": 2, "num_iters_per_epoch": 4,
-    "optim_conf": {"lr": 2.0e-3}, "scheduler_conf": {"warmup_steps": 0}, "num_workers": 0,
-    "use_matplotlib": False, "use_tensorboard": False, "keep_nbest_models": 2,
-    "encoder_conf": {"time_mask_prob": 0.1, "time_mask_length": 3}, "decoder_conf": DECODER,
-}  # fmt: skip
+    "config_size": "tiny",
+    "batch_bins": 320000,
+    "max_epoch": 2,
+    "num_iters_per_epoch": 4,
+    "optim_conf": {"lr": 2.0e-3},
+    "scheduler_conf": {"warmup_steps": 0},
+    "num_workers": 0,
+    "use_matplotlib": False,
+    "use_tensorboard": False,
+    "keep_nbest_models": 2,
+    "encoder_conf": {"time_mask_prob": 0.1, "time_mask_length": 3},
+    "decoder_conf": DECODER,
+}
 
 
 def backwards(text: str) -> str:
@@ -123,8 +131,14 @@ def test_the_folder_says_everything(translator):
 
 
 def test_from_scratch_the_front_end_learns(tune):
-    shape = {"embed_dim": 32, "ffn_dim": 64, "heads": 2, "speech_layers": 1, "shared_layers": 1,
-             "feature_grad_mult": 0.0}  # fmt: skip
+    shape = {
+        "embed_dim": 32,
+        "ffn_dim": 64,
+        "heads": 2,
+        "speech_layers": 1,
+        "shared_layers": 1,
+        "feature_grad_mult": 0.0,
+    }
     folder = tune(encoder_conf={"speechlm": shape}, num_iters_per_epoch=1)
     values = yaml.safe_load((folder / "config.yaml").read_text())
     assert values["encoder_conf"]["speechlm"]["feature_grad_mult"] == 1.0
@@ -133,9 +147,13 @@ def test_from_scratch_the_front_end_learns(tune):
 
 def test_warm_starts_from_fine_tunings(tune, tmp_path, config, chords, pretrained, translator):
     asr = finetune_asr(
-        tmp_path / "asr", config("finetune", max_epoch=1, num_iters_per_epoch=1),
-        chords / "train", chords / "dev", pretrained, {"seed": 3},
-    )  # fmt: skip
+        tmp_path / "asr",
+        config("finetune", max_epoch=1, num_iters_per_epoch=1),
+        chords / "train",
+        chords / "dev",
+        pretrained,
+        {"seed": 3},
+    )
     weights = load_weights_only(asr / "valid.cer_ctc.ave.pth")
     _, found = read_encoder(asr, {})
     assert found and all(torch.equal(w, weights[f"encoder.speechlm.{n}"]) for n, w in found.items())

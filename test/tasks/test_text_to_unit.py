@@ -23,13 +23,25 @@ from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.text_generation import Generation, finish, generate_units
 
 CONFIG = {
-    "model_conf": {"embed_dim": 32, "encoder_layers": 1, "decoder_layers": 1, "ffn_dim": 64,
-                   "predictor_dim": 32, "dropout": 0.0, "predictor_dropout": 0.1},
-    "batch_type": "numel", "batch_bins": 1000, "max_epoch": 4, "num_iters_per_epoch": 60,
-    "optim_conf": {"lr": 5.0e-3}, "num_workers": 0, "use_matplotlib": False,
+    "model_conf": {
+        "embed_dim": 32,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "ffn_dim": 64,
+        "predictor_dim": 32,
+        "dropout": 0.0,
+        "predictor_dropout": 0.1,
+    },
+    "batch_type": "numel",
+    "batch_bins": 1000,
+    "max_epoch": 4,
+    "num_iters_per_epoch": 60,
+    "optim_conf": {"lr": 5.0e-3},
+    "num_workers": 0,
+    "use_matplotlib": False,
     "use_tensorboard": False,
     "scheduler_conf": {"warmup_ratio": 0.2, "hold_ratio": 0.0, "decay_ratio": 0.8},
-}  # fmt: skip
+}
 UNITS = 23
 TABLE = phone_of_label()
 
@@ -69,8 +81,13 @@ def trained(corpus):
 
 
 def generation(chords, trained, output, **changes) -> Generation:
-    values = {"text": chords / "text", "model": trained[2], "lexicon": chords / "lexicon",
-              "output": output, "chunk_lines": 30}  # fmt: skip
+    values = {
+        "text": chords / "text",
+        "model": trained[2],
+        "lexicon": chords / "lexicon",
+        "output": output,
+        "chunk_lines": 30,
+    }
     return Generation(**{**values, **changes})
 
 
@@ -244,10 +261,15 @@ def test_pretraining_with_hidden_text(stores, corpus, chords, config, tmp_path):
     model = yaml.safe_load(Path(config("pretrain")).read_text())["model_conf"]
     values = config("pretrain", max_epoch=2, model_conf={**model, "label_rate": 50})
     options = {
-        "speech_dir": corpus / "train", "dev_dir": corpus / "dev", "units": "units_hidden",
-        "text": chords / "text", "dev_text": chords / "dev_text", "text_units": stores[0],
-        "dev_text_units": stores[1], "seed": 3,
-    }  # fmt: skip
+        "speech_dir": corpus / "train",
+        "dev_dir": corpus / "dev",
+        "units": "units_hidden",
+        "text": chords / "text",
+        "dev_text": chords / "dev_text",
+        "text_units": stores[0],
+        "dev_text_units": stores[1],
+        "seed": 3,
+    }
     pretrain(tmp_path / "exp", values, options)
     stats = load_weights_only(tmp_path / "exp" / "checkpoint.pth")["reporter"]["stats"]
     assert stats[2]["valid"]["loss_ctc"] < stats[1]["train"]["loss_ctc"]

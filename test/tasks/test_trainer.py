@@ -10,12 +10,7 @@ import torch
 
 import speechlm.tasks  # noqa: F401
 from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
-from speechlm.tasks.trainer import (
-    STOPPED,
-    Options,
-    SpeechLMTrainer,
-    TrainingStopped,
-)
+from speechlm.tasks.trainer import STOPPED, Options, SpeechLMTrainer, TrainingStopped
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.schedulers.tristage_lr import TristageLR  # isort: skip
@@ -59,17 +54,39 @@ class Batches(AbsIterFactory):
 
 def options(folder: Path, **changes) -> Options:
     values = dict(
-        ngpu=0, resume=True, use_amp=False, train_dtype="float32", grad_noise=False, accum_grad=2,
-        grad_clip=1.0, grad_clip_type=2.0, log_interval=None, no_forward_run=False,
-        use_matplotlib=False, use_tensorboard=False, use_wandb=False, adapter="lora",
-        use_adapter=False, save_strategy="all", output_dir=folder, max_epoch=EPOCHS, seed=3,
-        sharded_ddp=False, patience=None, keep_nbest_models=[2], nbest_averaging_interval=2,
+        ngpu=0,
+        resume=True,
+        use_amp=False,
+        train_dtype="float32",
+        grad_noise=False,
+        accum_grad=2,
+        grad_clip=1.0,
+        grad_clip_type=2.0,
+        log_interval=None,
+        no_forward_run=False,
+        use_matplotlib=False,
+        use_tensorboard=False,
+        use_wandb=False,
+        adapter="lora",
+        use_adapter=False,
+        save_strategy="all",
+        output_dir=folder,
+        max_epoch=EPOCHS,
+        seed=3,
+        sharded_ddp=False,
+        patience=None,
+        keep_nbest_models=[2],
+        nbest_averaging_interval=2,
         early_stopping_criterion=("valid", "loss", "min"),
         best_model_criterion=[("valid", "loss", "min"), ("train", "loss", "min")],
-        val_scheduler_criterion=("valid", "loss"), unused_parameters=False,
-        wandb_model_log_interval=-1, create_graph_in_tensorboard=False,
-        gradient_as_bucket_view=True, ddp_comm_hook=None, max_nonfinite_updates=3,
-    )  # fmt: skip
+        val_scheduler_criterion=("valid", "loss"),
+        unused_parameters=False,
+        wandb_model_log_interval=-1,
+        create_graph_in_tensorboard=False,
+        gradient_as_bucket_view=True,
+        ddp_comm_hook=None,
+        max_nonfinite_updates=3,
+    )
     return Options(**(values | changes))
 
 
@@ -154,9 +171,14 @@ def undisturbed(tmp_path_factory) -> dict:
 
 
 def test_undisturbed_run_leaves_what_espnet_leaves(undisturbed):
-    assert {"checkpoint.pth", "latest.pth", "valid.loss.best.pth", "valid.loss.ave.pth",
-            "train.loss.ave_2best.pth", "valid.loss.ave_2best.till2epoch.pth",
-            } <= set(undisturbed)  # fmt: skip
+    assert {
+        "checkpoint.pth",
+        "latest.pth",
+        "valid.loss.best.pth",
+        "valid.loss.ave.pth",
+        "train.loss.ave_2best.pth",
+        "valid.loss.ave_2best.till2epoch.pth",
+    } <= set(undisturbed)
     assert undisturbed["latest.pth"] == f"{EPOCHS}epoch.pth"
 
 

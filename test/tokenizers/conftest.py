@@ -61,10 +61,17 @@ def model_folder(tmp_path_factory):
     def make(size: str = "base", seed: int = 0) -> Path:
         torch.manual_seed(seed)
         values = {
-            "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2, "embed_dim": 32,
-            "ffn_dim": 64, "heads": 2, "speech_layers": 2, "shared_layers": 2,
-            "pos_conv_kernel": 16, "pos_conv_groups": 4, "unit_dim": 16, "max_positions": 600,
-        }  # fmt: skip
+            "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
+            "embed_dim": 32,
+            "ffn_dim": 64,
+            "heads": 2,
+            "speech_layers": 2,
+            "shared_layers": 2,
+            "pos_conv_kernel": 16,
+            "pos_conv_groups": 4,
+            "unit_dim": 16,
+            "max_positions": 600,
+        }
         config = getattr(SpeechLMConfig, size)(**values)
         units = UnitVocabulary(map(str, range(9)))
         path = tmp_path_factory.mktemp("speechlm") / "model"
@@ -83,11 +90,16 @@ def huggingface_folder(tmp_path_factory):
 
         torch.manual_seed(seed)
         values = {
-            "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2,
-            "intermediate_size": 32, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 8,
-            "num_conv_pos_embedding_groups": 2, "do_stable_layer_norm": large,
+            "hidden_size": 24,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+            "conv_dim": [8] * 7,
+            "num_conv_pos_embeddings": 8,
+            "num_conv_pos_embedding_groups": 2,
+            "do_stable_layer_norm": large,
             "feat_extract_norm": "layer" if large else "group",
-        } | changes  # fmt: skip
+        } | changes
         config = getattr(transformers, f"{kind}Config")(**values)
         path = tmp_path_factory.mktemp("huggingface") / "model"
         getattr(transformers, f"{kind}Model")(config).eval().save_pretrained(path)

@@ -47,8 +47,14 @@ def test_bad_utterances_are_left_out_with_the_reason(tmp_path, make_tones):
     found = dict(stream(data, open_features("mfcc"), skipped))
     assert sorted(found) == [ids[0], ids[7]]
     reasons = [skipped[u] for u in ids[1:7]]
-    wanted = ("silence only", "719 samples are fewer than 2 frames", "in utt2num_samples, found",
-              "16000 Hz expected, found 8000 Hz", ids[5], "not finite")  # fmt: skip
+    wanted = (
+        "silence only",
+        "719 samples are fewer than 2 frames",
+        "in utt2num_samples, found",
+        "16000 Hz expected, found 8000 Hz",
+        ids[5],
+        "not finite",
+    )
     for reason, part in zip(reasons, wanted, strict=True):
         assert part in reason
     write_features(data, open_features("mfcc"), tmp_path / "f", 3)

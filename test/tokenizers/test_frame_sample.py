@@ -44,8 +44,10 @@ def test_order_does_not_matter():
 
 
 def test_every_frame_has_the_same_chance():
-    corpus = {f"u{i}": np.full((100, 3), i, np.float32) + np.arange(100)[:, None] / 1000
-              for i in range(50)}  # fmt: skip
+    corpus = {
+        f"u{i}": np.full((100, 3), i, np.float32) + np.arange(100)[:, None] / 1000
+        for i in range(50)
+    }
     found = sample_of(corpus.items(), Sampling(1, max_frames=1000)).frames()[:, 0]
     counts = np.bincount(found.astype(int), minlength=50)
     assert counts.sum() == 1000 and 8 <= counts.min() and counts.max() <= 36
@@ -116,8 +118,10 @@ def test_samples_that_do_not_belong_together(tmp_path):
         merge_samples([])
 
 
-@pytest.mark.parametrize(("values", "message"), [((0, 0.0), "portion"), ((0, 1.5), "portion"),
-                                                 ((0, 1.0, 0), "max_frames")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [((0, 0.0), "portion"), ((0, 1.5), "portion"), ((0, 1.0, 0), "max_frames")],
+)
 def test_wrong_values(values, message):
     with pytest.raises(ValueError, match=message):
         Sampling(*values)

@@ -147,12 +147,33 @@ def test_km_files_go_out_and_come_back(clusters, call, work):
         "apply_kmeans", "--kmeans", clusters, "--data_dir", "good", "--output", "good/units_hidden"
     )
     call("merge_units", "--input", "good/units_hidden", "--n", 1, "--data", "good")
-    call("export_fairseq", "--input", "good", "--units", "units_hidden", "--suffix", "km",
-         "--output", "fairseq")  # fmt: skip
+    call(
+        "export_fairseq",
+        "--input",
+        "good",
+        "--units",
+        "units_hidden",
+        "--suffix",
+        "km",
+        "--output",
+        "fairseq",
+    )
     assert (work / "fairseq/dict.km.txt").read_text().startswith("0 0\n1 1\n")
-    call("import_fairseq", "--tsv", "fairseq/train.tsv", "--labels", "fairseq/train.km",
-         "--dict", "fairseq/dict.km.txt", "--frame_shift", "0.02", "--units", "units_hidden",
-         "--output", "back")  # fmt: skip
+    call(
+        "import_fairseq",
+        "--tsv",
+        "fairseq/train.tsv",
+        "--labels",
+        "fairseq/train.km",
+        "--dict",
+        "fairseq/dict.km.txt",
+        "--frame_shift",
+        "0.02",
+        "--units",
+        "units_hidden",
+        "--output",
+        "back",
+    )
     before, after = (ArchiveReader(work / f / "units_hidden/units.scp") for f in ("good", "back"))
     assert len(after) == 7 and all(np.array_equal(before[u], after[u]) for u in good)
     assert read_unit_info(work / "back/units_hidden") == read_unit_info(work / "good/units_hidden")

@@ -72,8 +72,10 @@ def test_what_is_dropped(model, monkeypatch):
     lines = ["CAT", "", "  ", "CAT " * 700, "THE CAT " * 9, "A"]
     whole = tokenizer(lines, range(10, 16))
     assert [(line.index, line.reason.split()[-1]) for line in whole.dropped] == [
-        (11, "empty"), (12, "empty"), (13, "phones"),
-    ]  # fmt: skip
+        (11, "empty"),
+        (12, "empty"),
+        (13, "phones"),
+    ]
     assert [len(row) > 0 for row in whole.rows] == [True, False, False, False, True, True]
     longest = len(whole.rows[4])
     monkeypatch.setattr(hidden_text, "MOST_UNITS", longest)

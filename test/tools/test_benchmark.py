@@ -8,10 +8,27 @@ import pytest
 @pytest.mark.parametrize("command", ["pretrain-step", "extract"])
 def test_last_line_is_json_with_figures(root, command):
     run = subprocess.run(
-        [sys.executable, root / "tools" / "benchmark.py", command, "--model", "tiny", "--batch",
-         "1", "--seconds", "1", "--threads", "1", "--repeats", "1", "--dtype", "bfloat16"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            root / "tools" / "benchmark.py",
+            command,
+            "--model",
+            "tiny",
+            "--batch",
+            "1",
+            "--seconds",
+            "1",
+            "--threads",
+            "1",
+            "--repeats",
+            "1",
+            "--dtype",
+            "bfloat16",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     figures = json.loads(run.stdout.splitlines()[-1])
     assert figures["model"] == "tiny" and figures["dtype"] == "bfloat16"
     assert figures["seconds_given"] == 1
@@ -22,10 +39,23 @@ def test_last_line_is_json_with_figures(root, command):
 
 def test_text(root):
     run = subprocess.run(
-        [sys.executable, root / "tools" / "benchmark.py", "text", "--lines", "50", "--seconds",
-         "0.05", "--repeats", "1", "--sentences", "3"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            root / "tools" / "benchmark.py",
+            "text",
+            "--lines",
+            "50",
+            "--seconds",
+            "0.05",
+            "--repeats",
+            "1",
+            "--sentences",
+            "3",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     figures = json.loads(run.stdout.splitlines()[-1])
     assert figures["lines_per_cpu_second"] > 0 and figures["units_per_line"] > 50
     assert figures["text_to_unit_units_per_second"] > 0
@@ -33,10 +63,23 @@ def test_text(root):
 
 def test_beam(root):
     run = subprocess.run(
-        [sys.executable, root / "tools" / "benchmark.py", "beam", "--model", "tiny",
-         "--utterances", "4", "--seconds", "1", "--repeats", "1"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            root / "tools" / "benchmark.py",
+            "beam",
+            "--model",
+            "tiny",
+            "--utterances",
+            "4",
+            "--seconds",
+            "1",
+            "--repeats",
+            "1",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     figures = json.loads(run.stdout.splitlines()[-1])
     assert figures["same_outputs"] == 4 and figures["tokens_written"] > 4 * 10
     assert figures["batched_sentences_per_second"] > 0

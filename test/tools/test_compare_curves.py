@@ -10,8 +10,10 @@ LINES = """
 def run(root, *logs):
     return subprocess.run(
         [sys.executable, root / "tools" / "compare_curves.py", *logs],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_losses_side_by_side(root, tmp_path):

@@ -97,9 +97,19 @@ def test_no_more_jobs_at_once_than_asked(local, tmp_path):
 def test_threads_and_gpus_reach_the_job(local, tmp_path):
     shown = 'echo "$OMP_NUM_THREADS gpu=$CUDA_VISIBLE_DEVICES"; sleep 0.3'
     result = local(
-        "--num_threads", "3", "--gpu", "2", "--max_jobs", "2", "JOB=1:3", "l.JOB.txt",
-        "sh", "-c", shown, CUDA_VISIBLE_DEVICES="4,5,6,7",
-    )  # fmt: skip
+        "--num_threads",
+        "3",
+        "--gpu",
+        "2",
+        "--max_jobs",
+        "2",
+        "JOB=1:3",
+        "l.JOB.txt",
+        "sh",
+        "-c",
+        shown,
+        CUDA_VISIBLE_DEVICES="4,5,6,7",
+    )
     assert result.returncode == 0, result.stderr
     logs = [(tmp_path / f"l.{i}.txt").read_text() for i in (1, 2, 3)]
     assert "3 gpu=4,5" in logs[0] and "3 gpu=6,7" in logs[1]
@@ -131,10 +141,19 @@ def test_wrong_use_is_explained(local, words, message):
 def test_jobs_end_with_the_launcher(root, tmp_path, signum):
     command = "echo $$ > pid.JOB.new; mv pid.JOB.new pid.JOB; exec sleep 60"
     launcher = subprocess.Popen(
-        [sys.executable, root / "tools" / "local.py", "--max_jobs", "2", "JOB=1:2", "l.JOB.txt",
-         "sh", "-c", command],
+        [
+            sys.executable,
+            root / "tools" / "local.py",
+            "--max_jobs",
+            "2",
+            "JOB=1:2",
+            "l.JOB.txt",
+            "sh",
+            "-c",
+            command,
+        ],
         cwd=tmp_path,
-    )  # fmt: skip
+    )
     for number in (1, 2):
         wait_for(tmp_path / f"pid.{number}")
     pids = [int((tmp_path / f"pid.{number}").read_text()) for number in (1, 2)]

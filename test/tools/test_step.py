@@ -22,10 +22,25 @@ def step(root, tmp_path):
         command = command or ("sh", "-c", APPEND, output)
         options = [word for need in needs for word in ("--needs", need)]
         return subprocess.run(
-            [sys.executable, root / "tools" / "step.py", "--name", "make it", "--stage", "2",
-             "--output", output, *options, *words, "--", *command],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+            [
+                sys.executable,
+                root / "tools" / "step.py",
+                "--name",
+                "make it",
+                "--stage",
+                "2",
+                "--output",
+                output,
+                *options,
+                *words,
+                "--",
+                *command,
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     return run
 
@@ -165,10 +180,23 @@ def test_a_training_without_weights_makes_room(step, tmp_path):
 def test_a_killed_step_is_done_again(root, step, tmp_path, signum):
     slow = ("sh", "-c", "echo half > out; echo $$ > pid; [ -e fast ] || sleep 6; cp in out")
     process = subprocess.Popen(
-        [sys.executable, root / "tools" / "step.py", "--name", "n", "--stage", "2",
-         "--output", "out", "--needs", "1:in", "--", *slow],
-        cwd=tmp_path, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            root / "tools" / "step.py",
+            "--name",
+            "n",
+            "--stage",
+            "2",
+            "--output",
+            "out",
+            "--needs",
+            "1:in",
+            "--",
+            *slow,
+        ],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 20
     while not (tmp_path / "pid").exists():
         assert time.monotonic() < deadline

@@ -32,8 +32,18 @@ from espeak import DIALECTS, RATE, Synthesizer, variants
 
 MP3_RATE = 32000
 SETS = ("train", "dev", "test", "speech")
-_COLUMNS = ("client_id", "path", "sentence", "up_votes", "down_votes", "age", "gender", "accent",
-            "locale", "segment")  # fmt: skip
+_COLUMNS = (
+    "client_id",
+    "path",
+    "sentence",
+    "up_votes",
+    "down_votes",
+    "age",
+    "gender",
+    "accent",
+    "locale",
+    "segment",
+)
 
 
 @dataclass(frozen=True)
@@ -138,8 +148,14 @@ def main() -> None:
         options.add_argument(f"--{part}", type=int, default=size, help=f"clips of {part}")
     options.add_argument("--transcribed", type=int, default=300, help="clips of train in train.tsv")
     options.add_argument("--text", type=int, default=4000, help="sentences of text/unpaired.txt")
-    options.add_argument("--speakers", type=int, nargs=3, default=(24, 4, 6), metavar="N",
-                         help="of train, dev and test")  # fmt: skip
+    options.add_argument(
+        "--speakers",
+        type=int,
+        nargs=3,
+        default=(24, 4, 6),
+        metavar="N",
+        help="of train, dev and test",
+    )
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--nj", type=int, default=2, help="processes")
     args = options.parse_args()
@@ -160,8 +176,13 @@ def main() -> None:
         (folder / "text").mkdir()
         lines = "".join(f"{plain_transcript(line, 'en')}\n" for line in text)
         (folder / "text" / "unpaired.txt").write_text(lines, encoding="utf-8")
-    logging.info("%s: %d clips, %.1f minutes, %d sentences of text",
-                 args.output, len(utterances), seconds / 60, len(text))  # fmt: skip
+    logging.info(
+        "%s: %d clips, %.1f minutes, %d sentences of text",
+        args.output,
+        len(utterances),
+        seconds / 60,
+        len(text),
+    )
 
 
 if __name__ == "__main__":
