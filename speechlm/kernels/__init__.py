@@ -1,1 +1,136 @@
-"""What computes a definition fast on a CPU."""
+"""What computes a definition fast on a CPU.
+
+Everything here has a plain twin: the same definition in torch's own operations, which runs on
+every device, and which a reader should look at first. `KERNELS` says for each kernel what it
+computes, where its plain twin is, which test compares the two, and what it gains. `fast` decides
+between the two; models call it where the ways part:
+
+    if fast("attention", query):
+        return blocked_relative_attention(...)  # blocks of queries, in the cache
+    return plain_relative_attention(...)
+
+Off a CPU the plain twins run. On a CPU they run inside `plain()`, or in the whole process where the
+environment has `SPEECHLM_PLAIN=all` (or the names of some kernels, between blanks or commas):
+
+    with kernels.plain():                  # no kernel
+    with kernels.plain("attention"):       # all but this one
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from torch import Tensor
+
+VARIABLE = "SPEECHLM_PLAIN"
+"""Environment variable that names the kernels to do without."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One row of the table."""
+
+    definition: str
+    """What is computed."""
+    twin: str
+    """Function or class that computes the same with torch's own operations."""
+    test: str
+    """Test that compares the two."""
+    gain: str
+    """What a Base training step takes longer without the kernel, in per cent of its time, float32 /
+    bfloat16 (doc/speed.md: how it was measured); where time is not the aim, what is."""
+
+
+KERNELS = {
+    "attention": Kernel(
+        "softmax(q . k + q . e_(i-j)) v over all keys, with dropout of the weights",
+        "models.relative_attention.plain_relative_attention",
+        "models/test_relative_attention",
+        "",
+    ),
+    "front_end": Kernel(
+        "convolution, norm, GELU, layer after layer, of a waveform",
+        "models.front_end.FrontEnd.by_blocks",
+        "models/test_front_end",
+        "",
+    ),
+    "three_taps": Kernel(
+        "convolution of 3 taps and stride 2 (inside front_end, float32)",
+        "kernels.row_convolution.RowConvolution",
+        "kernels/test_row_convolution",
+        "",
+    ),
+    "position": Kernel(
+        "grouped convolution of 128 taps, the position embedding",
+        "torch.nn.functional.conv1d",
+        "kernels/test_tiled_convolution",
+        "",
+    ),
+    "products": Kernel(
+        "rows . weight^T + bias, and its gradients",
+        "torch.nn.functional.linear",
+        "kernels/test_products",
+        "",
+    ),
+    "gelu": Kernel(
+        "linear(gelu(x)) that keeps x alone for the backward pass",
+        "torch.nn.functional.linear of torch.nn.functional.gelu",
+        "kernels/test_products",
+        "",
+    ),
+    "dropout": Kernel(
+        "zeros with probability p, the rest scaled by 1 / (1 - p)",
+        "torch.nn.functional.dropout",
+        "kernels/test_dropout",
+        "",
+    ),
+    "tiles": Kernel(
+        "convolutions of 9 taps of a frozen text-to-unit model",
+        "torch.nn.Conv1d",
+        "kernels/test_tiled_convolution",
+        "",
+    ),
+}
+
+
+def fast(name: str, x: Tensor) -> bool:
+    """Whether the kernel of that name is to be used for x; else its plain twin is."""
+    return x.device.type == "cpu" and name not in _plain
+
+
+@contextmanager
+def plain(*names: str) -> Iterator[None]:
+    """Plain twins in place of the kernels of these names, or of all where none is named.
+
+    For the whole process, until the block ends; a backward pass belongs into the same block.
+
+    Raises:
+        ValueError: there is no kernel of that name.
+    """
+    global _plain
+    before = _plain
+    _plain = before | _known(names or KERNELS, "kernels.plain")
+    try:
+        yield
+    finally:
+        _plain = before
+
+
+def _known(names: Iterable[str], source: str) -> frozenset[str]:
+    unknown = [name for name in names if name not in KERNELS]
+    if unknown:
+        raise ValueError(
+            f"{source}: no kernel is called {', '.join(unknown)}; there are {', '.join(KERNELS)}"
+        )
+    return frozenset(names)
+
+
+def _from_environment(value: str) -> frozenset[str]:
+    names = value.replace(",", " ").split()
+    return _known(KERNELS if names == ["all"] else names, VARIABLE)
+
+
+_plain = _from_environment(os.environ.get(VARIABLE, ""))

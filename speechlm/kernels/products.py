@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels import fast
+
 
 @functools.cache
 def _onednn_types() -> tuple[torch.dtype, ...]:
@@ -26,9 +28,13 @@ def _onednn_types() -> tuple[torch.dtype, ...]:
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """rows . weight^T + bias: (N, D_in), (D_out, D_in), (D_out,) -> (N, D_out). No gradient."""
-    if rows.device.type == "cpu" and rows.dtype in _onednn_types():
-        return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+    if fast("products", rows) and rows.dtype in _onednn_types():
+        return _onednn(rows, weight, bias)
     return F.linear(rows, weight, bias)
+
+
+def _onednn(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
 
 
 def compute_type(x: Tensor) -> torch.dtype:
@@ -46,7 +52,7 @@ def linear(x: Tensor, layer: nn.Linear) -> Tensor:
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x . weight^T + bias: (..., D_in), (D_out, D_in), (D_out,) -> (..., D_out)."""
-    if x.device.type != "cpu":
+    if not fast("products", x):
         return F.linear(x, weight, bias)
     return _Linear.apply(x.to(compute_type(x)), weight, bias, False)
 
@@ -57,6 +63,8 @@ def gelu_linear(hidden: Tensor, layer: nn.Linear) -> Tensor:
     The GELU is cheap to compute again in the backward pass, and its output is the largest
     activation of a Transformer layer.
     """
+    if not fast("gelu", hidden):
+        return linear(F.gelu(hidden), layer)
     return _Linear.apply(hidden.to(compute_type(hidden)), layer.weight, layer.bias, True)
 
 

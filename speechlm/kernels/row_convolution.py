@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from speechlm.kernels import fast
 from speechlm.kernels.products import product
 from speechlm.kernels.two_taps import TwoTaps, two_taps_gradient
 
@@ -81,7 +82,8 @@ class ThreeTapConvolution(RowConvolution):
 
 def row_convolution(weight: Tensor, stride: int) -> RowConvolution:
     """The cheapest one for weights (O, C, K); in bfloat16 differences would lose digits."""
-    if weight.shape[2] == 3 and stride == 2 and weight.dtype != torch.bfloat16:
+    suitable = weight.shape[2] == 3 and stride == 2 and weight.dtype != torch.bfloat16
+    if suitable and fast("three_taps", weight):
         return ThreeTapConvolution(weight)
     return RowConvolution(weight, stride)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from speechlm.kernels import fast
 from speechlm.kernels.convolution_stack import convolution_stack
 from speechlm.models.config import SpeechLMConfig
 
@@ -34,23 +35,13 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Lengths (B,), in output frames, keep padding out of the group norm's statistics."""
-        x = self._convolve(x)
+        x = self.conv(x)
         if self.norm == "group":
             norm = getattr(self, "2")
             x = norm(x) if lengths is None else masked_group_norm(x, lengths, norm)
         elif self.norm == "layer":
             x = getattr(self, "2")["1"](x.transpose(1, 2)).transpose(1, 2)
         return F.gelu(x)
-
-    def _convolve(self, x: Tensor) -> Tensor:
-        conv = self.conv
-        if conv.in_channels > 1:
-            return conv(x)
-        # For one channel torch's CPU convolution gives a transposed layout, costly to undo.
-        windows = x[:, 0].unfold(-1, conv.kernel_size[0], conv.stride[0])
-        return torch.bmm(
-            conv.weight.transpose(0, 1).expand(len(x), -1, -1), windows.transpose(1, 2)
-        )
 
 
 class FrontEnd(nn.Module):
@@ -73,8 +64,12 @@ class FrontEnd(nn.Module):
         if self.ignore_padding and sample_lengths is not None:
             conv = self.conv_layers[0].conv
             lengths = (sample_lengths - conv.kernel_size[0]) // conv.stride[0] + 1
-        if waveforms.device.type == "cpu" and not waveforms.requires_grad:
+        if fast("front_end", waveforms) and not waveforms.requires_grad:
             return self._by_products(waveforms, lengths)
+        return self.by_blocks(waveforms, lengths)
+
+    def by_blocks(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
+        """The definition: block after block; lengths (B,) in frames of the first."""
         x = waveforms[:, None]
         for index, block in enumerate(self.conv_layers):
             if index == 0 and torch.is_grad_enabled():
@@ -85,7 +80,7 @@ class FrontEnd(nn.Module):
         return x
 
     def _by_products(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
-        """The same on a CPU, faster; waveforms get no gradient."""
+        """The same by the kernel; waveforms get no gradient."""
         blocks = list(self.conv_layers)
         norms = [getattr(block, "2")["1"] for block in blocks if block.norm == "layer"]
         first, batch = blocks[0].conv, waveforms.shape[0]

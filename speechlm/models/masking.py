@@ -60,6 +60,14 @@ def span_mask(
     return _choose(mask, mask.sum(1).min().expand(rows), generator)
 
 
+def indices(mask: Tensor) -> Tensor:
+    """Where a mask of any shape is True, as positions in its flattened form: (N,) int64.
+
+    Waits for the device: N is known there alone.
+    """
+    return mask.flatten().nonzero()[:, 0]
+
+
 def _choose(allowed: Tensor, count: Tensor, generator: torch.Generator | None) -> Tensor:
     """Picks `count` (B,) random columns among the `allowed` (B, T) of each row (all if fewer)."""
     order = torch.rand(allowed.shape, device=allowed.device, generator=generator)

@@ -5,11 +5,16 @@ B batch, T frames, D model width, H heads, d head width, R = 2 * clip relative p
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechlm.kernels.blocked_attention import blocked_relative_attention, spread
+from speechlm.kernels import fast
+from speechlm.kernels.blocked_attention import blocked_relative_attention
 from speechlm.kernels.products import compute_type, linear
+
+ALIGNMENT = 8
+"""Numbers of 16 bytes in bfloat16 and float16, of 32 in float32."""
 
 
 class RelativePositions(nn.Module):
@@ -27,20 +32,6 @@ class RelativePositions(nn.Module):
         return self.pe_k.weight
 
 
-def relative_bias(scores: Tensor, frames: int) -> Tensor:
-    """Spreads q . e_r over the keys: bias[..., i, j] = scores[..., i, clip(i - j) + R / 2].
-
-    Args:
-        scores: (..., T, R) products of each query with the table.
-        frames: T.
-
-    Returns:
-        (..., T, T), a view of a wider tensor whose rows are shifted by one.
-    """
-    by_key = spread(scores.flip(-1).flatten(0, -3), 0, frames)
-    return by_key.unflatten(0, scores.shape[:-2])
-
-
 def relative_attention(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor, padding: Tensor | None, dropout: float
 ) -> Tensor:
@@ -56,22 +47,68 @@ def relative_attention(
         (B, H, T, d).
     """
     query = query * query.shape[3] ** -0.5
-    if query.device.type == "cpu":
-        batch, _, frames, _ = query.shape
-        lengths = [frames] * batch if padding is None else (~padding).sum(1).tolist()
-        lengths = [max(1, length) for length in lengths]
-        return blocked_relative_attention(query, key, value, table, lengths, dropout)
-    return fused_relative_attention(query, key, value, table, padding, dropout)
+    if not fast("attention", query):
+        return plain_relative_attention(query, key, value, table, padding, dropout)
+    batch, _, frames, _ = query.shape
+    lengths = [frames] * batch if padding is None else (~padding).sum(1).tolist()
+    lengths = [max(1, length) for length in lengths]
+    return blocked_relative_attention(query, key, value, table, lengths, dropout)
 
 
-def fused_relative_attention(
+def plain_relative_attention(
     query: Tensor, key: Tensor, value: Tensor, table: Tensor, padding: Tensor | None, dropout: float
 ) -> Tensor:
-    """relative_attention with scaled queries, by torch's attention kernels and a (T, T) bias."""
-    bias = relative_bias(query @ table.to(query.dtype).T, query.shape[2])
+    """relative_attention with scaled queries, by torch's attention and a (T, T) bias."""
+    relative = query @ table.to(query.dtype).T  # (B, H, T, R): q_i . e_r
+    bias = relative_bias(relative, query.shape[2])
     if padding is not None:
         bias = bias.masked_fill(padding[:, None, None], float("-inf"))
     return F.scaled_dot_product_attention(query, key, value, bias, dropout, scale=1.0)
+
+
+def relative_bias(relative: Tensor, frames: int) -> Tensor:
+    """Spreads q . e_r over the keys: bias[..., i, j] = relative[..., i, clip(i - j) + R / 2].
+
+    Row i of the result is row i of a wider tensor, read from another column on:
+
+        column of `wide`     0  1  2  3  4  5  6  7  8        (rows = 4, frames = 4)
+        distance j - i      -4 -3 -2 -1  0  1  2  3  4
+        keys of query 0                  0  1  2  3
+        keys of query 1               0  1  2  3
+        keys of query 2            0  1  2  3
+        keys of query 3         0  1  2  3
+
+    so that it is a view of it whose rows lie a column less than its width apart. GPU kernels read
+    such a bias 16 bytes at a time: where it begins, and the distance of its rows and of its heads,
+    are multiples of `ALIGNMENT` numbers, for any number of frames.
+
+    Args:
+        relative: (..., T, R) products of each query with the table.
+        frames: T.
+
+    Returns:
+        (..., T, T), a view.
+    """
+    *batch, _, size = relative.shape
+    clip = size // 2
+    rows = -(-frames // ALIGNMENT) * ALIGNMENT
+    width = -(-(frames + rows - 1) // ALIGNMENT) * ALIGNMENT + 1
+    # The table's rows go by i - j = -clip .. clip - 1; flipped, by j - i = 1 - clip .. clip.
+    by_distance = F.pad(relative.flip(-1), (0, 0, 0, rows - frames))
+    # Column c of `wide` is for the distance c - rows. Distances below 1 - clip share its column,
+    # those above clip share that of clip; for short T the outer columns are not used at all.
+    left = min(max(rows + 1 - clip, 0), width - 1)
+    first = max(clip - 1 - rows, 0)
+    middle = by_distance[..., first : first + width - left]
+    right = width - left - middle.shape[-1]
+    ends = (
+        middle[..., :1].expand(*batch, rows, left),
+        middle[..., -1:].expand(*batch, rows, right),
+    )
+    wide = torch.cat([ends[0], middle, ends[1]], -1).flatten(0, -3)
+    # bias[n, i, j] = wide[n, i, j - i + rows], which is number i (width - 1) + j + rows of wide[n].
+    strides = (rows * width, width - 1, 1)
+    return wide.as_strided((len(wide), frames, frames), strides, rows).unflatten(0, batch)
 
 
 class RelativeSelfAttention(nn.Module):

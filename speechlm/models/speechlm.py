@@ -18,7 +18,7 @@ from speechlm.models.ctc_head import CTCHead
 from speechlm.models.front_end import FrontEnd, normalize_waveform, scale_gradient
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.losses import PAD, UnitPrediction, ctc_loss, predict_units
-from speechlm.models.masking import span_mask
+from speechlm.models.masking import indices, span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
@@ -346,7 +346,7 @@ class SpeechLM(nn.Module):
         self, depths: tuple[Tensor, Tensor], targets: Tensor, scored: Tensor
     ) -> tuple[UnitPrediction, UnitPrediction]:
         """UMLM at the two depths (B, T, D) for scored frames, (B, T) bool, of targets (B, T)."""
-        frames = scored.flatten().nonzero()[:, 0]
+        frames = indices(scored)
         middle, top = (
             predict_units(
                 hidden.flatten(0, 1)[frames],

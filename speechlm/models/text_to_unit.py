@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels import fast
 from speechlm.models.losses import PAD, label_smoothed_loss
 from speechlm.models.unit_generator import (
     TextToUnitConfig,
@@ -99,7 +100,8 @@ class TextToUnit(nn.Module):
         the durations and units.
         """
         frozen = copy.deepcopy(self).eval().requires_grad_(False)
-        frozen.encoder.tile_convolutions(dtype)
+        if fast("tiles", frozen.encoder.out_proj.weight):
+            frozen.encoder.tile_convolutions(dtype)
         return frozen.to(dtype)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels import fast
 from speechlm.kernels.dropout import dropout
 from speechlm.kernels.products import gelu_linear, linear
 from speechlm.kernels.tiled_convolution import grouped_convolution
@@ -106,7 +107,7 @@ class PositionalConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The embedding alone, to be added to x."""
         scale = self.weight_g[0, 0] / self.weight_v.flatten(0, 1).norm(dim=0)
-        if x.device.type == "cpu":
+        if fast("position", x):
             with torch.autocast("cpu", enabled=False):
                 y = grouped_convolution(
                     x.to(self.weight_v.dtype), self.weight_v, scale, self.groups

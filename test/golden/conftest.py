@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from speechlm import kernels
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 CORE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("SPEECHLM_SHARED", CORE.parents[2] / "shared")) / "golden"
+
+
+@pytest.fixture(params=["kernels", "plain"], autouse=True)
+def path(request):
+    """Every test runs with the CPU's kernels, and with their plain twins, which GPUs take."""
+    with kernels.plain() if request.param == "plain" else nullcontext():
+        yield request.param
 
 
 class GoldenArrays:

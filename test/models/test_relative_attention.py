@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from speechlm.models.relative_attention import (
-    fused_relative_attention,
+    plain_relative_attention,
     relative_attention,
     relative_bias,
 )
@@ -63,12 +63,12 @@ def test_blocked_attention_equals_the_definition(frames, clip, padded):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_fused_attention_equals_the_definition():
+def test_plain_attention_equals_the_definition():
     query, key, value, table = tensors(50, 16)
     padding = torch.zeros(2, 50, dtype=torch.bool)
     padding[1, 30:] = True
     expected = attention_by_definition(query, key, value, table, padding)
-    got = fused_relative_attention(query * 8**-0.5, key, value, table, padding, 0.0)
+    got = plain_relative_attention(query * 8**-0.5, key, value, table, padding, 0.0)
     torch.testing.assert_close(got, expected)
 
 

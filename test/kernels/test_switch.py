@@ -1,0 +1,118 @@
+"""The table of kernels, and the switch to their plain twins."""
+
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from speechlm import kernels
+from speechlm.kernels import KERNELS, fast, plain, products
+from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.text_to_unit import TextToUnit, TextToUnitConfig
+
+USED = {
+    "attention": "speechlm.models.relative_attention.blocked_relative_attention",
+    "front_end": "speechlm.models.front_end.convolution_stack",
+    "three_taps": "speechlm.kernels.row_convolution.ThreeTapConvolution.__call__",
+    "position": "speechlm.models.transformer.grouped_convolution",
+    "products": "speechlm.kernels.products._onednn",
+    "gelu": "speechlm.kernels.products._Linear.apply",
+    "dropout": "speechlm.kernels.dropout._SeededDropout.apply",
+    "tiles": "speechlm.kernels.tiled_convolution.TiledConvolution.forward",
+}
+"""What runs where a kernel is on."""
+
+
+def find(name):
+    """The object of a dotted name that begins with a module."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:end]))
+        except ImportError:
+            continue
+        for part in parts[end:]:
+            found = getattr(found, part)
+        return found
+    raise AssertionError(f"{name} is nowhere")
+
+
+def test_the_table_is_true(root):
+    assert USED.keys() == KERNELS.keys()
+    for name, row in KERNELS.items():
+        for twin in row.twin.split(" of "):
+            find(twin if twin.startswith("torch.") else f"speechlm.{twin}")
+        text = (root / "test" / f"{row.test}.py").read_text()
+        assert "def test_" in text, name
+        assert row.definition and row.gain, name
+
+
+def run_everything():
+    """A training step and a generation: every kernel's part of the two."""
+    torch.manual_seed(0)
+    config = SpeechLMConfig.tiny(attention_dropout=0.1, label_rate=50)
+    model = SpeechLM(config, 20, 12).train()
+    labels = torch.randint(4, 19, (1, 30))
+    text = torch.randint(4, 19, (1, 30)), torch.randint(4, 12, (1, 5))
+    model(torch.randn(1, 10000), torch.tensor([10000]), labels, *text)[0].backward()
+    TextToUnit(TextToUnitConfig(embed_dim=8, ffn_dim=8), 46, 9).freeze().generate(
+        [torch.tensor([5, 6, 2])]
+    )
+
+
+@pytest.mark.parametrize("name", USED)
+def test_a_kernel_runs_unless_it_is_switched_off(monkeypatch, name):
+    if name == "products" and not products._onednn_types():
+        pytest.skip("torch has no oneDNN here")
+    owner, _, attribute = USED[name].rpartition(".")
+    real, calls = find(USED[name]), []
+
+    def spy(*args):
+        if name != "gelu" or args[-1] is True:  # the same function serves the other linear layers
+            calls.append(name)
+        return real(*args)
+
+    monkeypatch.setattr(find(owner), attribute, spy)
+    with plain(name):
+        run_everything()
+    assert not calls
+    run_everything()
+    assert calls
+
+
+def test_plain_ends_with_its_block():
+    x = torch.ones(1)
+    with pytest.raises(KeyError), plain("dropout"):
+        with plain():
+            assert not any(fast(name, x) for name in KERNELS)
+        assert fast("attention", x) and not fast("dropout", x)
+        raise KeyError
+    assert all(fast(name, x) for name in KERNELS)
+    assert not any(fast(name, x.to("meta")) for name in KERNELS)
+
+
+@pytest.mark.parametrize(
+    "value, off",
+    [("", set()), ("all", set(KERNELS)), ("dropout, position", {"dropout", "position"})],
+)
+def test_the_environment_switches_a_process(value, off):
+    code = "from speechlm import kernels as k; print(*[n for n in k.KERNELS if n in k._plain])"
+    assert set(run(code, value).stdout.split()) == off
+
+
+def test_names_that_are_no_kernel():
+    with pytest.raises(ValueError, match=r"no kernel is called atention; there are attention, "):
+        plain("atention").__enter__()
+    ended = run("import speechlm.kernels", "al")
+    assert ended.returncode and "SPEECHLM_PLAIN: no kernel is called al" in ended.stderr
+
+
+def run(code, value):
+    """A process whose environment has SPEECHLM_PLAIN."""
+    environment = {**os.environ, kernels.VARIABLE: value}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
