@@ -1,0 +1,1 @@
+"""The benchmarks of `tools/benchmark.py`, a file a subject."""

@@ -1,0 +1,86 @@
+"""What all benchmarks share: a model, number formats, times and memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+
+from speechlm.kernels.products import product
+from speechlm.models import SpeechLM, SpeechLMConfig
+
+N_UNITS, N_CHARACTERS = 369, 33
+SAMPLE_RATE = 16000
+
+
+def build(args: argparse.Namespace, **changes: object) -> SpeechLM:
+    """A model of the asked size with random weights."""
+    torch.manual_seed(args.seed)
+    config = getattr(SpeechLMConfig, args.model)(**changes)
+    return SpeechLM(config, N_UNITS, N_CHARACTERS).to(args.device)
+
+
+def autocast(args: argparse.Namespace):
+    """The number format to compute in."""
+    if args.dtype == "float32":
+        return nullcontext()
+    return torch.autocast(args.device, getattr(torch, args.dtype))
+
+
+def measure(step: Callable[[], None], args: argparse.Namespace) -> dict[str, float]:
+    """Median wall and CPU seconds of a step, and the peak memory of the process or GPU in GiB."""
+    on_gpu = args.device == "cuda"
+    walls, cpus = [], []
+    for _ in range(args.repeats):
+        wall, cpu = time.perf_counter(), time.process_time()
+        step()
+        if on_gpu:
+            torch.cuda.synchronize()
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else peak_rss()
+    return {
+        "seconds": round(statistics.median(walls), 4),
+        "cpu_seconds": round(statistics.median(cpus), 4),
+        "peak_gib": round(peak, 3),
+    }
+
+
+def matrix_rate(args: argparse.Namespace) -> float:
+    """Operations a second of the fastest large matrix product: the limit that a step can reach.
+
+    On a CPU two libraries are tried, that of torch's own products and oneDNN; which is the faster
+    depends on the processor.
+    """
+    size = 8192 if args.device == "cuda" else 2048
+    dtype = getattr(torch, args.dtype)
+    a = torch.randn(size, size, device=args.device, dtype=dtype)
+    times = []
+    for multiply in (torch.matmul, product):
+        for _ in range(6):
+            start = time.perf_counter()
+            multiply(a, a)
+            if args.device == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times)
+
+
+def peak_rss() -> float:
+    """Largest resident size of this process so far, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def report(args: argparse.Namespace, figures: dict[str, float]) -> None:
+    """A table, then one JSON object."""
+    for key, value in figures.items():
+        print(f"{key:>28} {value}")
+    settings = {key: value for key, value in vars(args).items() if key != "run"}
+    settings["seconds_given"] = settings.pop("seconds")  # a step's time is `seconds`
+    print(json.dumps({**settings, **figures, "torch": torch.__version__}))

@@ -1,0 +1,148 @@
+"""A training step and feature extraction: time, memory, and the share of what is possible."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+
+from benchmarks.measure import (
+    N_CHARACTERS,
+    N_UNITS,
+    SAMPLE_RATE,
+    autocast,
+    build,
+    matrix_rate,
+    measure,
+)
+from speechlm.kernels import KERNELS, plain
+from speechlm.models import SpeechLMConfig
+
+
+def pretrain_step(args: argparse.Namespace) -> dict[str, float]:
+    """One forward and backward pass over a speech and a text batch."""
+    return figures_of(training_step(args), args)
+
+
+def extract(args: argparse.Namespace) -> dict[str, float]:
+    """One call of extract_features."""
+    model = build(args).eval()
+    waveforms = torch.randn(args.batch, int(args.seconds * SAMPLE_RATE), device=args.device)
+
+    def step() -> None:
+        with autocast(args):
+            model.extract_features(waveforms)
+
+    return figures_of(step, args)
+
+
+def figures_of(step: Callable[[], None], args: argparse.Namespace) -> dict[str, float]:
+    """Times and memory of a step, and what share of the machine's products it reaches."""
+    step()  # warms up
+    figures = measure(step, args)
+    flops, limit = flops_of(args), matrix_rate(args)
+    rate = flops / figures["seconds"]
+    figures["tflop"] = round(flops / 1e12, 6)
+    figures["audio_seconds_per_second"] = round(args.batch * args.seconds / figures["seconds"], 2)
+    figures["matrix_gflops_limit"] = round(limit / 1e9, 1)
+    figures["share_of_limit"] = round(rate / limit, 3)
+    if args.device == "cuda":
+        figures["mfu"] = round(rate / (args.peak_tflops * 1e12 if args.peak_tflops else limit), 3)
+    return figures
+
+
+def training_step(args: argparse.Namespace) -> Callable[[], None]:
+    """A step of pre-training with random weights, on noise."""
+    changes = {"speech_layerdrop": 0.0, "shared_layerdrop": 0.0, "label_rate": args.label_rate}
+    model = build(args, **changes).train()
+    samples = int(args.seconds * SAMPLE_RATE)
+    lengths = torch.full((args.batch,), samples, device=args.device)
+    n_labels = (samples - 400) // (SAMPLE_RATE // args.label_rate) + 1
+    batch = [
+        torch.randn(args.batch, samples, device=args.device),
+        lengths,
+        torch.randint(4, N_UNITS - 1, (args.batch, n_labels), device=args.device),
+    ]
+    if args.text_units:
+        text = (args.batch, args.text_units)
+        batch.append(torch.randint(4, N_UNITS - 1, text, device=args.device))
+        characters = (args.batch, args.text_units // 5)
+        batch.append(torch.randint(4, N_CHARACTERS - 1, characters, device=args.device))
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        with autocast(args):
+            loss, _, _ = model(*batch)
+        loss.backward()
+
+    return step
+
+
+def flops_of(args: argparse.Namespace) -> float:
+    """Operations of a step's matrix products and convolutions, counted from the definition.
+
+    A backward pass is twice the forward pass; what is computed again does not count, nor do the
+    unit predictions (under 0.1 %).
+    """
+    config = getattr(SpeechLMConfig, args.model)()
+    dim, samples = config.embed_dim, int(args.seconds * SAMPLE_RATE)
+    per_frame = 2 * dim * (4 * dim + 2 * config.ffn_dim)
+
+    def layers(frames: int) -> float:
+        return frames * (per_frame + 2 * dim * (2 * frames + 2 * config.relative_clip))
+
+    total, inputs = 0.0, 1
+    for channels, kernel, stride in config.conv_layers:
+        samples = (samples - kernel) // stride + 1
+        total, inputs = total + 2 * samples * inputs * channels * kernel, channels
+    total += 2 * samples * dim * (inputs + dim // config.pos_conv_groups * config.pos_conv_kernel)
+    total += (config.speech_layers + config.shared_layers) * layers(samples)
+    if args.command == "extract":
+        return args.batch * total
+    if args.text_units:
+        total += config.shared_layers * layers(args.text_units)
+        total += 2 * args.text_units * dim * (2 * dim + N_CHARACTERS)
+    return 3 * args.batch * total
+
+
+def kernels(args: argparse.Namespace) -> dict[str, float]:
+    """What each kernel gains: the time that a step takes longer with its plain twin, in per cent.
+
+    Steps with and without take turns; also the tensors kept for the backward pass, in GiB.
+    """
+    names = args.kernels or [name for name in KERNELS if name != "tiles"]
+    step = training_step(args)
+    step()  # warms up
+    times: dict[str, list[float]] = {name: [] for name in ("", *names)}
+    for _ in range(args.repeats):
+        for name, seconds in times.items():
+            with plain(name) if name else nullcontext():
+                start = time.perf_counter()
+                step()
+                seconds.append(time.perf_counter() - start)
+    whole = statistics.median(times[""])
+    figures = {"seconds": round(whole, 3), "kept_gib": round(kept_gib(step), 6)}
+    for name in names:
+        gain = 100 * (statistics.median(times[name]) / whole - 1)
+        with plain(name):
+            figures[f"{name}_kept_gib"] = round(kept_gib(step), 6)
+        figures[f"{name}_percent"] = round(gain, 1)
+    return figures
+
+
+def kept_gib(step: Callable[[], None]) -> float:
+    """Size of the tensors that a step keeps for its backward pass, parameters among them."""
+    sizes: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        step()
+    return sum(sizes.values()) / 2**30
