@@ -1,8 +1,20 @@
 """The front end's convolutions on a CPU, chunk by chunk.
 
-B batch, S samples, T frames of a layer, C channels, K taps. Layers run over chunks of frames that
-stay in the cache, as the products of `row_convolution`. What is kept for the backward pass are the
-convolutions' outputs but the first, which is made again from the waveform; so are norms and GELUs.
+B batch, S samples, T frames of a layer, C channels, K taps, Z stride. Layers run over chunks of
+frames that stay in the cache, as the products of `row_convolution`. Outputs start .. stop of a
+chunk see the inputs start Z .. (stop - 1) Z + K, so that neighbouring chunks share K - Z input
+frames, whose norm and GELU are computed twice:
+
+    inputs    |.............:...|.............:...|
+    outputs   |  start .. stop  |  start .. stop  |
+
+What is kept for the backward pass are the convolutions' outputs x_l but the first, which is made
+again from the waveform; so are norms and GELUs. With y_l = GELU(norm(x_l)) and
+x_(l+1) = y_l * w_(l+1) the backward pass goes, chunk by chunk,
+
+    d_w_(l+1) += y_l^T d_x_(l+1),   d_y_l = d_x_(l+1) * flipped w_(l+1),   d_x_l from d_y_l and x_l,
+
+so that no d_y is ever kept as a whole, and of d_x one layer and the one before.
 """
 
 from __future__ import annotations
@@ -131,6 +143,7 @@ class _Run:
         frames = (self._frames(index - 1) - conv.kernel) // conv.stride + 1
         result = conv.weight.new_empty(frames, len(conv.weight))
         for start, stop in _chunks(frames):
+            # The input frames that these outputs see, the first of them at start Z.
             begin, end = start * conv.stride, (stop - 1) * conv.stride + conv.kernel
             x = self._activate(index - 1, self._output(index - 1, begin, end))
             result[start:stop] = conv(x, stop - start)
@@ -145,6 +158,7 @@ class _Run:
         self.d_first = torch.zeros_like(self.first)
         self.d_first_bias = torch.zeros_like(self.first_bias)
         last = len(self.convolutions) - 1
+        # d_x of the last convolution, behind the zeros that stand for outputs before the first
         d_output = self._padded(last)
         d_frames = d_output[self.convolutions[last].before :][: len(d_features)]
         d_frames.copy_(self._activate_backward(last, self.outputs[last], d_features))
@@ -176,14 +190,19 @@ class _Run:
         """Padded gradients of a convolution's result -> of the one before; None: was the first."""
         conv, before = self.convolutions[index], self._frames(index - 1)
         d_before = None if index == 1 else self._padded(index - 1)
+        # Chunks of input frames here, Z of them to an output; the last output may end before them.
         for start, stop in _chunks(-(-before // conv.stride)):
             begin, end = start * conv.stride, min(stop * conv.stride, before)
+            # Outputs start .. stop see the K - Z frames behind the chunk as well.
             seen = min(end + max(0, conv.kernel - conv.stride), before)
             output = self._output(index - 1, begin, seen)
             d_y = d_output[conv.before + start : conv.before + min(stop, self._frames(index))]
+            # d_w += y^T d_x over the outputs that begin in this chunk
             if len(d_y):
                 x = self._activate(index - 1, output)
                 self.d_weights[index - 1] += conv.weight_gradient(x, d_y)
+            # Frames 0, Z, 2 Z .. of the chunk are seen by the same taps, so are 1, Z + 1 .. : one
+            # product for each phase. Frames beyond every kernel (Z > K) have no gradient.
             for phase in range(min(conv.stride, conv.kernel)):
                 chosen = slice(phase, end - begin, conv.stride)
                 x = output[chosen]
@@ -192,7 +211,7 @@ class _Run:
                 if d_before is not None:
                     offset = self.convolutions[index - 1].before
                     d_before[offset + begin : offset + end][chosen] = d_x
-                else:
+                else:  # the first convolution: d_w += d_x^T windows, d_bias += sum of d_x
                     self.d_first.addmm_(d_x.T, self.windows[begin:end][chosen])
                     self.d_first_bias += d_x.sum(0)
         return d_before

@@ -36,6 +36,7 @@ class KeepMasks:
     def draw(self, size: torch.Size, dtype: torch.dtype) -> Tensor:
         """The next mask, as zeros and ones of the given shape and type."""
         count = size.numel()
+        # Four draws of 16 bits from each word of 64; kept where they reach the threshold.
         words = self._generator.integers(0, 2**64, size=-(-count // 4), dtype=np.uint64)
         keep = words.view(np.uint16)[:count] >= self.threshold
         self._drawn.append((np.packbits(keep), size))

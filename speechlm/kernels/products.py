@@ -79,6 +79,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
+        # y = h W^T + b with h = x or GELU(x):  dW = dy^T h,  dh = dy W,  db = sum of dy over rows
         x, weight = ctx.saved_tensors
         rows = gradient.flatten(0, -2)
         d_x = d_weight = None

@@ -1,7 +1,17 @@
 """A convolution without padding as matrix products of overlapping rows.
 
 C input and O output channels, K taps, Z stride. Activations are (T, C): windows of K C numbers lie
-Z C numbers apart in memory, and are never copied. Nothing here records gradients.
+Z C numbers apart in memory, and are never copied (here K = 3, Z = 2):
+
+    frames     | 0 | 1 | 2 | 3 | 4 | 5 | 6 |      C numbers each
+    window 0   |-----------|
+    window 1           |-----------|
+    window 2                   |-----------|
+
+so that the convolution is the product of a (T', K C) matrix of overlapping rows with the weights
+(O, K C). The gradient of the inputs is such a product, too: frame t Z + p is seen by outputs
+t, t - 1, .. through taps p, p + Z, ..: windows of ceil((K - p) / Z) rows of the outputs' gradients,
+one row apart. Nothing here records gradients.
 """
 
 from __future__ import annotations
@@ -25,6 +35,7 @@ class RowConvolution:
         self.channels, self.kernel, self.stride = weight.shape[1], weight.shape[2], stride
         self.before = -(-self.kernel // stride) - 1
         self.weight = weight.permute(0, 2, 1).flatten(1)  # (O, K C)
+        # Phase p: taps p, p + Z, .. from the last to the first, as outputs t - n + 1 .. t stand.
         phases = [weight[:, :, phase::stride].flip(2) for phase in range(stride)]
         self.phases = [taps.permute(1, 2, 0).flatten(1) for taps in phases]
         """Weights (C, n O) of the n outputs that see frames 0, Z, 2 Z ..; frames 1, Z + 1 ..; .."""
@@ -50,6 +61,8 @@ class RowConvolution:
 
     def weight_gradient(self, x: Tensor, d_y: Tensor) -> Tensor:
         """(O, K C) from inputs x (T, C) and the gradients (count, O) of the first outputs."""
+        # d_W (O, K C) = d_y^T windows. torch copies a matrix whose rows overlap before a product;
+        # windows of Z taps or fewer do not overlap, so the taps go in groups of Z.
         parts = []
         for first in range(0, self.kernel, self.stride):
             taps = min(self.stride, self.kernel - first)
@@ -67,14 +80,17 @@ class ThreeTapConvolution(RowConvolution):
         self.even_transposed = TwoTaps(weight[..., 2].T, weight[..., 0].T)
 
     def __call__(self, x: Tensor, count: int) -> Tensor:
+        """As above: y_t = [x_2t w_0 + x_(2t+2) w_2] + x_(2t+1) w_1; the bracket has two taps."""
         return self.even(x[: 2 * count + 1 : 2]).add_(product(x[1 : 2 * count : 2], self.odd))
 
     def input_gradient(self, d_output: Tensor, first: int, count: int, phase: int) -> Tensor:
+        """As above: even frames d_x_2t = d_y_(t-1) w_2 + d_y_t w_0, odd ones have a single tap."""
         if phase == 1:
             return super().input_gradient(d_output, first, count, phase)
         return self.even_transposed(d_output[first : first + count + 1])
 
     def weight_gradient(self, x: Tensor, d_y: Tensor) -> Tensor:
+        """As above, (O, 3 C): taps 0 and 2 by three products of four, tap 1 by its own."""
         count = len(d_y)
         first, last = two_taps_gradient(x[: 2 * count + 1 : 2], d_y)
         return torch.cat([first, d_y.T @ x[1 : 2 * count : 2], last], 1)
@@ -91,5 +107,6 @@ def row_convolution(weight: Tensor, stride: int) -> RowConvolution:
 def _windows(x: Tensor, first: int, count: int, step: int, frames: int) -> Tensor:
     """Windows of so many frames of x (T, C), one every `step` frames: (count, frames C)."""
     channels = x.shape[1]
+    # Number (n, m) of the result is number (first + n step) C + m of x.
     offset = x.storage_offset() + first * channels
     return x.as_strided((count, frames * channels), (step * channels, 1), offset)

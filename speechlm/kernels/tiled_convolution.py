@@ -24,11 +24,13 @@ class TiledConvolution(nn.Module):
 
     def __init__(self, convolution: nn.Conv1d, dtype: torch.dtype):
         super().__init__()
-        weight = convolution.weight.detach().double()
+        weight = convolution.weight.detach().double()  # (O, C, K)
         self.kernel = weight.shape[2]
+        # N: longer tiles take fewer products an output, and more for their transforms.
         inputs = max(8, 4 * (self.kernel - 1))
         self.outputs = inputs - self.kernel + 1
         transform, of_kernel, inverse = _matrices(inputs, weight.device)
+        # W (R, C, O), once for all
         spectrum = torch.einsum("rk,ock->rco", of_kernel[:, : self.kernel], weight)
         self.register_buffer("transform", transform.to(dtype))
         self.register_buffer("spectrum", spectrum.to(dtype).contiguous())
@@ -42,13 +44,15 @@ class TiledConvolution(nn.Module):
         left = self.kernel // 2
         right = tiles * self.outputs + self.kernel - 1 - left - frames
         padded = F.pad(x, (0, 0, left, right))
+        # Tiles of N frames, M frames apart, that overlap by K - 1: (N, B, tiles, C), a view; time
+        # goes first, so that the transforms are one product over all tiles and channels.
         size = self.transform.shape[1]
         cut = padded.as_strided(
             (size, batch, tiles, channels), (channels, padded.stride(0), self.outputs * channels, 1)
         )
-        spectra = self.transform @ cut.reshape(size, -1)
-        products = spectra.view(len(spectra), -1, channels) @ self.spectrum
-        y = self.inverse @ products.flatten(1)
+        spectra = self.transform @ cut.reshape(size, -1)  # F x: (R, B tiles C)
+        products = spectra.view(len(spectra), -1, channels) @ self.spectrum  # (R, B tiles, O)
+        y = self.inverse @ products.flatten(1)  # G [..]: (M, B tiles O)
         y = y.view(self.outputs, batch, tiles, -1).permute(1, 2, 0, 3)
         return y.reshape(batch, tiles * self.outputs, -1)[:, :frames] + self.bias
 
@@ -67,17 +71,21 @@ def grouped_convolution(x: Tensor, weight: Tensor, scale: Tensor, groups: int) -
     """
     batch, frames, channels = x.shape
     kernel = weight.shape[2]
-    size = max(4, 2 * kernel)
-    step = size - kernel + 1
+    size = max(4, 2 * kernel)  # N
+    step = size - kernel + 1  # M outputs a tile
     transform, of_kernel, inverse = (m.to(x.dtype) for m in _matrices(size, x.device))
     tiles = -(-frames // step)
     left = kernel // 2
     padded = F.pad(x, (0, 0, left, tiles * step + kernel - 1 - left - frames))
     cut = padded.unfold(1, size, step)  # (B, tiles, C, N)
     cut = cut.permute(3, 0, 1, 2).reshape(size, -1)
+    # F x: (R, B tiles, groups, C / groups)
     spectra = (transform @ cut).view(-1, batch * tiles, groups, channels // groups)
+    # The taps' factors go into the transform of the kernel, (R, K) * (K,): the kernel itself, the
+    # largest weight here, is read once. W: (R, groups, O / groups, C / groups)
     spectrum = (of_kernel[:, :kernel] * scale) @ weight.flatten(0, 1).T
     spectrum = spectrum.view(len(of_kernel), groups, -1, channels // groups)
+    # (F x) . W, for each frequency and group: (R, groups, B tiles, O / groups)
     products = spectra.transpose(1, 2) @ spectrum.transpose(2, 3)
     y = inverse[:step] @ products.flatten(1)
     y = y.view(step, groups, batch, tiles, -1).permute(2, 3, 0, 1, 4)
@@ -87,6 +95,14 @@ def grouped_convolution(x: Tensor, weight: Tensor, scale: Tensor, groups: int) -
 @functools.lru_cache(maxsize=8)
 def _matrices(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """(R, N) transform of inputs, (R, N) of kernels, (N, R) back, float64, R = 3 N / 2 - 1."""
+    # Of a real signal x the transform X_f = sum_t x_t (cos - i sin)(2 pi f t / N) is real at f = 0
+    # and N / 2, and complex, each with a conjugate twin, at the N / 2 - 1 frequencies between them.
+    # There X K* (K* conjugated: a correlation) takes three real products of
+    #     Xc = sum x cos, Xs = sum x sin, Xc + Xs   with   Kc, Ks, Ks - Kc:
+    #     p = Xc Kc, q = Xs Ks, r = (Xc + Xs) (Ks - Kc) = Xc Ks - Xs Kc - p + q,
+    #     real part p + q, imaginary part Xc Ks - Xs Kc = r + p - q,
+    # and y_t = sum_f (2 / N) [real cos - imaginary sin]
+    #         = sum_f (2 / N) [p (cos - sin) + q (cos + sin) - r sin].
     time = torch.arange(size, dtype=torch.float64, device=device)
     angle = 2.0 * math.pi / size * time[1 : size // 2, None] * time
     cos, sin = angle.cos(), angle.sin()

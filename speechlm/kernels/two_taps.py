@@ -22,12 +22,12 @@ class TwoTaps:
     def __call__(self, x: Tensor) -> Tensor:
         """(T + 1, C) -> (T, O)."""
         count = len(x) - 1
-        first, second, third = _triples(x)
-        shared = product(second, self.both)
+        first, second, third = _triples(x)  # x0, x1, x2 of every two outputs, (T // 2, C)
+        shared = product(second, self.both)  # x1 (a + b)
         y = x.new_empty(count, len(self.a))
         torch.add(shared, product(first - second, self.a), out=y[: count - count % 2 : 2])
         torch.sub(shared, product(second - third, self.b), out=y[1::2])
-        if count % 2:
+        if count % 2:  # a last output without a partner: two products
             y[-1:] = product(x[-2:-1], self.a) + product(x[-1:], self.b)
         return y
 
@@ -37,6 +37,8 @@ def two_taps_gradient(x: Tensor, d_y: Tensor) -> tuple[Tensor, Tensor]:
     count = len(d_y)
     first, second, third = _triples(x)
     even, odd = d_y[: count - count % 2 : 2], d_y[1::2]
+    # d_a = e^T x0 + o^T x1 = (e + o)^T x1 + e^T (x0 - x1),
+    # d_b = e^T x1 + o^T x2 = (e + o)^T x1 - o^T (x1 - x2): three products of four here, too.
     shared = (even + odd).T @ second
     d_a = torch.addmm(shared, even.T, first - second)
     d_b = shared.addmm_(odd.T, second - third, alpha=-1)

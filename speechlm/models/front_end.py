@@ -99,7 +99,9 @@ def fold_group_norm(
 ) -> tuple[Tensor, Tensor]:
     """The first convolution and its group norm (one group a channel) as one affine map a row.
 
-    A channel's mean and variance over time follow from those of the K samples under the kernel.
+    A channel's mean and variance over time follow from those of the K samples under the kernel:
+    with windows u (T, K) of the waveform, mean m (K,) and covariance S (K, K) of u, and taps w (K,)
+    of a channel, the output u . w has the mean m . w and the variance w^T S w.
 
     Args:
         waveforms: (B, S).
@@ -111,7 +113,7 @@ def fold_group_norm(
         Weights (B, C, K) and biases (B, C).
     """
     kernel, stride = convolution.kernel_size[0], convolution.stride[0]
-    windows = waveforms.detach().double().unfold(1, kernel, stride)
+    windows = waveforms.detach().double().unfold(1, kernel, stride)  # (B, T, K), a view
     means, covariances = [], []
     for row, window in enumerate(windows):
         seen = window if lengths is None else window[: max(1, int(lengths[row]))]
@@ -119,6 +121,7 @@ def fold_group_norm(
         centred = seen - means[-1]
         covariances.append(centred.T @ centred / len(seen))
     taps = convolution.weight[:, 0].double()
+    # (B, C) each; norm(u . w) = a (u . w - mean) / sqrt(variance + eps) + b = u . (scale w) + bias
     mean = torch.stack(means) @ taps.T
     variance = torch.einsum("ck,bkl,cl->bc", taps, torch.stack(covariances), taps)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)

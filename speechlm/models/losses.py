@@ -68,6 +68,8 @@ def label_smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tu
     Returns:
         (loss, negative log-likelihood), () each, summed over the rows, float32.
     """
+    # With p the target's probability and e' = e / (V - 1) on each of the others:
+    #   -(1 - e) log p - e' (sum_v log p_v - log p) = (1 - e - e') (-log p) - e' sum_v log p_v
     log_probs = F.log_softmax(logits.float(), -1)
     others = smoothing / (log_probs.shape[1] - 1)
     likelihood = -log_probs.gather(1, targets[:, None]).sum()

@@ -5,6 +5,21 @@ L unit labels of an utterance, U characters, V units, N masked frames.
 
 waveform -> front end -> Speech Transformer -> [random swapping] -> Shared Transformer -> units
                                                  text units -----> Shared Transformer -> characters
+
+A joint batch has B utterances and B' sentences, which meet in the Shared Transformer's weights
+alone, not in one tensor: the two go through it one after the other. Of an utterance of ten frames
+whose labels name the units a, b, c, with masked frames # and swapped ones in brackets, it sees
+
+    target units           a   a   a   b   b   b   b   c   c   c
+    Speech Transformer in  x   x   #   #   #   x   x   x   #   x       x features, # mask embedding
+    middle prediction              a   b   b               c           of masked frames
+    Shared Transformer in  h  [a]  h   h   h   h  [b]  h   h   h       h states, [u] unit embeddings
+    top prediction                 a   b   b               c           of the same frames
+
+and of a sentence of the units a b c, which its sampled durations have lengthened:
+
+    Shared Transformer in  a   a   #   #   b   b   c   #   c   end     unit and mask embeddings
+    CTC                    T H E _ W O R D S                           in any alignment
 """
 
 from __future__ import annotations
@@ -98,19 +113,24 @@ class SpeechLM(nn.Module):
         """
         draws = draws or SpeechDraws()
         check_shapes(waveforms, sample_lengths, self.config)
-        features = self._front_end(waveforms, sample_lengths)  # (B, T, C)
+        # Features, cut to the labels, and a target unit for each frame: (B, T, C), (B, T)
+        features = self._front_end(waveforms, sample_lengths)
         features, targets = self._align(features, labels, label_rate, draws.label_offset)
         feature_penalty = features.float().square().mean()
 
+        # Speech Transformer over features of which the masked ones are hidden: (B, T, D)
         padding = self._frame_padding(sample_lengths, waveforms.shape[1], features.shape[1])
         masked, swapped = self._draw_masks(padding | (targets == PAD), draws)
         x = self._mask_frames(self._project(features), masked)
         middle = self.encoder(x, padding).last
 
+        # Shared Transformer over its states, some of them swapped for their units' embeddings
         units = self.unit_embed_tokens(targets)
         shared_input = swap_with_units(middle, units, swapped)
         shared_input = shared_input.masked_fill(padding[..., None], 0.0)
         top = self.unit_encoder(shared_input, targets == PAD).last
+
+        # Units of the N masked frames, predicted at both depths
         depths = (middle, top)
         scored = masked & ~padding
         predicted = self._predict(depths, targets, scored)
@@ -166,12 +186,14 @@ class SpeechLM(nn.Module):
             stats: detached scalars; `loss_*` per masked frame or per character, in nats.
             weight: (), N. Gradients of several workers are averaged with this weight.
         """
+        # UMLM: CE_middle + CE_top, summed over the scored frames
         masked = max(1, speech.n_masked)
         entropy, count = speech.middle.loss + speech.top.loss, speech.n_masked
         if speech.unmasked is not None:
             middle, top = speech.unmasked
             entropy = entropy + self.config.unmasked_weight * (middle.loss + top.loss)
             count += middle.logits.shape[0]
+        # A scored frame's share: sums over N are divided by N, the penalty is a mean already.
         penalty = self.config.feature_penalty_weight * speech.feature_penalty
         loss = entropy / max(1, count) + penalty * (count > 0)
         stats = {
@@ -181,6 +203,7 @@ class SpeechLM(nn.Module):
             "accuracy_top": speech.top.correct / masked,
             "feature_penalty": speech.feature_penalty,
         }
+        # UCTC a character, which the authors weigh with N masked frames before they divide by N
         if text is not None:
             ctc = text.ctc / text.n_tokens.clamp(min=1)
             loss = loss + self.config.text_ctc_weight * ctc

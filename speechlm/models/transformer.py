@@ -106,6 +106,7 @@ class PositionalConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedding alone, to be added to x."""
+        # Weight norm with one length for each tap k: w_k = g_k v_k / |v_k|, |v_k| over (O, C)
         scale = self.weight_g[0, 0] / self.weight_v.flatten(0, 1).norm(dim=0)
         if fast("position", x):
             with torch.autocast("cpu", enabled=False):
@@ -115,6 +116,7 @@ class PositionalConvolution(nn.Module):
                 return F.gelu(y + self.bias)
         frames, kernel = x.shape[1], self.weight_v.shape[2]
         weight = self.weight_v * scale
+        # An even kernel, padded by half on both sides, gives a frame too many: the last is cut off.
         y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups)
         return F.gelu(y[..., :frames].transpose(1, 2))
 
@@ -174,5 +176,6 @@ class SharedEncoder(LayerStack):
         last_row = self.config.max_positions + 1
         if padding is None:
             return torch.arange(2, x.shape[1] + 2, device=x.device).clamp(max=last_row)[None]
+        # The n-th valid frame, n from 1, has row n + PAD = 2, 3, ..: rows 0 and 1 are special ids.
         count = (~padding).long().cumsum(1)
         return (count + PAD).clamp(max=last_row).masked_fill(padding, PAD)

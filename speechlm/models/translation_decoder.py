@@ -63,8 +63,16 @@ class DecoderState:
     """What `TranslationDecoder.step` keeps of K hypotheses for each of B utterances.
 
     Keys and values of a token are written once, to the next free slot of its utterance, and never
-    moved: a hypothesis is the list of its tokens' slots. `step` writes into the slots' memory, so
-    a state may be stepped from only once.
+    moved: a hypothesis is the list of its tokens' slots. Of <s> A and <s> B the first was continued
+    twice here, the second given up:
+
+        step     1     2       3
+        slot     0     1   2   3   4
+        token    <s>   A   B   C   D
+        first    0     1       3            <s> A C
+        second   0     1           4        <s> A D
+
+    `step` writes into the slots' memory, so a state may be stepped from only once.
     """
 
     memory: list[KeysValues]
@@ -170,6 +178,7 @@ class TranslationDecoder(nn.Module):
             stats: detached scalars: loss, nll (a token, in nats), accuracy.
             weight: (), tokens.
         """
+        # Inputs are the targets one step later: a b </s> -> </s> a b
         tokens = targets.roll(1, 1)
         tokens[:, 0] = EOS
         tokens = tokens.masked_fill(targets == PAD, PAD)
@@ -284,9 +293,10 @@ class DecoderLayer(nn.Module):
         values[:, :, used - beams : used] = new_values
         query = self.self_attn.queries(x)
         clip = self.config.relative_clip
+        # Relative scores of the tokens of each hypothesis, n - 1 .. 0 positions back: (B, H, K, n)
         distance = torch.arange(state.length - 1, -1, -1, device=x.device).clamp(max=clip - 1)
         by_token = (query @ table.to(query.dtype).T)[..., distance + clip]
-        # Slots of other hypotheses stay at minus infinity.
+        # Spread over all used slots, (B, H, K, S); those of other hypotheses stay at -infinity.
         bias = torch.full_like(by_token[..., :1], float("-inf")).repeat(1, 1, 1, used)
         bias.scatter_(3, state.tokens[:, None].expand_as(by_token), by_token)
         mixed = self.self_attn.attend(query, keys[:, :, :used], values[:, :, :used], bias)

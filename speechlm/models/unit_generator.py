@@ -230,6 +230,8 @@ def to_durations(log_durations: Tensor) -> Tensor:
 
 def repeat_phones(x: Tensor, durations: Tensor) -> Tensor:
     """Length regulation: (B, P, D), durations (B, P) -> (B, U, D), zero after each row's end."""
+    # Unit n of a row belongs to the first phone whose end is beyond n: durations 2 0 3 have the
+    # ends 2 2 5, and units 0 .. 4 the phones 0 0 2 2 2.
     ends = durations.cumsum(1)
     columns = torch.arange(int(ends[:, -1].max()), device=x.device).expand(x.shape[0], -1)
     source = torch.searchsorted(ends, columns.contiguous(), right=True)
