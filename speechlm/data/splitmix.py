@@ -1,7 +1,7 @@
 """Random numbers as hashes: splitmix64 (Steele, Lea and Flood 2014), for whole arrays at once.
 
-The generator adds `GOLDEN` to its 64-bit state and hashes the sum. The n-th number therefore follows
-from the first state and n alone, in any order and without the numbers before it.
+The generator adds `GOLDEN` to its 64-bit state and hashes the sum. The n-th number therefore
+follows from the first state and n alone, in any order and without the numbers before it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 
 def mix(x: np.ndarray) -> np.ndarray:
     """The generator's hash, a bijection of 64-bit numbers: uint64 of any shape, in place."""
-    for shift, factor in zip(_SHIFTS, FACTORS, strict=False):
-        x ^= x >> shift
-        x *= factor
+    x ^= x >> _SHIFTS[0]
+    x *= FACTORS[0]
+    x ^= x >> _SHIFTS[1]
+    x *= FACTORS[1]
     x ^= x >> _SHIFTS[2]
     return x
 
