@@ -28,7 +28,8 @@ def main() -> None:
     p.add_argument("--output", required=True, help="folder to make")
     args = p.parse_args()
 
-    from speechlm.tokenizers.lexicon import Lexicon, choose_words, cover
+    from speechlm.data.lexicon import Lexicon
+    from speechlm.tokenizers.covering_lexicon import choose_words, cover
 
     given = Lexicon.read(args.lexicon) if args.lexicon else None
     made = cover(choose_words(args.text, args.max_words), given)

@@ -29,12 +29,12 @@ from torch.utils.data import DataLoader
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.data.archives import read_unit_info
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import TrainingTask
 from speechlm.tasks.joint import JointEpochs, SpeechUnits, StoredTextUnits, TextUnits
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 

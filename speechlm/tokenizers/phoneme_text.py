@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.splitmix import GOLDEN, mix, random_numbers
 from speechlm.data.vocabulary import (
     EOS,
@@ -31,7 +32,6 @@ from speechlm.data.vocabulary import (
     add_positions,
 )
 from speechlm.tokenizers.durations import EDGE, RESOLUTION_BITS, UnitDurations
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.word_table import WordTable
 
 _LIMITS = {"phones": 2000, "characters": 2000, "units": 2800}

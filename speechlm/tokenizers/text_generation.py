@@ -14,12 +14,12 @@ import torch
 
 from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit
 from speechlm.data.atomic import output_file
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import ChunkProblem, ChunkReport, OtherStore, UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.tokenizers.durations import PAPER_SILENCE_PROBABILITY, DurationTable
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer, fingerprint
-from speechlm.tokenizers.lexicon import Lexicon
 
 REPORT = "report.txt"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.atomic import output_file
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.vocabulary import add_positions
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import Dropped, PhonemeTextTokenizer, TextBatch
 
 _BATCH = 1024

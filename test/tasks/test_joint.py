@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.lexicon import Lexicon
 from speechlm.tasks.joint import SpeechUnits, TextUnits
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 

@@ -11,6 +11,7 @@ import yaml
 from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import phone_of_label
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
@@ -19,7 +20,6 @@ from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_text_to_unit import train_text_to_unit
 from speechlm.tokenizers.aligned_units import make_pairs
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.text_generation import Generation, finish, generate_units
 
 CONFIG = {

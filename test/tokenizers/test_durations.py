@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, phone_id
 from speechlm.tokenizers.durations import EDGE, DurationTable, UnitDurations, estimate_from_archives
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 from speechlm.tokenizers.text_report import make_tokenizer
 

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, add_positions, phone_id
 from speechlm.tokenizers.durations import (
     EDGE,
@@ -19,7 +20,6 @@ from speechlm.tokenizers.durations import (
     quantiles,
     thin,
 )
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 M = (1 << 64) - 1
