@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from speechlm.checkpoints.weight_checks import check_table
 from speechlm.data.atomic import output_file
-from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
+from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
@@ -105,8 +105,7 @@ def save_model(
         description.units.write(path / TOKENS)
     for name, symbols in ((CHARACTERS, description.characters), (TARGETS, description.targets)):
         if symbols is not None:
-            with output_file(path / name) as temporary:
-                temporary.write_text("".join(f"{s}\n" for s in symbols), encoding="utf-8")
+            write_tokens(path / name, symbols)
     stored: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in weights.items():

@@ -17,7 +17,7 @@ from typing import Any
 import safetensors.torch
 import yaml
 
-from speechlm.checkpoints.model_dir import CONFIG, TOKENS, WEIGHTS, load_weights, read_weights
+from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, load_weights, read_weights
 from speechlm.data.archives import read_unit_info, write_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.monophones import MONOPHONES, N_PHONES
@@ -65,8 +65,7 @@ def load_text_to_unit(folder: str | os.PathLike[str]) -> tuple[TextToUnit, UnitV
     if not (path / PHONES).is_file():
         raise ValueError(f"{path / PHONES} expected, but it is not there")
     UnitVocabulary.read(path / PHONES).check_same(MONOPHONES)
-    frame_shift, tokens = read_unit_info(path)
-    units = UnitVocabulary(tokens, str(path / TOKENS))
+    frame_shift, units = read_unit_info(path)
     model = TextToUnit(TextToUnitConfig.from_dict(values), N_PHONES, len(units))
     load_weights(model, read_weights(path)[0], str(path / WEIGHTS))
     return model.eval(), units, frame_shift

@@ -69,8 +69,7 @@ class UnitStore:
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error!r})") from None
-        self.frame_shift, tokens = read_unit_info(self.folder)
-        self.units = UnitVocabulary(tokens, str(self.folder / "tokens.txt"))
+        self.frame_shift, self.units = read_unit_info(self.folder)
         self._chunk = lru_cache(_OPEN_CHUNKS)(self._open)
 
     @classmethod

@@ -91,6 +91,12 @@ def add_positions(phones: Sequence[str]) -> list[str]:
     return [f"{phone}_{mark}" for phone, mark in zip(phones, marks, strict=True)]
 
 
+def write_tokens(path: str | Path, tokens: Iterable[str]) -> None:
+    """Write symbols, one a line: the line number from 0 is the label (atomically)."""
+    with output_file(path) as temporary:
+        temporary.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+
+
 class UnitVocabulary:
     """Discrete units (phones or clusters): symbol <-> label <-> model id.
 
@@ -135,8 +141,7 @@ class UnitVocabulary:
 
     def write(self, path: str | Path) -> None:
         """Write ``tokens.txt`` (atomically)."""
-        with output_file(path) as temporary:
-            Path(temporary).write_text("".join(f"{s}\n" for s in self.symbols), encoding="utf-8")
+        write_tokens(path, self.symbols)
 
     def __len__(self) -> int:
         return len(self.symbols)

@@ -227,7 +227,8 @@ class SpeechLMPretrainTask(TrainingTask):
         """The network of `config_size` and `model_conf`, for the units of the speech."""
         config = SIZES[args.config_size](**args.model_conf)
         if getattr(args, "unit_tokens", None) is None:  # kept in config.yaml from here on
-            args.unit_tokens = read_unit_info(Path(args.speech_dir) / args.units)[1]
+            units = read_unit_info(Path(args.speech_dir) / args.units)[1]
+            args.unit_tokens = list(units.symbols)
         vocabulary = UnitVocabulary(args.unit_tokens, f"{args.speech_dir}/{args.units}/tokens.txt")
         check_tokens(args, vocabulary)
         model = SpeechLM(config, vocabulary.n_ids, CharacterVocabulary.n_ids)

@@ -50,8 +50,7 @@ def train_text_to_unit(
             the output folder began with.
     """
     folder = Path(output)
-    frame_shift, tokens = read_unit_info(pairs)
-    units = UnitVocabulary(tokens, str(pairs / "tokens.txt"))
+    frame_shift, units = read_unit_info(pairs)
     if (folder / "tokens.txt").exists():
         UnitVocabulary.read(folder / "tokens.txt").check_same(units)
     arguments = command_line({"output_dir": output, "pairs": pairs, **options})

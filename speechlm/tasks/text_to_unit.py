@@ -129,7 +129,7 @@ class TextToUnitTask(TrainingTask):
             ValueError: an unknown field, with the nearest valid one.
         """
         if getattr(args, "unit_tokens", None) is None:  # kept in config.yaml from here on
-            args.unit_tokens = read_unit_info(Path(args.pairs))[1]
+            args.unit_tokens = list(read_unit_info(Path(args.pairs))[1].symbols)
         config = TextToUnitConfig.from_dict(args.model_conf)
         model = TextToUnit(config, N_PHONES, len(args.unit_tokens))
         set_start(model)

@@ -27,7 +27,7 @@ import numpy as np
 
 from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import output_file
-from speechlm.data.vocabulary import NOISE, SILENCE, UnitVocabulary, fold_phone
+from speechlm.data.vocabulary import NOISE, SILENCE, fold_phone
 
 MODEL_FRAME_SHIFT = 0.02
 """Seconds an encoder position stands for."""
@@ -229,11 +229,7 @@ def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
     Raises ValueError if the folders differ in symbols or frame shift.
     """
     readers = [ArchiveReader(Path(folder) / "units.scp") for folder in folders]
-    shifts, vocabularies = [], []
-    for folder in folders:
-        shift, symbols = read_unit_info(folder)
-        shifts.append(shift)
-        vocabularies.append(UnitVocabulary(symbols, str(Path(folder) / "tokens.txt")))
+    shifts, vocabularies = zip(*map(read_unit_info, folders), strict=True)
     for folder, shift, vocabulary in zip(folders, shifts, vocabularies, strict=True):
         vocabularies[0].check_same(vocabulary)
         if shift != shifts[0]:
