@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from speechlm.checkpoints.weight_checks import check_table
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.losses import PAD
@@ -122,8 +122,7 @@ def save_model(
     values["without"] = description.without
     if description.decoder is not None:
         values["translation_decoder"] = dataclasses.asdict(description.decoder)
-    with output_file(path / CONFIG) as temporary:
-        temporary.write_text(yaml.safe_dump({**values, **origin}, sort_keys=False), "utf-8")
+    write_text(path / CONFIG, yaml.safe_dump({**values, **origin}, sort_keys=False))
 
 
 def save_speechlm(

@@ -19,7 +19,7 @@ import yaml
 
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, load_weights, read_weights
 from speechlm.data.archives import read_unit_info, write_unit_info
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.monophones import MONOPHONES, N_PHONES
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
@@ -45,8 +45,7 @@ def save_text_to_unit(
     with output_file(path / WEIGHTS) as temporary:
         safetensors.torch.save_file(weights, temporary)
     values = {**_read(path), KEY: model.config.to_dict(), **origin}
-    with output_file(path / CONFIG) as temporary:
-        temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    write_text(path / CONFIG, yaml.safe_dump(values, sort_keys=False))
 
 
 def load_text_to_unit(folder: str | os.PathLike[str]) -> tuple[TextToUnit, UnitVocabulary, float]:

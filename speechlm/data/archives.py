@@ -18,7 +18,7 @@ import kaldiio
 import numpy as np
 from kaldiio import matio
 
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.vocabulary import UnitVocabulary, write_tokens
 
@@ -152,8 +152,7 @@ def write_unit_info(
     folder: str | os.PathLike[str], frame_shift: float, tokens: Sequence[str]
 ) -> None:
     """Write `frame_shift` (seconds) and `tokens.txt` beside the archives."""
-    with output_file(Path(folder) / "frame_shift") as path:
-        path.write_text(f"{frame_shift:g}\n")
+    write_text(Path(folder) / "frame_shift", f"{frame_shift:g}\n")
     write_tokens(Path(folder) / "tokens.txt", tokens)
 
 

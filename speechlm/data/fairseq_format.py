@@ -23,7 +23,7 @@ from speechlm.data.archives import (
     read_unit_info,
     write_unit_info,
 )
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import DataDir, show_ids
 
 
@@ -223,5 +223,4 @@ def _read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _write_lines(path: str | os.PathLike[str], lines: Sequence[str]) -> None:
-    with output_file(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(f"{line}\n" for line in lines))

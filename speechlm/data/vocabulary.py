@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 BOS, PAD, EOS, UNK = range(4)
@@ -93,8 +93,7 @@ def add_positions(phones: Sequence[str]) -> list[str]:
 
 def write_tokens(path: str | Path, tokens: Iterable[str]) -> None:
     """Write symbols, one a line: the line number from 0 is the label (atomically)."""
-    with output_file(path) as temporary:
-        temporary.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    write_text(path, "".join(f"{token}\n" for token in tokens))
 
 
 class UnitVocabulary:

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.archives import ArchiveReader, read_unit_info
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 from speechlm.data.vocabulary import NOISE, SILENCE, fold_phone
 
 MODEL_FRAME_SHIFT = 0.02
@@ -134,8 +134,7 @@ class DurationTable:
             std = math.sqrt(max(0.0, (counts @ lengths**2) / n - mean**2))
             cells = " ".join(f"{d}:{counts[d]}" for d in np.flatnonzero(counts))
             rows.append(f"{symbol} {n} {mean:.3f} {std:.3f} {cells}")
-        with output_file(path) as temporary:
-            Path(temporary).write_text("\n".join(rows) + "\n", encoding="utf-8")
+        write_text(path, "\n".join(rows) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> DurationTable:
