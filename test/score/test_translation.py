@@ -116,7 +116,7 @@ def test_mains(tmp_path):
     assert rows[3].split("\t")[3:] == ["100.0", "THE DOG"]
     scored = [f"{name}:test:{tmp_path / 'score'}" for name in ("scratch", "speech_text")]
     result = call(
-        "report_st",
+        "report",
         "--title",
         "mini",
         "--command",
