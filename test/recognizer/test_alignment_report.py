@@ -134,7 +134,7 @@ def test_archives_and_a_folder_of_textgrids(grid, tmp_path):
     printed = run_report(tmp_path / "grids", output, f"right:{folder}", f"again:{folder}").stdout
     assert printed == output.read_text()
     assert "| right | 1 | 100.0 | 100.0 | 100.0 | 0.0 | 0.0 |" in printed and "| again |" in printed
-    assert "takes NAME:DIR" in run_report(tmp_path, output, str(folder)).stderr
+    assert "NAME:DIR expected" in run_report(tmp_path, output, str(folder)).stderr
     grid.rename(grid.with_name("other.TextGrid"))
     with pytest.raises(ValueError, match="none of the 1 utterances"):
         report_units(folder, tmp_path / "grids")

@@ -1,14 +1,72 @@
-"""Options that mains share: where to compute, and features for hidden units."""
+"""Options that mains share, and what they stand for."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from speechlm.tokenizers.feature_stream import Features
 
+RECOGNIZER = {
+    "data_dir": "(part of a) data directory",
+    "model": "folder of train_gmm",
+    "speakers": "folder of adapt_speakers",
+    "lexicon": "lexicon.txt",
+    "phone_model": "folder of train_phone_model",
+    "graph": "folder of make_graph",
+    "output": "folder of the archives",
+}
+"""Files and folders of the phone recogniser's programs."""
+
 KINDS = ("mfcc", "speechlm", "huggingface", "model")
+
+
+def add_recognizer(options: argparse.ArgumentParser, *names: str, **changes: str) -> None:
+    """Options of `RECOGNIZER`: those in `names`, and those in `changes` with another help."""
+    for name in (*names, *changes):
+        text = changes.get(name, RECOGNIZER[name])
+        options.add_argument(f"--{name}", type=Path, required=True, help=text)
+
+
+def add_job(options: argparse.ArgumentParser) -> None:
+    """--job."""
+    options.add_argument("--job", type=int, default=1, help="number of this part")
+
+
+def add_decoding(
+    options: argparse.ArgumentParser, model: str, output: str, batch_samples: int
+) -> None:
+    """--model, --data_dir, --output, --batch_samples, and those of `add_device`.
+
+    Args:
+        options: where to add them.
+        model: help of --model.
+        output: help of --output.
+        batch_samples: the default.
+    """
+    options.add_argument("--model", required=True, help=model)
+    options.add_argument("--data_dir", required=True, help="data directory with utt2num_samples")
+    options.add_argument("--output", required=True, help=output)
+    options.add_argument(
+        "--batch_samples",
+        type=int,
+        default=batch_samples,
+        help="padded samples of a batch; results do not depend on it",
+    )
+    add_device(options)
+
+
+def add_named_units(options: argparse.ArgumentParser) -> None:
+    """--units NAME:DIR ..."""
+    options.add_argument(
+        "--units",
+        nargs="+",
+        required=True,
+        metavar="NAME:DIR",
+        help="a name for the table, and a folder with units.scp",
+    )
 
 
 def add_device(options: argparse.ArgumentParser) -> None:
