@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from speechlm.data.atomic import output_file
-from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS, add_positions
+from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
 
 Phones = tuple[str, ...]
 """A pronunciation: ARPAbet phones, vowels with or without stress, without word positions."""
@@ -41,20 +41,6 @@ class Lexicon:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
-
-    def variants(self, word: str) -> list[Phones]:
-        """All pronunciations of a word, the preferred one first; ValueError if it has none."""
-        try:
-            return self.entries[word]
-        except KeyError:
-            raise ValueError(
-                f"word {word!r} is not in {self.source} ({len(self)} words); "
-                "make the lexicon from texts that contain it (make_lexicon --text ..)"
-            ) from None
-
-    def position_dependent(self, word: str) -> list[list[str]]:
-        """All pronunciations spelled with word positions: ``_B _I.. _E``, or ``_S`` alone."""
-        return [add_positions(phones) for phones in self.variants(word)]
 
     @classmethod
     def read(cls, path: str | Path) -> Lexicon:

@@ -1,20 +1,23 @@
 import pytest
 
 from speechlm.data.lexicon import WORD_PHONES, Lexicon, is_word
-from speechlm.data.vocabulary import phone_id
+from speechlm.data.vocabulary import add_positions, phone_id
 
 
 def test_cmudict():
     cmudict = Lexicon.cmudict()
     assert len(cmudict) > 120_000
-    assert cmudict.variants("READ") == [("R", "EH1", "D"), ("R", "IY1", "D")]
-    assert cmudict.variants("D'ARTAGNAN") == [("D", "AH0", "R", "T", "AE1", "NG", "Y", "AH0", "N")]
+    assert cmudict.entries["READ"] == [("R", "EH1", "D"), ("R", "IY1", "D")]
+    assert cmudict.entries["D'ARTAGNAN"] == [("D", "AH0", "R", "T", "AE1", "NG", "Y", "AH0", "N")]
     phones = {p for variants in cmudict.entries.values() for v in variants for p in v}
     assert phones <= WORD_PHONES
-    positioned = {p for w in list(cmudict)[:5000] for v in cmudict.position_dependent(w) for p in v}
-    assert positioned <= phone_id.keys()
-    with pytest.raises(ValueError, match="'QWERTYISH' is not in CMUdict"):
-        cmudict.variants("QWERTYISH")
+    spelled = {
+        phone
+        for word in list(cmudict)[:5000]
+        for variant in cmudict.entries[word]
+        for phone in add_positions(variant)
+    }
+    assert spelled <= phone_id.keys()
 
 
 def test_read_librispeech_format(tmp_path):
@@ -28,7 +31,6 @@ def test_read_librispeech_format(tmp_path):
         "A''S": [("EY1", "Z")],
         "CAT": [("K", "AE1", "T")],
     }
-    assert lexicon.position_dependent("A") == [["AH0_S"], ["EY1_S"]]
     lexicon.write(tmp_path / "out.txt")
     assert Lexicon.read(tmp_path / "out.txt").entries == lexicon.entries
 

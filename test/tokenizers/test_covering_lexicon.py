@@ -41,7 +41,7 @@ def test_unusable_words_are_listed_with_their_place(texts):
 def test_given_lexicon_goes_first(texts):
     given = Lexicon({"WORLD": [("W", "ER2")], "UNUSED": [("AH0",)]}, "mine")
     made = cover(count_words(texts), given)
-    assert made.lexicon.variants("WORLD") == [("W", "ER2")]
+    assert made.lexicon.entries["WORLD"] == [("W", "ER2")]
     assert made.sources == {"mine": 1, "CMUdict": 4, "network": 1}
     assert made.predicted == {"BRILLIG": "network"} and "UNUSED" not in made.lexicon
 

@@ -92,7 +92,7 @@ def aligned():
 @pytest.mark.parametrize("kind", ["paper", "aligned"])
 @pytest.mark.parametrize("probability", [None, 0.0, 1.0])
 def test_equals_the_reference(lexicon, lines, aligned, kind, probability):
-    symbols = {p for w in lexicon for v in lexicon.position_dependent(w) for p in v}
+    symbols = {p for w in lexicon for v in lexicon.entries[w] for p in add_positions(v)}
     durations = UnitDurations.paper()
     if kind == "aligned":
         durations = UnitDurations.from_table(aligned, symbols)
