@@ -8,7 +8,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ import torch.distributed
 import yaml
 from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
 
+from speechlm.checkpoints.model_dir import SIZES
+from speechlm.data.atomic import output_file
 from speechlm.kernels.memory import reuse_memory
+from speechlm.models import SpeechLMConfig
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
 
@@ -70,6 +73,52 @@ def log_to(folder: str | os.PathLike[str], first: bool, level: str) -> None:
         format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
     )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+
+
+def parse_training(
+    task: type[AbsTask],
+    output: str | os.PathLike[str],
+    config: str | None,
+    options: Mapping[str, Any],
+    espnet: Sequence[str],
+) -> argparse.Namespace:
+    """What a training is to do, from all the places where users say so.
+
+    Args:
+        task: whose parser to use.
+        output: experiment folder.
+        config: YAML file with defaults, or None.
+        options: options of the task by name; None: not given. With more GPUs than one, each has a
+            process unless `espnet` says otherwise.
+        espnet: further command line options; they go before the others.
+
+    Raises:
+        ValueError: as `parse_espnet`.
+    """
+    given = {"output_dir": output, **options}
+    if (given.get("ngpu") or 0) > 1:
+        given["multiprocessing_distributed"] = True
+    arguments = [
+        item
+        for name, value in given.items()
+        if value is not None
+        for item in (f"--{name}", str(value))
+    ]
+    return parse_espnet(task, [*arguments, *espnet], config)
+
+
+def data_options(part: str, sources: Mapping[str, tuple[Path, str]], shapes: Path) -> list[str]:
+    """ESPnet's options for the data of a part.
+
+    Args:
+        part: `train` or `valid`.
+        sources: name of a batch's tensor -> (file, ESPnet's type of it).
+        shapes: file with the size of each utterance.
+    """
+    arguments = [f"--{part}_shape_file", str(shapes)]
+    for name, (path, kind) in sources.items():
+        arguments += [f"--{part}_data_path_and_name_and_type", f"{path},{name},{kind}"]
+    return arguments
 
 
 def parse_espnet(
@@ -131,14 +180,27 @@ def check_conf(name: str, values: dict[str, Any], chosen: type, given: Sequence[
     check_keys(values, known, f"{name} of {chosen.__name__}")
 
 
-def command_line(options: Mapping[str, Any]) -> list[str]:
-    """Command line of the options that are given."""
-    return [
-        item
-        for name, value in options.items()
-        if value is not None
-        for item in (f"--{name}", str(value))
-    ]
+def scratch_config(size: str, changes: Mapping[str, Any]) -> SpeechLMConfig:
+    """The model to fine-tune without pre-trained weights: one of `SIZES`, with changes.
+
+    Its front end has to learn, so that the factor of the front end's gradient is 1.
+    """
+    values = {**SIZES[size]().to_dict(), **changes, "feature_grad_mult": 1.0}
+    return SpeechLMConfig.from_dict(values)
+
+
+def start_from(args: argparse.Namespace, weights: Callable[[], Mapping[str, torch.Tensor]]) -> None:
+    """Let a training start from weights, which the first worker writes into init.pth.
+
+    Args:
+        args: the training's options; `init_param` gets the file.
+        weights: makes the weights, under the names of the ESPnet model.
+    """
+    initial = Path(args.output_dir) / "init.pth"
+    args.init_param = [*args.init_param, str(initial)]
+    if is_first_worker():
+        with output_file(initial) as temporary:
+            torch.save(dict(weights()), temporary)
 
 
 def is_first_worker() -> bool:

@@ -37,6 +37,12 @@ from speechlm.tasks.joint import JointEpochs, SpeechUnits, StoredTextUnits, Text
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
+DATA_OPTIONS = (
+    *("speech_dir", "dev_dir", "text", "dev_text", "text_units", "dev_text_units"),
+    *("lexicon", "durations", "init_speech"),
+)
+"""Files and folders to train on; `speechlm.bin.pretrain` says what they are."""
+
 
 class PretrainModel(AbsESPnetModel):
     """SpeechLM with ESPnet's calling convention.
@@ -130,39 +136,12 @@ class SpeechLMPretrainTask(TrainingTask):
             "--model_conf", action=NestedDictAction, default={}, help="differences from config_size"
         )
         group.add_argument(
-            "--init_speech",
-            type=str_or_none,
-            help="folder of a model, of SpeechLM's or of a Hugging Face HuBERT, "
-            "whose front end and speech layers training starts from",
-        )
-        group.add_argument(
             "--cpu_bfloat16", type=str2bool, default=False, help="bfloat16 autocast on the CPU"
         )
         group = parser.add_argument_group("SpeechLM's data")
-        group.add_argument("--speech_dir", type=str_or_none, help="data directory of the speech")
-        group.add_argument("--dev_dir", type=str_or_none, help="data directory for validation")
-        group.add_argument(
-            "--units",
-            default="units_phone",
-            help="folder with unit archives in each data directory",
-        )
-        group.add_argument(
-            "--text", type=str_or_none, help="unpaired text, a sentence a line; none: speech only"
-        )
-        group.add_argument("--dev_text", type=str_or_none, help="text for validation")
-        group.add_argument(
-            "--text_units",
-            type=str_or_none,
-            help="hidden units of the text (generate_text_units); none: phoneme "
-            "units are made on the fly",
-        )
-        group.add_argument("--dev_text_units", type=str_or_none, help="those of dev_text")
-        group.add_argument(
-            "--lexicon", type=str_or_none, help="lexicon of the text's words, for phoneme units"
-        )
-        group.add_argument(
-            "--durations", type=str_or_none, help="statistics of unit durations; none: the paper's"
-        )
+        for name in DATA_OPTIONS:
+            group.add_argument(f"--{name}", type=str_or_none, help="as in speechlm.bin.pretrain")
+        group.add_argument("--units", default="units_phone", help="as in speechlm.bin.pretrain")
         group.add_argument(
             "--batch_samples",
             type=int,
