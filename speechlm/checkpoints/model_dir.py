@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from speechlm.checkpoints.weight_checks import check_table
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
+from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
@@ -117,7 +118,7 @@ def save_model(
             safetensors.torch.save_file(stored, temporary, metadata)
         except SafetensorError as error:  # so it reports a full disk
             raise OSError(f"{path / WEIGHTS} cannot be written ({error})") from None
-    old = _read_yaml(path / CONFIG) if (path / CONFIG).is_file() else {}
+    old = read_yaml(path / CONFIG) if (path / CONFIG).is_file() else {}
     values = {**old, "speechlm": description.config.to_dict(), "kind": description.kind}
     values["without"] = description.without
     if description.decoder is not None:
@@ -202,12 +203,10 @@ def load_config(
 def read_description(folder: str | os.PathLike[str], **changes: Any) -> Description:
     """What the folder says of its model; `changes` as in `load_speechlm`. ValueError likewise."""
     path = Path(folder) / CONFIG
-    if not path.is_file():
-        raise ValueError(f"{path} expected, but it is not there: {folder} holds no trained model")
-    values = _read_yaml(path)
+    values = read_yaml(path, f": {folder} holds no trained model")
     older = Path(folder) / "model.yaml"  # where early pre-trainings left it
     if "speechlm" not in values and older.is_file():
-        config = _config(_read_yaml(older).get("speechlm"), changes, older)
+        config = _config(read_yaml(older).get("speechlm"), changes, older)
         units = UnitVocabulary.read(_there(folder, TOKENS))
         return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
@@ -364,14 +363,3 @@ def _there(folder: str | os.PathLike[str], name: str) -> Path:
     if not path.is_file():
         raise ValueError(f"{path} expected, but it is not there")
     return path
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is not YAML of plain values ({reason})") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: `key: value` lines expected")
-    return values

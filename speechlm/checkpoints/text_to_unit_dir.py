@@ -22,6 +22,7 @@ from speechlm.data.archives import read_unit_info, write_unit_info
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.monophones import MONOPHONES, N_PHONES
 from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.data.yaml_file import read_yaml
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 
@@ -71,11 +72,4 @@ def load_text_to_unit(folder: str | os.PathLike[str]) -> tuple[TextToUnit, UnitV
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
-    if not path.is_file():
-        return {}
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML ({error!r})") from None
-    return values if isinstance(values, dict) else {}
+    return read_yaml(folder / CONFIG) if (folder / CONFIG).is_file() else {}
