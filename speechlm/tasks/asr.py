@@ -91,11 +91,8 @@ class SpeechLMASRTask(TrainingTask, ASRTask):
         """ESPnet's ASR options with the paper's values for 100 h."""
         super().add_task_arguments(parser)
         cls.add_common_arguments(parser)
-        parser.add_argument(
-            "--config_size",
-            choices=("base", "large", "tiny"),
-            default="base",
-            help="the model to train from scratch; with pre-trained weights their own is used",
+        cls.add_size(
+            parser, "the model to train from scratch; with pre-trained weights their own is used"
         )
         parser.set_defaults(
             encoder="speechlm",

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 import torch.distributed
-import yaml
 from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.data.atomic import output_file
+from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
 from speechlm.tasks.schedulers import complete_schedule
@@ -43,6 +43,11 @@ class TrainingTask(AbsTask):
         parser.set_defaults(resume=True, num_att_plot=0, unused_parameters=True)
 
     @classmethod
+    def add_size(cls, parser: argparse._ActionsContainer, help_text: str) -> None:
+        """`--config_size`, one of `SIZES`."""
+        parser.add_argument("--config_size", choices=sorted(SIZES), default="base", help=help_text)
+
+    @classmethod
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
@@ -58,6 +63,30 @@ class TrainingTask(AbsTask):
             reuse_memory()
         log_to(args.output_dir, first=not args.dist_rank, level=args.log_level)
         super().main_worker(args)
+
+
+class OwnDataTask(TrainingTask):
+    """A task whose data sets give the tensors of a batch as they are."""
+
+    names: tuple[str, ...]
+    """Tensors of every batch."""
+    optional_names: tuple[str, ...] = ()
+    """Tensors that some batches have."""
+
+    @classmethod
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Callable | None:
+        """Nothing to do."""
+        return None
+
+    @classmethod
+    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Names of every batch's tensors."""
+        return cls.names
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Names of tensors that some batches have."""
+        return cls.optional_names
 
 
 def log_to(folder: str | os.PathLike[str], first: bool, level: str) -> None:
@@ -142,17 +171,8 @@ def parse_espnet(
             name = item.split("=", 1)[0]
             check_keys([name[2:]], known, "the command line")
     if config is not None:
-        path = Path(config)
-        if not path.is_file():
-            raise ValueError(f"configuration {path} expected, but it is not there")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not YAML: {error}") from None
-        if not isinstance(values, dict):
-            raise ValueError(f"{path}: `key: value` lines expected")
-        check_keys(values, known, str(path))
-        arguments = ["--config", str(path), *arguments]
+        check_keys(read_yaml(config, " (given as --config)"), known, str(config))
+        arguments = ["--config", str(config), *arguments]
     args = parser.parse_args(arguments)
     if args.ngpu > torch.cuda.device_count():
         raise ValueError(f"--ngpu {args.ngpu}: torch finds {torch.cuda.device_count()} GPUs here")

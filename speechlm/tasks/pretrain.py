@@ -32,7 +32,7 @@ from speechlm.data.archives import read_unit_info
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
-from speechlm.tasks.common import TrainingTask
+from speechlm.tasks.common import OwnDataTask
 from speechlm.tasks.joint import JointEpochs, SpeechUnits, StoredTextUnits, TextUnits
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
@@ -119,19 +119,17 @@ class JointIterFactory(AbsIterFactory):
         )
 
 
-class SpeechLMPretrainTask(TrainingTask):
+class SpeechLMPretrainTask(OwnDataTask):
     """Joint pre-training on speech with units and on text; without text, on speech alone."""
+
+    names = ("waveforms", "sample_lengths", "labels")
+    optional_names = ("units", "characters", "lines_left_out", "unknown_words", "seed")
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Options of the model and of the data; ESPnet's own defaults become the paper's."""
         group = parser.add_argument_group("SpeechLM")
-        group.add_argument(
-            "--config_size",
-            choices=sorted(SIZES),
-            default="base",
-            help="the model whose values model_conf changes",
-        )
+        cls.add_size(group, "the model whose values model_conf changes")
         group.add_argument(
             "--model_conf", action=NestedDictAction, default={}, help="differences from config_size"
         )
@@ -185,21 +183,6 @@ class SpeechLMPretrainTask(TrainingTask):
     def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> Callable:
         """Not used: data sets give whole batches."""
         return list
-
-    @classmethod
-    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
-        """Nothing to do: data sets give tensors."""
-        return None
-
-    @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Names of every batch's tensors."""
-        return ("waveforms", "sample_lengths", "labels")
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Names of tensors that some batches have."""
-        return ("units", "characters", "lines_left_out", "unknown_words", "seed")
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> PretrainModel:

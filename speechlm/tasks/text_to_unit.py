@@ -22,7 +22,7 @@ from speechlm.data.monophones import N_PHONES
 from speechlm.data.vocabulary import EOS, PAD
 from speechlm.models.text_to_unit import NO_UNIT, TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
-from speechlm.tasks.common import TrainingTask
+from speechlm.tasks.common import OwnDataTask
 from speechlm.tokenizers.aligned_units import NAMES
 
 PADDING = {"phones": PAD, "durations": 0, "units": NO_UNIT}
@@ -71,10 +71,10 @@ def collate(
     return [utterance for utterance, _ in data], batch
 
 
-class TextToUnitTask(TrainingTask):
+class TextToUnitTask(OwnDataTask):
     """Phones to hidden units, with durations of aligned speech."""
 
-    num_optimizers = 1
+    names = NAMES
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -105,21 +105,6 @@ class TextToUnitTask(TrainingTask):
     def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> Callable:
         """Ends and padding."""
         return collate
-
-    @classmethod
-    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
-        """Nothing: everything is prepared on disk."""
-        return None
-
-    @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Phones, durations, units."""
-        return NAMES
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> TextToUnitTraining:
