@@ -35,6 +35,23 @@ def add_job(options: argparse.ArgumentParser) -> None:
     options.add_argument("--job", type=int, default=1, help="number of this part")
 
 
+def add_per_utterance(options: argparse.ArgumentParser) -> None:
+    """--per_utterance."""
+    options.add_argument(
+        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
+    )
+
+
+def add_texts(options: argparse.ArgumentParser, what: str) -> None:
+    """--text FILE ..., what each holds in words."""
+    options.add_argument(
+        "--text",
+        nargs="+",
+        required=True,
+        help=f"{what}; a file named 'text' is a Kaldi transcript (with ids)",
+    )
+
+
 def add_decoding(
     options: argparse.ArgumentParser, model: str, output: str, batch_samples: int
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._options import add_job, add_recognizer
+from speechlm.bin._options import add_job, add_per_utterance, add_recognizer
 
 
 def main() -> None:
@@ -26,9 +26,7 @@ def main() -> None:
     options.add_argument("--phone_model", type=Path, help="network for decoding")
     options.add_argument("--speed", type=float, default=1.0, help="speed of the audio's copy")
     options.add_argument("--max_seconds", type=float, default=120.0, help="audio used a speaker")
-    options.add_argument(
-        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
-    )
+    add_per_utterance(options)
     add_job(options)
     options.add_argument("--n_jobs", type=int, default=1, help="number of parts")
     args = options.parse_args()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._options import add_job, add_recognizer
+from speechlm.bin._options import add_job, add_per_utterance, add_recognizer
 
 
 def main() -> None:
@@ -21,9 +21,7 @@ def main() -> None:
     options.add_argument(
         "--features", action="store_true", help="write feats and states too, to train the network"
     )
-    options.add_argument(
-        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
-    )
+    add_per_utterance(options)
     add_job(options)
     args = options.parse_args()
 

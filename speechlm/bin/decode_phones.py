@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._options import add_job, add_recognizer
+from speechlm.bin._options import add_job, add_per_utterance, add_recognizer
 
 
 def main() -> None:
@@ -15,9 +15,7 @@ def main() -> None:
     options.add_argument("--acoustic_scale", type=float, help="instead of the tuned one")
     options.add_argument("--beam", type=float, help="instead of the tuned one")
     options.add_argument("--max_active", type=int, help="instead of the tuned one")
-    options.add_argument(
-        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
-    )
+    add_per_utterance(options)
     add_job(options)
     args = options.parse_args()
 
