@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 
 from speechlm.data.lexicon import Lexicon
@@ -46,15 +43,13 @@ def test_given_lexicon_goes_first(texts):
     assert made.predicted == {"BRILLIG": "network"} and "UNUSED" not in made.lexicon
 
 
-def test_program(texts, tmp_path):
-    command = [sys.executable, "-m", "speechlm.bin.make_lexicon", "--text", *map(str, texts)]
-    done = subprocess.run(
-        [*command, "--output", str(tmp_path / "lex")], capture_output=True, text=True, check=True
-    )
+def test_program(run_main, texts, tmp_path):
+    words = ("--text", *texts, "--output")
+    done = run_main("make_lexicon", *words, tmp_path / "lex")
     assert "6 words: CMUdict 5, network 1" in done.stderr and not done.stdout
     assert (tmp_path / "lex/words.txt").read_text().split() == sorted(count_words(texts))
     assert (tmp_path / "lex/predicted.txt").read_text() == "BRILLIG network B R IH1 L IH0 G\n"
     assert len(Lexicon.read(tmp_path / "lex/lexicon.txt")) == 6
     (tmp_path / "text").write_text("u 1%\n")
-    done = subprocess.run([*command, "--output", "x"], capture_output=True, text=True, cwd=tmp_path)
+    done = run_main("make_lexicon", *words, tmp_path / "x")
     assert done.returncode == 1 and "1%" in done.stderr and "Traceback" not in done.stderr
