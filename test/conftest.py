@@ -2,10 +2,19 @@
 
 import importlib.util
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+
+from speechlm.checkpoints.model_dir import save_speechlm
+from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
+from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.models import SpeechLM, SpeechLMConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -75,6 +84,62 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared data at {path} (set SPEECHLM_SHARED to where it is)")
     return path
+
+
+@pytest.fixture(scope="session")
+def run_main():
+    """Function that runs a main as a program; returns the process, with what it printed."""
+
+    def run(
+        name: str, *words: object, cwd: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", f"speechlm.bin.{name}", *map(str, words)],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def model_values():
+    """Function: changes -> values of a very small model."""
+    return lambda **changes: {**MODEL, **changes}
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory, model_values):
+    """Function that writes a very small SpeechLM of random weights, and its folder."""
+
+    def make(size: str = "base", seed: int = 0, **changes) -> Path:
+        torch.manual_seed(seed)
+        values = {"speech_layers": 2, "shared_layers": 2, **changes}
+        config = getattr(SpeechLMConfig, size)(**model_values(**values))
+        units = UnitVocabulary(map(str, range(9)))
+        path = tmp_path_factory.mktemp("speechlm") / "model"
+        save_speechlm(path, config, units, SpeechLM(config, units.n_ids, 33).state_dict())
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def rewrite_archive():
+    """Function that writes an archive anew, after a change of its dictionary."""
+
+    def rewrite(folder: Path, name: str, change: Callable[[dict], object]) -> None:
+        arrays = dict(ArchiveReader(folder / f"{name}.scp"))
+        change(arrays)
+        with ArchiveWriter(folder, name, 1) as writer:
+            for utterance in sorted(arrays):
+                writer.write(utterance, arrays[utterance])
+        merge_archives(folder, 1, name)
+
+    return rewrite
 
 
 @pytest.fixture(scope="session")

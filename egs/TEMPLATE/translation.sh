@@ -142,7 +142,7 @@ translation_14() {
   done
   if ${dry_run}; then return; fi
   show_times.py exp/times.tsv > exp/times.md
-  python -m speechlm.bin.report_st --title "$(basename "${PWD}")" --scores "${scores[@]}" \
+  python -m speechlm.bin.report --title "$(basename "${PWD}")" --scores "${scores[@]}" \
     --command "$(command_line)" --seed "${seed}" --output "${report}" \
     --include "Wall time (seconds):exp/times.md"
   cat exp/times.md

@@ -47,6 +47,19 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
 
 
+def fields(item: str, form: str) -> list[str]:
+    """The parts of an option's value in a form such as `NAME:DIR`; the last may contain colons.
+
+    Raises:
+        ValueError: it is not of that form, or a part is empty.
+    """
+    count = form.count(":") + 1
+    parts = item.split(":", count - 1)
+    if len(parts) != count or not all(parts):
+        raise ValueError(f"{form} expected, got {item!r}")
+    return parts
+
+
 def run(main: Callable[[], Any]) -> NoReturn:
     """Call `main()` as a program: log to stderr; ValueError and OSError become one line.
 

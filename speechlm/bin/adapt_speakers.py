@@ -9,24 +9,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_job, add_per_utterance, add_recognizer
 
 
 def main() -> None:
     """Parse, adapt, save."""
     options = parser(__doc__)
-    options.add_argument("--data_dir", type=Path, required=True, help="whole data directory")
-    options.add_argument("--model", type=Path, required=True, help="folder of train_gmm")
-    options.add_argument("--output", type=Path, required=True, help="folder for speakers.JOB.npz")
-    options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
+    add_recognizer(
+        options,
+        "model",
+        "lexicon",
+        data_dir="whole data directory",
+        output="folder for speakers.JOB.npz",
+    )
     options.add_argument("--graph", type=Path, help="decode with this graph (make_graph)")
     options.add_argument("--phone_model", type=Path, help="network for decoding")
     options.add_argument("--speed", type=float, default=1.0, help="speed of the audio's copy")
     options.add_argument("--max_seconds", type=float, default=120.0, help="audio used a speaker")
-    options.add_argument(
-        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
-    )
-    options.add_argument("--job", type=int, default=1)
-    options.add_argument("--n_jobs", type=int, default=1)
+    add_per_utterance(options)
+    add_job(options)
+    options.add_argument("--n_jobs", type=int, default=1, help="number of parts")
     args = options.parse_args()
 
     from speechlm.data.kaldi_dir import DataDir

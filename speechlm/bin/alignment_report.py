@@ -4,39 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import fields, parser, run
+from speechlm.bin._options import add_named_units
 
 
 def main() -> None:
     """Parse, score, print."""
     options = parser(__doc__)
-    options.add_argument(
-        "--units",
-        nargs="+",
-        required=True,
-        metavar="NAME:DIR",
-        help="a name for the table, and a folder with units.scp",
-    )
+    add_named_units(options)
     options.add_argument(
         "--textgrids", type=Path, required=True, help="folder with ID.TextGrid files, at any depth"
     )
     options.add_argument("--output", type=Path, help="Markdown file of the table")
     args = options.parse_args()
 
-    from speechlm.data.atomic import output_file
+    from speechlm.data.atomic import write_text
     from speechlm.score.alignment import figures_table, report_units
 
     rows = {}
     for item in args.units:
-        name, colon, folder = item.partition(":")
-        if not (name and colon and folder):
-            raise ValueError(f"--units takes NAME:DIR, not {item!r}")
+        name, folder = fields(item, "NAME:DIR")
         rows[name] = report_units(Path(folder), args.textgrids)
     table = figures_table(rows)
     print(table, end="")
     if args.output:
-        with output_file(args.output) as path:
-            path.write_text(table, encoding="utf-8")
+        write_text(args.output, table)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ joins the jobs and checks the labels against the audio.
 from __future__ import annotations
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._features import add_device, device_of
+from speechlm.bin._options import add_device, add_job, device_of
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     options.add_argument("--kmeans", required=True, help="file of train_kmeans")
     options.add_argument("--data_dir", required=True, help="(part of a) data directory")
     options.add_argument("--output", required=True, help="folder of the archives")
-    options.add_argument("--job", type=int, default=1, help="number of this part")
+    add_job(options)
     options.add_argument("--model", help="where the features' model is now, if it has moved")
     options.add_argument("--feats", help="folder of feature archives, instead of computing them")
     add_device(options)

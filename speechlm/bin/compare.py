@@ -25,7 +25,7 @@ def main() -> None:
     if args.samples < 1:
         raise ValueError(f"--samples: a positive number expected, got {args.samples}")
 
-    from speechlm.data.atomic import output_file
+    from speechlm.data.atomic import write_text
     from speechlm.score import compare
 
     a, b = (compare.read_result(path, args.ref, args.kind) for path in (args.a, args.b))
@@ -37,8 +37,7 @@ def main() -> None:
     text = compare.comparison_table(a, b, found) + "\n"
     text += compare.differences_text(a, b, shown, different)
     if args.output:
-        with output_file(args.output) as path:
-            path.write_text(text, encoding="utf-8")
+        write_text(args.output, text)
     print(text, end="")
 
 

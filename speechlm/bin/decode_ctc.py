@@ -6,23 +6,19 @@ import argparse
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._features import add_device, device_of
+from speechlm.bin._options import add_decoding, device_of
 
 
 def options() -> argparse.ArgumentParser:
     """The options."""
     p = parser(__doc__)
-    p.add_argument("--model", required=True, help="folder of a fine-tuning")
-    p.add_argument("--data_dir", required=True, help="data directory with utt2num_samples")
-    p.add_argument("--output", required=True, help="folder for the file text")
-    p.add_argument("--weights", help="file in the model's folder; none: valid.cer_ctc.ave.pth")
-    p.add_argument(
-        "--batch_samples",
-        type=int,
-        default=3_200_000,
-        help="padded samples of a batch; results do not depend on it",
+    add_decoding(
+        p,
+        model="folder of a fine-tuning",
+        output="folder for the file text",
+        batch_samples=3_200_000,
     )
-    add_device(p)
+    p.add_argument("--weights", help="file in the model's folder; none: valid.cer_ctc.ave.pth")
     return p
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_job, add_per_utterance, add_recognizer
 
 
 def main() -> None:
     """Parse, decode, report."""
     options = parser(__doc__)
-    options.add_argument("--data_dir", type=Path, required=True, help="(part of a) data directory")
-    options.add_argument("--model", type=Path, required=True, help="folder of train_gmm")
-    options.add_argument("--phone_model", type=Path, required=True, help="trained network")
-    options.add_argument("--graph", type=Path, required=True, help="search graph")
-    options.add_argument("--speakers", type=Path, required=True, help="folder of adapt_speakers")
-    options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
-    options.add_argument("--output", type=Path, required=True, help="folder of the archives")
+    add_recognizer(
+        options, "data_dir", "model", "phone_model", "graph", "speakers", "lexicon", "output"
+    )
     options.add_argument("--acoustic_scale", type=float, help="instead of the tuned one")
     options.add_argument("--beam", type=float, help="instead of the tuned one")
     options.add_argument("--max_active", type=int, help="instead of the tuned one")
-    options.add_argument(
-        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
-    )
-    options.add_argument("--job", type=int, default=1)
+    add_per_utterance(options)
+    add_job(options)
     args = options.parse_args()
 
     import torch

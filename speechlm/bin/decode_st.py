@@ -9,15 +9,18 @@ import argparse
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._features import add_device, device_of
+from speechlm.bin._options import add_decoding, device_of
 
 
 def options() -> argparse.ArgumentParser:
     """The options."""
     p = parser(__doc__)
-    p.add_argument("--model", required=True, help="folder of a translation fine-tuning")
-    p.add_argument("--data_dir", required=True, help="data directory with utt2num_samples")
-    p.add_argument("--output", required=True, help="folder for the files text and scores")
+    add_decoding(
+        p,
+        model="folder of a translation fine-tuning",
+        output="folder for the files text and scores",
+        batch_samples=1_600_000,
+    )
     p.add_argument("--weights", help="file in the model's folder; none: valid.accuracy.ave.pth")
     p.add_argument("--beam", type=int, default=5, help="hypotheses of an utterance")
     p.add_argument(
@@ -32,13 +35,6 @@ def options() -> argparse.ArgumentParser:
         default=1.0,
         help="limit of the length: tokens for each 20 ms, and 50 more",
     )
-    p.add_argument(
-        "--batch_samples",
-        type=int,
-        default=1_600_000,
-        help="padded samples of a batch; results do not depend on it",
-    )
-    add_device(p)
     return p
 
 

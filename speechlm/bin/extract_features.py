@@ -8,24 +8,20 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._features import add_device, device_of
+from speechlm.bin._options import add_decoding, add_job, device_of
 
 
 def main() -> None:
     """Parse, extract, report."""
     p = parser(__doc__)
-    p.add_argument("--model", required=True, help="folder of a trained model")
-    p.add_argument("--data_dir", required=True, help="data directory with utt2num_samples")
-    p.add_argument("--output", required=True, help="folder of the archives")
-    p.add_argument("--layer", default="last", help="last, or the number of a layer, from 1")
-    p.add_argument("--job", type=int, default=1, help="number of this part")
-    p.add_argument(
-        "--batch_samples",
-        type=int,
-        default=1_600_000,
-        help="padded samples of a batch; results do not depend on it",
+    add_decoding(
+        p,
+        model="folder of a trained model",
+        output="folder of the archives",
+        batch_samples=1_600_000,
     )
-    add_device(p)
+    p.add_argument("--layer", default="last", help="last, or the number of a layer, from 1")
+    add_job(p)
     args = p.parse_args()
 
     from speechlm.decode.extract import extract_dir

@@ -5,44 +5,26 @@ from __future__ import annotations
 import argparse
 import logging
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import run
+from speechlm.bin._training import SIZES, training_arguments, training_parser
 
 
 def options() -> argparse.ArgumentParser:
     """The options; all others are passed on to ESPnet's training."""
-    p = parser(
-        f"{__doc__} An interrupted training goes on where it was. Other options are "
-        "passed on to ESPnet's trainer (e.g. --accum_grad 8 --use_amp true)."
-    )
-    p.add_argument("--config", help="YAML file with differences from the paper's values")
+    p = training_parser(__doc__)
+    p.add_argument("--config_size", choices=SIZES, help="size of a model trained from scratch")
     p.add_argument("--train_dir", required=True, help="data directory with transcripts")
     p.add_argument("--dev_dir", required=True, help="data directory for validation")
     p.add_argument("--init", help="folder of a finished pre-training; none: from scratch")
-    p.add_argument("--output", required=True, help="experiment folder")
-    p.add_argument(
-        "--config_size",
-        choices=("base", "large", "tiny"),
-        help="size of the model if trained from scratch",
-    )
-    p.add_argument("--seed", type=int, help="of everything random")
-    p.add_argument("--ngpu", type=int, default=0, help="GPUs; 0: CPU")
-    p.add_argument("--num_threads", type=int, default=1, help="CPU threads")
-    p.add_argument("--num_workers", type=int, help="processes that prepare batches")
-    p.add_argument("--max_epoch", type=int, help="epochs")
     return p
 
 
 def main() -> None:
     """Parse and train."""
-    args, espnet = options().parse_known_args()
-    values = vars(args)
-    output, config = values.pop("output"), values.pop("config")
-    data = [values.pop(name) for name in ("train_dir", "dev_dir", "init")]
-    if args.ngpu > 1:
-        espnet = ["--multiprocessing_distributed", "true", *espnet]
+    given = training_arguments(options(), ("train_dir", "dev_dir", "init"))
     from speechlm.tasks.run_asr import finetune_asr
 
-    logging.info("fine-tuned model in %s", finetune_asr(output, config, *data, values, espnet))
+    logging.info("fine-tuned model in %s", finetune_asr(**given))
 
 
 if __name__ == "__main__":

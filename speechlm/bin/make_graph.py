@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_recognizer
 
 
 def main() -> None:
     """Parse, build, save."""
     options = parser(__doc__)
     options.add_argument("--lm", type=Path, required=True, help="word model (ARPA)")
-    options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
-    options.add_argument("--phone_model", type=Path, required=True, help="trained network")
-    options.add_argument("--output", type=Path, required=True, help="folder of the graph")
+    add_recognizer(options, "lexicon", "phone_model", output="folder of the graph")
     args = options.parse_args()
 
     from speechlm.recognizer.network_data import ClassTable

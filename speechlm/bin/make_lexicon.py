@@ -3,6 +3,7 @@
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_texts
 
 
 def main() -> None:
@@ -11,12 +12,7 @@ def main() -> None:
         "Make a lexicon that pronounces every word of some texts: from --lexicon if given, else "
         "from CMUdict, else predicted. Writes lexicon.txt, words.txt and predicted.txt."
     )
-    p.add_argument(
-        "--text",
-        nargs="+",
-        required=True,
-        help="texts in LibriSpeech's style; a file named 'text' is a Kaldi transcript (with ids)",
-    )
+    add_texts(p, "texts in LibriSpeech's style")
     p.add_argument("--lexicon", help="a lexicon that is looked at first (WORD PHONE PHONE ..)")
     p.add_argument(
         "--max_words",
@@ -28,7 +24,8 @@ def main() -> None:
     p.add_argument("--output", required=True, help="folder to make")
     args = p.parse_args()
 
-    from speechlm.tokenizers.lexicon import Lexicon, choose_words, cover
+    from speechlm.data.lexicon import Lexicon
+    from speechlm.tokenizers.covering_lexicon import choose_words, cover
 
     given = Lexicon.read(args.lexicon) if args.lexicon else None
     made = cover(choose_words(args.text, args.max_words), given)

@@ -4,18 +4,14 @@ import json
 import sys
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_texts
 
 
 def main() -> None:
     """Parse, score, print a line of JSON."""
     p = parser("Perplexity of texts under an n-gram model, as one line of JSON.")
     p.add_argument("--lm", required=True, help="ARPA file")
-    p.add_argument(
-        "--text",
-        nargs="+",
-        required=True,
-        help="one sentence a line; a file named 'text' is a Kaldi transcript (with ids)",
-    )
+    add_texts(p, "one sentence a line")
     args = p.parse_args()
 
     from speechlm.lm.ngram import perplexity

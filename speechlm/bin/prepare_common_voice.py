@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-
 from speechlm.bin._cli import parser, run
+from speechlm.bin._corpus import add_max_bad_share, write_corpus
 
 
 def main() -> None:
@@ -14,12 +13,10 @@ def main() -> None:
     options.add_argument("--table", default="validated.tsv", help="such as train.tsv")
     options.add_argument("--language", required=True, help="language code of the speech")
     options.add_argument("--output", required=True, help="data directory to write")
+    add_max_bad_share(options)
     options.add_argument("--without_text", action="store_true", help="speech alone")
     options.add_argument(
         "--exclude", nargs="*", default=[], help="data directories whose recordings are not taken"
-    )
-    options.add_argument(
-        "--max_bad_share", type=float, default=0.1, help="stop if more than this share is left out"
     )
     args = options.parse_args()
 
@@ -27,23 +24,12 @@ def main() -> None:
 
     from speechlm.data.common_voice import read_common_voice
     from speechlm.data.kaldi_dir import DataDir
-    from speechlm.data.validate import REPORT
 
     unwanted = {Path(p).stem for name in args.exclude for p in DataDir.read(name).wav.values()}
     data, report = read_common_voice(
         args.release, args.table, args.language, not args.without_text, unwanted
     )
-    Path(args.output).mkdir(parents=True, exist_ok=True)
-    report.write(f"{args.output}/{REPORT}")
-    report.check_share(len(data), args.max_bad_share, f"{args.release}/{args.table}")
-    data.write(args.output)
-    logging.info(
-        "%s: %d utterances, %d speakers; %s",
-        args.output,
-        len(data),
-        len(data.spk2utt),
-        report.summary(),
-    )
+    write_corpus(args.output, data, report, f"{args.release}/{args.table}", args.max_bad_share)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@ Writes text (transcripts) and text.LANG (translations) and lists what is left ou
 
 from __future__ import annotations
 
-import logging
-
 from speechlm.bin._cli import parser, run
+from speechlm.bin._corpus import add_max_bad_share, write_corpus
 
 
 def main() -> None:
@@ -25,29 +24,15 @@ def main() -> None:
     )
     options.add_argument("--part", required=True, choices=("train", "dev", "test"))
     options.add_argument("--output", required=True, help="data directory to write")
-    options.add_argument(
-        "--max_bad_share", type=float, default=0.1, help="stop if more than this share is left out"
-    )
+    add_max_bad_share(options)
     args = options.parse_args()
 
-    from pathlib import Path
-
     from speechlm.data.covost import Direction, read_covost
-    from speechlm.data.validate import REPORT
 
     direction = Direction(args.source, args.target)
     data, report = read_covost(args.common_voice, args.translations, direction, args.part)
-    Path(args.output).mkdir(parents=True, exist_ok=True)
-    report.write(f"{args.output}/{REPORT}")
-    report.check_share(len(data), args.max_bad_share, f"{args.translations}, {args.part}")
-    data.write(args.output)
-    logging.info(
-        "%s: %d utterances, %d speakers; %s",
-        args.output,
-        len(data),
-        len(data.spk2utt),
-        report.summary(),
-    )
+    source = f"{args.translations}, {args.part}"
+    write_corpus(args.output, data, report, source, args.max_bad_share)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._corpus import write_corpus
 
 
 def main() -> None:
@@ -18,25 +19,16 @@ def main() -> None:
 
     from speechlm.data.kaldi_dir import write_table
     from speechlm.data.librispeech import read_librispeech, read_speakers, unlisted_speakers
-    from speechlm.data.validate import REPORT
 
     data, report = read_librispeech(args.corpus, args.parts, not args.without_text)
     genders = read_speakers(args.corpus)
     warning = unlisted_speakers(data, genders)
     if warning:
         logging.warning(warning)
-    data.write(args.output)
+    write_corpus(args.output, data, report, args.corpus)
     if genders:
         table = {speaker: genders[speaker] for speaker in data.spk2utt if speaker in genders}
         write_table(f"{args.output}/spk2gender", table)
-    report.write(f"{args.output}/{REPORT}")
-    logging.info(
-        "%s: %d utterances, %d speakers; %s",
-        args.output,
-        len(data),
-        len(data.spk2utt),
-        report.summary(),
-    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Gather the scores of several systems into one RESULTS.md and print their table."""
+"""Stage 14: gather the scores of several systems into one RESULTS.md and print their table."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import fields, parser, run
 
 
 def main() -> None:
@@ -16,10 +16,13 @@ def main() -> None:
         required=True,
         nargs="+",
         metavar="SYSTEM:SET:DIR",
-        help="a system's name, a test set's name, and the folder that `score` wrote",
+        help="a system's name, a test set's name, and the folder that `score` or `score_st` wrote",
     )
     options.add_argument("--command", required=True, help="command that gives these results")
     options.add_argument("--seed", required=True, type=int, help="seed of the run")
+    options.add_argument(
+        "--samples", type=int, default=3, help="translations of each test set to show"
+    )
     options.add_argument(
         "--include",
         nargs="*",
@@ -30,35 +33,19 @@ def main() -> None:
     options.add_argument("--output", required=True, help="Markdown file to write")
     args = options.parse_args()
 
-    from speechlm.data.atomic import output_file
-    from speechlm.score.error_rate import ErrorCounts
-    from speechlm.score.report import environment, error_table, read_scores, results, systems_table
+    from speechlm.data.atomic import write_text
+    from speechlm.score.gather import Scored, sections
+    from speechlm.score.report import environment, results
 
-    scores: dict[str, dict[str, dict[str, ErrorCounts]]] = {}
-    for item in args.scores:
-        system, test, folder = _fields(item, 3)
-        scores.setdefault(system, {})[test] = read_scores(folder)
-    table = systems_table(scores)
-    sections = {"Systems": "Error rates in percent.\n\n" + table}
-    for kind in ("WER", "CER"):
-        rows = {f"{s}/{t}": n[kind] for s, tests in scores.items() for t, n in tests.items()}
-        sections[kind] = error_table(rows)
+    scored = [Scored(*fields(item, "SYSTEM:SET:DIR")) for item in args.scores]
+    table, texts = sections(scored, args.samples)
     for item in args.include:
-        heading, file = _fields(item, 2)
-        sections[heading] = Path(file).read_text(encoding="utf-8")
+        heading, file = fields(item, "HEADING:FILE")
+        texts[heading] = Path(file).read_text(encoding="utf-8")
     root = Path(__file__).resolve().parents[2]
-    text = results(args.title, args.command, args.seed, environment(root), sections)
-    with output_file(args.output) as path:
-        path.write_text(text, encoding="utf-8")
+    text = results(args.title, args.command, args.seed, environment(root), texts)
+    write_text(args.output, text)
     print(table, end="")
-
-
-def _fields(item: str, count: int) -> list[str]:
-    """The parts of A:B:C; the last may contain colons."""
-    parts = item.split(":", count - 1)
-    if len(parts) != count or not all(parts):
-        raise ValueError(f"expected {count} parts with colons between them, got {item!r}")
-    return parts
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._features import add_device, add_features, add_sampling, source_of
+from speechlm.bin._options import add_device, add_features, add_job, add_sampling, source_of
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--data_dir", required=True, help="(part of a) data directory")
     options.add_argument("--output", required=True, help="folder of the samples")
-    options.add_argument("--job", type=int, default=1, help="number of this part")
+    add_job(options)
     options.add_argument("--feats", help="folder of archives to read, instead of --features")
     add_features(options)
     add_sampling(options)

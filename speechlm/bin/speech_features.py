@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._features import add_device, add_features, source_of
+from speechlm.bin._options import add_device, add_features, add_job, source_of
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--data_dir", required=True, help="(part of a) data directory")
     options.add_argument("--output", required=True, help="folder of the archives")
-    options.add_argument("--job", type=int, default=1, help="number of this part")
+    add_job(options)
     add_features(options)
     add_device(options)
     args = options.parse_args()

@@ -28,10 +28,10 @@ def main() -> None:
     )
     args = p.parse_args()
 
+    from speechlm.data.lexicon import Lexicon
     from speechlm.data.text_corpus import TextCorpus
     from speechlm.tokenizers import text_report
     from speechlm.tokenizers.durations import DurationTable
-    from speechlm.tokenizers.lexicon import Lexicon
 
     corpus = TextCorpus(args.text)
     table = DurationTable.read(args.durations) if args.durations else None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_recognizer
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -20,9 +19,9 @@ def _counts(text: str) -> tuple[int, ...]:
 def main() -> None:
     """Parse, train, save."""
     options = parser(__doc__)
-    options.add_argument("--data_dir", type=Path, required=True, help="data directory with text")
-    options.add_argument("--lexicon", type=Path, required=True, help="lexicon.txt")
-    options.add_argument("--output", type=Path, required=True, help="folder of the model")
+    add_recognizer(
+        options, "lexicon", data_dir="data directory with text", output="folder of the model"
+    )
     options.add_argument("--max_hours", type=float, default=10.0, help="use at most this much")
     options.add_argument(
         "--monophone",

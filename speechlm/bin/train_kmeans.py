@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._features import add_device, add_features, add_sampling, source_of
+from speechlm.bin._options import add_device, add_features, add_sampling, source_of
 
 
 def main() -> None:

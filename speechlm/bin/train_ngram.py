@@ -3,17 +3,13 @@
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_texts
 
 
 def main() -> None:
     """Parse, estimate, report."""
     p = parser("Estimate an n-gram language model of words (interpolated modified Kneser-Ney).")
-    p.add_argument(
-        "--text",
-        nargs="+",
-        required=True,
-        help="one sentence a line; a file named 'text' is a Kaldi transcript (with ids)",
-    )
+    add_texts(p, "one sentence a line")
     p.add_argument("--vocabulary", help="words of the model, one a line; else those of the texts")
     p.add_argument("--order", type=int, default=3, help="3 for trigrams")
     p.add_argument(

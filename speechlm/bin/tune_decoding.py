@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_recognizer
 
 
 def main() -> None:
     """Parse, decode with every scale, save the best in GRAPH/search.json."""
     options = parser(__doc__)
-    options.add_argument("--data_dir", type=Path, required=True, help="data directory with text")
     options.add_argument("--net_data", type=Path, required=True, help="of make_phone_classes")
-    options.add_argument("--phone_model", type=Path, required=True, help="trained network")
-    options.add_argument("--graph", type=Path, required=True, help="search graph")
+    add_recognizer(options, "phone_model", "graph", data_dir="data directory with text")
     options.add_argument(
         "--scales",
         type=float,

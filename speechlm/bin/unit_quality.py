@@ -8,25 +8,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import fields, parser, run
+from speechlm.bin._options import add_named_units
 
 
 def main() -> None:
     """Parse, count, print."""
     options = parser(__doc__)
-    options.add_argument(
-        "--units",
-        nargs="+",
-        required=True,
-        metavar="NAME:DIR",
-        help="a name for the table, and a folder with units.scp",
-    )
+    add_named_units(options)
     options.add_argument("--alignments", help="folder with units.scp of phones")
     options.add_argument("--textgrids", help="folder with ID.TextGrid files, at any depth")
     options.add_argument("--output", type=Path, help="folder for the table and the pictures")
     args = options.parse_args()
 
-    from speechlm.data.atomic import output_file
+    from speechlm.data.atomic import write_text
     from speechlm.score import unit_quality as quality
 
     references: dict[str, quality.Reference] = {}
@@ -38,16 +33,15 @@ def main() -> None:
         raise ValueError("--alignments or --textgrids expected, or both")
     rows = []
     for item in args.units:
-        name, colon, folder = item.partition(":")
-        if not (name and colon and folder) or "/" in name:
-            raise ValueError(f"--units takes NAME:DIR, not {item!r}")
+        name, folder = fields(item, "NAME:DIR")
+        if "/" in name:
+            raise ValueError(f"--units: a name without / expected, for its picture: {item!r}")
         for kind, reference in references.items():
             rows.append((name, kind, quality.count_units(folder, reference)))
     table = quality.quality_table(rows)
     print(table, end="")
     if args.output:
-        with output_file(args.output / "units.md") as path:
-            path.write_text(table, encoding="utf-8")
+        write_text(args.output / "units.md", table)
         for name, kind, counts in rows:
             figures = counts.figures()
             title = f"{name}, phones of {kind}: PNMI {figures['pnmi']:.3f}"

@@ -28,8 +28,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from speechlm.checkpoints.weight_checks import check_table
-from speechlm.data.atomic import output_file
-from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
+from speechlm.data.atomic import output_file, write_text
+from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
+from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
@@ -105,8 +106,7 @@ def save_model(
         description.units.write(path / TOKENS)
     for name, symbols in ((CHARACTERS, description.characters), (TARGETS, description.targets)):
         if symbols is not None:
-            with output_file(path / name) as temporary:
-                temporary.write_text("".join(f"{s}\n" for s in symbols), encoding="utf-8")
+            write_tokens(path / name, symbols)
     stored: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in weights.items():
@@ -118,13 +118,12 @@ def save_model(
             safetensors.torch.save_file(stored, temporary, metadata)
         except SafetensorError as error:  # so it reports a full disk
             raise OSError(f"{path / WEIGHTS} cannot be written ({error})") from None
-    old = _read_yaml(path / CONFIG) if (path / CONFIG).is_file() else {}
+    old = read_yaml(path / CONFIG) if (path / CONFIG).is_file() else {}
     values = {**old, "speechlm": description.config.to_dict(), "kind": description.kind}
     values["without"] = description.without
     if description.decoder is not None:
         values["translation_decoder"] = dataclasses.asdict(description.decoder)
-    with output_file(path / CONFIG) as temporary:
-        temporary.write_text(yaml.safe_dump({**values, **origin}, sort_keys=False), "utf-8")
+    write_text(path / CONFIG, yaml.safe_dump({**values, **origin}, sort_keys=False))
 
 
 def save_speechlm(
@@ -204,12 +203,10 @@ def load_config(
 def read_description(folder: str | os.PathLike[str], **changes: Any) -> Description:
     """What the folder says of its model; `changes` as in `load_speechlm`. ValueError likewise."""
     path = Path(folder) / CONFIG
-    if not path.is_file():
-        raise ValueError(f"{path} expected, but it is not there: {folder} holds no trained model")
-    values = _read_yaml(path)
+    values = read_yaml(path, f": {folder} holds no trained model")
     older = Path(folder) / "model.yaml"  # where early pre-trainings left it
     if "speechlm" not in values and older.is_file():
-        config = _config(_read_yaml(older).get("speechlm"), changes, older)
+        config = _config(read_yaml(older).get("speechlm"), changes, older)
         units = UnitVocabulary.read(_there(folder, TOKENS))
         return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
@@ -366,14 +363,3 @@ def _there(folder: str | os.PathLike[str], name: str) -> Path:
     if not path.is_file():
         raise ValueError(f"{path} expected, but it is not there")
     return path
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is not YAML of plain values ({reason})") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: `key: value` lines expected")
-    return values

@@ -17,11 +17,12 @@ from typing import Any
 import safetensors.torch
 import yaml
 
-from speechlm.checkpoints.model_dir import CONFIG, TOKENS, WEIGHTS, load_weights, read_weights
+from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, load_weights, read_weights
 from speechlm.data.archives import read_unit_info, write_unit_info
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.monophones import MONOPHONES, N_PHONES
 from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.data.yaml_file import read_yaml
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 
@@ -45,8 +46,7 @@ def save_text_to_unit(
     with output_file(path / WEIGHTS) as temporary:
         safetensors.torch.save_file(weights, temporary)
     values = {**_read(path), KEY: model.config.to_dict(), **origin}
-    with output_file(path / CONFIG) as temporary:
-        temporary.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    write_text(path / CONFIG, yaml.safe_dump(values, sort_keys=False))
 
 
 def load_text_to_unit(folder: str | os.PathLike[str]) -> tuple[TextToUnit, UnitVocabulary, float]:
@@ -65,19 +65,11 @@ def load_text_to_unit(folder: str | os.PathLike[str]) -> tuple[TextToUnit, UnitV
     if not (path / PHONES).is_file():
         raise ValueError(f"{path / PHONES} expected, but it is not there")
     UnitVocabulary.read(path / PHONES).check_same(MONOPHONES)
-    frame_shift, tokens = read_unit_info(path)
-    units = UnitVocabulary(tokens, str(path / TOKENS))
+    frame_shift, units = read_unit_info(path)
     model = TextToUnit(TextToUnitConfig.from_dict(values), N_PHONES, len(units))
     load_weights(model, read_weights(path)[0], str(path / WEIGHTS))
     return model.eval(), units, frame_shift
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG
-    if not path.is_file():
-        return {}
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML ({error!r})") from None
-    return values if isinstance(values, dict) else {}
+    return read_yaml(folder / CONFIG) if (folder / CONFIG).is_file() else {}

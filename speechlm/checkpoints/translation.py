@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from speechlm.checkpoints.model_dir import PARTS, load_speechlm, load_translation
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.data.vocabulary import CharacterVocabulary
+from speechlm.data.yaml_file import read_yaml
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
 from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
@@ -191,14 +191,8 @@ def _translates(values: Mapping[str, Any]) -> bool:
 
 def _training_config(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     """config.yaml of a CTC or translation fine-tuning; None: the folder is something else."""
-    path = Path(folder) / "config.yaml"
-    if not path.is_file():
-        raise ValueError(f"{path} expected, but it is not there: {folder} holds no trained model")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML ({error!r})") from None
-    encoder = values.get("encoder_conf") if isinstance(values, dict) else None
+    values = read_yaml(Path(folder) / "config.yaml", f": {folder} holds no trained model")
+    encoder = values.get("encoder_conf")
     return values if isinstance(encoder, dict) and "speechlm" in encoder else None
 
 

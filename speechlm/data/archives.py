@@ -18,8 +18,9 @@ import kaldiio
 import numpy as np
 from kaldiio import matio
 
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import read_table, show_ids
+from speechlm.data.vocabulary import UnitVocabulary, write_tokens
 
 WINDOW = 400
 """Samples that a frame sees: 25 ms at 16 kHz, also the reach of the convolutional front end."""
@@ -151,14 +152,12 @@ def write_unit_info(
     folder: str | os.PathLike[str], frame_shift: float, tokens: Sequence[str]
 ) -> None:
     """Write `frame_shift` (seconds) and `tokens.txt` beside the archives."""
-    with output_file(Path(folder) / "frame_shift") as path:
-        path.write_text(f"{frame_shift:g}\n")
-    with output_file(Path(folder) / "tokens.txt") as path:
-        path.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    write_text(Path(folder) / "frame_shift", f"{frame_shift:g}\n")
+    write_tokens(Path(folder) / "tokens.txt", tokens)
 
 
-def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, list[str]]:
-    """Read (frame shift in seconds, symbols by label)."""
+def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, UnitVocabulary]:
+    """Read (frame shift in seconds, units). ValueError if one is missing or damaged."""
     shift, tokens = Path(folder) / "frame_shift", Path(folder) / "tokens.txt"
     for file in (shift, tokens):
         if not file.is_file():
@@ -169,7 +168,7 @@ def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, list[str]]:
         raise ValueError(f"{shift}: seconds expected, got {shift.read_text()!r}") from None
     if not 0 < seconds <= 1:
         raise ValueError(f"{shift}: seconds between 0 and 1 expected, got {seconds:g}")
-    return seconds, tokens.read_text(encoding="utf-8").split()
+    return seconds, UnitVocabulary.read(tokens)
 
 
 def check_units(

@@ -36,6 +36,12 @@ def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Pat
         raise
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, which is there complete or not at all."""
+    with output_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def output_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new empty folder that becomes `path` at the end; an older `path` is replaced.

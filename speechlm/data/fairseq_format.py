@@ -23,7 +23,7 @@ from speechlm.data.archives import (
     read_unit_info,
     write_unit_info,
 )
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import DataDir, show_ids
 
 
@@ -142,13 +142,13 @@ def export_audio(
 
 def export_labels(
     data: DataDir, folder: str | os.PathLike[str], path: str | os.PathLike[str]
-) -> list[str]:
+) -> tuple[str, ...]:
     """Write the label lines of a unit folder in the order of the ids; returns its tokens.
 
     Lines hold labels, so that `export_dictionary` belongs to them. ValueError for utterances with
     no labels or with a count that does not fit the audio.
     """
-    frame_shift, tokens = read_unit_info(folder)
+    frame_shift, vocabulary = read_unit_info(folder)
     units = ArchiveReader(Path(folder) / "units.scp")
     missing = [u for u in data.ids if u not in units]
     if missing:
@@ -163,7 +163,7 @@ def export_labels(
                     f"{folder}: {expected} labels expected of {utterance}, found {len(labels)}"
                 )
             file.write(" ".join(map(str, labels.tolist())) + "\n")
-    return tokens
+    return vocabulary.symbols
 
 
 def export_letters(data: DataDir, path: str | os.PathLike[str]) -> None:
@@ -223,5 +223,4 @@ def _read_lines(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _write_lines(path: str | os.PathLike[str], lines: Sequence[str]) -> None:
-    with output_file(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from speechlm.data import audio
 from speechlm.data.archives import WINDOW
-from speechlm.data.atomic import output_file, remove_leftovers
+from speechlm.data.atomic import output_file, remove_leftovers, write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.validate import REPORT, read_and_check
@@ -161,5 +161,4 @@ def _forget_other_conversions(folder: Path, data: DataDir, options: FormatOption
         return
     for old in folder.glob("*.flac"):
         old.unlink()
-    with output_file(note) as path:
-        path.write_text(wanted)
+    write_text(note, wanted)

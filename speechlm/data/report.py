@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,3 +115,36 @@ class Report:
     ) -> None:
         values = (" ".join(str(value).split()) for value in (utterance, path, detail))
         self.items.append(Item(what, kind, *values))
+
+
+def tidy_lines(
+    path: Path, report: Report, key: Callable[[int, bytes], str]
+) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers and without their ends.
+
+    A byte order mark, CR LF and blank lines are put right, and reported; so are lines that are no
+    UTF-8 text, which are left out.
+
+    Args:
+        path: the file; lines end in line feeds, which the last one may lack.
+        report: where to note this.
+        key: the id of a line that is no UTF-8 text, from its number and its bytes.
+    """
+    n_crlf = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
+                raw = raw[3:]
+                report.fix("byte order mark", path.name, path)
+            n_crlf += raw.endswith(b"\r\n")
+            try:
+                line = raw.rstrip(b"\r\n").decode("utf-8")
+            except UnicodeDecodeError:
+                report.leave_out("not UTF-8 text", key(number, raw), path, f"line {number}")
+                continue
+            if line.strip():
+                yield number, line
+            else:
+                report.fix("blank line", path.name, path, f"line {number}")
+    if n_crlf:
+        report.fix("CR LF line ends", path.name, path, f"{n_crlf} lines")

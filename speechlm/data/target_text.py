@@ -20,6 +20,7 @@ import numpy as np
 import sentencepiece
 
 from speechlm.data.atomic import output_dir
+from speechlm.data.vocabulary import write_tokens
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 BOS, PAD, EOS, UNKNOWN = range(4)
@@ -157,8 +158,7 @@ class TargetVocabulary:
         """Write the folder; `coverage`: by name of the text, to be listed in coverage.tsv."""
         with output_dir(folder) as path:
             (path / MODEL).write_bytes(self.model)
-            tokens = "".join(f"{token}\n" for token in self.tokens)
-            (path / TOKENS).write_text(tokens, encoding="utf-8")
+            write_tokens(path / TOKENS, self.tokens)
             values = {**asdict(self.options), "n_tokens": len(self)}
             (path / DESCRIPTION).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
             lines = [f"# {name}: {found.summary()}" for name, found in coverage.items()]

@@ -7,11 +7,11 @@ backslash inside a field has a backslash before it (CoVoST's own scripts write a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechlm.data.report import Report
+from speechlm.data.report import Report, tidy_lines
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def read_tsv(path: str | os.PathLike[str], columns: Sequence[str], report: Repor
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"{file} expected, but it is not there")
-    lines = _lines(file, report)
+    lines = tidy_lines(file, report, lambda number, _: f"line_{number}")
     header = next(lines, None)
     if header is None:
         raise ValueError(f"{file}: a header with the columns {' '.join(columns)} expected")
@@ -77,24 +77,3 @@ def split_fields(line: str) -> list[str] | None:
                 return None
         fields[-1] += character
     return fields
-
-
-def _lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
-    """(line number, line) of every line; ended by line feeds, the last one may lack it."""
-    n_crlf = 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-                raw = raw[3:]
-                report.fix("byte order mark", path.name, path)
-            n_crlf += raw.endswith(b"\r\n")
-            raw = raw.rstrip(b"\r\n")
-            if not raw.strip():
-                report.fix("blank line", path.name, path, f"line {number}")
-                continue
-            try:
-                yield number, raw.decode("utf-8")
-            except UnicodeDecodeError:
-                report.leave_out("not UTF-8 text", f"line_{number}", path, f"line {number}")
-    if n_crlf:
-        report.fix("CR LF line ends", path.name, path, f"{n_crlf} lines")

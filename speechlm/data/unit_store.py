@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from speechlm.data.archives import read_unit_info, write_unit_info
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.vocabulary import UnitVocabulary
 
@@ -69,8 +69,7 @@ class UnitStore:
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged ({error!r})") from None
-        self.frame_shift, tokens = read_unit_info(self.folder)
-        self.units = UnitVocabulary(tokens, str(self.folder / "tokens.txt"))
+        self.frame_shift, self.units = read_unit_info(self.folder)
         self._chunk = lru_cache(_OPEN_CHUNKS)(self._open)
 
     @classmethod
@@ -119,8 +118,7 @@ class UnitStore:
             return store
         write_unit_info(path, frame_shift, units.symbols)
         (path / "chunks").mkdir(exist_ok=True)
-        with output_file(path / "store.json") as temporary:
-            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        write_text(path / "store.json", json.dumps(values, indent=1) + "\n")
         return cls(path)
 
     @staticmethod
@@ -160,8 +158,7 @@ class UnitStore:
         labels = np.concatenate([np.zeros(0, np.int64), *rows])
         self.units.to_model_ids(labels)  # in range
         head = [_MAGIC, numbers.start, len(numbers), len(labels), _checksum(text)]
-        with output_file(self.path(chunk, ".json")) as path:
-            path.write_text(about.to_json() + "\n", encoding="utf-8")
+        write_text(self.path(chunk, ".json"), about.to_json() + "\n")
         with output_file(self.path(chunk)) as path, path.open("wb") as file:
             file.write(np.array(head, np.uint64).tobytes())
             file.write(starts.tobytes())

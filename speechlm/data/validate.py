@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import DataDir, check_path, translation_files
-from speechlm.data.report import Report
+from speechlm.data.report import Report, tidy_lines
 
 REPORT = "report.tsv"
 """Name of the report inside a data directory."""
@@ -96,26 +96,14 @@ def _read_table(path: Path, report: Report, empty: bool = False) -> dict[str, st
 
 
 def _lines(path: Path, report: Report) -> Iterator[tuple[int, str, str]]:
-    """(line number, id, value) of every line; BOM, CR LF and blank lines are put right."""
-    n_crlf = 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-                raw = raw[3:]
-                report.fix("byte order mark", path.name, path)
-            n_crlf += raw.endswith(b"\r\n")
-            try:
-                fields = raw.decode("utf-8").split(maxsplit=1)
-            except UnicodeDecodeError:
-                key = raw.split(maxsplit=1)[0].decode("utf-8", errors="replace")
-                report.leave_out("not UTF-8 text", key, path, f"line {number}")
-                continue
-            if not fields:
-                report.fix("blank line", path.name, path, f"line {number}")
-                continue
-            yield number, fields[0], fields[1].strip() if len(fields) == 2 else ""
-    if n_crlf:
-        report.fix("CR LF line ends", path.name, path, f"{n_crlf} lines")
+    """(line number, id, value) of every line."""
+    for number, line in tidy_lines(path, report, _first_word):
+        key, *value = line.split(maxsplit=1)
+        yield number, key, "".join(value).strip()
+
+
+def _first_word(number: int, raw: bytes) -> str:
+    return raw.split(maxsplit=1)[0].decode("utf-8", errors="replace")
 
 
 def _check_ids(folder: Path, wav: dict[str, str], utt2spk: dict[str, str], report: Report) -> None:

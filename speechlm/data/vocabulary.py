@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 BOS, PAD, EOS, UNK = range(4)
@@ -91,6 +91,11 @@ def add_positions(phones: Sequence[str]) -> list[str]:
     return [f"{phone}_{mark}" for phone, mark in zip(phones, marks, strict=True)]
 
 
+def write_tokens(path: str | Path, tokens: Iterable[str]) -> None:
+    """Write symbols, one a line: the line number from 0 is the label (atomically)."""
+    write_text(path, "".join(f"{token}\n" for token in tokens))
+
+
 class UnitVocabulary:
     """Discrete units (phones or clusters): symbol <-> label <-> model id.
 
@@ -135,8 +140,7 @@ class UnitVocabulary:
 
     def write(self, path: str | Path) -> None:
         """Write ``tokens.txt`` (atomically)."""
-        with output_file(path) as temporary:
-            Path(temporary).write_text("".join(f"{s}\n" for s in self.symbols), encoding="utf-8")
+        write_tokens(path, self.symbols)
 
     def __len__(self) -> int:
         return len(self.symbols)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from speechlm.checkpoints.ctc_encoder import CTCModel
 from speechlm.checkpoints.trainer_files import load_weights_only
@@ -22,6 +21,7 @@ from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
+from speechlm.data.yaml_file import read_yaml
 
 SAMPLE_RATE = 16000
 MIN_SAMPLES = 400
@@ -56,9 +56,7 @@ def load_model(
         ValueError: the folder holds no finished CTC fine-tuning of a SpeechLM.
     """
     path = Path(folder)
-    if not (path / "config.yaml").is_file():
-        raise ValueError(f"{path / 'config.yaml'} expected, but it is not there; fine-tune first")
-    config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    config = read_yaml(path / "config.yaml", "; fine-tune first")
     if "imported_from" in config and weights is None:
         return CTCModel.of_folder(path).eval().to(device)
     if config.get("encoder") != "speechlm":

@@ -18,7 +18,7 @@ import torch
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS
 from speechlm.checkpoints.pretrained import SpeechLM as PretrainedSpeechLM
 from speechlm.data.archives import ArchiveWriter
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.models import SpeechLM, SpeechLMConfig
@@ -66,10 +66,8 @@ def extract_dir(
     with ArchiveWriter(folder, NAME, job) as writer:
         for utterance, features in extract(network, data, layer, batch_samples):
             writer.write(utterance, features)
-    with output_file(folder / "frame_shift") as path:
-        path.write_text(f"{network.config.frame_shift / SAMPLE_RATE:g}\n")
-    with output_file(record) as path:
-        path.write_text(json.dumps(mark) + "\n")
+    write_text(folder / "frame_shift", f"{network.config.frame_shift / SAMPLE_RATE:g}\n")
+    write_text(record, json.dumps(mark) + "\n")
     return len(data)
 
 

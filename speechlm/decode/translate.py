@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from speechlm.checkpoints.translation import BEST, TranslationModel, load_translator
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
@@ -154,8 +154,7 @@ def read_partial(path: Path, mark: str) -> dict[tuple[str, str], Translated]:
 def _start_partial(path: Path, mark: str) -> None:
     """Begin the file anew, with what is sound in it: other jobs may need it."""
     lines = [f"# {mark}\n", *_lines(read_partial(path, mark))]
-    with output_file(path) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))
 
 
 def _lines(done: dict[tuple[str, str], Translated]) -> Iterable[str]:

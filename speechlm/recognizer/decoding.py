@@ -15,7 +15,7 @@ import kaldifst
 import numpy as np
 
 from speechlm.data.archives import ArchiveWriter, write_unit_info
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
@@ -42,8 +42,7 @@ class SearchConfig:
         return SearchConfig(**json.loads(path.read_text())) if path.is_file() else SearchConfig()
 
     def save(self, path: Path) -> None:
-        with output_file(path) as temporary:
-            temporary.write_text(json.dumps(vars(self), indent=1) + "\n")
+        write_text(path, json.dumps(vars(self), indent=1) + "\n")
 
 
 class WordDecoder:
@@ -168,8 +167,9 @@ def decode_data(
             outcome.utterances += 1
             outcome.frames += len(labels)
     outcome.cpu_seconds = time.process_time() - start
-    with output_file(output / f"text.{job}") as path:
-        path.write_text("".join(f"{u} {w}".rstrip() + "\n" for u, w in hypotheses.items()))
+    write_text(
+        output / f"text.{job}", "".join(f"{u} {w}".rstrip() + "\n" for u, w in hypotheses.items())
+    )
     outcome.write(output, job)
     write_unit_info(output, FRAME_SHIFT, PHONES)
     outcome.log(f"decoded (job {job})")

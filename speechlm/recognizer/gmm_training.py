@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.features import deltas, mean_normaliser, mfcc, normalise, splice
@@ -86,8 +86,7 @@ class Corpus:
 
     def write_failed(self, path: Path) -> None:
         """List what could not be used, one utterance and reason a line."""
-        with output_file(path) as temporary:
-            temporary.write_text("".join(f"{u} {why}\n" for u, why in self.failed.items()))
+        write_text(path, "".join(f"{u} {why}\n" for u, why in self.failed.items()))
         if self.failed:
             logging.warning("%d utterances were not used: see %s", len(self.failed), path)
 

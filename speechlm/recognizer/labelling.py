@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.archives import ArchiveWriter, n_labels, write_unit_info
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
@@ -38,10 +38,11 @@ class Outcome:
 
     def write(self, folder: Path, job: int) -> None:
         """List failures and incomplete decodes beside the archives, one utterance a line."""
-        with output_file(folder / f"failed.{job}") as path:
-            path.write_text("".join(f"{u} {why}\n" for u, why in sorted(self.failed.items())))
-        with output_file(folder / f"partial.{job}") as path:
-            path.write_text("".join(f"{u}\n" for u in sorted(self.partial)))
+        write_text(
+            folder / f"failed.{job}",
+            "".join(f"{u} {why}\n" for u, why in sorted(self.failed.items())),
+        )
+        write_text(folder / f"partial.{job}", "".join(f"{u}\n" for u in sorted(self.partial)))
 
     def log(self, what: str) -> None:
         audio = max(self.frames * FRAME_SHIFT, 1e-9)

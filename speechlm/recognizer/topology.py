@@ -12,9 +12,11 @@ State ``k`` of class ``c`` is column ``3 * c + k`` of every emission matrix. All
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from speechlm.data.vocabulary import FOLDED_PHONES, PHONES, VOWELS
+from speechlm.data.vocabulary import FOLDED_PHONES, PHONES, VOWELS, add_positions, phone_id
 
 SILENCE = "SIL"
 N_STATES = 3
@@ -23,8 +25,7 @@ BASE_PHONES = (SILENCE, *CMU_PHONES)
 REDUCED = tuple(f"{vowel}0" for vowel in VOWELS)
 CLASSES = (*BASE_PHONES, *REDUCED)
 N_PDFS = N_STATES * len(CLASSES)
-PHONE_ID = {phone: index for index, phone in enumerate(PHONES)}
-SILENCE_ID = PHONE_ID[SILENCE]
+SILENCE_ID = phone_id[SILENCE]
 
 
 def base_phone(phone: str) -> str:
@@ -69,18 +70,6 @@ def position_of(phone: str) -> str:
     return phone.split("_")[1] if "_" in phone else ""
 
 
-def positioned(phones: list[str]) -> tuple[int, ...]:
-    """Output-phone ids of one pronunciation (phones with stress, no position marks).
-
-    Raises:
-        ValueError: a phone that is not in the inventory.
-    """
-    last = len(phones) - 1
-    ids = []
-    for number, phone in enumerate(phones):
-        mark = "S" if last == 0 else "B" if number == 0 else "E" if number == last else "I"
-        name = f"{phone}_{mark}"
-        if name not in PHONE_ID:
-            raise ValueError(f"unknown phone {phone!r} in pronunciation {' '.join(phones)!r}")
-        ids.append(PHONE_ID[name])
-    return tuple(ids)
+def positioned(phones: Sequence[str]) -> tuple[int, ...]:
+    """Output-phone ids of one pronunciation (phones with stress, no position marks)."""
+    return tuple(phone_id[phone] for phone in add_positions(phones))

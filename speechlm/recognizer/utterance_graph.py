@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.data.lexicon import Lexicon
 from speechlm.recognizer.topology import (
     N_PDFS,
     N_STATES,
@@ -54,25 +55,9 @@ def initial_hmm(sentences: Sequence[Sequence[str]], pronunciations: Pronunciatio
 
 
 def read_pronunciations(path: Path | str) -> Pronunciations:
-    """Read ``lexicon.txt`` (``WORD PH PH ...`` a line, several lines a word are variants).
-
-    Raises:
-        ValueError: an unknown phone or a word without phones, with file and line.
-    """
-    table: Pronunciations = {}
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            word, *phones = line.split()
-            if not phones:
-                raise ValueError(f"{path}:{number}: {word!r} has no phones")
-            try:
-                entry = positioned(phones)
-            except ValueError as error:
-                raise ValueError(f"{path}:{number}: {error}") from None
-            variants = table.setdefault(word, [])
-            if entry not in variants:
-                variants.append(entry)
-    return table
+    """Pronunciations in `lexicon.txt`; ValueError as `Lexicon.read`."""
+    entries = Lexicon.read(path).entries
+    return {word: [positioned(phones) for phones in entries[word]] for word in entries}
 
 
 class _Builder:

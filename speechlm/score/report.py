@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -12,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechlm.score.error_rate import ErrorCounts, ErrorRates
+from speechlm.score.sentences import read_figures, write_figures
 
 COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
 PACKAGES = ("speechlm", "torch", "espnet", "numpy", "kaldi-decoder", "kaldialign")
@@ -19,17 +19,13 @@ KINDS = ("WER", "CER")
 
 
 def save_scores(rates: ErrorRates, folder: str | os.PathLike[str]) -> None:
-    """Write scores.json (counts) into a folder, to be read by `read_scores`."""
-    counts = {"WER": vars(rates.words), "CER": vars(rates.characters)}
-    Path(folder, "scores.json").write_text(json.dumps(counts, indent=1) + "\n", encoding="utf-8")
+    """Write the counts into a folder, to be read by `read_scores`."""
+    write_figures(folder, {"WER": vars(rates.words), "CER": vars(rates.characters)})
 
 
 def read_scores(folder: str | os.PathLike[str]) -> dict[str, ErrorCounts]:
-    """WER and CER counts that `save_scores` wrote."""
-    path = Path(folder, "scores.json")
-    if not path.exists():
-        raise ValueError(f"{path} is not there; score {folder} first (stage 14)")
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    """WER and CER counts that `save_scores` wrote; ValueError if they are not there."""
+    stored = read_figures(folder)
     return {kind: ErrorCounts(**stored[kind]) for kind in KINDS}
 
 

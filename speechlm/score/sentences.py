@@ -1,14 +1,18 @@
-"""The sentences behind a score: references and hypotheses side by side, in one table."""
+"""A folder of scores: the figures, and the sentences behind them side by side, in one table."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SENTENCES = "sentences.tsv"
 """Name of the table inside a folder of scores."""
+FIGURES = "scores.json"
+"""Name of the file of figures there."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,19 @@ class Sentence:
 
     reference: str
     hypothesis: str
+
+
+def write_figures(folder: str | os.PathLike[str], figures: Mapping[str, Any]) -> None:
+    """Write the figures of a folder of scores."""
+    Path(folder, FIGURES).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def read_figures(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `write_figures` wrote; ValueError if it is not there."""
+    path = Path(folder, FIGURES)
+    if not path.is_file():
+        raise ValueError(f"{path} is not there; score {folder} first (stage 14)")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_sentences(

@@ -6,17 +6,17 @@ Scores are of detokenised sentences, with case and punctuation unless the style 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF
 
 from speechlm.data.target_text import write_as
 from speechlm.score.error_rate import check_same_utterances
-from speechlm.score.sentences import Sentence
+from speechlm.score.sentences import Sentence, read_figures, write_figures
 
+KIND = "translation"
+"""Key of the scores among the figures of a folder."""
 COLUMNS = ("Snt", "BLEU", "chrF", "BP", "hyp/ref words", "1/2/3/4-gram precision")
 
 
@@ -101,20 +101,16 @@ def translation_scores(
 
 
 def save_translation_scores(scores: TranslationScores, folder: str | os.PathLike[str]) -> None:
-    """Write scores.json into a folder, to be read by `read_translation_scores`."""
-    text = json.dumps({"translation": dataclasses.asdict(scores)}, indent=1) + "\n"
-    Path(folder, "scores.json").write_text(text, encoding="utf-8")
+    """Write the scores into a folder, to be read by `read_translation_scores`."""
+    write_figures(folder, {KIND: dataclasses.asdict(scores)})
 
 
 def read_translation_scores(folder: str | os.PathLike[str]) -> TranslationScores:
     """What `save_translation_scores` wrote; ValueError if it is not there."""
-    path = Path(folder, "scores.json")
-    if not path.is_file():
-        raise ValueError(f"{path} is not there; score {folder} first (stage 14)")
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    if "translation" not in stored:
-        raise ValueError(f"{path} holds no scores of translations")
-    return TranslationScores(**stored["translation"])
+    stored = read_figures(folder)
+    if KIND not in stored:
+        raise ValueError(f"{folder} holds no scores of translations")
+    return TranslationScores(**stored[KIND])
 
 
 def translation_table(rows: Mapping[str, TranslationScores]) -> str:

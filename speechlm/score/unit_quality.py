@@ -27,7 +27,7 @@ class Alignments:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.source = str(folder)
         self.shift, tokens = read_unit_info(folder)
-        self._names = np.array([fold(token) for token in tokens])
+        self._names = np.array([fold(token) for token in tokens.symbols])
         self._reader = ArchiveReader(Path(folder) / "units.scp")
 
     def __contains__(self, utterance: str) -> bool:

@@ -9,9 +9,7 @@ known to ESPnet, for its inference as well.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +17,7 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.tasks.asr import ASRTask, encoder_choices
 
-from speechlm.checkpoints.ctc_encoder import CTCEncoder, split_weights
-from speechlm.checkpoints.model_dir import check_characters, load_config, load_speechlm
-from speechlm.data.atomic import output_file
+from speechlm.checkpoints.ctc_encoder import CTCEncoder
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.tasks.common import TrainingTask
@@ -95,11 +91,8 @@ class SpeechLMASRTask(TrainingTask, ASRTask):
         """ESPnet's ASR options with the paper's values for 100 h."""
         super().add_task_arguments(parser)
         cls.add_common_arguments(parser)
-        parser.add_argument(
-            "--config_size",
-            choices=("base", "large", "tiny"),
-            default="base",
-            help="the model to train from scratch; with pre-trained weights their own is used",
+        cls.add_size(
+            parser, "the model to train from scratch; with pre-trained weights their own is used"
         )
         parser.set_defaults(
             encoder="speechlm",
@@ -127,31 +120,3 @@ class SpeechLMASRTask(TrainingTask, ASRTask):
 def espnet_tokens() -> list[str]:
     """The character vocabulary under ESPnet's names, by id."""
     return [ESPNET_NAMES.get(symbol, symbol) for symbol in CharacterVocabulary.symbols]
-
-
-def encoder_values(
-    changes: dict[str, Any], init: str | os.PathLike[str] | None, size: SpeechLMConfig
-) -> dict[str, Any]:
-    """All model values for fine-tuning.
-
-    Those of the pre-trained model in `init`, or of `size` for training from scratch, with
-    `changes`. Without pre-trained weights the front end has to learn: its gradient factor is 1.
-    """
-    if init is not None:
-        return load_config(init, **changes)[0].to_dict()
-    return SpeechLMConfig.from_dict(
-        {**size.to_dict(), **changes, "feature_grad_mult": 1.0}
-    ).to_dict()
-
-
-def write_initial_weights(
-    init: str | os.PathLike[str], path: Path, changes: dict[str, Any]
-) -> None:
-    """Write a pre-trained model's weights under the names of the ESPnet model (`init_param`)."""
-    check_characters(init)
-    model, _ = load_speechlm(init, **changes)
-    encoder, output = split_weights(model.state_dict())
-    weights = {f"encoder.{name}": value for name, value in encoder.items()}
-    weights |= {f"ctc.ctc_lo.{name}": value for name, value in output.items()}
-    with output_file(path) as temporary:
-        torch.save(weights, temporary)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speechlm.data.splitmix import FACTORS, GOLDEN
 from speechlm.data.text_corpus import TextCorpus
 
 LENGTH_STEP = 4000
@@ -107,8 +108,8 @@ def permute(positions: np.ndarray, n: int, seed: Sequence[int]) -> np.ndarray:
     def shuffle(x: np.ndarray) -> np.ndarray:
         left, right = x >> np.uint64(half), x & mask
         for key in keys:
-            mixed = (right + key) * np.uint64(0x9E3779B97F4A7C15)
-            mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+            mixed = (right + key) * GOLDEN
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * FACTORS[0]
             left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
         return (left << np.uint64(half)) | right
 

@@ -8,16 +8,19 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
-import yaml
 from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
 
+from speechlm.checkpoints.model_dir import SIZES
+from speechlm.data.atomic import output_file
+from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
+from speechlm.models import SpeechLMConfig
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
 
@@ -40,6 +43,11 @@ class TrainingTask(AbsTask):
         parser.set_defaults(resume=True, num_att_plot=0, unused_parameters=True)
 
     @classmethod
+    def add_size(cls, parser: argparse._ActionsContainer, help_text: str) -> None:
+        """`--config_size`, one of `SIZES`."""
+        parser.add_argument("--config_size", choices=sorted(SIZES), default="base", help=help_text)
+
+    @classmethod
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
@@ -57,6 +65,30 @@ class TrainingTask(AbsTask):
         super().main_worker(args)
 
 
+class OwnDataTask(TrainingTask):
+    """A task whose data sets give the tensors of a batch as they are."""
+
+    names: tuple[str, ...]
+    """Tensors of every batch."""
+    optional_names: tuple[str, ...] = ()
+    """Tensors that some batches have."""
+
+    @classmethod
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Callable | None:
+        """Nothing to do."""
+        return None
+
+    @classmethod
+    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Names of every batch's tensors."""
+        return cls.names
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
+        """Names of tensors that some batches have."""
+        return cls.optional_names
+
+
 def log_to(folder: str | os.PathLike[str], first: bool, level: str) -> None:
     """Send the log to stderr and, if `first`, append it to folder/train.log as well."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
@@ -70,6 +102,52 @@ def log_to(folder: str | os.PathLike[str], first: bool, level: str) -> None:
         format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
     )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+
+
+def parse_training(
+    task: type[AbsTask],
+    output: str | os.PathLike[str],
+    config: str | None,
+    options: Mapping[str, Any],
+    espnet: Sequence[str],
+) -> argparse.Namespace:
+    """What a training is to do, from all the places where users say so.
+
+    Args:
+        task: whose parser to use.
+        output: experiment folder.
+        config: YAML file with defaults, or None.
+        options: options of the task by name; None: not given. With more GPUs than one, each has a
+            process unless `espnet` says otherwise.
+        espnet: further command line options; they go before the others.
+
+    Raises:
+        ValueError: as `parse_espnet`.
+    """
+    given = {"output_dir": output, **options}
+    if (given.get("ngpu") or 0) > 1:
+        given["multiprocessing_distributed"] = True
+    arguments = [
+        item
+        for name, value in given.items()
+        if value is not None
+        for item in (f"--{name}", str(value))
+    ]
+    return parse_espnet(task, [*arguments, *espnet], config)
+
+
+def data_options(part: str, sources: Mapping[str, tuple[Path, str]], shapes: Path) -> list[str]:
+    """ESPnet's options for the data of a part.
+
+    Args:
+        part: `train` or `valid`.
+        sources: name of a batch's tensor -> (file, ESPnet's type of it).
+        shapes: file with the size of each utterance.
+    """
+    arguments = [f"--{part}_shape_file", str(shapes)]
+    for name, (path, kind) in sources.items():
+        arguments += [f"--{part}_data_path_and_name_and_type", f"{path},{name},{kind}"]
+    return arguments
 
 
 def parse_espnet(
@@ -93,17 +171,8 @@ def parse_espnet(
             name = item.split("=", 1)[0]
             check_keys([name[2:]], known, "the command line")
     if config is not None:
-        path = Path(config)
-        if not path.is_file():
-            raise ValueError(f"configuration {path} expected, but it is not there")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not YAML: {error}") from None
-        if not isinstance(values, dict):
-            raise ValueError(f"{path}: `key: value` lines expected")
-        check_keys(values, known, str(path))
-        arguments = ["--config", str(path), *arguments]
+        check_keys(read_yaml(config, " (given as --config)"), known, str(config))
+        arguments = ["--config", str(config), *arguments]
     args = parser.parse_args(arguments)
     if args.ngpu > torch.cuda.device_count():
         raise ValueError(f"--ngpu {args.ngpu}: torch finds {torch.cuda.device_count()} GPUs here")
@@ -131,14 +200,27 @@ def check_conf(name: str, values: dict[str, Any], chosen: type, given: Sequence[
     check_keys(values, known, f"{name} of {chosen.__name__}")
 
 
-def command_line(options: Mapping[str, Any]) -> list[str]:
-    """Command line of the options that are given."""
-    return [
-        item
-        for name, value in options.items()
-        if value is not None
-        for item in (f"--{name}", str(value))
-    ]
+def scratch_config(size: str, changes: Mapping[str, Any]) -> SpeechLMConfig:
+    """The model to fine-tune without pre-trained weights: one of `SIZES`, with changes.
+
+    Its front end has to learn, so that the factor of the front end's gradient is 1.
+    """
+    values = {**SIZES[size]().to_dict(), **changes, "feature_grad_mult": 1.0}
+    return SpeechLMConfig.from_dict(values)
+
+
+def start_from(args: argparse.Namespace, weights: Callable[[], Mapping[str, torch.Tensor]]) -> None:
+    """Let a training start from weights, which the first worker writes into init.pth.
+
+    Args:
+        args: the training's options; `init_param` gets the file.
+        weights: makes the weights, under the names of the ESPnet model.
+    """
+    initial = Path(args.output_dir) / "init.pth"
+    args.init_param = [*args.init_param, str(initial)]
+    if is_first_worker():
+        with output_file(initial) as temporary:
+            torch.save(dict(weights()), temporary)
 
 
 def is_first_worker() -> bool:

@@ -21,7 +21,7 @@ from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
-from speechlm.data.vocabulary import PAD, UnitVocabulary
+from speechlm.data.vocabulary import PAD
 from speechlm.tasks.batching import SpeechBatches, TextBatches
 from speechlm.tokenizers.durations import MODEL_FRAME_SHIFT
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer, TextBatch
@@ -71,13 +71,12 @@ class SpeechUnits:
         self.max_samples, self.pad_audio, self.normalize = max_samples, pad_audio, normalize
         self.label_rate = label_rate
         data = DataDir.read(folder)
-        shift, tokens = read_unit_info(folder / units)
+        shift, self.vocabulary = read_unit_info(folder / units)
         if round(1 / shift) != label_rate:
             raise ValueError(
                 f"{folder / units / 'frame_shift'}: {1 / shift:g} labels a second, but the model's "
                 f"label_rate is {label_rate}"
             )
-        self.vocabulary = UnitVocabulary(tokens, str(folder / units / "tokens.txt"))
         self._archive = ArchiveReader(folder / units / "units.scp")
         samples = data.samples()
         left_out = {u: "no units" for u in data.ids if u not in self._archive}

@@ -15,8 +15,9 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from torch import Tensor
 from torch.nn import functional
 
+from speechlm.recognizer.network_data import NAMES
 from speechlm.recognizer.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
-from speechlm.tasks.common import TrainingTask, check_keys
+from speechlm.tasks.common import OwnDataTask, check_keys
 
 IGNORED = -1
 MODEL_OPTIONS = ("state_weight", "time_masks", "max_mask", "noise", "bfloat16")
@@ -107,10 +108,10 @@ def _accuracy(scores: Tensor, targets: Tensor) -> Tensor:
     return (scores.argmax(-1) == targets)[kept].float().mean()
 
 
-class PhoneModelTask(TrainingTask):
+class PhoneModelTask(OwnDataTask):
     """Frame classification on alignments."""
 
-    num_optimizers = 1
+    names = NAMES
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -130,28 +131,12 @@ class PhoneModelTask(TrainingTask):
         )
         group.add_argument("--n_classes", type=int, default=0, help="context classes")
         group.add_argument("--n_states", type=int, default=0, help="HMM states")
-        group.add_argument("--use_preprocessor", type=bool, default=False)
         cls.add_common_arguments(parser)
 
     @classmethod
     def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> Callable:
         """Pad features with 0 and targets with -1."""
         return CommonCollateFn(float_pad_value=0.0, int_pad_value=IGNORED)
-
-    @classmethod
-    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
-        """Nothing: everything is prepared on disk."""
-        return None
-
-    @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Features and both targets."""
-        return ("feats", "classes", "states")
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> PhoneModel:

@@ -29,13 +29,19 @@ from torch.utils.data import DataLoader
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.data.archives import read_unit_info
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
-from speechlm.tasks.common import TrainingTask
+from speechlm.tasks.common import OwnDataTask
 from speechlm.tasks.joint import JointEpochs, SpeechUnits, StoredTextUnits, TextUnits
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
+
+DATA_OPTIONS = (
+    *("speech_dir", "dev_dir", "text", "dev_text", "text_units", "dev_text_units"),
+    *("lexicon", "durations", "init_speech"),
+)
+"""Files and folders to train on; `speechlm.bin.pretrain` says what they are."""
 
 
 class PretrainModel(AbsESPnetModel):
@@ -113,56 +119,27 @@ class JointIterFactory(AbsIterFactory):
         )
 
 
-class SpeechLMPretrainTask(TrainingTask):
+class SpeechLMPretrainTask(OwnDataTask):
     """Joint pre-training on speech with units and on text; without text, on speech alone."""
+
+    names = ("waveforms", "sample_lengths", "labels")
+    optional_names = ("units", "characters", "lines_left_out", "unknown_words", "seed")
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Options of the model and of the data; ESPnet's own defaults become the paper's."""
         group = parser.add_argument_group("SpeechLM")
-        group.add_argument(
-            "--config_size",
-            choices=sorted(SIZES),
-            default="base",
-            help="the model whose values model_conf changes",
-        )
+        cls.add_size(group, "the model whose values model_conf changes")
         group.add_argument(
             "--model_conf", action=NestedDictAction, default={}, help="differences from config_size"
-        )
-        group.add_argument(
-            "--init_speech",
-            type=str_or_none,
-            help="folder of a model, of SpeechLM's or of a Hugging Face HuBERT, "
-            "whose front end and speech layers training starts from",
         )
         group.add_argument(
             "--cpu_bfloat16", type=str2bool, default=False, help="bfloat16 autocast on the CPU"
         )
         group = parser.add_argument_group("SpeechLM's data")
-        group.add_argument("--speech_dir", type=str_or_none, help="data directory of the speech")
-        group.add_argument("--dev_dir", type=str_or_none, help="data directory for validation")
-        group.add_argument(
-            "--units",
-            default="units_phone",
-            help="folder with unit archives in each data directory",
-        )
-        group.add_argument(
-            "--text", type=str_or_none, help="unpaired text, a sentence a line; none: speech only"
-        )
-        group.add_argument("--dev_text", type=str_or_none, help="text for validation")
-        group.add_argument(
-            "--text_units",
-            type=str_or_none,
-            help="hidden units of the text (generate_text_units); none: phoneme "
-            "units are made on the fly",
-        )
-        group.add_argument("--dev_text_units", type=str_or_none, help="those of dev_text")
-        group.add_argument(
-            "--lexicon", type=str_or_none, help="lexicon of the text's words, for phoneme units"
-        )
-        group.add_argument(
-            "--durations", type=str_or_none, help="statistics of unit durations; none: the paper's"
-        )
+        for name in DATA_OPTIONS:
+            group.add_argument(f"--{name}", type=str_or_none, help="as in speechlm.bin.pretrain")
+        group.add_argument("--units", default="units_phone", help="as in speechlm.bin.pretrain")
         group.add_argument(
             "--batch_samples",
             type=int,
@@ -208,26 +185,12 @@ class SpeechLMPretrainTask(TrainingTask):
         return list
 
     @classmethod
-    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
-        """Nothing to do: data sets give tensors."""
-        return None
-
-    @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Names of every batch's tensors."""
-        return ("waveforms", "sample_lengths", "labels")
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Names of tensors that some batches have."""
-        return ("units", "characters", "lines_left_out", "unknown_words", "seed")
-
-    @classmethod
     def build_model(cls, args: argparse.Namespace) -> PretrainModel:
         """The network of `config_size` and `model_conf`, for the units of the speech."""
         config = SIZES[args.config_size](**args.model_conf)
         if getattr(args, "unit_tokens", None) is None:  # kept in config.yaml from here on
-            args.unit_tokens = read_unit_info(Path(args.speech_dir) / args.units)[1]
+            units = read_unit_info(Path(args.speech_dir) / args.units)[1]
+            args.unit_tokens = list(units.symbols)
         vocabulary = UnitVocabulary(args.unit_tokens, f"{args.speech_dir}/{args.units}/tokens.txt")
         check_tokens(args, vocabulary)
         model = SpeechLM(config, vocabulary.n_ids, CharacterVocabulary.n_ids)

@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speechlm.checkpoints.model_dir import SIZES
+import torch
+
+from speechlm.checkpoints.ctc_encoder import split_weights
+from speechlm.checkpoints.model_dir import check_characters, load_config, load_speechlm
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.tasks.asr import (
-    SpeechLMASRTask,
-    SpeechLMEncoder,
-    encoder_values,
-    write_initial_weights,
+from speechlm.tasks.asr import SpeechLMASRTask, SpeechLMEncoder
+from speechlm.tasks.common import (
+    check_conf,
+    data_options,
+    parse_training,
+    scratch_config,
+    start_from,
 )
-from speechlm.tasks.common import check_conf, command_line, is_first_worker, parse_espnet
 
 
 def finetune_asr(
@@ -38,26 +42,33 @@ def finetune_asr(
         options: options of `SpeechLMASRTask` by name; None: not given.
         espnet: further command line options of ESPnet.
     """
-    arguments = command_line({"output_dir": output, **options}) + list(espnet)
-    for name, data_dir in (("train", train_dir), ("valid", dev_dir)):
-        arguments += _data_arguments(name, Path(data_dir))
-    args = parse_espnet(SpeechLMASRTask, arguments, config)
+    data = [*_data("train", Path(train_dir)), *_data("valid", Path(dev_dir))]
+    args = parse_training(SpeechLMASRTask, output, config, options, [*data, *espnet])
     check_conf("encoder_conf", args.encoder_conf, SpeechLMEncoder, ("input_size",))
     changes = dict(args.encoder_conf.get("speechlm", {}))
-    values = encoder_values(changes, init, SIZES[args.config_size]())
-    args.encoder_conf = {**args.encoder_conf, "speechlm": values}
-    folder = Path(output)
-    if init is not None:
-        initial = folder / "init.pth"
-        if is_first_worker():
-            write_initial_weights(init, initial, changes)
-        args.init_param = [str(initial)]
+    if init is None:
+        model = scratch_config(args.config_size, changes)
+    else:
+        model = load_config(init, **changes)[0]
+        start_from(args, lambda: _initial_weights(init, changes))
         args.pretrained = str(init)
+    args.encoder_conf = {**args.encoder_conf, "speechlm": model.to_dict()}
     SpeechLMASRTask.main(args)
-    return folder
+    return Path(output)
 
 
-def _data_arguments(mode: str, folder: Path) -> list[str]:
+def _initial_weights(
+    init: str | os.PathLike[str], changes: Mapping[str, Any]
+) -> dict[str, torch.Tensor]:
+    """A pre-trained model's weights under the names of the ESPnet model."""
+    check_characters(init)
+    model, _ = load_speechlm(init, **changes)
+    encoder, output = split_weights(model.state_dict())
+    weights = {f"encoder.{name}": value for name, value in encoder.items()}
+    return weights | {f"ctc.ctc_lo.{name}": value for name, value in output.items()}
+
+
+def _data(part: str, folder: Path) -> list[str]:
     """ESPnet's options for one data directory, after a look at it."""
     data = DataDir.read(folder)
     if data.text is None:
@@ -66,12 +77,5 @@ def _data_arguments(mode: str, folder: Path) -> list[str]:
     empty = [utterance for utterance, text in data.text.items() if not text.strip()]
     if empty:
         raise ValueError(f"{folder / 'text'}: {len(empty)} transcripts are empty: {empty[:5]}")
-    data_option, shape_option = f"--{mode}_data_path_and_name_and_type", f"--{mode}_shape_file"
-    return [
-        data_option,
-        f"{folder / 'wav.scp'},speech,sound",
-        data_option,
-        f"{folder / 'text'},text,text",
-        shape_option,
-        str(folder / "utt2num_samples"),
-    ]
+    sources = {"speech": (folder / "wav.scp", "sound"), "text": (folder / "text", "text")}
+    return data_options(part, sources, folder / "utt2num_samples")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import kaldiio
 
@@ -11,13 +13,16 @@ from speechlm.data.kaldi_dir import read_table
 from speechlm.recognizer.network import Network
 from speechlm.recognizer.network_data import NAMES, ClassTable
 from speechlm.recognizer.topology import N_PDFS
-from speechlm.tasks.common import parse_espnet
+from speechlm.tasks.common import data_options, parse_training
 from speechlm.tasks.phone_model import PhoneModelTask
 from speechlm.tasks.trainer import load_weights_only
 
+AVERAGE = "valid.class_loss.ave.pth"
+"""Link to the weights that the training ends with."""
+
 
 def write_shapes(folder: Path) -> Path:
-    """``feats_shape`` of a list folder: ``id T,D`` a line, for ESPnet's batching."""
+    """`feats_shape` of a list folder: `id T,D` a line, for ESPnet's batching."""
     shapes = folder / "feats_shape"
     if not shapes.exists():
         feats = kaldiio.load_scp(str(folder / "feats.scp"))
@@ -27,40 +32,37 @@ def write_shapes(folder: Path) -> Path:
 
 
 def train_phone_model(
-    data: Path, output: Path, config: str | None, espnet_options: Sequence[str] = ()
+    output: str | os.PathLike[str],
+    config: str | None,
+    data: Path,
+    options: Mapping[str, Any],
+    espnet: Sequence[str] = (),
 ) -> Network:
-    """Train (or resume) in ``OUTPUT_train`` and write the network beside it.
+    """Train (or resume) in `OUTPUT_train` and write the network beside it.
 
     Args:
-        data: folder of make_phone_classes.
         output: becomes the folder of the network's files.
-        config: ESPnet YAML file.
-        espnet_options: further ESPnet options, such as ``--max_epoch 5``.
+        config: YAML file.
+        data: folder of make_phone_classes.
+        options: options of `PhoneModelTask` by name; None: not given.
+        espnet: further command line options of ESPnet.
 
     Raises:
         ValueError: missing lists, or unknown options.
     """
     classes = ClassTable.load(data / "classes.npz")
-    arguments = [
-        "--output_dir",
-        str(output) + "_train",
-        "--n_classes",
-        str(classes.n_classes),
-        "--n_states",
-        str(N_PDFS),
-    ]
+    folder = Path(f"{output}_train")
+    lists: list[str] = []
     for part in ("train", "valid"):
         if not read_table(data / part / "feats.scp"):
             raise ValueError(f"{data / part}: no utterances")
-        arguments += [f"--{part}_shape_file", str(write_shapes(data / part))]
-        for name in NAMES:
-            path = f"{data / part / name}.scp,{name},kaldi_ark"
-            arguments += [f"--{part}_data_path_and_name_and_type", path]
-    args = parse_espnet(PhoneModelTask, [*arguments, *espnet_options], config)
+        sources = {name: (data / part / f"{name}.scp", "kaldi_ark") for name in NAMES}
+        lists += data_options(part, sources, write_shapes(data / part))
+    options = {"n_classes": classes.n_classes, "n_states": N_PDFS, **options}
+    args = parse_training(PhoneModelTask, folder, config, options, [*lists, *espnet])
     PhoneModelTask.main(args=args)
     model = PhoneModelTask.build_model(args)
-    best = Path(f"{output}_train") / "valid.class_loss.ave.pth"
-    model.load_state_dict(load_weights_only(best))
+    model.load_state_dict(load_weights_only(folder / AVERAGE))
     network = Network(model.network, classes)
-    network.save(output)
+    network.save(Path(output))
     return network

@@ -12,18 +12,15 @@ import torch
 
 from speechlm.checkpoints.model_dir import SIZES, save_speechlm
 from speechlm.checkpoints.warm_start import warm_start
-from speechlm.data.atomic import output_file
 from speechlm.data.vocabulary import PAD, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
-from speechlm.tasks.common import command_line, is_first_worker, parse_espnet
+from speechlm.tasks.common import is_first_worker, parse_training, start_from
 from speechlm.tasks.pretrain import SpeechLMPretrainTask
 from speechlm.tasks.trainer import load_weights_only
 
 AVERAGE = "valid.loss.ave.pth"
 """Link to the weights that pre-training ends with."""
 PREFIX = "speechlm."
-INITIAL = "init.pth"
-"""Weights of `init_speech` under the names of the ESPnet model."""
 
 
 def pretrain(
@@ -43,13 +40,10 @@ def pretrain(
     Returns:
         The folder, with `model.safetensors` and what `model_dir` describes in it.
     """
-    arguments = command_line({"output_dir": output, **options}) + list(espnet)
-    args = parse_espnet(SpeechLMPretrainTask, arguments, config)
+    args = parse_training(SpeechLMPretrainTask, output, config, options, espnet)
     folder = Path(output)
     if args.init_speech is not None:
-        args.init_param = [*args.init_param, str(folder / INITIAL)]
-        if is_first_worker():
-            _write_initial_weights(args, folder)
+        start_from(args, lambda: _initial_weights(args))
     SpeechLMPretrainTask.main(args)
     if is_first_worker() and not args.dry_run:
         weights = load_weights_only(folder / AVERAGE)
@@ -67,10 +61,9 @@ def pretrain(
     return folder
 
 
-def _write_initial_weights(args: argparse.Namespace, folder: Path) -> None:
-    """INITIAL, and init_speech.txt: which weights were taken, and which not."""
+def _initial_weights(args: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """Weights of `init_speech`; init_speech.txt lists which were taken, and which not."""
     model = SpeechLM(SIZES[args.config_size](**args.model_conf), PAD + 1, CharacterVocabulary.n_ids)
     start = warm_start(args.init_speech, model)
-    start.write(folder / "init_speech.txt")
-    with output_file(folder / INITIAL) as path:
-        torch.save({f"{PREFIX}{name}": value for name, value in start.taken.items()}, path)
+    start.write(Path(args.output_dir) / "init_speech.txt")
+    return {f"{PREFIX}{name}": value for name, value in start.taken.items()}

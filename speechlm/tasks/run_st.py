@@ -12,14 +12,18 @@ from typing import Any
 
 import torch
 
-from speechlm.checkpoints.model_dir import SIZES
 from speechlm.checkpoints.translation import VOCABULARY, read_decoder, read_encoder
-from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
-from speechlm.models import SpeechLMConfig
 from speechlm.models.translation_decoder import TranslationDecoderConfig
-from speechlm.tasks.common import check_keys, command_line, is_first_worker, parse_espnet
+from speechlm.tasks.common import (
+    check_keys,
+    data_options,
+    is_first_worker,
+    parse_training,
+    scratch_config,
+    start_from,
+)
 from speechlm.tasks.st import MASKS, SpeechLMSTTask
 
 MAX_UNKNOWN_SHARE = 0.01
@@ -62,20 +66,18 @@ def finetune_st(
         espnet: further command line options of ESPnet.
     """
     vocabulary = TargetVocabulary.read(data.vocabulary)
-    arguments = command_line({"output_dir": output, **options}) + list(espnet)
-    for name, data_dir in (("train", data.train_dir), ("valid", data.dev_dir)):
-        arguments += _data_arguments(name, Path(data_dir), data.language, vocabulary)
-    args = parse_espnet(SpeechLMSTTask, arguments, config)
+    arguments: list[str] = []
+    for part, data_dir in (("train", data.train_dir), ("valid", data.dev_dir)):
+        arguments += _data(part, Path(data_dir), data.language, vocabulary)
+    args = parse_training(SpeechLMSTTask, output, config, options, [*arguments, *espnet])
     check_keys(args.encoder_conf, (*MASKS, "speechlm"), "encoder_conf")
     changes = dict(args.encoder_conf.get("speechlm", {}))
     weights: dict[str, torch.Tensor] = {}
-    if init is not None:
+    if init is None:
+        size = scratch_config(args.config_size, changes)
+    else:
         size, encoder = read_encoder(init, changes)
         weights |= {f"model.speechlm.{name}": value for name, value in encoder.items()}
-    else:
-        size = SpeechLMConfig.from_dict(
-            {**SIZES[args.config_size]().to_dict(), **changes, "feature_grad_mult": 1.0}
-        )
     decoder = TranslationDecoderConfig.from_dict(
         {"encoder_dim": size.embed_dim, **args.decoder_conf}
     )
@@ -87,11 +89,7 @@ def finetune_st(
     folder = Path(output)
     keep_vocabulary(vocabulary, folder / VOCABULARY)
     if weights:
-        initial = folder / "init.pth"
-        if is_first_worker():
-            with output_file(initial) as temporary:
-                torch.save(weights, temporary)
-        args.init_param = [str(initial)]
+        start_from(args, lambda: weights)
     SpeechLMSTTask.main(args)
     return folder
 
@@ -112,9 +110,7 @@ def keep_vocabulary(vocabulary: TargetVocabulary, folder: Path) -> None:
         )
 
 
-def _data_arguments(
-    mode: str, folder: Path, language: str, vocabulary: TargetVocabulary
-) -> list[str]:
+def _data(part: str, folder: Path, language: str, vocabulary: TargetVocabulary) -> list[str]:
     """ESPnet's options for one data directory, after a look at it."""
     data = DataDir.read(folder)
     try:
@@ -132,12 +128,5 @@ def _data_arguments(
             f"{path}: {len(empty)} translations are empty in the style "
             f"{vocabulary.options.style}: {' '.join(empty[:5])}; leave them out"
         )
-    data_option, shape_option = f"--{mode}_data_path_and_name_and_type", f"--{mode}_shape_file"
-    return [
-        data_option,
-        f"{folder / 'wav.scp'},speech,sound",
-        data_option,
-        f"{path},text,text",
-        shape_option,
-        str(folder / "utt2num_samples"),
-    ]
+    sources = {"speech": (folder / "wav.scp", "sound"), "text": (path, "text")}
+    return data_options(part, sources, folder / "utt2num_samples")

@@ -12,12 +12,12 @@ import torch
 from speechlm.checkpoints.text_to_unit_dir import save_text_to_unit
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import read_unit_info
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import read_table
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.score.text_to_unit import evaluate
-from speechlm.tasks.common import command_line, is_first_worker, parse_espnet
+from speechlm.tasks.common import data_options, is_first_worker, parse_training
 from speechlm.tasks.text_to_unit import TextToUnitTask
 from speechlm.tokenizers.aligned_units import NAMES, PARTS, SHAPES
 
@@ -27,18 +27,18 @@ REPORT = "RESULTS.md"
 
 
 def train_text_to_unit(
-    pairs: Path,
     output: str | os.PathLike[str],
     config: str | None,
+    pairs: Path,
     options: Mapping[str, Any],
     espnet: Sequence[str] = (),
 ) -> Path:
     """Train the model; an interrupted training goes on where it was.
 
     Args:
-        pairs: folder of make_unit_pairs.
         output: experiment folder.
         config: YAML file.
+        pairs: folder of make_unit_pairs.
         options: options of `TextToUnitTask` by name; None: not given.
         espnet: further command line options of ESPnet.
 
@@ -50,19 +50,17 @@ def train_text_to_unit(
             the output folder began with.
     """
     folder = Path(output)
-    frame_shift, tokens = read_unit_info(pairs)
-    units = UnitVocabulary(tokens, str(pairs / "tokens.txt"))
+    frame_shift, units = read_unit_info(pairs)
     if (folder / "tokens.txt").exists():
         UnitVocabulary.read(folder / "tokens.txt").check_same(units)
-    arguments = command_line({"output_dir": output, "pairs": pairs, **options})
+    data: list[str] = []
     for part in PARTS:
         if not read_table(pairs / part / f"{NAMES[0]}.scp"):
             raise ValueError(f"{pairs / part}: no pairs")
-        arguments += [f"--{part}_shape_file", str(pairs / part / SHAPES)]
-        for name in NAMES:
-            source = f"{pairs / part / name}.scp,{name},kaldi_ark"
-            arguments += [f"--{part}_data_path_and_name_and_type", source]
-    args = parse_espnet(TextToUnitTask, [*arguments, *espnet], config)
+        sources = {name: (pairs / part / f"{name}.scp", "kaldi_ark") for name in NAMES}
+        data += data_options(part, sources, pairs / part / SHAPES)
+    options = {"pairs": pairs, **options}
+    args = parse_training(TextToUnitTask, output, config, options, [*data, *espnet])
     TextToUnitTask.main(args)
     if is_first_worker() and not args.dry_run:
         model = TextToUnitTask.build_model(args)
@@ -83,5 +81,4 @@ def _finish(
     report = evaluate(model, pairs)
     origin = {"trained_with": {"torch": str(torch.__version__), "seed": seed}}
     save_text_to_unit(folder, model, units, frame_shift, **origin)
-    with output_file(folder / REPORT) as path:
-        path.write_text(report.table(), encoding="utf-8")
+    write_text(folder / REPORT, report.table())

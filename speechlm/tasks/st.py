@@ -17,12 +17,11 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from speechlm.checkpoints.model_dir import SIZES
 from speechlm.checkpoints.translation import VOCABULARY, TranslationModel
 from speechlm.data.target_text import PAD, TargetVocabulary
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.models.translation_decoder import TranslationDecoderConfig
-from speechlm.tasks.common import TrainingTask
+from speechlm.tasks.common import OwnDataTask
 
 MASKS = ("time_mask_prob", "time_mask_length", "channel_mask_prob", "channel_mask_length")
 DEFAULT_MASKS = {
@@ -71,18 +70,17 @@ class TargetIds:
         return data
 
 
-class SpeechLMSTTask(TrainingTask):
+class SpeechLMSTTask(OwnDataTask):
     """Translation of speech: ESPnet's trainer, options and files, this project's model."""
+
+    names = ("speech", "text")
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Options of the model; ESPnet's own defaults become the paper's."""
         group = parser.add_argument_group("speech translation")
-        group.add_argument(
-            "--config_size",
-            choices=sorted(SIZES),
-            default="base",
-            help="the encoder to train from scratch; with pre-trained weights their own is used",
+        cls.add_size(
+            group, "the encoder to train from scratch; with pre-trained weights their own is used"
         )
         group.add_argument(
             "--encoder_conf",
@@ -118,16 +116,6 @@ class SpeechLMSTTask(TrainingTask):
     def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Callable:
         """Ids of translations."""
         return TargetIds(vocabulary_of(args))
-
-    @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Names of every batch's tensors."""
-        return ("speech", "text")
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> ESPnetTranslationModel:

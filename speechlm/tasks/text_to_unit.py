@@ -22,7 +22,7 @@ from speechlm.data.monophones import N_PHONES
 from speechlm.data.vocabulary import EOS, PAD
 from speechlm.models.text_to_unit import NO_UNIT, TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
-from speechlm.tasks.common import TrainingTask
+from speechlm.tasks.common import OwnDataTask
 from speechlm.tokenizers.aligned_units import NAMES
 
 PADDING = {"phones": PAD, "durations": 0, "units": NO_UNIT}
@@ -71,10 +71,10 @@ def collate(
     return [utterance for utterance, _ in data], batch
 
 
-class TextToUnitTask(TrainingTask):
+class TextToUnitTask(OwnDataTask):
     """Phones to hidden units, with durations of aligned speech."""
 
-    num_optimizers = 1
+    names = NAMES
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -107,21 +107,6 @@ class TextToUnitTask(TrainingTask):
         return collate
 
     @classmethod
-    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> None:
-        """Nothing: everything is prepared on disk."""
-        return None
-
-    @classmethod
-    def required_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """Phones, durations, units."""
-        return NAMES
-
-    @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @classmethod
     def build_model(cls, args: argparse.Namespace) -> TextToUnitTraining:
         """The network for the units of the pairs.
 
@@ -129,7 +114,7 @@ class TextToUnitTask(TrainingTask):
             ValueError: an unknown field, with the nearest valid one.
         """
         if getattr(args, "unit_tokens", None) is None:  # kept in config.yaml from here on
-            args.unit_tokens = read_unit_info(Path(args.pairs))[1]
+            args.unit_tokens = list(read_unit_info(Path(args.pairs))[1].symbols)
         config = TextToUnitConfig.from_dict(args.model_conf)
         model = TextToUnit(config, N_PHONES, len(args.unit_tokens))
         set_start(model)

@@ -33,7 +33,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
@@ -192,8 +192,7 @@ class _Watch:
             "learning rate; starting again goes on from the last good checkpoint."
         )
         if _rank() == 0:
-            with output_file(output_dir / STOPPED) as path:
-                path.write_text(message + "\n", encoding="utf-8")
+            write_text(output_dir / STOPPED, message + "\n")
         logging.error(message)
         raise TrainingStopped(message)
 

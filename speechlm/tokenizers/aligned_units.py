@@ -105,7 +105,7 @@ def make_pairs(align: Path, units: Path, output: Path, valid_share: float) -> Pa
         ValueError: frame shifts that do not fit, units that are not in tokens.txt, more than
             every tenth utterance with units that do not fit its alignment, or no pair is left.
     """
-    label_shift, symbols = read_unit_info(align)
+    label_shift, labels = read_unit_info(align)
     unit_shift, tokens = read_unit_info(units)
     factor = round(unit_shift / label_shift)
     if factor < 1 or abs(factor * label_shift - unit_shift) > 1e-6:
@@ -113,7 +113,7 @@ def make_pairs(align: Path, units: Path, output: Path, valid_share: float) -> Pa
             f"{units} has a unit every {unit_shift:g} s and {align} a label every "
             f"{label_shift:g} s; units a whole number of labels apart expected"
         )
-    pairs = _Pairs(align, units, phone_of_label(symbols), factor)
+    pairs = _Pairs(align, units, phone_of_label(labels.symbols), factor)
     report, misfits, usable = PairReport(), [], []
     for utterance in pairs.ids:
         try:
@@ -143,7 +143,7 @@ def make_pairs(align: Path, units: Path, output: Path, valid_share: float) -> Pa
         chosen = [u for u in usable if (u in valid) == (part == "valid")]
         report.pairs[part] = len(chosen)
         _write(output / part, pairs, chosen, report)
-    write_unit_info(output, unit_shift, tokens)
+    write_unit_info(output, unit_shift, tokens.symbols)
     MONOPHONES.write(output / "phones.txt")
     with output_file(output / "report.txt") as path:
         report.write(path)

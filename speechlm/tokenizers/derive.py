@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-Phones = tuple[str, ...]
+from speechlm.data.lexicon import Phones
+
 Pronunciation = tuple[Phones, str]
 Dictionary = Mapping[str, Sequence[Phones]]
 """Word -> variants, the preferred one first."""

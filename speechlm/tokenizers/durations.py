@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.archives import ArchiveReader, read_unit_info
-from speechlm.data.atomic import output_file
-from speechlm.data.vocabulary import NOISE, SILENCE, UnitVocabulary, fold_phone
+from speechlm.data.atomic import write_text
+from speechlm.data.vocabulary import NOISE, SILENCE, fold_phone
 
 MODEL_FRAME_SHIFT = 0.02
 """Seconds an encoder position stands for."""
@@ -134,8 +134,7 @@ class DurationTable:
             std = math.sqrt(max(0.0, (counts @ lengths**2) / n - mean**2))
             cells = " ".join(f"{d}:{counts[d]}" for d in np.flatnonzero(counts))
             rows.append(f"{symbol} {n} {mean:.3f} {std:.3f} {cells}")
-        with output_file(path) as temporary:
-            Path(temporary).write_text("\n".join(rows) + "\n", encoding="utf-8")
+        write_text(path, "\n".join(rows) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> DurationTable:
@@ -229,11 +228,7 @@ def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
     Raises ValueError if the folders differ in symbols or frame shift.
     """
     readers = [ArchiveReader(Path(folder) / "units.scp") for folder in folders]
-    shifts, vocabularies = [], []
-    for folder in folders:
-        shift, symbols = read_unit_info(folder)
-        shifts.append(shift)
-        vocabularies.append(UnitVocabulary(symbols, str(Path(folder) / "tokens.txt")))
+    shifts, vocabularies = zip(*map(read_unit_info, folders), strict=True)
     for folder, shift, vocabulary in zip(folders, shifts, vocabularies, strict=True):
         vocabularies[0].check_same(vocabulary)
         if shift != shifts[0]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, fit_to_audio, n_labels
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import output_file, write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.tokenizers.speech_features import FRAME_SHIFT, FeatureConfig, FeatureSource
@@ -106,10 +106,8 @@ def write_features(
         for utterance, features in stream(data, source, skipped):
             writer.write(utterance, features)
             count += 1
-    with output_file(Path(folder) / "frame_shift") as path:
-        path.write_text(f"{FRAME_SHIFT:g}\n")
-    with output_file(Path(folder) / CONFIG) as path:
-        path.write_text(source.config.to_json() + "\n", encoding="utf-8")
+    write_text(Path(folder) / "frame_shift", f"{FRAME_SHIFT:g}\n")
+    write_text(Path(folder) / CONFIG, source.config.to_json() + "\n")
     report_skipped(folder, job, skipped)
     return count
 

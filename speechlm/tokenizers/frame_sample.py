@@ -18,6 +18,7 @@ import numpy as np
 
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.splitmix import random_numbers
 from speechlm.tokenizers.feature_stream import Features, report_skipped, stream
 from speechlm.tokenizers.speech_features import FeatureConfig
 
@@ -47,7 +48,7 @@ class Sampling:
     def keys(self, utterance: str, n_frames: int) -> np.ndarray:
         """Random numbers of an utterance's frames: (n_frames,) uint64."""
         start = self._number("frames", utterance) & 0x7FFFFFFFFFFFFFFF
-        return _mix(np.uint64(start) + np.arange(n_frames, dtype=np.uint64) * _STEP)
+        return random_numbers(start, np.arange(n_frames))
 
     def _number(self, what: str, utterance: str) -> int:
         digest = hashlib.sha256(f"{self.seed} {what} {utterance}".encode()).digest()
@@ -189,13 +190,3 @@ def _read_sample(path: Path) -> tuple[FrameSample, np.ndarray, np.ndarray]:
     sample = FrameSample(config, Sampling(seed, portion, int(max_frames)))
     sample.n_utterances, sample.n_seen = n_utterances, n_seen
     return sample, keys, rows
-
-
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """The output function of splitmix64 (Steele et al. 2014): uint64 -> uint64, a bijection."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

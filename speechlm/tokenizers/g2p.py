@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.data.lexicon import Phones
 from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
-from speechlm.tokenizers.derive import Deriver, Dictionary, Phones, Pronunciation
+from speechlm.tokenizers.derive import Deriver, Dictionary, Pronunciation
 
 _LETTERS = {letter: n for n, letter in enumerate("abcdefghijklmnopqrstuvwxyz", 3)}
 _END_OF_WORD, _START, _STOP, _FIRST_PHONE = 2, 2, 3, 4

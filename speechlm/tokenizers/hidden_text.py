@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import phone_of_unit
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.tokenizers.durations import EDGE, PAPER_SILENCE_PROBABILITY, UnitDurations
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import Dropped, PhonemeTextTokenizer
 
 MOST_UNITS = 2800

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from speechlm.data.lexicon import Lexicon
+from speechlm.data.splitmix import GOLDEN, mix, random_numbers
 from speechlm.data.vocabulary import (
     EOS,
     NOISE,
@@ -30,13 +32,10 @@ from speechlm.data.vocabulary import (
     add_positions,
 )
 from speechlm.tokenizers.durations import EDGE, RESOLUTION_BITS, UnitDurations
-from speechlm.tokenizers.lexicon import Lexicon
-from speechlm.tokenizers.word_table import WordTable, mix
+from speechlm.tokenizers.word_table import WordTable
 
 _LIMITS = {"phones": 2000, "characters": 2000, "units": 2800}
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_MASK = (1 << 64) - 1
 _SILENCE_STREAM = 0xD1B54A32D192ED03
 _BEGIN, _END, _UNKNOWN, _BETWEEN = range(4)  # rows of the phone table before the words
 _CHUNK = 256
@@ -47,9 +46,8 @@ def line_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
     """Key of each line's random numbers, uint64: a hash of (seed, epoch, line number)."""
     base = 0
     for number in (seed, epoch):
-        base = int(mix(np.array([(base + number + _GOLDEN) & _MASK], np.uint64))[0])
-    numbers = np.asarray(indices).astype(np.uint64) + np.uint64(1)
-    return mix(numbers * np.uint64(_GOLDEN) + np.uint64(base))
+        base = int(random_numbers(base + number, np.array([1]))[0])
+    return random_numbers(base, np.asarray(indices) + 1)
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class PhonemeTextTokenizer:
         self._byte_table = self.characters.byte_table.copy()
         self._byte_table[ord("\n")] = EOS
         self.silence_probability = silence_probability
-        self._silence_below = np.uint64(min(int(silence_probability * 2**64), _MASK))
+        self._silence_below = np.uint64(min(int(silence_probability * 2**64), 2**64 - 1))
         self._words = WordTable(["", *lexicon])
         self._table = durations.rows.reshape(-1)
         spellings = (add_positions(lexicon.entries[word][0]) for word in lexicon)
@@ -255,8 +253,8 @@ class PhonemeTextTokenizer:
         flat += np.arange(len(flat))
         first = ends[words.markers[:-1]] - 1
         phone_counts = np.diff(first, append=len(flat))
-        states = np.repeat(keys - first.astype(np.uint64) * np.uint64(_GOLDEN), phone_counts)
-        states += np.arange(1, len(flat) + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+        states = np.repeat(keys - first.astype(np.uint64) * GOLDEN, phone_counts)
+        states += np.arange(1, len(flat) + 1, dtype=np.uint64) * GOLDEN
         draws = (mix(states) >> np.uint64(64 - RESOLUTION_BITS)).astype(np.int64)
         durations = self._table[self._phone_rows[flat] + draws].astype(np.int64)
         unit_counts = np.add.reduceat(durations, first) if len(first) else first
@@ -292,11 +290,9 @@ class PhonemeTextTokenizer:
     def _silences(self, markers: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """Whether there is a silence behind each word (never behind the last): bool."""
         sizes = np.diff(markers)
-        own = (keys ^ np.uint64(_SILENCE_STREAM)) - markers[:-1].astype(np.uint64) * np.uint64(
-            _GOLDEN
-        )
+        own = (keys ^ np.uint64(_SILENCE_STREAM)) - markers[:-1].astype(np.uint64) * GOLDEN
         states = np.repeat(own, sizes)
-        states += np.arange(len(states), dtype=np.uint64) * np.uint64(_GOLDEN)
+        states += np.arange(len(states), dtype=np.uint64) * GOLDEN
         silences = np.append(mix(states) < self._silence_below, False)
         silences[markers] = False
         silences[markers[1:] - 1] = False

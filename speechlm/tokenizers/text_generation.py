@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import ChunkProblem, ChunkReport, OtherStore, UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.tokenizers.durations import PAPER_SILENCE_PROBABILITY, DurationTable
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer, fingerprint
-from speechlm.tokenizers.lexicon import Lexicon
 
 REPORT = "report.txt"
 
@@ -158,6 +158,5 @@ def finish(text: Path, output: Path) -> str:
     rows += [f"{line + 1} {why}" for line, why in sorted(everything.dropped.items())]
     rows += ["", "unknown words:"]
     rows += [f"{word} {n}" for word, n in everything.unknown.most_common()]
-    with output_file(output / REPORT) as path:
-        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_text(output / REPORT, "\n".join(rows) + "\n")
     return summary

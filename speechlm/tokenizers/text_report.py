@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import write_text
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.vocabulary import add_positions
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import Dropped, PhonemeTextTokenizer, TextBatch
 
 _BATCH = 1024
@@ -79,8 +79,7 @@ class TextReport:
         rows += [f"{d.index} {d.reason}" for d in self.dropped]
         rows += ["", "unknown words:"]
         rows += [f"{word} {n}" for word, n in self.unknown.most_common()]
-        with output_file(path) as temporary:
-            Path(temporary).write_text("\n".join(rows) + "\n", encoding="utf-8")
+        write_text(path, "\n".join(rows) + "\n")
 
 
 def check(tokenizer: PhonemeTextTokenizer, corpus: TextCorpus, epoch: int) -> TextReport:

@@ -6,21 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
-_FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
+from speechlm.data.splitmix import GOLDEN, mix
+
+_BASE = int(GOLDEN)  # odd, so that it has an inverse modulo 2^64
 _MODULUS = 1 << 64
 _SLOTS_PER_WORD = 4
-
-
-def mix(x: np.ndarray) -> np.ndarray:
-    """The output function of splitmix64 (Steele et al. 2014), in place: uint64 of any shape."""
-    x ^= x >> _SHIFTS[0]
-    x *= _FACTORS[0]
-    x ^= x >> _SHIFTS[1]
-    x *= _FACTORS[1]
-    x ^= x >> _SHIFTS[2]
-    return x
 
 
 class WordTable:

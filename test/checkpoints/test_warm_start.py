@@ -19,18 +19,6 @@ SIZES = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
-VALUES = {
-    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
-    "embed_dim": 32,
-    "ffn_dim": 64,
-    "heads": 2,
-    "speech_layers": 2,
-    "shared_layers": 1,
-    "pos_conv_kernel": 16,
-    "pos_conv_groups": 4,
-    "unit_dim": 16,
-    "max_positions": 600,
-}
 
 
 def make_hubert(folder, large=False, kind="Hubert", **changes):
@@ -48,10 +36,16 @@ def make_hubert(folder, large=False, kind="Hubert", **changes):
     return model
 
 
-def speechlm_of(large=False, **changes):
-    torch.manual_seed(0)
-    make = SpeechLMConfig.large if large else SpeechLMConfig.base
-    return SpeechLM(make(**(VALUES | changes)), 9, 33).eval()
+@pytest.fixture
+def speechlm_of(model_values):
+    """Function that makes a SpeechLM of the same sizes."""
+
+    def make(large=False, **changes):
+        torch.manual_seed(0)
+        size = SpeechLMConfig.large if large else SpeechLMConfig.base
+        return SpeechLM(size(**model_values(**{"speech_layers": 2, **changes})), 9, 33).eval()
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +56,9 @@ def wave():
 
 @pytest.mark.parametrize("kind", ["Hubert", "Wav2Vec2"])
 @pytest.mark.parametrize("large", [False, True])
-def test_front_end_and_layers_compute_what_huggingface_computes(tmp_path, wave, large, kind):
+def test_front_end_and_layers_compute_what_huggingface_computes(
+    speechlm_of, tmp_path, wave, large, kind
+):
     hubert = make_hubert(tmp_path, large, kind)
     model = speechlm_of(large)
     start = warm_start(str(tmp_path), model)
@@ -87,7 +83,7 @@ def test_front_end_and_layers_compute_what_huggingface_computes(tmp_path, wave, 
         np.testing.assert_allclose(ours[i], layers[i], atol=2e-5)
 
 
-def test_what_is_taken_is_said(tmp_path):
+def test_what_is_taken_is_said(speechlm_of, tmp_path):
     make_hubert(tmp_path / "hubert")
     model = speechlm_of()
     start = warm_start(str(tmp_path / "hubert"), model)
@@ -109,13 +105,13 @@ def test_what_is_taken_is_said(tmp_path):
     assert "random: encoder.pos_emb.pe_k.weight" in lines
 
 
-def test_a_shorter_hubert_leaves_layers_at_random(tmp_path):
+def test_a_shorter_hubert_leaves_layers_at_random(speechlm_of, tmp_path):
     make_hubert(tmp_path, num_hidden_layers=1)
     start = warm_start(str(tmp_path), speechlm_of())
     assert not start.left and "encoder.layers.1.fc1.weight" in start.random
 
 
-def test_wavlm_gives_what_fits(tmp_path, wave):
+def test_wavlm_gives_what_fits(speechlm_of, tmp_path, wave):
     wavlm = make_hubert(tmp_path, kind="WavLM")
     model = speechlm_of()
     start = warm_start(str(tmp_path), model)
@@ -126,7 +122,7 @@ def test_wavlm_gives_what_fits(tmp_path, wave):
         np.testing.assert_allclose(model.feature_extractor(wave), expected, atol=1e-5)
 
 
-def test_biases_of_the_front_end_have_no_place(tmp_path, caplog):
+def test_biases_of_the_front_end_have_no_place(speechlm_of, tmp_path, caplog):
     make_hubert(tmp_path, conv_bias=True)
     start = warm_start(str(tmp_path), speechlm_of())
     assert "feature_extractor.conv_layers.3.conv.bias" in start.left
@@ -143,13 +139,13 @@ def test_biases_of_the_front_end_have_no_place(tmp_path, caplog):
         (False, {"hidden_act": "relu"}, "hidden_act gelu expected, found relu"),
     ],
 )
-def test_a_model_of_another_shape_is_refused(tmp_path, large, changes, message):
+def test_a_model_of_another_shape_is_refused(speechlm_of, tmp_path, large, changes, message):
     make_hubert(tmp_path, large, **changes)
     with pytest.raises(ValueError, match=message):
         warm_start(str(tmp_path), speechlm_of())
 
 
-def test_from_a_folder_of_ours(tmp_path, caplog):
+def test_from_a_folder_of_ours(speechlm_of, tmp_path, caplog):
     other = speechlm_of(speech_layers=3, unit_dim=8)
     units = UnitVocabulary(map(str, range(4)))
     save_speechlm(tmp_path, other.config, units, other.state_dict())
@@ -165,7 +161,7 @@ def test_from_a_folder_of_ours(tmp_path, caplog):
         warm_start(str(tmp_path / "not" / "there"), model)
 
 
-def test_pretraining_starts_from_hubert(tmp_path, data_options, config, chords):
+def test_pretraining_starts_from_hubert(model_values, tmp_path, data_options, config, chords):
     """With a learning rate of nothing the weights are still those of HuBERT at the end."""
     hubert = make_hubert(tmp_path / "hubert")
     speech = {k: data_options[k] for k in ("speech_dir", "dev_dir", "seed")}
@@ -176,7 +172,7 @@ def test_pretraining_starts_from_hubert(tmp_path, data_options, config, chords):
         max_epoch=1,
         num_iters_per_epoch=2,
         config_size="base",
-        model_conf=VALUES,
+        model_conf=model_values(speech_layers=2),
         scheduler_conf={"warmup_steps": 0},
     )
     options = speech | {"init_speech": tmp_path / "hubert"}

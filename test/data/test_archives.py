@@ -139,7 +139,8 @@ def test_units_are_checked_against_the_audio(tmp_path):
         writer.write("e", np.zeros(3, int))
     merge_archives(tmp_path, 1)
     write_unit_info(tmp_path, 0.01, ["SIL", "AH0_I", "B_B"])
-    assert read_unit_info(tmp_path) == (0.01, ["SIL", "AH0_I", "B_B"])
+    shift, units = read_unit_info(tmp_path)
+    assert (shift, units.symbols) == (0.01, ("SIL", "AH0_I", "B_B"))
     assert check_units(tmp_path, samples) == {
         "b": "48 labels expected, found 47",
         "c": "no units",

@@ -1,7 +1,6 @@
 """Features of data directories, in jobs, and SpeechLM in ESPnet's own recipes."""
 
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -11,39 +10,17 @@ import torch
 import yaml
 
 import speechlm
-from speechlm.checkpoints.model_dir import save_speechlm
 from speechlm.data.archives import ArchiveReader, merge_archives
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, split, write_split
-from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.decode import extract as module
 from speechlm.decode.extract import batches, extract_dir
-from speechlm.models import SpeechLM, SpeechLMConfig
-
-SIZES = {
-    "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
-    "embed_dim": 32,
-    "ffn_dim": 64,
-    "heads": 2,
-    "speech_layers": 2,
-    "shared_layers": 1,
-    "pos_conv_kernel": 16,
-    "pos_conv_groups": 4,
-    "unit_dim": 16,
-    "max_positions": 600,
-    "ignore_padding": False,
-}
 
 
 @pytest.fixture(scope="module", params=["base", "large"])
-def folder(request, tmp_path_factory):
+def folder(request, model_folder):
     """A model folder."""
-    torch.manual_seed(0)
-    config = getattr(SpeechLMConfig, request.param)(**SIZES)
-    path = tmp_path_factory.mktemp(request.param) / "model"
-    units = UnitVocabulary(map(str, range(9)))
-    save_speechlm(path, config, units, SpeechLM(config, units.n_ids, 33).state_dict())
-    return path
+    return model_folder(request.param, shared_layers=1, ignore_padding=False)
 
 
 @pytest.mark.parametrize("layer", ["last", "1", "3"])
@@ -134,30 +111,15 @@ def test_audio_that_cannot_be_used_is_named(folder, make_data_dir, tmp_path):
     assert not list((tmp_path / "f").glob("feats.*"))
 
 
-def test_command_line(folder, chords, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "speechlm.bin.extract_features",
-        "--model",
-        str(folder),
-        "--data_dir",
-        str(chords / "dev"),
-        "--output",
-        str(tmp_path / "f"),
-        "--layer",
-        "2",
-        "--job",
-        "7",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_command_line(run_main, folder, chords, tmp_path):
+    words = ["--model", folder, "--data_dir", chords / "dev", "--output", tmp_path / "f"]
+    words += ["--layer", 2, "--job", 7]
+    done = run_main("extract_features", *words)
     assert done.returncode == 0, done.stderr
     assert "features of 8 utterances" in done.stderr
     assert len(ArchiveReader(tmp_path / "f" / "feats.7.scp")) == 8
     if not torch.cuda.is_available():
-        done = subprocess.run(
-            [*command, "--ngpu", "1"], capture_output=True, text=True, check=False
-        )
+        done = run_main("extract_features", *words, "--ngpu", 1)
         assert done.returncode == 1 and done.stderr.startswith(
             "error: --ngpu 1: torch finds no GPU"
         )

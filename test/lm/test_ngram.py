@@ -6,8 +6,6 @@ import math
 import os
 import random
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -252,15 +250,13 @@ def test_bad_input(tmp_path):
             read_words(tmp_path / "words")
 
 
-def test_programs(texts, tmp_path):
+def test_programs(run_main, texts, tmp_path):
     (tmp_path / "words.txt").write_text("\n".join([*WORDS, "UNSEEN"]) + "\n")
-    command = [sys.executable, "-m", "speechlm.bin.train_ngram", "--estimator", "built_in"]
-    command += ["--text", str(texts / "train.txt"), "--vocabulary", str(tmp_path / "words.txt")]
-    command += ["--order", "3", "--output", str(tmp_path / "word_lm/lm.arpa")]
-    subprocess.run(command, check=True)
-    command = [sys.executable, "-m", "speechlm.bin.perplexity", "--lm"]
-    command += [str(tmp_path / "word_lm/lm.arpa"), "--text", str(texts / "held_out.txt")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    words = ["--text", texts / "train.txt", "--vocabulary", tmp_path / "words.txt", "--order", 3]
+    model = tmp_path / "word_lm/lm.arpa"
+    done = run_main("train_ngram", "--estimator", "built_in", *words, "--output", model)
+    assert done.returncode == 0, done.stderr
+    done = run_main("perplexity", "--lm", model, "--text", texts / "held_out.txt")
     figures = json.loads(done.stdout)
     assert figures["sentences"] == 600 and figures["oov"] == 0 and figures["perplexity"] < 60
     assert not done.stderr

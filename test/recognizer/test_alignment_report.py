@@ -1,8 +1,5 @@
 """Figures on hand-made TextGrids."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -116,13 +113,7 @@ def test_folding():
     ]
 
 
-def run_report(textgrids, output, *units):
-    command = [sys.executable, "-m", "speechlm.bin.alignment_report", "--units", *units]
-    command += ["--textgrids", str(textgrids), "--output", str(output)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_archives_and_a_folder_of_textgrids(grid, tmp_path):
+def test_archives_and_a_folder_of_textgrids(run_main, grid, tmp_path):
     folder = tmp_path / "units"
     folder.mkdir()
     with ArchiveWriter(folder, "units", 1) as writer:
@@ -131,10 +122,11 @@ def test_archives_and_a_folder_of_textgrids(grid, tmp_path):
     write_unit_info(folder, 0.01, PHONES)
     assert report_units(folder, tmp_path / "grids")["frame_agreement"] == 100.0
     output = tmp_path / "report.md"
-    printed = run_report(tmp_path / "grids", output, f"right:{folder}", f"again:{folder}").stdout
+    words = ("--textgrids", tmp_path / "grids", "--output", output, "--units")
+    printed = run_main("alignment_report", *words, f"right:{folder}", f"again:{folder}").stdout
     assert printed == output.read_text()
     assert "| right | 1 | 100.0 | 100.0 | 100.0 | 0.0 | 0.0 |" in printed and "| again |" in printed
-    assert "takes NAME:DIR" in run_report(tmp_path, output, str(folder)).stderr
+    assert "NAME:DIR expected" in run_main("alignment_report", *words, folder).stderr
     grid.rename(grid.with_name("other.TextGrid"))
     with pytest.raises(ValueError, match="none of the 1 utterances"):
         report_units(folder, tmp_path / "grids")

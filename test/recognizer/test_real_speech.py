@@ -9,7 +9,7 @@ from speechlm.recognizer.labelling import align_data
 from speechlm.recognizer.speakers import load_speakers
 from speechlm.recognizer.utterance_graph import read_pronunciations
 from speechlm.score.alignment import report_units
-from speechlm.tokenizers.lexicon import cover
+from speechlm.tokenizers.covering_lexicon import cover
 
 
 def dev_mini(folder, n):

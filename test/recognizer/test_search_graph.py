@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from speechlm.data.vocabulary import phone_id
 from speechlm.recognizer.contexts import (
     ContextStatistics,
     build_classes,
@@ -13,7 +14,7 @@ from speechlm.recognizer.contexts import (
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder, label_words
 from speechlm.recognizer.network_data import ClassTable, held_out
 from speechlm.recognizer.search_graph import make_graph
-from speechlm.recognizer.topology import BASE_OF_PHONE, PHONE_ID, SILENCE_ID, positioned
+from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID, positioned
 
 WORDS = {
     "TO": [positioned(["T", "UW1"])],
@@ -123,15 +124,15 @@ def test_missing_files_say_who_makes_them(tmp_path):
 
 
 def test_left_context():
-    labels = np.array([PHONE_ID[p] for p in ["T_B", "T_B", "UW1_E", "SIL", "L_S", "L_S"]])
-    names = [BASE_OF_PHONE[PHONE_ID[p]] for p in ["SIL", "SIL", "T_B", "UW1_E", "SIL", "SIL"]]
+    labels = np.array([phone_id[p] for p in ["T_B", "T_B", "UW1_E", "SIL", "L_S", "L_S"]])
+    names = [BASE_OF_PHONE[phone_id[p]] for p in ["SIL", "SIL", "T_B", "UW1_E", "SIL", "SIL"]]
     assert left_bases(labels).tolist() == names
 
 
 def test_the_tree_splits_where_the_sound_differs():
     rng = np.random.default_rng(0)
     statistics = ContextStatistics(2)
-    t, uw, el, sil = (PHONE_ID[p] for p in ("T_B", "UW1_E", "L_B", "SIL"))
+    t, uw, el, sil = (phone_id[p] for p in ("T_B", "UW1_E", "L_B", "SIL"))
     for _ in range(40):
         for first, offset in ((t, 0.0), (el, 6.0)):
             labels = np.repeat([sil, first, uw, sil], 5)
@@ -148,7 +149,7 @@ def test_the_tree_splits_where_the_sound_differs():
 
 def test_stay_probabilities():
     classes = monophone_classes()
-    labels = np.repeat([SILENCE_ID, PHONE_ID["T_B"], SILENCE_ID], [150, 60, 150])
+    labels = np.repeat([SILENCE_ID, phone_id["T_B"], SILENCE_ID], [150, 60, 150])
     stay = count_stay([labels], classes.table, 3)
     expected = (2 + 2) / (4 + 100)  # two visits in 100 steps, with the prior counts
     assert np.exp(stay[BASE_OF_PHONE[SILENCE_ID], 1]) == pytest.approx(expected)

@@ -4,20 +4,15 @@ import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.lexicon import Lexicon
 from speechlm.tasks.joint import SpeechUnits, TextUnits
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 
-def rewrite(folder, change):
-    """Write the unit archives of a data directory anew, after a change of their dictionary."""
-    units = folder / "units_phone"
-    labels = dict(ArchiveReader(units / "units.scp"))
-    change(labels)
-    with ArchiveWriter(units, "units", 1) as writer:
-        for name in sorted(labels):
-            writer.write(name, labels[name])
-    merge_archives(units, 1, "units")
+@pytest.fixture
+def rewrite(rewrite_archive):
+    """Change the unit archives of a data directory."""
+    return lambda folder, change: rewrite_archive(folder / "units_phone", "units", change)
 
 
 @pytest.fixture
@@ -26,7 +21,7 @@ def folder(tmp_path, make_data_dir):
     return tmp_path / "data"
 
 
-def test_missing_units_and_short_utterances_are_listed(folder, tmp_path):
+def test_missing_units_and_short_utterances_are_listed(rewrite, folder, tmp_path):
     rewrite(folder, lambda labels: labels.pop("spk1-0001"))
     whole = SpeechUnits(folder, "units_phone", 100, 8000)
     shortest = int(whole.n_samples.min())
@@ -39,7 +34,7 @@ def test_missing_units_and_short_utterances_are_listed(folder, tmp_path):
         SpeechUnits(folder, "units_phone", 100, 10_000_000)
 
 
-def test_counts_that_do_not_fit_name_the_ids(folder):
+def test_counts_that_do_not_fit_name_the_ids(rewrite, folder):
     rewrite(folder, lambda labels: labels.update({"spk2-0002": labels["spk2-0002"][:-3]}))
     message = r"of 1 utterances; .*spk2-0002 \(\d+ labels, \d+ expected of \d+ samples\)"
     with pytest.raises(ValueError, match=message):
@@ -47,7 +42,7 @@ def test_counts_that_do_not_fit_name_the_ids(folder):
 
 
 @pytest.mark.parametrize("difference", [-2, -1, 1, 2])
-def test_one_label_more_or_less_is_mended(folder, difference):
+def test_one_label_more_or_less_is_mended(rewrite, folder, difference):
     right = dict(ArchiveReader(folder / "units_phone" / "units.scp"))["spk2-0002"]
     longer = np.concatenate([right, right])[: len(right) + difference]
     rewrite(folder, lambda labels: labels.update({"spk2-0002": longer}))

@@ -52,7 +52,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phone_model")
     make_data(folder / "data", np.random.default_rng(0))
     (folder / "conf.yaml").write_text(yaml.safe_dump(CONFIG))
-    train_phone_model(folder / "data", folder / "network", str(folder / "conf.yaml"))
+    train_phone_model(folder / "network", str(folder / "conf.yaml"), folder / "data", {})
     return folder
 
 
@@ -72,8 +72,8 @@ def test_the_network_learns_and_is_read_back(trained):
 
 
 def test_training_goes_on_from_the_last_epoch(trained):
-    options = ["--max_epoch", "4"]
-    train_phone_model(trained / "data", trained / "network", str(trained / "conf.yaml"), options)
+    config, options = str(trained / "conf.yaml"), {"max_epoch": 4}
+    train_phone_model(trained / "network", config, trained / "data", options)
     log = (trained / "network_train" / "train.log").read_text()
     assert log.count("1/3epoch started") == 1
     assert "4/4epoch started" in log and "1/4epoch started" not in log
@@ -90,4 +90,4 @@ def test_training_goes_on_from_the_last_epoch(trained):
 def test_unknown_keys_name_the_nearest(trained, tmp_path, key, value, near):
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump({**CONFIG, key: value}))
     with pytest.raises(ValueError, match=f'nearest valid one is "{near}"'):
-        train_phone_model(trained / "data", tmp_path / "x", str(tmp_path / "conf.yaml"))
+        train_phone_model(tmp_path / "x", str(tmp_path / "conf.yaml"), trained / "data", {})

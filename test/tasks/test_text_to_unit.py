@@ -11,6 +11,7 @@ import yaml
 from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import phone_of_label
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
@@ -19,7 +20,6 @@ from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_text_to_unit import train_text_to_unit
 from speechlm.tokenizers.aligned_units import make_pairs
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.text_generation import Generation, finish, generate_units
 
 CONFIG = {
@@ -76,7 +76,7 @@ def trained(corpus):
     make_pairs(align, units, corpus / "pairs", 0.1)
     config = corpus / "text_to_unit.yaml"
     config.write_text(yaml.safe_dump(CONFIG))
-    folder = train_text_to_unit(corpus / "pairs", corpus / "t2u", str(config), {"seed": 1})
+    folder = train_text_to_unit(corpus / "t2u", str(config), corpus / "pairs", {"seed": 1})
     return corpus / "pairs", str(config), folder
 
 
@@ -115,7 +115,7 @@ def test_it_learns_units_and_durations(trained):
 
 
 def test_training_goes_on_and_other_units_are_refused(trained, corpus, tmp_path):
-    folder = train_text_to_unit(trained[0], trained[2], trained[1], {"seed": 1, "max_epoch": 4})
+    folder = train_text_to_unit(trained[2], trained[1], trained[0], {"seed": 1, "max_epoch": 4})
     assert "5/" not in (folder / "train.log").read_text()
     units = corpus / "train" / "units_hidden"
     other = tmp_path / "units"
@@ -125,10 +125,10 @@ def test_training_goes_on_and_other_units_are_refused(trained, corpus, tmp_path)
     (other / "tokens.txt").write_text((units / "tokens.txt").read_text().replace("7\n", "x\n", 1))
     make_pairs(corpus / "train" / "units_phone", other, tmp_path / "pairs", 0.1)
     with pytest.raises(ValueError, match="label 7 is 7 in the first and x in the second"):
-        train_text_to_unit(tmp_path / "pairs", trained[2], trained[1], {"seed": 1})
+        train_text_to_unit(trained[2], trained[1], tmp_path / "pairs", {"seed": 1})
     with pytest.raises(ValueError, match='did you mean "embed_dim"'):
         train_text_to_unit(
-            trained[0], tmp_path / "new", trained[1], {}, ["--model_conf", "embed_dims=8"]
+            tmp_path / "new", trained[1], trained[0], {}, ["--model_conf", "embed_dims=8"]
         )
 
 

@@ -7,10 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from speechlm.checkpoints.model_dir import save_speechlm
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.data.vocabulary import UnitVocabulary
-from speechlm.models import SpeechLM, SpeechLMConfig
 
 PITCHES = (200, 450, 900, 1700, 3100, 5200)
 
@@ -52,33 +49,6 @@ def tones(tmp_path_factory, make_tones):
     """(folder, DataDir) of eight utterances."""
     folder = tmp_path_factory.mktemp("tones") / "data"
     return folder, make_tones(folder)
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory):
-    """Function that writes a SpeechLM of random weights with 2 + 2 layers, and its folder."""
-
-    def make(size: str = "base", seed: int = 0) -> Path:
-        torch.manual_seed(seed)
-        values = {
-            "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
-            "embed_dim": 32,
-            "ffn_dim": 64,
-            "heads": 2,
-            "speech_layers": 2,
-            "shared_layers": 2,
-            "pos_conv_kernel": 16,
-            "pos_conv_groups": 4,
-            "unit_dim": 16,
-            "max_positions": 600,
-        }
-        config = getattr(SpeechLMConfig, size)(**values)
-        units = UnitVocabulary(map(str, range(9)))
-        path = tmp_path_factory.mktemp("speechlm") / "model"
-        save_speechlm(path, config, units, SpeechLM(config, units.n_ids, 33).state_dict())
-        return path
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,12 @@
 """Durations counted in unit archives, by function and by program."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, phone_id
 from speechlm.tokenizers.durations import EDGE, DurationTable, UnitDurations, estimate_from_archives
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 from speechlm.tokenizers.text_report import make_tokenizer
 
@@ -50,13 +47,12 @@ def test_text_gets_the_length_of_speech(tmp_path):
     assert abs(counts.std() / frames.std() - 1) < 0.2
 
 
-def test_several_folders_and_the_program(tmp_path):
+def test_several_folders_and_the_program(run_main, tmp_path):
     folders = [_archive(tmp_path / f"units{n}", _speech(n, 30)) for n in range(2)]
     both = estimate_from_archives(folders)
     assert both.histograms["T_E"].sum() == 600
-    command = [sys.executable, "-m", "speechlm.bin.estimate_durations"]
-    command += ["--units", *map(str, folders), "--output", str(tmp_path / "durations.txt")]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    words = ("--units", *folders, "--output", tmp_path / "durations.txt")
+    done = run_main("estimate_durations", *words)
     assert "1800 phones" in done.stderr
     read = DurationTable.read(tmp_path / "durations.txt")
     for name, counts in both.histograms.items():

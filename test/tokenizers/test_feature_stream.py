@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
+from speechlm.data.archives import ArchiveReader, merge_archives
 from speechlm.tokenizers.feature_stream import FeatureArchive, stream, write_features
 from speechlm.tokenizers.speech_features import open_features
 
@@ -15,13 +15,10 @@ def make_archive(data, folder):
     return folder
 
 
-def rewrite(folder, change):
-    arrays = dict(ArchiveReader(folder / "feats.scp"))
-    change(arrays)
-    with ArchiveWriter(folder, "feats", 1) as writer:
-        for name in sorted(arrays):
-            writer.write(name, arrays[name])
-    merge_archives(folder, 1, "feats")
+@pytest.fixture
+def rewrite(rewrite_archive):
+    """Change the features in a folder."""
+    return lambda folder, change: rewrite_archive(folder, "feats", change)
 
 
 def test_bad_utterances_are_left_out_with_the_reason(tmp_path, make_tones):
@@ -78,7 +75,7 @@ def test_archives_hold_the_features_made_on_the_fly(tmp_path, tones):
 
 
 @pytest.mark.parametrize("difference", [-2, -1, 1, 2])
-def test_archives_of_another_length(tmp_path, tones, difference):
+def test_archives_of_another_length(rewrite, tmp_path, tones, difference):
     data = tones[1]
     folder = make_archive(data, tmp_path / "feats")
     name = data.ids[2]
@@ -94,7 +91,7 @@ def test_archives_of_another_length(tmp_path, tones, difference):
         dict(stream(data, FeatureArchive(folder), {}))
 
 
-def test_archives_without_an_utterance_or_of_another_width(tmp_path, tones):
+def test_archives_without_an_utterance_or_of_another_width(rewrite, tmp_path, tones):
     data = tones[1]
     folder = make_archive(data, tmp_path / "feats")
     rewrite(folder, lambda arrays: arrays.pop(data.ids[0]))

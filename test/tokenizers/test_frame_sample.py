@@ -125,3 +125,8 @@ def test_samples_that_do_not_belong_together(tmp_path):
 def test_wrong_values(values, message):
     with pytest.raises(ValueError, match=message):
         Sampling(*values)
+
+
+def test_keys_of_frames_stay_the_same():
+    """So that the codebook of a corpus can be made again by a later version."""
+    assert Sampling(3).keys("a", 2).tolist() == [9330991054592345283, 1418874716220954163]

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import MONOPHONES, N_PHONES
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 from speechlm.tokenizers import hidden_text
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 LEXICON = Lexicon({"THE": [("DH", "AH0")], "CAT": [("K", "AE1", "T"), ("K", "T")], "A": [("AH0",)]})

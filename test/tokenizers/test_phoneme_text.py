@@ -3,12 +3,11 @@
 import math
 import pickle
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, add_positions, phone_id
 from speechlm.tokenizers.durations import (
     EDGE,
@@ -19,7 +18,6 @@ from speechlm.tokenizers.durations import (
     quantiles,
     thin,
 )
-from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 M = (1 << 64) - 1
@@ -92,7 +90,7 @@ def aligned():
 @pytest.mark.parametrize("kind", ["paper", "aligned"])
 @pytest.mark.parametrize("probability", [None, 0.0, 1.0])
 def test_equals_the_reference(lexicon, lines, aligned, kind, probability):
-    symbols = {p for w in lexicon for v in lexicon.position_dependent(w) for p in v}
+    symbols = {p for w in lexicon for v in lexicon.entries[w] for p in add_positions(v)}
     durations = UnitDurations.paper()
     if kind == "aligned":
         durations = UnitDurations.from_table(aligned, symbols)
@@ -328,14 +326,9 @@ def files(tmp_path, lexicon, lines):
     return tmp_path
 
 
-def _run(*arguments):
-    command = [sys.executable, "-m", "speechlm.bin.text_units", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_program_prints_and_reports(files, lexicon, lines):
+def test_program_prints_and_reports(run_main, files, lexicon, lines):
     common = ("--text", files / "text.txt", "--lexicon", files / "lexicon.txt", "--seed", 8)
-    done = _run(*common, "--print", 2, "--report", files / "report.txt")
+    done = run_main("text_units", *common, "--print", 2, "--report", files / "report.txt")
     assert done.returncode == 0, done.stderr
     expected = PhonemeTextTokenizer(lexicon, 8)(lines[:2], [0, 1], 0)
     printed = done.stdout.splitlines()
@@ -351,13 +344,21 @@ def test_program_prints_and_reports(files, lexicon, lines):
     assert "dropped: 1 " in report and "unknown words: 1 " in report
 
 
-def test_program_measures(files):
+def test_program_measures(run_main, files):
     import json
 
-    done = _run("--text", files / "text.txt", "--lexicon", files / "lexicon.txt", "--benchmark", 2)
+    done = run_main(
+        "text_units",
+        "--text",
+        files / "text.txt",
+        "--lexicon",
+        files / "lexicon.txt",
+        "--benchmark",
+        2,
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["lines"] >= 701 and figures["lines_per_cpu_second"] > 1000
     assert 1 < figures["units_per_line"] < 2800
-    bad = _run("--text", files / "text.txt", "--lexicon", files / "nowhere")
+    bad = run_main("text_units", "--text", files / "text.txt", "--lexicon", files / "nowhere")
     assert bad.returncode == 1 and "nowhere" in bad.stderr and "Traceback" not in bad.stderr

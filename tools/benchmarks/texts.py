@@ -17,10 +17,10 @@ from benchmarks.measure import peak_rss
 
 def text(args: argparse.Namespace) -> dict[str, float]:
     """Phoneme units of a made-up text (lines a second), and hidden units from phones (units)."""
+    from speechlm.data.lexicon import Lexicon
     from speechlm.data.text_corpus import TextCorpus
     from speechlm.models.text_to_unit import TextToUnit, TextToUnitConfig
     from speechlm.tokenizers import text_report
-    from speechlm.tokenizers.lexicon import Lexicon
 
     draw = random.Random(args.seed)
     letters, phones = "ETAOINSHRDLU", ("AH0", "T", "N", "S", "IY1", "R", "D", "L", "K", "EH1")

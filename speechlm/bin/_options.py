@@ -1,0 +1,134 @@
+"""Options that mains share, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from speechlm.tokenizers.feature_stream import Features
+
+RECOGNIZER = {
+    "data_dir": "(part of a) data directory",
+    "model": "folder of train_gmm",
+    "speakers": "folder of adapt_speakers",
+    "lexicon": "lexicon.txt",
+    "phone_model": "folder of train_phone_model",
+    "graph": "folder of make_graph",
+    "output": "folder of the archives",
+}
+"""Files and folders of the phone recogniser's programs."""
+
+KINDS = ("mfcc", "speechlm", "huggingface", "model")
+
+
+def add_recognizer(options: argparse.ArgumentParser, *names: str, **changes: str) -> None:
+    """Options of `RECOGNIZER`: those in `names`, and those in `changes` with another help."""
+    for name in (*names, *changes):
+        text = changes.get(name, RECOGNIZER[name])
+        options.add_argument(f"--{name}", type=Path, required=True, help=text)
+
+
+def add_job(options: argparse.ArgumentParser) -> None:
+    """--job."""
+    options.add_argument("--job", type=int, default=1, help="number of this part")
+
+
+def add_per_utterance(options: argparse.ArgumentParser) -> None:
+    """--per_utterance."""
+    options.add_argument(
+        "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
+    )
+
+
+def add_texts(options: argparse.ArgumentParser, what: str) -> None:
+    """--text FILE ..., what each holds in words."""
+    options.add_argument(
+        "--text",
+        nargs="+",
+        required=True,
+        help=f"{what}; a file named 'text' is a Kaldi transcript (with ids)",
+    )
+
+
+def add_decoding(
+    options: argparse.ArgumentParser, model: str, output: str, batch_samples: int
+) -> None:
+    """--model, --data_dir, --output, --batch_samples, and those of `add_device`.
+
+    Args:
+        options: where to add them.
+        model: help of --model.
+        output: help of --output.
+        batch_samples: the default.
+    """
+    options.add_argument("--model", required=True, help=model)
+    options.add_argument("--data_dir", required=True, help="data directory with utt2num_samples")
+    options.add_argument("--output", required=True, help=output)
+    options.add_argument(
+        "--batch_samples",
+        type=int,
+        default=batch_samples,
+        help="padded samples of a batch; results do not depend on it",
+    )
+    add_device(options)
+
+
+def add_named_units(options: argparse.ArgumentParser) -> None:
+    """--units NAME:DIR ..."""
+    options.add_argument(
+        "--units",
+        nargs="+",
+        required=True,
+        metavar="NAME:DIR",
+        help="a name for the table, and a folder with units.scp",
+    )
+
+
+def add_device(options: argparse.ArgumentParser) -> None:
+    """--ngpu and --num_threads."""
+    options.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="GPUs; 0: CPU")
+    options.add_argument("--num_threads", type=int, default=1, help="CPU threads")
+
+
+def add_features(options: argparse.ArgumentParser) -> None:
+    """--features, --model, --layer."""
+    options.add_argument(
+        "--features",
+        choices=KINDS,
+        default="mfcc",
+        help="39 MFCC, a layer of a SpeechLM, or of a Hugging Face HuBERT, WavLM or wav2vec 2.0; "
+        "model: of whichever of these --model is",
+    )
+    options.add_argument("--model", help="folder of the model, or its name on the hub")
+    options.add_argument("--layer", type=int, help="Transformer layer, from 1")
+
+
+def add_sampling(options: argparse.ArgumentParser) -> None:
+    """--portion, --max_frames, --seed."""
+    options.add_argument("--portion", type=float, default=1.0, help="share of the utterances")
+    options.add_argument(
+        "--max_frames", type=int, default=500_000, help="frames of them kept in memory"
+    )
+    options.add_argument("--seed", type=int, default=0, help="of everything random")
+
+
+def device_of(args: argparse.Namespace) -> str:
+    """The torch device, after setting the threads."""
+    import torch
+
+    torch.set_num_threads(args.num_threads)
+    if args.ngpu and not torch.cuda.is_available():
+        raise ValueError("--ngpu 1: torch finds no GPU here; use --ngpu 0")
+    return "cuda" if args.ngpu else "cpu"
+
+
+def source_of(args: argparse.Namespace, feats: str | None = None) -> Features:
+    """Features that the options ask for, from the archives in `feats` if given."""
+    from speechlm.tokenizers.feature_stream import FeatureArchive
+    from speechlm.tokenizers.speech_features import open_features
+
+    if feats is not None:
+        return FeatureArchive(feats)
+    return open_features(args.features, args.model, args.layer, device_of(args))

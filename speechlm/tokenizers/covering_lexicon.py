@@ -1,0 +1,116 @@
+"""A lexicon that covers every word of given texts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from speechlm.data.atomic import output_dir
+from speechlm.data.lexicon import Lexicon, Phones, is_word, report_problems
+from speechlm.data.text_corpus import id_columns
+from speechlm.tokenizers.g2p import Pronouncer
+
+
+def count_words(paths: Iterable[str | Path]) -> Counter[str]:
+    """Occurrences of each word in texts: plain ones, and Kaldi transcripts.
+
+    A file named ``text`` is a Kaldi transcript, whose first column is the utterance-id. Streamed;
+    memory is that of the different words. Raises ValueError listing the words with characters
+    other than A-Z and apostrophe, and where they are.
+    """
+    total: Counter[str] = Counter()
+    problems = []
+    for path in map(Path, paths):
+        skip = id_columns(path)
+        counts: Counter[str] = Counter()
+        with open(path, encoding="utf-8") as stream:
+            for line in stream:
+                counts.update(line.split()[skip:])
+        bad = {word for word in counts if not is_word(word)}
+        if bad:
+            problems += _places(path, skip, bad)
+        if not counts:
+            problems.append(f"{path}: no words")
+        total += counts
+    advice = "normalise the text to LibriSpeech's style first (A-Z, apostrophe, spaces)"
+    report_problems(problems, f"texts with unusable words; {advice}")
+    return total
+
+
+def _places(path: Path, skip: int, words: set[str]) -> list[str]:
+    """``file:line: word`` of the first occurrence of each word."""
+    places = []
+    words = set(words)
+    with open(path, encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            for word in words.intersection(line.split()[skip:]):
+                places.append(f"{path}:{number}: {word!r}")
+                words.remove(word)
+            if not words:
+                break
+    return places
+
+
+def choose_words(paths: Iterable[str | Path], most: int = 0) -> list[str]:
+    """Words of texts (see `count_words`), the most frequent first, ties in alphabetical order.
+
+    `most` > 0: no more than that many, except that Kaldi transcripts lose none of their words.
+    """
+    if most < 0:
+        raise ValueError(f"{most} words at most: expected a positive number, or 0 for all")
+    paths = [Path(path) for path in paths]
+    counts = count_words(paths)
+    words = sorted(counts, key=lambda word: (-counts[word], word))
+    if 0 < most < len(words):
+        always = set(count_words(path for path in paths if id_columns(path)))
+        room = max(0, most - len(always))
+        others = [word for word in words if word not in always][:room]
+        keep = always.union(others)
+        words = [word for word in words if word in keep]
+    return words
+
+
+@dataclass
+class CoveringLexicon:
+    """A lexicon with every word of some texts, and how those in no dictionary were found."""
+
+    lexicon: Lexicon
+    predicted: dict[str, str] = field(default_factory=dict)
+    """Word -> method, for words that no dictionary has."""
+    sources: Counter[str] = field(default_factory=Counter)
+    """Number of words by where their pronunciation is from."""
+
+    def write(self, folder: str | Path) -> None:
+        """Write ``lexicon.txt``, ``words.txt`` and ``predicted.txt`` (word, method, phones)."""
+        with output_dir(folder) as temporary:
+            self.lexicon.write(temporary / "lexicon.txt")
+            words = sorted(self.lexicon)
+            (temporary / "words.txt").write_text("".join(f"{w}\n" for w in words))
+            rows = (
+                f"{word} {self.predicted[word]} {' '.join(self.lexicon.entries[word][0])}\n"
+                for word in sorted(self.predicted)
+            )
+            (temporary / "predicted.txt").write_text("".join(rows))
+
+
+def cover(words: Iterable[str], given: Lexicon | None = None) -> CoveringLexicon:
+    """Pronounce every word: from `given` if it is there, else from CMUdict, else predicted."""
+    cmudict = Lexicon.cmudict()
+    known = {**cmudict.entries, **(given.entries if given else {})}
+    entries: dict[str, list[Phones]] = {}
+    sources: Counter[str] = Counter()
+    missing = []
+    for word in dict.fromkeys(words):
+        if word not in known:
+            missing.append(word)
+            continue
+        entries[word] = list(known[word])
+        sources[given.source if given and word in given else cmudict.source] += 1
+    predicted = {}
+    for word, (phones, method) in zip(missing, Pronouncer(known)(missing), strict=True):
+        entries[word] = [phones]
+        predicted[word] = method
+        sources[method] += 1
+    return CoveringLexicon(Lexicon(entries, "the made lexicon"), predicted, sources)
