@@ -31,11 +31,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from speechlm.conventions import EOS, SAMPLE_RATE, WINDOW
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 N_UNITS, N_CHARACTERS = 369, 33
-SAMPLE_RATE = 16000
 
 
 def pretrain_step(args: argparse.Namespace) -> tuple[Callable[[], None], float]:
@@ -44,7 +44,7 @@ def pretrain_step(args: argparse.Namespace) -> tuple[Callable[[], None], float]:
     model = build(args, **changes).train()
     samples = int(args.seconds * SAMPLE_RATE)
     lengths = torch.full((args.batch,), samples, device=args.device)
-    n_labels = (samples - 400) // (SAMPLE_RATE // args.label_rate) + 1
+    n_labels = (samples - WINDOW) // (SAMPLE_RATE // args.label_rate) + 1
     batch = [
         torch.randn(args.batch, samples, device=args.device),
         lengths,
@@ -120,7 +120,6 @@ def text(args: argparse.Namespace) -> dict[str, float]:
 def translator(args: argparse.Namespace) -> torch.nn.Module:
     """A model with random weights, whose translations are as long as they may be."""
     from speechlm.checkpoints.translation import TranslationModel
-    from speechlm.models.losses import EOS
     from speechlm.models.translation_decoder import TranslationDecoderConfig
 
     config = getattr(SpeechLMConfig, args.model)(ignore_padding=True)

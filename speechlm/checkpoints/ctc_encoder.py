@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from speechlm.checkpoints.model_dir import check_characters, load_speechlm, read_description
+from speechlm.conventions import PAD
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
-from speechlm.models.losses import PAD
 
 _PRETRAINING_ONLY = (
     "final_proj_list.",

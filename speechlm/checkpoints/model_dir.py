@@ -28,10 +28,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from speechlm.checkpoints.weight_checks import check_table
+from speechlm.conventions import PAD
 from speechlm.data.atomic import output_file
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 SIZES: dict[str, Callable[..., SpeechLMConfig]] = {

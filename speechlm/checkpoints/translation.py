@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from speechlm.checkpoints.model_dir import PARTS, load_speechlm, load_translation
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.conventions import PAD
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
-from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 VOCABULARY = "vocabulary"

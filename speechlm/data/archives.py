@@ -18,16 +18,14 @@ import kaldiio
 import numpy as np
 from kaldiio import matio
 
+from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import read_table, show_ids
 
-WINDOW = 400
-"""Samples that a frame sees: 25 ms at 16 kHz, also the reach of the convolutional front end."""
 
-
-def n_labels(n_samples: int, frame_shift: float = 0.01, rate: int = 16000) -> int:
+def n_labels(n_samples: int, frame_shift: float = 0.01) -> int:
     """Number of frame labels of an utterance: (n_samples - 400) // shift + 1 (DESIGN 2)."""
-    return max(0, (n_samples - WINDOW) // round(frame_shift * rate) + 1)
+    return max(0, (n_samples - WINDOW) // round(frame_shift * SAMPLE_RATE) + 1)
 
 
 def fit_to_audio(array: np.ndarray, expected: int, where: str, what: str = "labels") -> np.ndarray:

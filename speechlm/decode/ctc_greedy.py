@@ -18,12 +18,12 @@ import yaml
 
 from speechlm.checkpoints.ctc_encoder import CTCModel
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 
-SAMPLE_RATE = 16000
 MIN_SAMPLES = 400
 """Samples of one frame; shorter utterances get an empty hypothesis."""
 BEST = ("valid.cer_ctc.ave.pth", "valid.cer_ctc.best.pth")

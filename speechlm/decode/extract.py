@@ -17,12 +17,12 @@ import torch
 
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS
 from speechlm.checkpoints.pretrained import SpeechLM as PretrainedSpeechLM
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.archives import ArchiveWriter
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.models.speechlm import SAMPLE_RATE
 
 NAME = "feats"
 """Name of the archives: feats.JOB.ark, feats.JOB.scp, feats.scp."""

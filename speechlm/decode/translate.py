@@ -19,12 +19,13 @@ from pathlib import Path
 import torch
 
 from speechlm.checkpoints.translation import BEST, TranslationModel, load_translator
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.decode.beam_search import BeamOptions, beam_search
-from speechlm.decode.ctc_greedy import MIN_SAMPLES, SAMPLE_RATE, write_hypotheses
+from speechlm.decode.ctc_greedy import MIN_SAMPLES, write_hypotheses
 
 PARTIAL = "partial.tsv"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
+
+from speechlm.conventions import SAMPLE_RATE, nearest
 
 CONV_LAYERS_512 = ((512, 10, 5),) + ((512, 3, 2),) * 4 + ((512, 2, 2),) * 2
 """(channels, kernel, stride) of the seven convolutions: 25 ms windows, 20 ms steps at 16 kHz."""
@@ -123,10 +124,10 @@ class SpeechLMConfig:
                     f"embed_dim ({self.embed_dim}) must be a multiple of {divisor} "
                     f"({getattr(self, divisor)})"
                 )
-        if (self.label_rate * self.frame_shift) % 16000:
+        if (self.label_rate * self.frame_shift) % SAMPLE_RATE:
             raise ValueError(
                 f"label_rate: expected a multiple of the frame rate "
-                f"({16000 / self.frame_shift:g} Hz), got {self.label_rate}"
+                f"({SAMPLE_RATE / self.frame_shift:g} Hz), got {self.label_rate}"
             )
 
     def _check_shares(self) -> None:
@@ -237,8 +238,8 @@ class SpeechLMConfig:
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
-                raise ValueError(f'unknown model option "{key}"; did you mean "{near[0]}"?')
+                near = nearest(key, known)
+                raise ValueError(f'unknown model option "{key}"; did you mean "{near}"?')
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

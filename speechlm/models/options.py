@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any, Self
+
+from speechlm.conventions import nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Options:
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
-                raise ValueError(f'unknown model option "{key}"; did you mean "{near[0]}"?')
+                near = nearest(key, known)
+                raise ValueError(f'unknown model option "{key}"; did you mean "{near}"?')
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

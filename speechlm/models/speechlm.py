@@ -12,18 +12,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from speechlm.conventions import PAD, SAMPLE_RATE
 from speechlm.kernels.dropout import dropout
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.ctc_head import CTCHead
 from speechlm.models.front_end import FrontEnd, normalize_waveform, scale_gradient
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
-from speechlm.models.losses import PAD, UnitPrediction, ctc_loss, predict_units
+from speechlm.models.losses import UnitPrediction, ctc_loss, predict_units
 from speechlm.models.masking import span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
-
-SAMPLE_RATE = 16000
 
 
 class SpeechLM(nn.Module):

@@ -10,8 +10,8 @@ import kaldi_native_fbank as knf
 import numpy as np
 import soxr
 
-SAMPLE_RATE = 16000
-WINDOW = 400
+from speechlm.conventions import SAMPLE_RATE, WINDOW
+
 SHIFT = 160
 OFFSET = 40
 """Samples before the first window."""

@@ -15,21 +15,18 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from speechlm.conventions import PAD, SAMPLE_RATE
 from speechlm.data.archives import ArchiveReader, fit_to_audio, n_labels, read_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
-from speechlm.data.vocabulary import PAD, UnitVocabulary
+from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.tasks.batching import SpeechBatches, TextBatches
 from speechlm.tokenizers.durations import MODEL_FRAME_SHIFT
-from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer, TextBatch
+from speechlm.tokenizers.phoneme_text import MOST_UNITS, PhonemeTextTokenizer, TextBatch
 from speechlm.tokenizers.stored_text import StoredTextTokenizer
-
-SAMPLE_RATE = 16000
-LINE_UNITS = 2800
-"""Lines of text with more units are left out (DESIGN section 2)."""
 
 _LOOKED_AT = 200  # utterances whose labels are read before training begins
 
@@ -325,7 +322,7 @@ class JointEpochs:
                 text.corpus,
                 text.units_per_byte(),
                 batch_units,
-                LINE_UNITS,
+                MOST_UNITS,
                 self.steps * workers,
                 seed,
             )

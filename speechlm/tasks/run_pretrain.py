@@ -12,8 +12,9 @@ import torch
 
 from speechlm.checkpoints.model_dir import SIZES, save_speechlm
 from speechlm.checkpoints.warm_start import warm_start
+from speechlm.conventions import PAD
 from speechlm.data.atomic import output_file
-from speechlm.data.vocabulary import PAD, CharacterVocabulary, UnitVocabulary
+from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import command_line, is_first_worker, parse_espnet
 from speechlm.tasks.pretrain import SpeechLMPretrainTask

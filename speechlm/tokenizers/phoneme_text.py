@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from speechlm.conventions import EOS
 from speechlm.data.vocabulary import (
-    EOS,
     NOISE,
     SILENCE,
     CharacterVocabulary,
@@ -33,7 +33,9 @@ from speechlm.tokenizers.durations import EDGE, RESOLUTION_BITS, UnitDurations
 from speechlm.tokenizers.lexicon import Lexicon
 from speechlm.tokenizers.word_table import WordTable, mix
 
-_LIMITS = {"phones": 2000, "characters": 2000, "units": 2800}
+MOST_UNITS = 2800
+"""Lines with as many units, or more, are left out."""
+_LIMITS = {"phones": 2000, "characters": 2000, "units": MOST_UNITS}
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from speechlm.data.archives import WINDOW, n_labels
+from speechlm.conventions import SAMPLE_RATE, WINDOW
+from speechlm.data.archives import n_labels
 
 FRAME_SHIFT = 0.02
 STEP = 320
@@ -144,12 +145,12 @@ def mfcc(waveform: np.ndarray) -> np.ndarray:
 
     options = knf.MfccOptions()
     options.frame_opts.dither = 0.0
-    options.frame_opts.samp_freq = 16000
+    options.frame_opts.samp_freq = SAMPLE_RATE
     options.frame_opts.snip_edges = True
     options.num_ceps, options.mel_opts.num_bins = N_CEPS, N_MELS
     options.use_energy = False
     extractor = knf.OnlineMfcc(options)
-    extractor.accept_waveform(16000, waveform.astype(np.float32) * 32768.0)
+    extractor.accept_waveform(SAMPLE_RATE, waveform.astype(np.float32) * 32768.0)
     extractor.input_finished()
     count = n_labels(len(waveform))
     frames = np.array([extractor.get_frame(t) for t in range(count)], dtype=np.float32)

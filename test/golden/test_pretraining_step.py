@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from speechlm.conventions import PAD
 from speechlm.models import SpeechDraws
-from speechlm.models.losses import PAD, ctc_loss, predict_units
+from speechlm.models.losses import ctc_loss, predict_units
 
 CASES = [("", "p50"), ("", "p100"), ("_large", "p50")]
 FULL_GRADIENTS = (
