@@ -18,14 +18,14 @@ import kaldiio
 import numpy as np
 from kaldiio import matio
 
-from speechlm.conventions import SAMPLE_RATE, WINDOW
+from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import read_table, show_ids
 
 
 def n_labels(n_samples: int, frame_shift: float = 0.01) -> int:
     """Number of frame labels of an utterance: (n_samples - 400) // shift + 1 (DESIGN 2)."""
-    return max(0, (n_samples - WINDOW) // round(frame_shift * SAMPLE_RATE) + 1)
+    return Framing(WINDOW, round(frame_shift * SAMPLE_RATE)).frames(n_samples)
 
 
 def fit_to_audio(array: np.ndarray, expected: int, where: str, what: str = "labels") -> np.ndarray:
@@ -145,12 +145,31 @@ def read_skipped(folder: str | os.PathLike[str], n_jobs: int) -> dict[str, str]:
     return skipped
 
 
+def write_frame_shift(folder: str | os.PathLike[str], seconds: float) -> None:
+    """Write `frame_shift`, the seconds from a frame to the next, beside the archives."""
+    with output_file(Path(folder) / "frame_shift") as path:
+        path.write_text(f"{seconds:g}\n")
+
+
+def read_frame_shift(folder: str | os.PathLike[str]) -> float:
+    """Read `frame_shift`. ValueError if it is not there, or no seconds."""
+    path = Path(folder) / "frame_shift"
+    if not path.is_file():
+        raise ValueError(f"{path} expected, but it is not there")
+    try:
+        seconds = float(path.read_text())
+    except ValueError:
+        raise ValueError(f"{path}: seconds expected, got {path.read_text()!r}") from None
+    if not 0 < seconds <= 1:
+        raise ValueError(f"{path}: seconds between 0 and 1 expected, got {seconds:g}")
+    return seconds
+
+
 def write_unit_info(
     folder: str | os.PathLike[str], frame_shift: float, tokens: Sequence[str]
 ) -> None:
     """Write `frame_shift` (seconds) and `tokens.txt` beside the archives."""
-    with output_file(Path(folder) / "frame_shift") as path:
-        path.write_text(f"{frame_shift:g}\n")
+    write_frame_shift(folder, frame_shift)
     with output_file(Path(folder) / "tokens.txt") as path:
         path.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
 
@@ -161,13 +180,7 @@ def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, list[str]]:
     for file in (shift, tokens):
         if not file.is_file():
             raise ValueError(f"{file} expected, but it is not there: no units in {folder}")
-    try:
-        seconds = float(shift.read_text())
-    except ValueError:
-        raise ValueError(f"{shift}: seconds expected, got {shift.read_text()!r}") from None
-    if not 0 < seconds <= 1:
-        raise ValueError(f"{shift}: seconds between 0 and 1 expected, got {seconds:g}")
-    return seconds, tokens.read_text(encoding="utf-8").split()
+    return read_frame_shift(folder), tokens.read_text(encoding="utf-8").split()
 
 
 def check_units(

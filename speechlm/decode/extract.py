@@ -1,6 +1,6 @@
 """Features of a data directory by a trained SpeechLM, as Kaldi archives.
 
-B utterances, S samples (16 kHz), T frames (20 ms), D model width. Needs no ESPnet.
+B utterances, S samples (16 kHz), T frames, D model width. Needs no ESPnet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS
 from speechlm.checkpoints.pretrained import SpeechLM as PretrainedSpeechLM
 from speechlm.conventions import SAMPLE_RATE
-from speechlm.data.archives import ArchiveWriter
+from speechlm.data.archives import ArchiveWriter, write_frame_shift
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
@@ -66,8 +66,7 @@ def extract_dir(
     with ArchiveWriter(folder, NAME, job) as writer:
         for utterance, features in extract(network, data, layer, batch_samples):
             writer.write(utterance, features)
-    with output_file(folder / "frame_shift") as path:
-        path.write_text(f"{network.config.frame_shift / SAMPLE_RATE:g}\n")
+    write_frame_shift(folder, network.framing.seconds)
     with output_file(record) as path:
         path.write_text(json.dumps(mark) + "\n")
     return len(data)
@@ -84,11 +83,12 @@ def extract(
     layer = check_layer(layer, model.config)
     device = next(model.parameters()).device
     samples = data.samples()
-    short = [u for u in data.ids if model.config.frames(samples[u]) < 1]
+    window = model.framing.window
+    short = [u for u in data.ids if samples[u] < window]
     if short:
         raise ValueError(
-            f"{len(short)} utterances are shorter than one frame (400 samples): {show_ids(short)}; "
-            "leave them out of the data directory"
+            f"{len(short)} utterances are shorter than one frame ({window} samples): "
+            f"{show_ids(short)}; leave them out of the data directory"
         )
     absent = [u for u in data.ids if not os.path.isfile(data.wav[u])]
     if absent:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from speechlm.conventions import SAMPLE_RATE
+from speechlm.conventions import Framing
 from speechlm.models.options import Options
 
 CONV_LAYERS_512 = ((512, 10, 5),) + ((512, 3, 2),) * 4 + ((512, 2, 2),) * 2
@@ -101,11 +101,7 @@ class SpeechLMConfig(Options):
             self.check_multiple("embed_dim", divisor)
         if self.temperature == 0:
             raise ValueError("temperature: expected a positive number, got 0")
-        if (self.label_rate * self.frame_shift) % SAMPLE_RATE:
-            raise ValueError(
-                f"label_rate: expected a multiple of the frame rate "
-                f"({SAMPLE_RATE / self.frame_shift:g} Hz), got {self.label_rate}"
-            )
+        self.framing.labels_per_frame(self.label_rate)
 
     def check_share(self, name: str, value: float) -> None:
         """Raises ValueError for a share or probability above 1."""
@@ -113,23 +109,14 @@ class SpeechLMConfig(Options):
             raise ValueError(f"{name}: expected a number in [0, 1], got {value!r}")
 
     @property
-    def frame_shift(self) -> int:
-        """Samples between two frames: 320 (20 ms)."""
-        shift = 1
-        for _, _, stride in self.conv_layers:
-            shift *= stride
-        return shift
+    def framing(self) -> Framing:
+        """Which samples the front end's frames are made of: 400 each, 320 apart."""
+        return Framing.of_convolutions((kernel, stride) for _, kernel, stride in self.conv_layers)
 
     @property
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.embed_dim // self.heads
-
-    def frames(self, samples: int) -> int:
-        """Frames that the front end makes of so many samples: (samples - 400) // 320 + 1."""
-        for _, kernel, stride in self.conv_layers:
-            samples = (samples - kernel) // stride + 1
-        return max(0, samples)
 
     @classmethod
     def base(cls, **changes: Any) -> SpeechLMConfig:

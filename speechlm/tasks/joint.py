@@ -24,7 +24,6 @@ from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.tasks.batching import SpeechBatches, TextBatches
-from speechlm.tokenizers.durations import MODEL_FRAME_SHIFT
 from speechlm.tokenizers.phoneme_text import MOST_UNITS, PhonemeTextTokenizer, TextBatch
 from speechlm.tokenizers.stored_text import StoredTextTokenizer
 
@@ -230,19 +229,22 @@ class StoredTextUnits(TextUnits):
     Args:
         path: the text.
         folder: of the store that generate_text_units made of it.
+        frame_shift: seconds that a frame of the encoder lasts.
 
     Raises:
         ValueError: the store is not complete, is of another text, or its units do not last as
             long as the encoder's frames.
     """
 
-    def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], folder: str | os.PathLike[str], frame_shift: float
+    ) -> None:
         self.corpus, self.store = TextCorpus(path), UnitStore(folder)
         self.store.check(self.corpus)
-        if abs(self.store.frame_shift - MODEL_FRAME_SHIFT) > 1e-6:
+        if abs(self.store.frame_shift - frame_shift) > 1e-6:
             raise ValueError(
                 f"{folder} has units of {self.store.frame_shift:g} s, the model's frames last "
-                f"{MODEL_FRAME_SHIFT:g} s: units of speech at that rate and a text-to-unit model "
+                f"{frame_shift:g} s: units of speech at that rate and a text-to-unit model "
                 "trained on them are needed"
             )
         self.tokenizer = StoredTextTokenizer(self.store)

@@ -58,7 +58,7 @@ def tones(tmp_path_factory, make_tones):
 def model_folder(tmp_path_factory):
     """Function that writes a SpeechLM of random weights with 2 + 2 layers, and its folder."""
 
-    def make(size: str = "base", seed: int = 0) -> Path:
+    def make(size: str = "base", seed: int = 0, **changes) -> Path:
         torch.manual_seed(seed)
         values = {
             "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
@@ -72,7 +72,7 @@ def model_folder(tmp_path_factory):
             "unit_dim": 16,
             "max_positions": 600,
         }
-        config = getattr(SpeechLMConfig, size)(**values)
+        config = getattr(SpeechLMConfig, size)(**{**values, **changes})
         units = UnitVocabulary(map(str, range(9)))
         path = tmp_path_factory.mktemp("speechlm") / "model"
         save_speechlm(path, config, units, SpeechLM(config, units.n_ids, 33).state_dict())
