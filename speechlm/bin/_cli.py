@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
+
+from speechlm.conventions import nearest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,8 +35,8 @@ class _Parser(argparse.ArgumentParser):
             return f"unexpected argument {item!r}"
         name = item.split("=", 1)[0]
         known = [option for option in self._option_string_actions if option.startswith("--")]
-        near = difflib.get_close_matches(name.replace("-", "_").replace("__", "--", 1), known, 1, 0)
-        return f"unknown option {name}" + (f" (the nearest valid one is {near[0]})" if near else "")
+        near = nearest(name.replace("-", "_").replace("__", "--", 1), known)
+        return f"unknown option {name}" + (f" (the nearest valid one is {near})" if near else "")
 
 
 def parser(description: str) -> argparse.ArgumentParser:

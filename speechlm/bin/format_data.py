@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.conventions import SAMPLE_RATE
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--input", required=True, help="data directory to read")
     options.add_argument("--output", required=True, help="dump directory to write")
-    options.add_argument("--rate", type=int, default=16000, help="sampling rate (Hz)")
+    options.add_argument("--rate", type=int, default=SAMPLE_RATE, help="sampling rate (Hz)")
     options.add_argument("--min_seconds", type=float, default=0.0, help="shorter ones are filtered")
     options.add_argument(
         "--max_seconds", type=float, default=float("inf"), help="longer ones are filtered"

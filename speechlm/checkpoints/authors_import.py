@@ -44,9 +44,10 @@ from speechlm.checkpoints.model_dir import (
 )
 from speechlm.checkpoints.torch_file import StoredTensor, TorchFile
 from speechlm.checkpoints.weight_checks import check_numbers, check_table
+from speechlm.conventions import SPECIALS
 from speechlm.data.atomic import output_dir
 from speechlm.data.fairseq_format import read_dictionary
-from speechlm.data.vocabulary import MASK, PHONES, SPECIALS, CharacterVocabulary, UnitVocabulary
+from speechlm.data.vocabulary import MASK, PHONES, CharacterVocabulary, UnitVocabulary
 
 ENCODER = {"pretrained": "", "ctc": "w2v_encoder.w2v_model.", "translation": "encoder.w2v_model."}
 """How the names of the SpeechLM's weights begin, by kind of checkpoint."""

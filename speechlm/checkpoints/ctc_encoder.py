@@ -1,6 +1,6 @@
 """The part of SpeechLM that CTC fine-tuning trains: waveform -> input of the output layer.
 
-B batch, S samples (16 kHz), T frames (20 ms), D model width, V characters. Needs no ESPnet.
+B batch, S samples (16 kHz), T frames, D model width, V characters. Needs no ESPnet.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from speechlm.checkpoints.model_dir import check_characters, load_speechlm, read_description
+from speechlm.conventions import PAD, Framing
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
-from speechlm.models.losses import PAD
 
 _PRETRAINING_ONLY = (
     "final_proj_list.",
@@ -80,6 +80,11 @@ class CTCModel(nn.Module):
         super().__init__()
         self.encoder = CTCEncoder(SpeechLMConfig.from_dict({**config, "ignore_padding": True}))
         self.output = nn.Linear(self.encoder.width, CharacterVocabulary.n_ids)
+
+    @property
+    def framing(self) -> Framing:
+        """Which samples the model's frames are made of."""
+        return self.encoder.speechlm.framing
 
     @torch.inference_mode()
     def forward(self, waveforms: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
-from speechlm.data.archives import n_labels
+from speechlm.conventions import PAPER_FRAMING, Framing
 
 TYPES = ("hubert", "wavlm", "wav2vec2")
-FRAME_SHIFT = 0.02
 UNUSED = ("masked_spec_embed",)
 """Weights that fine-tuned models may lack, and that features do not need."""
 
@@ -51,28 +49,19 @@ def load_huggingface(name: str) -> tuple[Any, bool]:
     return model.eval(), _normalizes(name, config)
 
 
-def check_frames(name: str, frames: Callable[[int], int]) -> None:
-    """ValueError unless `frames` counts windows of 400 samples at steps of 320."""
-    for samples in (399, 400, 719, 720, 16000):
-        if frames(samples) != n_labels(samples, FRAME_SHIFT):
-            raise ValueError(
-                f"{name}: frames of 400 samples every 320 are expected of its front end, but "
-                f"{samples} samples give {frames(samples)}"
-            )
-
-
 def _check_type(name: str, config: Any) -> None:
     if config.model_type not in TYPES:
         raise ValueError(
             f"{name} is a model of type {config.model_type}; one of {', '.join(TYPES)} is expected"
         )
 
-    def frames(samples: int) -> int:
-        for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-            samples = (samples - kernel) // stride + 1
-        return max(0, samples)
-
-    check_frames(name, frames)
+    convolutions = zip(config.conv_kernel, config.conv_stride, strict=True)
+    framing, expected = Framing.of_convolutions(convolutions), PAPER_FRAMING
+    if framing != expected:
+        raise ValueError(
+            f"{name}: frames of {expected.window} samples every {expected.shift} are expected of "
+            f"its front end, but they are of {framing.window} every {framing.shift}"
+        )
 
 
 def _normalizes(name: str, config: Any) -> bool:

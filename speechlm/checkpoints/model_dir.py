@@ -28,11 +28,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from speechlm.checkpoints.weight_checks import check_table
+from speechlm.conventions import PAD
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 SIZES: dict[str, Callable[..., SpeechLMConfig]] = {

@@ -1,6 +1,6 @@
 """Speech translation: a SpeechLM encoder with the attention decoder. Needs no ESPnet.
 
-B batch, S samples (16 kHz), T frames (20 ms), D model width, U target tokens.
+B batch, S samples (16 kHz), T frames, D model width, U target tokens.
 
 A fine-tuning's folder has ESPnet's config.yaml (`encoder_conf.speechlm` and `decoder_conf` are the
 values of the two parts), weights, and the target vocabulary in the folder `vocabulary`.
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from speechlm.checkpoints.model_dir import PARTS, load_speechlm, load_translation
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.conventions import PAD, Framing
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
-from speechlm.models.losses import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 VOCABULARY = "vocabulary"
@@ -61,6 +61,11 @@ class TranslationModel(nn.Module):
         self.speechlm.mask_emb.requires_grad_(augment is not None and augment.time_prob > 0.0)
         self.decoder = TranslationDecoder(decoder, n_tokens)
         self.augment = augment
+
+    @property
+    def framing(self) -> Framing:
+        """Which samples the encoder's frames are made of."""
+        return self.speechlm.framing
 
     def encode(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B, S), (B,) samples -> (B, T, D), (B, T) bool, True on padded frames."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from speechlm.models.losses import PAD
+from speechlm.conventions import PAD
 
 
 def check_table(table: Tensor | None, source: str) -> Tensor:

@@ -18,17 +18,15 @@ import kaldiio
 import numpy as np
 from kaldiio import matio
 
+from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.vocabulary import UnitVocabulary, write_tokens
 
-WINDOW = 400
-"""Samples that a frame sees: 25 ms at 16 kHz, also the reach of the convolutional front end."""
 
-
-def n_labels(n_samples: int, frame_shift: float = 0.01, rate: int = 16000) -> int:
+def n_labels(n_samples: int, frame_shift: float = 0.01) -> int:
     """Number of frame labels of an utterance: (n_samples - 400) // shift + 1 (DESIGN 2)."""
-    return max(0, (n_samples - WINDOW) // round(frame_shift * rate) + 1)
+    return Framing(WINDOW, round(frame_shift * SAMPLE_RATE)).frames(n_samples)
 
 
 def fit_to_audio(array: np.ndarray, expected: int, where: str, what: str = "labels") -> np.ndarray:
@@ -148,27 +146,40 @@ def read_skipped(folder: str | os.PathLike[str], n_jobs: int) -> dict[str, str]:
     return skipped
 
 
+def write_frame_shift(folder: str | os.PathLike[str], seconds: float) -> None:
+    """Write `frame_shift`, the seconds from a frame to the next, beside the archives."""
+    write_text(Path(folder) / "frame_shift", f"{seconds:g}\n")
+
+
+def read_frame_shift(folder: str | os.PathLike[str]) -> float:
+    """Read `frame_shift`. ValueError if it is not there, or no seconds."""
+    path = Path(folder) / "frame_shift"
+    if not path.is_file():
+        raise ValueError(f"{path} expected, but it is not there")
+    try:
+        seconds = float(path.read_text())
+    except ValueError:
+        raise ValueError(f"{path}: seconds expected, got {path.read_text()!r}") from None
+    if not 0 < seconds <= 1:
+        raise ValueError(f"{path}: seconds between 0 and 1 expected, got {seconds:g}")
+    return seconds
+
+
 def write_unit_info(
     folder: str | os.PathLike[str], frame_shift: float, tokens: Sequence[str]
 ) -> None:
     """Write `frame_shift` (seconds) and `tokens.txt` beside the archives."""
-    write_text(Path(folder) / "frame_shift", f"{frame_shift:g}\n")
+    write_frame_shift(folder, frame_shift)
     write_tokens(Path(folder) / "tokens.txt", tokens)
 
 
 def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, UnitVocabulary]:
     """Read (frame shift in seconds, units). ValueError if one is missing or damaged."""
-    shift, tokens = Path(folder) / "frame_shift", Path(folder) / "tokens.txt"
-    for file in (shift, tokens):
+    for name in ("frame_shift", "tokens.txt"):
+        file = Path(folder) / name
         if not file.is_file():
             raise ValueError(f"{file} expected, but it is not there: no units in {folder}")
-    try:
-        seconds = float(shift.read_text())
-    except ValueError:
-        raise ValueError(f"{shift}: seconds expected, got {shift.read_text()!r}") from None
-    if not 0 < seconds <= 1:
-        raise ValueError(f"{shift}: seconds between 0 and 1 expected, got {seconds:g}")
-    return seconds, UnitVocabulary.read(tokens)
+    return read_frame_shift(folder), UnitVocabulary.read(Path(folder) / "tokens.txt")
 
 
 def check_units(

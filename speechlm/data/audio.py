@@ -15,6 +15,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from speechlm.conventions import SAMPLE_RATE
+
 _BLOCK = 1 << 20  # samples decoded at a time
 _TAIL = 1600  # samples read at the end of a file in the quick check
 _UNKNOWN_LENGTHS = {0, 0x7FFFFFFF, 0xFFFFFFFF}  # what streaming writers put into a WAV header
@@ -82,7 +84,7 @@ def read_header(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 def read_audio(
-    path: str | os.PathLike[str], rate: int = 16000, start: int = 0, stop: int | None = None
+    path: str | os.PathLike[str], rate: int = SAMPLE_RATE, start: int = 0, stop: int | None = None
 ) -> np.ndarray:
     """Samples start..stop (the whole file by default) of a mono file: (S,) float32.
 

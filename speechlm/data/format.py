@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.data import audio
-from speechlm.data.archives import WINDOW
 from speechlm.data.atomic import output_file, remove_leftovers, write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
@@ -28,7 +28,7 @@ _KINDS = {
 class FormatOptions:
     """What the audio of a dump directory must be."""
 
-    rate: int = 16000
+    rate: int = SAMPLE_RATE
     """Sampling rate (Hz)."""
     min_seconds: float = 0.0
     """Shorter utterances are filtered; less than one 25 ms frame always is."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speechlm.conventions import EOS
 from speechlm.data.vocabulary import (
-    EOS,
     FOLDED_PHONES,
     N_SPECIALS,
     PHONES,

@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
+from speechlm.conventions import BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import write_tokens
 
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-BOS, PAD, EOS, UNKNOWN = range(4)
 STYLES = ("cased", "lower")
 KINDS = ("char", "bpe")
 MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
@@ -136,7 +135,7 @@ class TargetVocabulary:
             found.characters += len(plain)
             for character in plain:
                 if character not in covered:
-                    covered[character] = UNKNOWN not in self._spm.encode(character)
+                    covered[character] = UNK not in self._spm.encode(character)
             missing = [character for character in plain if not covered[character]]
             if missing:
                 found.unknown.update(missing)
@@ -230,7 +229,7 @@ def train_vocabulary(
             bos_id=BOS,
             pad_id=PAD,
             eos_id=EOS,
-            unk_id=UNKNOWN,
+            unk_id=UNK,
             num_threads=1,
             max_sentence_length=1 << 20,
             hard_vocab_limit=options.kind == "bpe",

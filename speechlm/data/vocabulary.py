@@ -15,12 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.conventions import BLANK, BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import write_text
 
-SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
-BOS, PAD, EOS, UNK = range(4)
-BLANK = BOS
-"""CTC blank of every character output: row 0."""
 MASK = "<mask>"
 N_SPECIALS = len(SPECIALS)
 

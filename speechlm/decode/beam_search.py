@@ -13,11 +13,11 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from speechlm.models.losses import EOS, PAD
+from speechlm.conventions import BOS, EOS, PAD, UNK
 from speechlm.models.options import Options
 from speechlm.models.translation_decoder import DecoderState, TranslationDecoder
 
-NEVER = (0, PAD, 3)
+NEVER = (BOS, PAD, UNK)
 """Ids that no translation has: <s>, <pad>, <unk>."""
 
 

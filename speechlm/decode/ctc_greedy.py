@@ -1,6 +1,6 @@
 """Greedy CTC decoding of a data directory with a fine-tuned model.
 
-B utterances, S samples (16 kHz), T frames (20 ms), V characters. Needs no ESPnet.
+B utterances, S samples (16 kHz), T frames, V characters. Needs no ESPnet.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ import torch
 
 from speechlm.checkpoints.ctc_encoder import CTCModel
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
 
-SAMPLE_RATE = 16000
-MIN_SAMPLES = 400
-"""Samples of one frame; shorter utterances get an empty hypothesis."""
 BEST = ("valid.cer_ctc.ave.pth", "valid.cer_ctc.best.pth")
 """Weights that a fine-tuning ends with, the preferred ones first."""
 
@@ -76,16 +74,17 @@ def decode(model: CTCModel, data: DataDir, batch_samples: int = 3_200_000) -> De
     """Greedy hypotheses of all utterances.
 
     Utterances are sorted by length and put together into batches of at most `batch_samples`
-    padded samples (at least one utterance); padding does not change results.
+    padded samples (at least one utterance); padding does not change results. Utterances shorter
+    than a frame get an empty hypothesis.
     """
-    vocabulary = CharacterVocabulary()
+    vocabulary, window = CharacterVocabulary(), model.framing.window
     device = next(model.parameters()).device
     start = time.perf_counter()
     text: dict[str, str] = {}
     total = 0
-    for ids, waveforms, lengths in _batches(data, batch_samples):
+    for ids, waveforms, lengths in _batches(data, batch_samples, window):
         total += int(lengths.sum())
-        if lengths.max() < MIN_SAMPLES:
+        if lengths.max() < window:
             text |= dict.fromkeys(ids, "")
             continue
         logits, frames = model(waveforms.to(device), lengths.to(device))
@@ -148,16 +147,16 @@ def write_hypotheses(path: Path, text: dict[str, str]) -> None:
 
 
 def _batches(
-    data: DataDir, batch_samples: int
+    data: DataDir, batch_samples: int, window: int
 ) -> Iterator[tuple[list[str], torch.Tensor, torch.Tensor]]:
-    """(ids, waveforms (B, S), samples (B,)), longest first; too short ones by themselves."""
+    """(ids, waveforms (B, S), samples (B,)), longest first; those under a window by themselves."""
     samples = data.samples()
     order = sorted(data.ids, key=lambda u: (-samples[u], u))
     batch: list[str] = []
     for utterance in order:
-        short = samples[utterance] < MIN_SAMPLES
+        short = samples[utterance] < window
         full = batch and (len(batch) + 1) * samples[batch[0]] > batch_samples
-        if batch and (full or (short and samples[batch[0]] >= MIN_SAMPLES)):
+        if batch and (full or (short and samples[batch[0]] >= window)):
             yield _read(data, batch)
             batch = []
         batch.append(utterance)

@@ -1,6 +1,6 @@
 """Features of a data directory by a trained SpeechLM, as Kaldi archives.
 
-B utterances, S samples (16 kHz), T frames (20 ms), D model width. Needs no ESPnet.
+B utterances, S samples (16 kHz), T frames, D model width. Needs no ESPnet.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import torch
 
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS
 from speechlm.checkpoints.pretrained import SpeechLM as PretrainedSpeechLM
-from speechlm.data.archives import ArchiveWriter
+from speechlm.conventions import SAMPLE_RATE
+from speechlm.data.archives import ArchiveWriter, write_frame_shift
 from speechlm.data.atomic import write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.models.speechlm import SAMPLE_RATE
 
 NAME = "feats"
 """Name of the archives: feats.JOB.ark, feats.JOB.scp, feats.scp."""
@@ -66,7 +66,7 @@ def extract_dir(
     with ArchiveWriter(folder, NAME, job) as writer:
         for utterance, features in extract(network, data, layer, batch_samples):
             writer.write(utterance, features)
-    write_text(folder / "frame_shift", f"{network.config.frame_shift / SAMPLE_RATE:g}\n")
+    write_frame_shift(folder, network.framing.seconds)
     write_text(record, json.dumps(mark) + "\n")
     return len(data)
 
@@ -82,11 +82,12 @@ def extract(
     layer = check_layer(layer, model.config)
     device = next(model.parameters()).device
     samples = data.samples()
-    short = [u for u in data.ids if model.config.frames(samples[u]) < 1]
+    window = model.framing.window
+    short = [u for u in data.ids if samples[u] < window]
     if short:
         raise ValueError(
-            f"{len(short)} utterances are shorter than one frame (400 samples): {show_ids(short)}; "
-            "leave them out of the data directory"
+            f"{len(short)} utterances are shorter than one frame ({window} samples): "
+            f"{show_ids(short)}; leave them out of the data directory"
         )
     absent = [u for u in data.ids if not os.path.isfile(data.wav[u])]
     if absent:

@@ -19,12 +19,14 @@ from pathlib import Path
 import torch
 
 from speechlm.checkpoints.translation import BEST, TranslationModel, load_translator
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.decode.beam_search import BeamOptions, beam_search
-from speechlm.decode.ctc_greedy import MIN_SAMPLES, SAMPLE_RATE, write_hypotheses
+from speechlm.decode.ctc_greedy import write_hypotheses
+from speechlm.decode.extract import batches
 
 PARTIAL = "partial.tsv"
 
@@ -52,11 +54,11 @@ def translate(
     not change results. Utterances shorter than a frame get an empty translation.
     """
     device = next(model.parameters()).device
-    samples = data.samples()
-    short = [u for u in data.ids if samples[u] < MIN_SAMPLES]
+    samples, window = data.samples(), model.framing.window
+    short = [u for u in data.ids if samples[u] < window]
     if short:
         yield dict.fromkeys(short, Translated("", 0.0))
-    for ids in batches({u: n for u, n in samples.items() if n >= MIN_SAMPLES}, batch_samples):
+    for ids in batches({u: n for u, n in samples.items() if n >= window}, batch_samples):
         waves = [torch.from_numpy(read_audio(data.wav[u], SAMPLE_RATE)) for u in ids]
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
@@ -67,18 +69,6 @@ def translate(
             utterance: Translated(vocabulary.decode(best[0].tokens), best[0].score)
             for utterance, best in zip(ids, found, strict=True)
         }
-
-
-def batches(samples: dict[str, int], batch_samples: int) -> Iterator[list[str]]:
-    """Ids, longest first, in batches of at most so many padded samples."""
-    batch: list[str] = []
-    for utterance in sorted(samples, key=lambda u: (-samples[u], u)):
-        if batch and (len(batch) + 1) * samples[batch[0]] > batch_samples:
-            yield batch
-            batch = []
-        batch.append(utterance)
-    if batch:
-        yield batch
 
 
 def translate_dir(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Mapping
 from typing import Any
+
+from speechlm.conventions import Framing
+from speechlm.models.options import Options
 
 CONV_LAYERS_512 = ((512, 10, 5),) + ((512, 3, 2),) * 4 + ((512, 2, 2),) * 2
 """(channels, kernel, stride) of the seven convolutions: 25 ms windows, 20 ms steps at 16 kHz."""
 
 
 @dataclasses.dataclass(frozen=True)
-class SpeechLMConfig:
+class SpeechLMConfig(Options):
     """Shape and training behaviour of a SpeechLM; the defaults are the paper's Base model."""
 
     conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS_512
@@ -95,72 +96,27 @@ class SpeechLMConfig:
             )
         if self.conv_norm not in ("group", "layer"):
             raise ValueError(f'conv_norm: expected "group" or "layer", got {self.conv_norm!r}')
-        self._check_sizes()
-        self._check_shares()
-
-    def _check_sizes(self) -> None:
-        for name in (
-            "embed_dim",
-            "ffn_dim",
-            "heads",
-            "speech_layers",
-            "shared_layers",
-            "pos_conv_kernel",
-            "pos_conv_groups",
-            "relative_clip",
-            "max_positions",
-            "unit_dim",
-            "mask_length",
-            "swap_length",
-            "label_rate",
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: expected a positive integer, got {value!r}")
+        super().__post_init__()
         for divisor in ("heads", "pos_conv_groups"):
-            if self.embed_dim % getattr(self, divisor):
-                raise ValueError(
-                    f"embed_dim ({self.embed_dim}) must be a multiple of {divisor} "
-                    f"({getattr(self, divisor)})"
-                )
-        if (self.label_rate * self.frame_shift) % 16000:
-            raise ValueError(
-                f"label_rate: expected a multiple of the frame rate "
-                f"({16000 / self.frame_shift:g} Hz), got {self.label_rate}"
-            )
-
-    def _check_shares(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type == "bool" and not isinstance(value, bool):
-                raise ValueError(f"{field.name}: expected true or false, got {value!r}")
-            if field.type != "float":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise ValueError(f"{field.name}: expected a number not below 0, got {value!r}")
-            if field.name.endswith(("dropout", "layerdrop", "_prob")) and value > 1:
-                raise ValueError(f"{field.name}: expected a number in [0, 1], got {value!r}")
+            self.check_multiple("embed_dim", divisor)
         if self.temperature == 0:
             raise ValueError("temperature: expected a positive number, got 0")
+        self.framing.labels_per_frame(self.label_rate)
+
+    def check_share(self, name: str, value: float) -> None:
+        """Raises ValueError for a share or probability above 1."""
+        if name.endswith(("dropout", "layerdrop", "_prob")) and value > 1:
+            raise ValueError(f"{name}: expected a number in [0, 1], got {value!r}")
 
     @property
-    def frame_shift(self) -> int:
-        """Samples between two frames: 320 (20 ms)."""
-        shift = 1
-        for _, _, stride in self.conv_layers:
-            shift *= stride
-        return shift
+    def framing(self) -> Framing:
+        """Which samples the front end's frames are made of: 400 each, 320 apart."""
+        return Framing.of_convolutions((kernel, stride) for _, kernel, stride in self.conv_layers)
 
     @property
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.embed_dim // self.heads
-
-    def frames(self, samples: int) -> int:
-        """Frames that the front end makes of so many samples: (samples - 400) // 320 + 1."""
-        for _, kernel, stride in self.conv_layers:
-            samples = (samples - kernel) // stride + 1
-        return max(0, samples)
 
     @classmethod
     def base(cls, **changes: Any) -> SpeechLMConfig:
@@ -227,22 +183,8 @@ class SpeechLMConfig:
         }
         return cls.from_dict({**tiny, **changes})
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SpeechLMConfig:
-        """A config from its fields; what is left out keeps the Base value.
-
-        Raises:
-            ValueError: a key that is no field (the nearest field is named), or a wrong value.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
-                raise ValueError(f'unknown model option "{key}"; did you mean "{near[0]}"?')
-        return cls(**values)
-
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain numbers, strings and lists, fit for YAML or JSON."""
-        values = dataclasses.asdict(self)
+        values = super().to_dict()
         values["conv_layers"] = [list(layer) for layer in self.conv_layers]
         return values

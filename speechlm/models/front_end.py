@@ -1,18 +1,43 @@
-"""Waveform to features: the convolutional front end of wav2vec 2.0.
+"""Waveform to features: what every front end gives, and the convolutions of wav2vec 2.0.
 
-B batch, S samples (16 kHz), C channels, T frames (20 ms). Sub-module names are the authors' keys.
+B batch, S samples (16 kHz), C channels, T frames. Sub-module names of the convolutional front end
+are the authors' keys; its frames last 20 ms.
 """
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from speechlm.conventions import Framing
 from speechlm.kernels import fast
 from speechlm.kernels.convolution_stack import convolution_stack
 from speechlm.models.config import SpeechLMConfig
+
+
+class FrontEnd(nn.Module, ABC):
+    """A network from waveforms to features, as SpeechLM asks for it.
+
+    Args:
+        channels: width C of the features.
+        framing: which samples each frame is made of; `SpeechLMConfig.framing` must say the same.
+    """
+
+    def __init__(self, channels: int, framing: Framing):
+        super().__init__()
+        self.channels, self.framing = channels, framing
+
+    @abstractmethod
+    def forward(self, waveforms: Tensor, sample_lengths: Tensor | None = None) -> Tensor:
+        """Waveforms (B, S), right-padded with zeros -> features (B, T, C).
+
+        T is `framing.frames(S)`. A front end may use sample_lengths (B,), the valid samples, to
+        keep padding out of its statistics.
+        """
 
 
 class ConvBlock(nn.Module):
@@ -44,11 +69,15 @@ class ConvBlock(nn.Module):
         return F.gelu(x)
 
 
-class FrontEnd(nn.Module):
-    """The stack of convolutions: waveforms (B, S) -> features (B, C, T)."""
+class ConvolutionalFrontEnd(FrontEnd):
+    """The paper's stack of convolutions.
+
+    Args:
+        config: its `conv_layers`, `conv_norm` and `ignore_padding` say what is built.
+    """
 
     def __init__(self, config: SpeechLMConfig):
-        super().__init__()
+        super().__init__(config.conv_layers[-1][0], config.framing)
         self.ignore_padding = config.ignore_padding and config.conv_norm == "group"
         self.conv_layers = nn.ModuleList()
         inputs = 1
@@ -59,7 +88,7 @@ class FrontEnd(nn.Module):
             inputs = outputs
 
     def forward(self, waveforms: Tensor, sample_lengths: Tensor | None = None) -> Tensor:
-        """Features of right-padded waveforms; sample_lengths (B,) are used with ignore_padding."""
+        """As in `FrontEnd`; sample_lengths (B,) are used with ignore_padding."""
         lengths = None
         if self.ignore_padding and sample_lengths is not None:
             conv = self.conv_layers[0].conv
@@ -77,7 +106,7 @@ class FrontEnd(nn.Module):
                 x = checkpoint(block, x, lengths, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = block(x, lengths if index == 0 else None)
-        return x
+        return x.transpose(1, 2)
 
     def _by_products(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
         """The same by the kernel; waveforms get no gradient."""
@@ -91,7 +120,7 @@ class FrontEnd(nn.Module):
             weight = first.weight[:, 0].expand(batch, -1, -1)
             bias = weight.new_zeros(batch, first.out_channels)
         convolutions = [block.conv for block in blocks]
-        return convolution_stack(waveforms, weight, bias, convolutions, norms).transpose(1, 2)
+        return convolution_stack(waveforms, weight, bias, convolutions, norms)
 
 
 def fold_group_norm(

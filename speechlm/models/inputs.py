@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechlm.models.config import SpeechLMConfig
+from speechlm.conventions import Framing
 
 
-def check_shapes(waveforms: Tensor, lengths: Tensor | None, config: SpeechLMConfig) -> None:
+def check_shapes(waveforms: Tensor, lengths: Tensor | None, framing: Framing) -> None:
     """ValueError unless waveforms are (B, S) with at least a frame, and lengths (B,) or None."""
     if waveforms.dim() != 2:
         raise ValueError(
@@ -20,10 +20,10 @@ def check_shapes(waveforms: Tensor, lengths: Tensor | None, config: SpeechLMConf
         )
     if len(waveforms) < 1:
         raise ValueError("waveforms: at least one utterance expected, got none")
-    if config.frames(waveforms.shape[1]) < 1:
+    if framing.frames(waveforms.shape[1]) < 1:
         raise ValueError(
             f"waveforms of {waveforms.shape[1]} samples are shorter than one frame "
-            f"({window(config)})"
+            f"({framing.window})"
         )
     if lengths is not None and lengths.shape != waveforms.shape[:1]:
         raise ValueError(
@@ -33,14 +33,14 @@ def check_shapes(waveforms: Tensor, lengths: Tensor | None, config: SpeechLMConf
 
 
 def check_speech(
-    waveforms: Any, lengths: Any, config: SpeechLMConfig, weight: Tensor
+    waveforms: Any, lengths: Any, framing: Framing, weight: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """Speech that a model can take: waveforms of its weights' type, lengths on their device.
 
     Args:
         waveforms: (B, S), of any floating-point type, on the device of the weights.
         lengths: (B,) integers, as a tensor or a list, or None.
-        config: the model's.
+        framing: that of the model's front end.
         weight: one of the model's weights.
 
     Raises:
@@ -63,19 +63,11 @@ def check_speech(
         )
     if lengths is not None:
         lengths = torch.as_tensor(lengths)
-    check_shapes(waveforms, lengths, config)
+    check_shapes(waveforms, lengths, framing)
     if lengths is not None:
-        _check_lengths(lengths, waveforms.shape[1], config)
+        _check_lengths(lengths, waveforms.shape[1], framing)
         lengths = lengths.to(weight.device)
     return waveforms.to(weight.dtype), lengths
-
-
-def window(config: SpeechLMConfig) -> int:
-    """Samples that one frame sees: 400."""
-    samples = 1
-    for _, kernel, stride in reversed(config.conv_layers):
-        samples = (samples - 1) * stride + kernel
-    return samples
 
 
 @contextmanager
@@ -90,12 +82,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _check_lengths(lengths: Tensor, samples: int, config: SpeechLMConfig) -> None:
+def _check_lengths(lengths: Tensor, samples: int, framing: Framing) -> None:
     if lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool:
         raise ValueError(
             f"lengths: integers, the valid samples of each utterance, expected; got {lengths.dtype}"
         )
-    least = window(config)
+    least = framing.window
     wrong = [(i, n) for i, n in enumerate(lengths.tolist()) if not least <= n <= samples]
     if wrong:
         shown = ", ".join(f"{n} in row {i}" for i, n in wrong[:5])

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLANK, PAD, EOS = 0, 1, 2
-"""Ids shared by all vocabularies: CTC blank (also <s>), padding, end of sentence."""
+from speechlm.conventions import BLANK, EOS, PAD
 
 
 @dataclasses.dataclass

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any, Self
+
+from speechlm.conventions import nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +21,15 @@ class Options:
                 raise ValueError(f"{field.name}: expected a positive integer, got {value!r}")
             if field.type == "float" and not (number and value >= 0):
                 raise ValueError(f"{field.name}: expected a number not below 0, got {value!r}")
-            if field.name.endswith(("dropout", "smoothing", "layerdrop")) and value >= 1:
-                raise ValueError(f"{field.name}: expected a number in [0, 1), got {value!r}")
+            if field.type == "float":
+                self.check_share(field.name, value)
             if field.type == "bool" and not isinstance(value, bool):
                 raise ValueError(f"{field.name}: expected true or false, got {value!r}")
+
+    def check_share(self, name: str, value: float) -> None:
+        """Raises ValueError for a dropout or smoothing that leaves nothing over."""
+        if name.endswith(("dropout", "smoothing", "layerdrop")) and value >= 1:
+            raise ValueError(f"{name}: expected a number in [0, 1), got {value!r}")
 
     def check_multiple(self, name: str, divisor: str) -> None:
         """Raises ValueError unless one field is a multiple of another."""
@@ -43,8 +49,8 @@ class Options:
         known = [field.name for field in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
-                raise ValueError(f'unknown model option "{key}"; did you mean "{near[0]}"?')
+                near = nearest(key, known)
+                raise ValueError(f'unknown model option "{key}"; did you mean "{near}"?')
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

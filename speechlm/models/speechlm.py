@@ -1,7 +1,8 @@
 """SpeechLM: one Transformer pre-trained on unlabelled speech and unpaired text.
 
-B batch, S samples (16 kHz), T frames (20 ms) or text units, C front-end channels, D model width,
-L unit labels of an utterance, U characters, V units, N masked frames.
+B batch, S samples (16 kHz), T frames of the front end (the paper's: 20 ms) or text units, C
+front-end channels, D model width, L unit labels of an utterance, U characters, V units, N masked
+frames.
 
 waveform -> front end -> Speech Transformer -> [random swapping] -> Shared Transformer -> units
                                                  text units -----> Shared Transformer -> characters
@@ -27,18 +28,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from speechlm.conventions import PAD, Framing
 from speechlm.kernels.dropout import dropout
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.ctc_head import CTCHead
-from speechlm.models.front_end import FrontEnd, normalize_waveform, scale_gradient
+from speechlm.models.front_end import (
+    ConvolutionalFrontEnd,
+    FrontEnd,
+    normalize_waveform,
+    scale_gradient,
+)
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
-from speechlm.models.losses import PAD, UnitPrediction, ctc_loss, predict_units
+from speechlm.models.losses import UnitPrediction, ctc_loss, predict_units
 from speechlm.models.masking import indices, span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
-
-SAMPLE_RATE = 16000
 
 
 class SpeechLM(nn.Module):
@@ -57,9 +62,10 @@ class SpeechLM(nn.Module):
     def __init__(self, config: SpeechLMConfig, n_units: int, n_characters: int):
         super().__init__()
         self.config = config
-        channels, dim = config.conv_layers[-1][0], config.embed_dim
+        dim = config.embed_dim
         self.mask_emb = nn.Parameter(torch.empty(dim).uniform_())
-        self.feature_extractor = FrontEnd(config)
+        self.feature_extractor: FrontEnd = ConvolutionalFrontEnd(config)
+        channels = self.feature_extractor.channels
         self.layer_norm = nn.LayerNorm(channels)
         self.post_extract_proj = nn.Linear(channels, dim) if channels != dim else None
         self.encoder = SpeechEncoder(config)
@@ -72,6 +78,11 @@ class SpeechLM(nn.Module):
         self.unit_encoder = SharedEncoder(config, self.unit_embed_tokens)
         self.unit_encoder_ctc_head = CTCHead(dim, n_characters, config.ctc_dropout)
         self._initialize()
+
+    @property
+    def framing(self) -> Framing:
+        """Which samples the model's frames are made of."""
+        return self.feature_extractor.framing
 
     def forward(
         self,
@@ -112,7 +123,7 @@ class SpeechLM(nn.Module):
             ValueError: labels that are too few, or of another batch size.
         """
         draws = draws or SpeechDraws()
-        check_shapes(waveforms, sample_lengths, self.config)
+        check_shapes(waveforms, sample_lengths, self.framing)
         # Features, cut to the labels, and a target unit for each frame: (B, T, C), (B, T)
         features = self._front_end(waveforms, sample_lengths)
         features, targets = self._align(features, labels, label_rate, draws.label_offset)
@@ -226,7 +237,7 @@ class SpeechLM(nn.Module):
             sample_lengths: (B,) valid samples; None: nothing is padding.
             augment: masks drawn for this batch; None: none (evaluation).
         """
-        check_shapes(waveforms, sample_lengths, self.config)
+        check_shapes(waveforms, sample_lengths, self.framing)
         if self.config.normalize_waveform:
             waveforms = normalize_waveform(waveforms, sample_lengths)
         features = self._front_end(waveforms, sample_lengths)
@@ -258,7 +269,8 @@ class SpeechLM(nn.Module):
         Args:
             waveforms: (B, S) float, 16 kHz, in [-1, 1], right-padded with zeros, on the model's
                 device; another floating-point type than the weights' becomes theirs.
-            lengths: (B,) valid samples, at least one frame (400); None: nothing is padding.
+            lengths: (B,) valid samples, at least one frame (400 with the
+                paper's front end); None: nothing is padding.
             layers: "last" or "all".
 
         Returns:
@@ -271,8 +283,7 @@ class SpeechLM(nn.Module):
         """
         if layers not in ("last", "all"):
             raise ValueError(f'layers: expected "last" or "all", got {layers!r}')
-        weight = next(self.feature_extractor.parameters())
-        waveforms, lengths = check_speech(waveforms, lengths, self.config, weight)
+        waveforms, lengths = check_speech(waveforms, lengths, self.framing, self.mask_emb)
         with evaluating(self):
             encoded = self.encode(waveforms, lengths)
         return (encoded.features if layers == "last" else encoded.layers), encoded.lengths
@@ -284,7 +295,7 @@ class SpeechLM(nn.Module):
             features = self.feature_extractor(waveforms, sample_lengths)
         if factor > 0.0:
             features = scale_gradient(features, factor)
-        return features.transpose(1, 2)
+        return features
 
     def _align(
         self, features: Tensor, labels: Tensor, label_rate: int | None, offset: int | None
@@ -294,7 +305,7 @@ class SpeechLM(nn.Module):
         Frame t gets label int(t * ratio) + offset, ratio = labels per frame; one random offset
         below ratio a batch.
         """
-        ratio = (label_rate or self.config.label_rate) * self.config.frame_shift // SAMPLE_RATE
+        ratio = self.framing.labels_per_frame(label_rate or self.config.label_rate)
         if labels.shape[0] != features.shape[0]:
             raise ValueError(
                 f"labels of {labels.shape[0]} utterances for {features.shape[0]} waveforms"
@@ -314,14 +325,11 @@ class SpeechLM(nn.Module):
         """(B, T) bool, True on frames that are padding.
 
         The authors cut the S samples into T equal slices, and a frame is padding if its whole
-        slice is. With ignore_padding the count is that of the convolutions instead.
+        slice is. With ignore_padding the count is that of the front end instead.
         """
         index = torch.arange(frames, device=sample_lengths.device)
         if self.config.ignore_padding:
-            valid = sample_lengths
-            for _, kernel, stride in self.config.conv_layers:
-                valid = (valid - kernel) // stride + 1
-            return index >= valid.clamp(min=1)[:, None]
+            return index >= self.framing.frames(sample_lengths).clamp(min=1)[:, None]
         return index * (samples // frames) >= sample_lengths[:, None]
 
     def _draw_masks(self, padding: Tensor, draws: SpeechDraws) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.conventions import PAD
 from speechlm.kernels import fast
-from speechlm.models.losses import PAD, label_smoothed_loss
+from speechlm.models.losses import label_smoothed_loss
 from speechlm.models.unit_generator import (
     TextToUnitConfig,
     UnitGenerator,

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.conventions import PAD
 from speechlm.kernels import fast
 from speechlm.kernels.dropout import dropout
 from speechlm.kernels.products import gelu_linear, linear
 from speechlm.kernels.tiled_convolution import grouped_convolution
 from speechlm.models.config import SpeechLMConfig
-from speechlm.models.losses import PAD
 from speechlm.models.relative_attention import RelativePositions, RelativeSelfAttention
 
 VERSION = 3.0

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.conventions import EOS, PAD
 from speechlm.kernels.dropout import dropout
 from speechlm.models.attention import MultiHeadAttention, sinusoidal_positions
-from speechlm.models.losses import EOS, PAD, label_smoothed_loss
+from speechlm.models.losses import label_smoothed_loss
 from speechlm.models.options import Options
 from speechlm.models.relative_attention import RelativePositions, relative_bias
 from speechlm.models.transformer import VERSION

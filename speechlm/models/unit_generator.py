@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.conventions import PAD
 from speechlm.kernels.dropout import dropout
 from speechlm.kernels.tiled_convolution import TiledConvolution
 from speechlm.models.attention import MultiHeadAttention, sinusoidal_positions
-from speechlm.models.losses import PAD
 from speechlm.models.options import Options
 
 

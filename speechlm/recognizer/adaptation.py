@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.model import AlignmentModel, Frames, Scores
 from speechlm.recognizer.speakers import (
@@ -81,7 +82,7 @@ def adapt_data(
     speakers = {}
     for name in sorted(members)[job - 1 :: n_jobs]:
         chosen = adaptation_utterances(data, members[name], max_seconds)
-        seconds += sum(data.samples()[u] for u in chosen) / 16000
+        seconds += sum(data.samples()[u] for u in chosen) / SAMPLE_RATE
         speakers[name] = estimate_speaker(model, data, chosen, states_of, speed)
     save_speakers(output / f"speakers.{job}.npz", speakers)
     for old in output.glob("speakers.*.npz"):  # of an earlier run with more jobs

@@ -10,8 +10,8 @@ import kaldi_native_fbank as knf
 import numpy as np
 import soxr
 
-SAMPLE_RATE = 16000
-WINDOW = 400
+from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
+
 SHIFT = 160
 OFFSET = 40
 """Samples before the first window."""
@@ -25,7 +25,7 @@ CONTEXT = 2
 
 def n_frames(n_samples: int) -> int:
     """Number of 10 ms frames of ``n_samples`` samples at 16 kHz (0 if under 25 ms)."""
-    return 0 if n_samples < WINDOW else (n_samples - WINDOW) // SHIFT + 1
+    return Framing(WINDOW, SHIFT).frames(n_samples)
 
 
 def _mfcc_options() -> knf.MfccOptions:

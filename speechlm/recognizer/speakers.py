@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
@@ -48,7 +49,7 @@ def adaptation_utterances(
     data: DataDir, utterances: Sequence[str], max_seconds: float
 ) -> list[str]:
     """Utterances spread evenly over the sorted list, together about ``max_seconds`` long."""
-    seconds = sum(data.samples()[u] for u in utterances) / 16000
+    seconds = sum(data.samples()[u] for u in utterances) / SAMPLE_RATE
     if seconds <= max_seconds:
         return list(utterances)
     count = max(1, round(len(utterances) * max_seconds / seconds))

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechlm.conventions import EOS
 from speechlm.data.archives import read_unit_info
 from speechlm.data.monophones import N_PHONES
-from speechlm.data.vocabulary import EOS
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import to_durations
 from speechlm.score.error_rate import ErrorCounts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import logging
 import os
@@ -17,6 +16,7 @@ import torch.distributed
 from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
 
 from speechlm.checkpoints.model_dir import SIZES
+from speechlm.conventions import nearest
 from speechlm.data.atomic import output_file
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
@@ -188,8 +188,8 @@ def check_keys(keys: Iterable[str], known: Sequence[str], where: str) -> None:
     wrong = []
     for key in keys:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1, 0)
-            wrong.append(f'"{key}"' + (f' (the nearest valid one is "{near[0]}")' if near else ""))
+            near = nearest(key, known)
+            wrong.append(f'"{key}"' + (f' (the nearest valid one is "{near}")' if near else ""))
     if wrong:
         raise ValueError(f"{where}: unknown option {', '.join(wrong)}")
 

@@ -10,7 +10,7 @@ Importing this module makes two names known to ESPnet's ASR task (and to what bu
 `python -m speechlm.bin.espnet asr_train --config FILE ...` imports it and starts ESPnet's program.
 ESPnet's `freeze_param: [frontend]` keeps the weights as they are; without it they are trained.
 
-B batch, S samples (16 kHz), T frames (20 ms), D model width.
+B batch, S samples (16 kHz), T frames, D model width.
 """
 
 from __future__ import annotations

@@ -15,21 +15,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from speechlm.conventions import PAD, SAMPLE_RATE
 from speechlm.data.archives import ArchiveReader, fit_to_audio, n_labels, read_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
-from speechlm.data.vocabulary import PAD
 from speechlm.tasks.batching import SpeechBatches, TextBatches
-from speechlm.tokenizers.durations import MODEL_FRAME_SHIFT
-from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer, TextBatch
+from speechlm.tokenizers.phoneme_text import MOST_UNITS, PhonemeTextTokenizer, TextBatch
 from speechlm.tokenizers.stored_text import StoredTextTokenizer
-
-SAMPLE_RATE = 16000
-LINE_UNITS = 2800
-"""Lines of text with more units are left out (DESIGN section 2)."""
 
 _LOOKED_AT = 200  # utterances whose labels are read before training begins
 
@@ -232,19 +227,22 @@ class StoredTextUnits(TextUnits):
     Args:
         path: the text.
         folder: of the store that generate_text_units made of it.
+        frame_shift: seconds that a frame of the encoder lasts.
 
     Raises:
         ValueError: the store is not complete, is of another text, or its units do not last as
             long as the encoder's frames.
     """
 
-    def __init__(self, path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], folder: str | os.PathLike[str], frame_shift: float
+    ) -> None:
         self.corpus, self.store = TextCorpus(path), UnitStore(folder)
         self.store.check(self.corpus)
-        if abs(self.store.frame_shift - MODEL_FRAME_SHIFT) > 1e-6:
+        if abs(self.store.frame_shift - frame_shift) > 1e-6:
             raise ValueError(
                 f"{folder} has units of {self.store.frame_shift:g} s, the model's frames last "
-                f"{MODEL_FRAME_SHIFT:g} s: units of speech at that rate and a text-to-unit model "
+                f"{frame_shift:g} s: units of speech at that rate and a text-to-unit model "
                 "trained on them are needed"
             )
         self.tokenizer = StoredTextTokenizer(self.store)
@@ -324,7 +322,7 @@ class JointEpochs:
                 text.corpus,
                 text.units_per_byte(),
                 batch_units,
-                LINE_UNITS,
+                MOST_UNITS,
                 self.steps * workers,
                 seed,
             )

@@ -220,7 +220,7 @@ class SpeechLMPretrainTask(OwnDataTask):
         speech.vocabulary.check_same(UnitVocabulary(args.unit_tokens, "the model"))
         epochs = JointEpochs(
             speech,
-            build_text(args, train),
+            build_text(args, train, config.framing.seconds),
             batch_samples=args.batch_samples,
             batch_units=args.batch_units,
             seed=args.seed,
@@ -241,8 +241,11 @@ def check_tokens(args: argparse.Namespace, vocabulary: UnitVocabulary) -> None:
         vocabulary.write(path)
 
 
-def build_text(args: argparse.Namespace, train: bool) -> TextUnits | None:
-    """The text of training or validation, or None for speech-only training."""
+def build_text(args: argparse.Namespace, train: bool, frame_shift: float) -> TextUnits | None:
+    """The text of training or validation, or None for speech-only training.
+
+    A unit of text stands for a frame of the encoder, which lasts `frame_shift` seconds.
+    """
     if args.text is None:
         return None
     stored = args.text_units is not None
@@ -254,7 +257,9 @@ def build_text(args: argparse.Namespace, train: bool) -> TextUnits | None:
     model_units = UnitVocabulary(args.unit_tokens, "the model")
     if stored:
         text = StoredTextUnits(
-            args.text if train else args.dev_text, args.text_units if train else args.dev_text_units
+            args.text if train else args.dev_text,
+            args.text_units if train else args.dev_text_units,
+            frame_shift,
         )
         text.tokenizer.units.check_same(model_units)
         return text
@@ -263,9 +268,11 @@ def build_text(args: argparse.Namespace, train: bool) -> TextUnits | None:
             f"the speech has {len(model_units)} units that are not the {len(PHONES)} phones: text "
             "needs units of the same kind, --text_units and --dev_text_units"
         )
-    durations = None
-    spoken = [phone for phone in PHONES if not phone.startswith(("<", "#"))]
-    if args.durations is not None:
-        durations = UnitDurations.from_table(DurationTable.read(args.durations), spoken)
+    if args.durations is None:
+        durations = UnitDurations.paper(frame_shift)
+    else:
+        spoken = [phone for phone in PHONES if not phone.startswith(("<", "#"))]
+        table = DurationTable.read(args.durations)
+        durations = UnitDurations.from_table(table, spoken, frame_shift)
     tokenizer = PhonemeTextTokenizer(Lexicon.read(args.lexicon), args.seed, durations)
     return TextUnits(args.text if train else args.dev_text, tokenizer)

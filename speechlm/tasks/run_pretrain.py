@@ -12,7 +12,8 @@ import torch
 
 from speechlm.checkpoints.model_dir import SIZES, save_speechlm
 from speechlm.checkpoints.warm_start import warm_start
-from speechlm.data.vocabulary import PAD, CharacterVocabulary, UnitVocabulary
+from speechlm.conventions import PAD
+from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import is_first_worker, parse_training, start_from
 from speechlm.tasks.pretrain import SpeechLMPretrainTask

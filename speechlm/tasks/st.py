@@ -18,7 +18,8 @@ from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from speechlm.checkpoints.translation import VOCABULARY, TranslationModel
-from speechlm.data.target_text import PAD, TargetVocabulary
+from speechlm.conventions import PAD
+from speechlm.data.target_text import TargetVocabulary
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.models.translation_decoder import TranslationDecoderConfig
 from speechlm.tasks.common import OwnDataTask

@@ -17,9 +17,9 @@ from espnet2.utils.types import str2bool
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from speechlm.conventions import EOS, PAD
 from speechlm.data.archives import read_unit_info
 from speechlm.data.monophones import N_PHONES
-from speechlm.data.vocabulary import EOS, PAD
 from speechlm.models.text_to_unit import NO_UNIT, TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 from speechlm.tasks.common import OwnDataTask

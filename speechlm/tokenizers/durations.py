@@ -10,10 +10,11 @@ of 10 ms labels (7.1 +- 3.6 labels a phone, 29 +- 24 a silence, silence at 12 % 
 - in all, the sentences of these utterances come out about 1.48 times as long as their speech has
   20 ms frames, and 0.74 times as long as it has 10 ms labels.
 
-So the constants are kept as published, one unit an encoder position, and text is then "spoken"
-slowly; statistics of 10 ms alignments are brought to 20 ms, after which text has the length of
-speech. The thinning is that of the speech labels (every second one from a random start): a run of
-d labels leaves floor(d / 2 + U) units, U uniform, but at least one, so that no phone is lost.
+So the constants are kept as published, one unit an encoder position of 20 ms, and text is then
+"spoken" slowly; statistics of 10 ms alignments are brought to 20 ms, after which text has the
+length of speech. The thinning is that of the speech labels (every second one from a random start):
+a run of d labels leaves floor(d / 2 + U) units, U uniform, but at least one, so that no phone is
+lost. For a front end with other frames both are brought to their length in the same way.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.conventions import PAPER_FRAMING
 from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import write_text
 from speechlm.data.vocabulary import NOISE, SILENCE, fold_phone
 
-MODEL_FRAME_SHIFT = 0.02
-"""Seconds an encoder position stands for."""
 PAPER_DURATIONS = {"phone": (5.0, 2.5), "SIL": (14.0, 7.0), "SPN": (32.0, 11.0)}
 """Mean and standard deviation in units, of phones, silences and noises."""
 PAPER_SILENCE_PROBABILITY = 0.25
@@ -49,6 +49,13 @@ def normal_probabilities(mean: float, std: float) -> np.ndarray:
     top = int(math.ceil(mean + 6 * std)) + 1
     below = [0.5 * (1 + math.erf((k + 0.5 - mean) / (std * math.sqrt(2)))) for k in range(1, top)]
     return np.diff([0.0, 0.0, *below, 1.0])
+
+
+def _paper_probabilities(kind: str, frame_shift: float) -> np.ndarray:
+    """Distribution by the paper's constants of a kind, in units of `frame_shift` seconds."""
+    mean, std = PAPER_DURATIONS[kind]
+    scale = PAPER_FRAMING.seconds / frame_shift
+    return normal_probabilities(mean * scale, std * scale)
 
 
 def thin(probabilities: np.ndarray, factor: float) -> np.ndarray:
@@ -96,9 +103,8 @@ class DurationTable:
             if counts.sum() >= _LEAST_RUNS:
                 return counts / counts.sum()
         if name == "SPN" or not counts.sum():
-            scale = MODEL_FRAME_SHIFT / self.frame_shift
-            mean, std = PAPER_DURATIONS.get(name, PAPER_DURATIONS["phone"])
-            return normal_probabilities(mean * scale, std * scale)
+            kind = name if name in PAPER_DURATIONS else "phone"
+            return _paper_probabilities(kind, self.frame_shift)
         return counts / counts.sum()
 
     @staticmethod
@@ -269,16 +275,19 @@ class UnitDurations:
         raise ValueError(f"no durations for {symbol}: give it to UnitDurations.from_table")
 
     @classmethod
-    def paper(cls) -> UnitDurations:
-        """The constants of the released pipeline."""
-        distributions = [normal_probabilities(*pair) for pair in PAPER_DURATIONS.values()]
+    def paper(cls, frame_shift: float = PAPER_FRAMING.seconds) -> UnitDurations:
+        """The constants of the released pipeline, one unit being `frame_shift` seconds."""
+        distributions = [_paper_probabilities(kind, frame_shift) for kind in PAPER_DURATIONS]
         row_of = {name: row for row, name in enumerate(PAPER_DURATIONS, 1)}
         row_of[EDGE] = row_of["SIL"]
         return cls(distributions, row_of, PAPER_SILENCE_PROBABILITY)
 
     @classmethod
     def from_table(
-        cls, table: DurationTable, symbols: Iterable[str], frame_shift: float = MODEL_FRAME_SHIFT
+        cls,
+        table: DurationTable,
+        symbols: Iterable[str],
+        frame_shift: float = PAPER_FRAMING.seconds,
     ) -> UnitDurations:
         """Statistics of aligned speech, one unit being `frame_shift` seconds.
 

@@ -14,11 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from speechlm.data.archives import ArchiveReader, ArchiveWriter, fit_to_audio, n_labels
+from speechlm.data.archives import (
+    ArchiveReader,
+    ArchiveWriter,
+    fit_to_audio,
+    n_labels,
+    read_frame_shift,
+    write_frame_shift,
+)
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.tokenizers.speech_features import FRAME_SHIFT, FeatureConfig, FeatureSource
+from speechlm.tokenizers.speech_features import FeatureConfig, FeatureSource
 
 NAME = "feats"
 CONFIG = "features.json"
@@ -36,6 +43,7 @@ class FeatureArchive:
         if not path.is_file():
             raise ValueError(f"{path} expected, but it is not there: no known features in {folder}")
         self.config = FeatureConfig.from_json(path.read_text(encoding="utf-8"), str(path))
+        self.frame_shift = read_frame_shift(self.folder)
         self._reader = ArchiveReader(self.folder / f"{NAME}.scp")
 
     def features(self, utterance: str, n_samples: int) -> np.ndarray | None:
@@ -48,7 +56,7 @@ class FeatureArchive:
                 f"{self.folder}: features of {self.config.dim} dimensions expected for "
                 f"{utterance}, found an array of shape {array.shape}"
             )
-        expected = n_labels(n_samples, FRAME_SHIFT)
+        expected = n_labels(n_samples, self.frame_shift)
         return fit_to_audio(array, expected, f"{self.folder}: {utterance}", "frames")
 
 
@@ -87,7 +95,7 @@ def _compute(source: FeatureSource, path: str, expected: int) -> tuple[np.ndarra
         return None, str(error)
     if len(waveform) != expected:
         return None, f"{path}: {expected} samples in utt2num_samples, found {len(waveform)}"
-    if n_labels(len(waveform), FRAME_SHIFT) < MIN_FRAMES:
+    if source.framing.frames(len(waveform)) < MIN_FRAMES:
         return None, f"{path}: {len(waveform)} samples are fewer than {MIN_FRAMES} frames"
     if not np.isfinite(waveform).all():
         return None, f"{path}: some samples are not finite numbers"
@@ -106,7 +114,7 @@ def write_features(
         for utterance, features in stream(data, source, skipped):
             writer.write(utterance, features)
             count += 1
-    write_text(Path(folder) / "frame_shift", f"{FRAME_SHIFT:g}\n")
+    write_frame_shift(folder, source.framing.seconds)
     write_text(Path(folder) / CONFIG, source.config.to_json() + "\n")
     report_skipped(folder, job, skipped)
     return count

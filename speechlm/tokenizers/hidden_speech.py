@@ -1,4 +1,4 @@
-"""Hidden units of speech: features, then the nearest k-means centre, every 20 ms."""
+"""Hidden units of speech: features, then the nearest k-means centre of each frame."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from speechlm.data.archives import ArchiveWriter, n_labels, write_unit_info
+from speechlm.data.archives import ArchiveWriter, fit_to_audio, n_labels, write_unit_info
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.tokenizers.feature_stream import FeatureArchive, Features, report_skipped, stream
 from speechlm.tokenizers.kmeans import KMeans
-from speechlm.tokenizers.speech_features import FRAME_SHIFT, FeatureSource, reopen_features
+from speechlm.tokenizers.speech_features import FeatureSource, reopen_features
 
 
 @dataclass
@@ -51,8 +51,15 @@ class HiddenSpeechTokenizer:
             clusters.features.check_same(source.config, str(kmeans), str(feats))
         return cls(source, clusters)
 
+    @property
+    def frame_shift(self) -> float:
+        """Seconds from a unit to the next."""
+        if isinstance(self.source, FeatureArchive):
+            return self.source.frame_shift
+        return self.source.framing.seconds
+
     def __call__(self, waveform: np.ndarray) -> np.ndarray:
-        """(n_samples,) float in [-1, 1], 16 kHz -> ((n_samples - 400) // 320 + 1,) int32.
+        """(n_samples,) float in [-1, 1], 16 kHz -> (T,) int32, a unit for each frame.
 
         ValueError for less than one frame, or if features are read from archives.
         """
@@ -81,16 +88,17 @@ def label_data(
     """
     skipped: dict[str, str] = {}
     done, start = Labelled(), time.perf_counter()
+    shift = tokenizer.frame_shift
     with ArchiveWriter(output, "units", job) as writer:
         for utterance, features in stream(data, tokenizer.source, skipped):
-            units = tokenizer.kmeans(features)
-            expected = n_labels(data.samples()[utterance], FRAME_SHIFT)
-            assert len(units) == expected, (utterance, len(units), expected)
+            # A front end with another window than 400 samples may give a frame more or fewer.
+            expected = n_labels(data.samples()[utterance], shift)
+            units = fit_to_audio(tokenizer.kmeans(features), expected, utterance, "units")
             writer.write(utterance, units)
             done.utterances += 1
             done.units += len(units)
     done.seconds, done.skipped = time.perf_counter() - start, len(skipped)
-    write_unit_info(output, FRAME_SHIFT, [str(n) for n in range(tokenizer.kmeans.n_clusters)])
+    write_unit_info(output, shift, [str(n) for n in range(tokenizer.kmeans.n_clusters)])
     report_skipped(output, job, skipped)
     logging.info(
         "%s, job %d: %d units of %d utterances, %d left out; %.0f units a second",

@@ -30,10 +30,8 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import phone_of_unit
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.tokenizers.durations import EDGE, PAPER_SILENCE_PROBABILITY, UnitDurations
-from speechlm.tokenizers.phoneme_text import Dropped, PhonemeTextTokenizer
+from speechlm.tokenizers.phoneme_text import MOST_UNITS, Dropped, PhonemeTextTokenizer
 
-MOST_UNITS = 2800
-"""Lines with as many units are dropped (DESIGN section 2)."""
 _GROUP = 60_000
 """Phones whose hidden states are kept at a time."""
 _EPOCH = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.conventions import WINDOW
 from speechlm.recognizer.decoding import FirstPass, SearchConfig, WordDecoder, label_words
 from speechlm.recognizer.features import mean_normaliser, mfcc, n_frames, normalise
 from speechlm.recognizer.model import AlignmentModel
@@ -47,7 +48,7 @@ class PhonemeSpeechTokenizer:
         """
         cepstra = [x for x in map(mfcc, waveforms) if len(x)]
         if not cepstra:
-            raise ValueError("at least 400 samples of audio expected to adapt to a speaker")
+            raise ValueError(f"at least {WINDOW} samples of audio expected to adapt to a speaker")
         mean, deviation = mean_normaliser(np.concatenate(cepstra))
         first = FirstPass(self.model, self.network, self.decoder, self.pronunciations)
         transforms = self.model.estimate(
@@ -67,7 +68,7 @@ class PhonemeSpeechTokenizer:
             ValueError: less than one frame, or no alignment of the words found.
         """
         if n_frames(len(waveform)) == 0:
-            raise ValueError(f"at least 400 samples expected, got {len(waveform)}")
+            raise ValueError(f"at least {WINDOW} samples expected, got {len(waveform)}")
         frames = speaker.frames(self.model, mfcc(waveform))
         class_scores, state_scores = self.network.scores(frames.network)
         words, _ = self.decoder.decode(class_scores)

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from speechlm.conventions import EOS
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.splitmix import GOLDEN, mix, random_numbers
 from speechlm.data.vocabulary import (
-    EOS,
     NOISE,
     SILENCE,
     CharacterVocabulary,
@@ -34,7 +34,9 @@ from speechlm.data.vocabulary import (
 from speechlm.tokenizers.durations import EDGE, RESOLUTION_BITS, UnitDurations
 from speechlm.tokenizers.word_table import WordTable
 
-_LIMITS = {"phones": 2000, "characters": 2000, "units": 2800}
+MOST_UNITS = 2800
+"""Lines with as many units, or more, are left out."""
+_LIMITS = {"phones": 2000, "characters": 2000, "units": MOST_UNITS}
 
 _SILENCE_STREAM = 0xD1B54A32D192ED03
 _BEGIN, _END, _UNKNOWN, _BETWEEN = range(4)  # rows of the phone table before the words

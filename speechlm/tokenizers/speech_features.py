@@ -1,9 +1,10 @@
 """Features for hidden units: MFCC, or a layer of a SpeechLM or of a Hugging Face model.
 
-Frame t of every kind is made of the samples from 320 t to 320 t + 400 (those that frame t of the
-convolutional front end sees), so that there are (n_samples - 400) // 320 + 1 of them: 50 a second.
+Frame t of MFCC and of Hugging Face's models is made of the samples from 320 t to 320 t + 400, so
+that there are (n_samples - 400) // 320 + 1 of them: 50 a second. A SpeechLM's are those of its
+front end.
 
-T frames (20 ms), D dimensions. An utterance is computed alone, so that its features are the same,
+T frames, D dimensions. An utterance is computed alone, so that its features are the same,
 bit by bit, in whatever job and beside whatever other utterances.
 """
 
@@ -18,16 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from speechlm.data.archives import WINDOW, n_labels
+from speechlm.conventions import PAPER_FRAMING, SAMPLE_RATE, Framing
+from speechlm.data.archives import n_labels
 
-FRAME_SHIFT = 0.02
-STEP = 320
-"""Samples from a frame to the next."""
 KINDS = ("mfcc", "speechlm", "huggingface")
 MFCC_DIM = 39
 N_CEPS, N_MELS = 13, 23
 CHUNK = 5000
-"""Frames (100 s) that a model sees at a time; longer utterances are cut into equal parts."""
+"""Frames that a model sees at a time (100 s of 20 ms); longer utterances are cut evenly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +76,14 @@ class FeatureSource:
 
     config: FeatureConfig
     compute: Callable[[np.ndarray], np.ndarray]
+    framing: Framing = PAPER_FRAMING
+    """Which samples the frames are made of."""
 
     def __call__(self, waveform: np.ndarray) -> np.ndarray:
-        """ValueError for less than a frame (400 samples)."""
-        if len(waveform) < WINDOW:
-            raise ValueError(f"at least {WINDOW} samples expected, got {len(waveform)}")
+        """ValueError for less than a frame."""
+        least = self.framing.window
+        if len(waveform) < least:
+            raise ValueError(f"at least {least} samples expected, got {len(waveform)}")
         return self.compute(waveform)
 
 
@@ -144,41 +146,40 @@ def mfcc(waveform: np.ndarray) -> np.ndarray:
 
     options = knf.MfccOptions()
     options.frame_opts.dither = 0.0
-    options.frame_opts.samp_freq = 16000
+    options.frame_opts.samp_freq = SAMPLE_RATE
     options.frame_opts.snip_edges = True
     options.num_ceps, options.mel_opts.num_bins = N_CEPS, N_MELS
     options.use_energy = False
     extractor = knf.OnlineMfcc(options)
-    extractor.accept_waveform(16000, waveform.astype(np.float32) * 32768.0)
+    extractor.accept_waveform(SAMPLE_RATE, waveform.astype(np.float32) * 32768.0)
     extractor.input_finished()
     count = n_labels(len(waveform))
     frames = np.array([extractor.get_frame(t) for t in range(count)], dtype=np.float32)
     return deltas(frames)[::2]
 
 
-def chunks(n_samples: int, longest: int = CHUNK) -> Iterator[tuple[int, int]]:
+def chunks(n_samples: int, framing: Framing, longest: int = CHUNK) -> Iterator[tuple[int, int]]:
     """(first sample, one past the last) of parts of at most `longest` frames, about equally long.
 
-    Parts overlap by 80 samples, so that their frames together are those of the whole.
+    Each part ends with the window of its last frame, so that the frames of all parts together are
+    those of the whole: with windows of 400 samples every 320, neighbours overlap by 80.
     """
-    count = n_labels(n_samples, FRAME_SHIFT)
+    count = framing.frames(n_samples)
     parts = -(-count // longest)
     bounds = [count * i // parts for i in range(parts + 1)]
     for first, last in zip(bounds[:-1], bounds[1:], strict=True):
-        yield first * STEP, (n_samples if last == count else (last - 1) * STEP + WINDOW)
+        yield first * framing.shift, (n_samples if last == count else framing.samples(last))
 
 
 def _open_speechlm(folder: str, layer: int, device: str) -> FeatureSource:
     import torch
 
-    from speechlm.checkpoints.huggingface import check_frames
     from speechlm.checkpoints.pretrained import SpeechLM
     from speechlm.decode.extract import check_layer
 
     model = SpeechLM.from_pretrained(folder, ignore_padding=True)
-    config = model.config
+    config, framing = model.config, model.framing
     number = int(check_layer(layer, config))
-    check_frames(folder, config.frames)
     del model.encoder.layers[number:]  # what comes later is not needed; one layer must remain
     del model.unit_encoder.layers[max(1, number - config.speech_layers) :]
     used = {
@@ -192,7 +193,7 @@ def _open_speechlm(folder: str, layer: int, device: str) -> FeatureSource:
 
     def compute(waveform: np.ndarray) -> np.ndarray:
         found = []
-        for first, last in chunks(len(waveform)):
+        for first, last in chunks(len(waveform), framing):
             batch = torch.from_numpy(waveform[None, first:last]).to(device)
             layers, _ = model.extract_features(batch, None, "all")
             found.append(layers[number - 1][0].float().cpu().numpy())
@@ -201,7 +202,7 @@ def _open_speechlm(folder: str, layer: int, device: str) -> FeatureSource:
     description = FeatureConfig(
         "speechlm", config.embed_dim, number, config.normalize_waveform, fingerprint(used), folder
     )
-    return FeatureSource(description, compute)
+    return FeatureSource(description, compute, framing)
 
 
 def _open_huggingface(name: str, layer: int, device: str) -> FeatureSource:
@@ -229,7 +230,7 @@ def _open_huggingface(name: str, layer: int, device: str) -> FeatureSource:
     def compute(waveform: np.ndarray) -> np.ndarray:
         parts = []
         scaled = normalized(waveform) if normalize else waveform
-        for first, last in chunks(len(waveform)):
+        for first, last in chunks(len(waveform), PAPER_FRAMING):
             model(torch.from_numpy(scaled[None, first:last]).to(device))
             parts.append(found.pop()[0].float().cpu().numpy())
         return np.concatenate(parts)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speechlm.conventions import EOS
 from speechlm.data.unit_store import UnitStore
-from speechlm.data.vocabulary import EOS, CharacterVocabulary
+from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.tokenizers.phoneme_text import Dropped, TextBatch
 
 

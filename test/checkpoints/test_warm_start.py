@@ -65,7 +65,7 @@ def test_front_end_and_layers_compute_what_huggingface_computes(
     model.load_state_dict(start.taken, strict=False)
     with torch.no_grad():
         expected = hubert.feature_extractor(wave)
-        found = model.feature_extractor(wave)
+        found = model.feature_extractor(wave).transpose(1, 2)
         assert expected.std() > 0.01
         np.testing.assert_allclose(found, expected, atol=1e-5)
         projected = hubert.feature_projection(expected.transpose(1, 2))
@@ -119,7 +119,8 @@ def test_wavlm_gives_what_fits(speechlm_of, tmp_path, wave):
     model.load_state_dict(start.taken, strict=False)
     with torch.no_grad():
         expected = wavlm.feature_extractor(wave)
-        np.testing.assert_allclose(model.feature_extractor(wave), expected, atol=1e-5)
+        found = model.feature_extractor(wave).transpose(1, 2)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_biases_of_the_front_end_have_no_place(speechlm_of, tmp_path, caplog):

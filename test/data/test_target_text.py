@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
+from speechlm.conventions import EOS, SPECIALS, UNK
 from speechlm.data.kaldi_dir import write_table
 from speechlm.data.target_text import (
-    EOS,
-    SPECIALS,
-    UNKNOWN,
     TargetVocabulary,
     VocabularyOptions,
     train_vocabulary,
@@ -44,7 +42,7 @@ def test_characters_give_sentences_back():
     assert len(vocabulary) == len(set("".join(SENTENCES))) + 4
     for sentence in SENTENCES:
         ids = vocabulary.encode(sentence)
-        assert ids.dtype == np.int64 and ids[-1] == EOS and UNKNOWN not in ids
+        assert ids.dtype == np.int64 and ids[-1] == EOS and UNK not in ids
         assert len(ids) == len(sentence) + 2  # the first word's mark, EOS
         assert vocabulary.decode(ids) == sentence
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from speechlm.conventions import EOS
 from speechlm.decode.beam_search import NEVER, BeamOptions, Hypothesis, beam_search
-from speechlm.models.losses import EOS
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 SMALL = {

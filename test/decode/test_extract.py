@@ -44,6 +44,23 @@ def test_jobs_give_the_features_of_each_utterance_alone(folder, chords, tmp_path
         np.testing.assert_allclose(found[utterance], expected, atol=2e-5)
 
 
+def test_the_front_end_says_how_long_frames_last(
+    make_data_dir, model_folder, model_values, tmp_path
+):
+    """One more convolution: 40 ms, of windows of 800 samples."""
+    layers = model_values()["conv_layers"]
+    model = model_folder(conv_layers=[*layers[:5], [16, 3, 2], *layers[5:]])
+    data = make_data_dir(tmp_path / "data", 2, 5, units=False)
+    extract_dir(model, tmp_path / "data", tmp_path / "f")
+    assert (tmp_path / "f" / "frame_shift").read_text() == "0.04\n"
+    for utterance, features in ArchiveReader(tmp_path / "f" / "feats.1.scp").items():
+        assert len(features) == (data.n_samples[utterance] - 800) // 640 + 1
+    data.n_samples[data.ids[0]] = 799
+    data.write(tmp_path / "data")
+    with pytest.raises(ValueError, match=r"shorter than one frame \(800 samples\)"):
+        extract_dir(model, tmp_path / "data", tmp_path / "g")
+
+
 def test_batches_hold_utterances_of_similar_length():
     samples = {"a": 10, "b": 50, "c": 49, "d": 11, "e": 500}
     assert list(batches(samples, 100)) == [["e"], ["b", "c"], ["d", "a"]]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from speechlm.models.losses import EOS, ctc_loss
+from speechlm.conventions import EOS
+from speechlm.models.losses import ctc_loss
 
 
 @pytest.fixture(params=["base", "large"])

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from speechlm.conventions import PAD
 from speechlm.models import SpeechDraws
-from speechlm.models.losses import PAD, ctc_loss, predict_units
+from speechlm.models.losses import ctc_loss, predict_units
 
 CASES = [("", "p50"), ("", "p100"), ("_large", "p50")]
 FULL_GRADIENTS = (
@@ -82,7 +83,7 @@ def record(model):
     def input_of(module, name):
         module.register_forward_pre_hook(lambda m, args: keep(name, args[0]))
 
-    output_of(model.feature_extractor, "conv_features")
+    output_of(model.feature_extractor, "conv_features", lambda output: output.transpose(1, 2))
     input_of(model.layer_norm, "trimmed_conv_features")
     output_of(model.layer_norm, "features_layer_norm")
     output_of(model.post_extract_proj, "features_projected")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechlm.models.losses import PAD
+from speechlm.conventions import PAD
 from speechlm.models.text_to_unit import NO_UNIT, UNUSED_KEYS, TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechlm.models.losses import PAD
+from speechlm.conventions import PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 RECORDED = 9

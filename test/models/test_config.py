@@ -1,5 +1,6 @@
 import pytest
 
+from speechlm.conventions import Framing
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 
@@ -7,7 +8,7 @@ def test_defaults_are_the_papers_base_model():
     base = SpeechLMConfig.base()
     assert base == SpeechLMConfig()
     assert (base.embed_dim, base.speech_layers, base.shared_layers, base.heads) == (768, 6, 6, 8)
-    assert base.frame_shift == 320
+    assert base.framing == Framing(400, 320)
     large = SpeechLMConfig.large()
     assert (large.embed_dim, large.speech_layers, large.heads, large.pre_norm) == (
         1024,
@@ -15,11 +16,6 @@ def test_defaults_are_the_papers_base_model():
         16,
         True,
     )
-
-
-@pytest.mark.parametrize("samples, frames", [(399, 0), (400, 1), (719, 1), (720, 2), (160000, 499)])
-def test_frames(samples, frames):
-    assert SpeechLMConfig().frames(samples) == frames
 
 
 def test_dict_round_trip():

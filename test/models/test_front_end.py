@@ -4,7 +4,7 @@ from torch import nn
 
 from speechlm.kernels import convolution_stack
 from speechlm.models.front_end import (
-    FrontEnd,
+    ConvolutionalFrontEnd,
     masked_group_norm,
     normalize_waveform,
     scale_gradient,
@@ -14,8 +14,8 @@ from speechlm.models.front_end import (
 @pytest.mark.parametrize("samples", [400, 719, 720, 16000, 11111])
 def test_number_of_frames(small_config, samples):
     config = small_config()
-    features = FrontEnd(config)(torch.randn(2, samples))
-    assert features.shape == (2, 16, config.frames(samples))
+    features = ConvolutionalFrontEnd(config)(torch.randn(2, samples))
+    assert features.shape == (2, config.framing.frames(samples), 16)
 
 
 def test_masked_group_norm_equals_group_norm_of_the_valid_part():
@@ -31,7 +31,7 @@ def test_masked_group_norm_equals_group_norm_of_the_valid_part():
 
 @pytest.mark.parametrize("norm", ["group", "layer"])
 def test_recomputed_block_has_the_plain_gradient(small_config, norm):
-    front_end = FrontEnd(small_config(conv_norm=norm)).double()
+    front_end = ConvolutionalFrontEnd(small_config(conv_norm=norm)).double()
     waveforms = torch.randn(2, 4000, dtype=torch.float64)
     x = waveforms[:, None]
     for block in front_end.conv_layers:
@@ -70,7 +70,7 @@ def test_scale_gradient():
 def test_any_kernels_and_strides_over_several_chunks(small_config, monkeypatch, norm, layers):
     """On a CPU the convolutions are products of overlapping rows; compared with conv1d."""
     monkeypatch.setattr(convolution_stack, "CHUNK", 7)
-    front_end = FrontEnd(small_config(conv_layers=layers, conv_norm=norm)).double()
+    front_end = ConvolutionalFrontEnd(small_config(conv_layers=layers, conv_norm=norm)).double()
     waveforms = torch.randn(2, 4001, dtype=torch.float64)
     ours = front_end(waveforms)
     plain = front_end(waveforms.clone().requires_grad_())
@@ -85,7 +85,7 @@ def test_any_kernels_and_strides_over_several_chunks(small_config, monkeypatch, 
 
 
 def test_folded_group_norm_leaves_padding_out(small_config):
-    front_end = FrontEnd(small_config(ignore_padding=True))
+    front_end = ConvolutionalFrontEnd(small_config(ignore_padding=True))
     waveforms, lengths = torch.randn(2, 3000), torch.tensor([3000, 1700])
     waveforms[1, 1700:] = 0.0
     ours = front_end(waveforms, lengths)

@@ -129,7 +129,7 @@ def test_100_hz_labels_have_a_random_phase(small_model, batch):
 
 def test_features_are_cut_to_the_labels(small_model, batch):
     model = small_model(label_rate=50).train()
-    frames = model.config.frames(batch["waveforms"].shape[1])
+    frames = model.framing.frames(batch["waveforms"].shape[1])
     for n_labels, expected in ((frames + 5, frames), (frames - 9, frames - 9)):
         labels = torch.full((3, n_labels), 5)
         assert model.forward_speech(*speech(batch)[:2], labels).targets.shape == (3, expected)

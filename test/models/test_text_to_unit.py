@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechlm.models.losses import EOS, PAD
+from speechlm.conventions import EOS, PAD
 from speechlm.models.text_to_unit import NO_UNIT, TextToUnit, batches_by_length
 from speechlm.models.unit_generator import TextToUnitConfig, repeat_phones, to_durations
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechlm.models.losses import EOS, PAD
+from speechlm.conventions import EOS, PAD
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 SMALL = {

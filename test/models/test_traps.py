@@ -5,7 +5,8 @@ import re
 import pytest
 import torch
 
-from speechlm.models.losses import EOS, PAD, ctc_loss
+from speechlm.conventions import EOS, PAD
+from speechlm.models.losses import ctc_loss
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 

@@ -229,7 +229,7 @@ def test_lines_left_out_are_listed(trained, chords, tmp_path):
     assert "dropped: 2 lines; unknown words: 1 (2 times)" in finish(task.text, task.output)
     report = (task.output / "report.txt").read_text()
     assert "\n2 empty\n" in report and "\n4 " in report and "\nOWL 2\n" in report
-    batch = StoredTextUnits(task.text, task.output).batch(np.arange(5), np.zeros(5, np.int64))
+    batch = StoredTextUnits(task.text, task.output, 0.02).batch(np.arange(5), np.zeros(5, np.int64))
     assert int(batch["lines_left_out"]) == 2 and len(batch["units"]) == 3
     with pytest.raises(ValueError, match="text: line 2 of the text"):
         (tmp_path / "text").write_text("CAT\nCAT 5\n")
@@ -237,7 +237,7 @@ def test_lines_left_out_are_listed(trained, chords, tmp_path):
 
 
 def test_stored_units_are_read_by_line_in_any_order(stores, chords):
-    text = StoredTextUnits(chords / "text", stores[0])
+    text = StoredTextUnits(chords / "text", stores[0], 0.02)
     store, corpus = UnitStore(stores[0]), TextCorpus(chords / "text")
     lines = np.array([150, 3, 77])
     batch = text.batch(lines, np.array([0, 4, 4]))
@@ -250,10 +250,10 @@ def test_stored_units_are_read_by_line_in_any_order(stores, chords):
     expected = units / sum(len(line) for line in corpus)
     assert abs(text.units_per_byte() - expected) < 1e-9
     with pytest.raises(ValueError, match="has units of a text of 200 lines"):
-        StoredTextUnits(chords / "dev_text", stores[0])
+        StoredTextUnits(chords / "dev_text", stores[0], 0.02)
     (stores[0] / "frame_shift").write_text("0.01\n")
     with pytest.raises(ValueError, match="has units of 0.01 s, the model's frames last 0.02 s"):
-        StoredTextUnits(chords / "text", stores[0])
+        StoredTextUnits(chords / "text", stores[0], 0.02)
     (stores[0] / "frame_shift").write_text("0.02\n")
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from speechlm.conventions import EOS
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
 from speechlm.data.monophones import (
     MONOPHONES,
@@ -11,7 +12,7 @@ from speechlm.data.monophones import (
     phone_of_unit,
     with_durations,
 )
-from speechlm.data.vocabulary import EOS, PHONES, UnitVocabulary, phone_id
+from speechlm.data.vocabulary import PHONES, UnitVocabulary, phone_id
 from speechlm.tokenizers.aligned_units import held_out, make_pairs, read_pairs
 
 TABLE = phone_of_label()

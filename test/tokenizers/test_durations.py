@@ -74,3 +74,10 @@ def test_symbols_must_be_known_beforehand(tmp_path):
     durations = UnitDurations.from_table(table, ["K_B", "AE1_I", "T_E"])
     with pytest.raises(ValueError, match="no durations for D_S"):
         PhonemeTextTokenizer(Lexicon({"D": [("D",)]}), 0, durations)
+
+
+def test_the_papers_constants_last_as_long_in_longer_frames():
+    paper, coarse = UnitDurations.paper(), UnitDurations.paper(0.04)
+    for symbol in ("AE1_I", "SIL", "SPN_S"):
+        mean = coarse.means[coarse.row(symbol)]
+        assert abs(2 * mean - paper.means[paper.row(symbol)]) < 0.2, symbol

@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechlm.data.archives import ArchiveReader, check_units, n_labels, read_unit_info
+from speechlm.data.archives import (
+    ArchiveReader,
+    check_units,
+    merge_archives,
+    n_labels,
+    read_unit_info,
+)
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, split, write_split
-from speechlm.tokenizers.hidden_speech import HiddenSpeechTokenizer
+from speechlm.tokenizers.feature_stream import FeatureArchive, write_features
+from speechlm.tokenizers.hidden_speech import HiddenSpeechTokenizer, label_data
 from speechlm.tokenizers.kmeans import KMeans
+from speechlm.tokenizers.speech_features import open_features
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +147,27 @@ def test_tones_become_units(clusters, work, make_tones, tmp_path):
         np.bincount(found).max() / len(found) for found in units_of.values() if len(found) > 20
     ]
     assert len(often) >= 4 and np.mean(often) > 0.8
+
+
+def test_units_last_as_long_as_the_models_frames(model_folder, make_tones, tmp_path):
+    """40 ms, of windows of 800 samples; labels are counted as always, and from archives alike."""
+    layers = [[16, 10, 5]] + [[16, 3, 2]] * 5 + [[16, 2, 2]] * 2
+    folder = model_folder(conv_layers=layers, label_rate=25)
+    source, data = open_features("speechlm", folder, 1), make_tones(tmp_path / "data", 3)
+    write_features(data, source, tmp_path / "feats")
+    merge_archives(tmp_path / "feats", 1, "feats")
+    archive = FeatureArchive(tmp_path / "feats")
+    centres = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
+    found = []
+    for name, features in (("computed", source), ("read", archive)):
+        tokenizer = HiddenSpeechTokenizer(features, KMeans(centres, source.config))
+        label_data(data, tokenizer, tmp_path / name)
+        merge_archives(tmp_path / name, 1, "units")
+        assert read_unit_info(tmp_path / name)[0] == archive.frame_shift == 0.04
+        assert check_units(tmp_path / name, data.samples()) == {}
+        found.append(dict(ArchiveReader(tmp_path / name / "units.scp")))
+    for utterance in data.ids:
+        assert np.array_equal(found[0][utterance], found[1][utterance])
 
 
 def test_km_files_go_out_and_come_back(clusters, call, work):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import speechlm
+from speechlm.conventions import PAPER_FRAMING, Framing
 from speechlm.data.archives import n_labels
 from speechlm.tokenizers import speech_features as module
 from speechlm.tokenizers.speech_features import (
@@ -49,12 +50,13 @@ def test_mfcc_have_a_frame_each_20_ms(wave, n):
 
 @pytest.mark.parametrize("n", [400, 3600, 100_000, 123_457])
 def test_chunks_have_the_frames_of_the_whole(n):
-    parts = list(chunks(n, 50))
-    assert sum(n_labels(b - a, 0.02) for a, b in parts) == n_labels(n, 0.02)
-    assert all(1 <= n_labels(b - a, 0.02) <= 50 for a, b in parts)
-    assert parts[0][0] == 0 and parts[-1][1] == n
-    for (a, b), (c, _) in zip(parts[:-1], parts[1:], strict=True):
-        assert c == a + 320 * n_labels(b - a, 0.02)
+    for framing in (PAPER_FRAMING, Framing(400, 640)):
+        frames, parts = framing.frames, list(chunks(n, framing, 50))
+        assert sum(frames(b - a) for a, b in parts) == frames(n)
+        assert all(1 <= frames(b - a) <= 50 for a, b in parts)
+        assert parts[0][0] == 0 and parts[-1][1] == n
+        for (a, b), (c, _) in zip(parts[:-1], parts[1:], strict=True):
+            assert c == a + framing.shift * frames(b - a)
 
 
 @pytest.mark.parametrize("size", ["base", "large"])
@@ -68,6 +70,18 @@ def test_every_layer_of_a_speechlm(wave, model_folder, size):
         np.testing.assert_allclose(source(wave), layers[layer - 1][0].numpy(), atol=1e-5)
     with pytest.raises(ValueError, match="a number from 1 to 4 expected, got 5"):
         open_features("speechlm", folder, 5)
+
+
+def test_frames_are_those_of_the_models_front_end(wave, model_folder, monkeypatch):
+    layers = [[16, 10, 5]] + [[16, 3, 2]] * 5 + [[16, 2, 2]] * 2
+    source = open_features("speechlm", model_folder(conv_layers=layers, label_rate=25), 1)
+    assert source.framing == Framing(800, 640)
+    whole = source(wave)
+    assert len(whole) == (len(wave) - 800) // 640 + 1
+    monkeypatch.setattr(module, "chunks", lambda n, framing: chunks(n, framing, 20))
+    assert len(source(wave)) == len(whole)
+    with pytest.raises(ValueError, match="at least 800 samples expected, got 799"):
+        source(wave[:799])
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -110,9 +124,9 @@ def test_the_preprocessor_says_whether_to_normalise(wave, huggingface_folder, tm
 
 
 def test_long_audio_is_seen_in_parts(wave, model_folder, monkeypatch):
-    monkeypatch.setattr(module, "chunks", lambda n: chunks(n, 40))
+    monkeypatch.setattr(module, "chunks", lambda n, framing: chunks(n, framing, 40))
     source = open_features("speechlm", model_folder(), 1)
-    first, last = next(chunks(len(wave), 40))
+    first, last = next(chunks(len(wave), PAPER_FRAMING, 40))
     found, part = source(wave), source(wave[first:last])
     assert len(found) == n_labels(len(wave), 0.02)
     np.testing.assert_allclose(found[: len(part)], part, atol=1e-5)

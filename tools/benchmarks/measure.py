@@ -16,7 +16,6 @@ from speechlm.kernels.products import product
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 N_UNITS, N_CHARACTERS = 369, 33
-SAMPLE_RATE = 16000
 
 
 def build(args: argparse.Namespace, **changes: object) -> SpeechLM:

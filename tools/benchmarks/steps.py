@@ -10,15 +10,8 @@ from contextlib import nullcontext
 
 import torch
 
-from benchmarks.measure import (
-    N_CHARACTERS,
-    N_UNITS,
-    SAMPLE_RATE,
-    autocast,
-    build,
-    matrix_rate,
-    measure,
-)
+from benchmarks.measure import N_CHARACTERS, N_UNITS, autocast, build, matrix_rate, measure
+from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.kernels import KERNELS, plain
 from speechlm.models import SpeechLMConfig
 
@@ -61,7 +54,7 @@ def training_step(args: argparse.Namespace) -> Callable[[], None]:
     model = build(args, **changes).train()
     samples = int(args.seconds * SAMPLE_RATE)
     lengths = torch.full((args.batch,), samples, device=args.device)
-    n_labels = (samples - 400) // (SAMPLE_RATE // args.label_rate) + 1
+    n_labels = (samples - WINDOW) // (SAMPLE_RATE // args.label_rate) + 1
     batch = [
         torch.randn(args.batch, samples, device=args.device),
         lengths,

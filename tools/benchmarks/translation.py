@@ -8,14 +8,14 @@ import time
 
 import torch
 
-from benchmarks.measure import SAMPLE_RATE, autocast, peak_rss
+from benchmarks.measure import autocast, peak_rss
+from speechlm.conventions import EOS, SAMPLE_RATE
 from speechlm.models import SpeechLMConfig
 
 
 def translator(args: argparse.Namespace) -> torch.nn.Module:
     """A model with random weights, whose translations are as long as they may be."""
     from speechlm.checkpoints.translation import TranslationModel
-    from speechlm.models.losses import EOS
     from speechlm.models.translation_decoder import TranslationDecoderConfig
 
     config = getattr(SpeechLMConfig, args.model)(ignore_padding=True)
