@@ -27,7 +27,6 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0",
-        "scipy>=1.11",
         "torch>=2.6",
         "PyYAML>=6.0",
         "kaldiio>=2.18",
