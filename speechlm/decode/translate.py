@@ -25,6 +25,7 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.decode.beam_search import BeamOptions, beam_search
 from speechlm.decode.ctc_greedy import MIN_SAMPLES, SAMPLE_RATE, write_hypotheses
+from speechlm.decode.extract import batches
 
 PARTIAL = "partial.tsv"
 
@@ -67,18 +68,6 @@ def translate(
             utterance: Translated(vocabulary.decode(best[0].tokens), best[0].score)
             for utterance, best in zip(ids, found, strict=True)
         }
-
-
-def batches(samples: dict[str, int], batch_samples: int) -> Iterator[list[str]]:
-    """Ids, longest first, in batches of at most so many padded samples."""
-    batch: list[str] = []
-    for utterance in sorted(samples, key=lambda u: (-samples[u], u)):
-        if batch and (len(batch) + 1) * samples[batch[0]] > batch_samples:
-            yield batch
-            batch = []
-        batch.append(utterance)
-    if batch:
-        yield batch
 
 
 def translate_dir(

@@ -88,7 +88,7 @@ def import_torchaudio() -> None:
 
 @contextmanager
 def _adapters_later() -> Iterator[None]:
-    """In the block, whoever imports `create_adapter` gets a function that imports it when called."""
+    """Whoever imports `create_adapter` in the block gets a function that imports it when called."""
     if _ADAPTER in sys.modules:
         yield
         return
