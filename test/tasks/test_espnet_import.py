@@ -12,10 +12,11 @@ import pytest
 
 SERVER = """
 import json, os, sys, traceback
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what is printed goes to the log
 import speechlm.tasks
 for line in sys.stdin:
     if not (child := os.fork()):
-        os.dup2(2, 1)
         try:
             exec(json.loads(line), {})
         except BaseException:
@@ -23,7 +24,7 @@ for line in sys.stdin:
             sys.stderr.flush()
             os._exit(1)
         os._exit(0)
-    print(os.waitpid(child, 0)[1], flush=True)
+    print(os.waitpid(child, 0)[1], file=answers, flush=True)
 """
 
 
