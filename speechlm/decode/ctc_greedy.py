@@ -1,4 +1,4 @@
-"""Greedy CTC decoding of a data directory with a fine-tuned model.
+"""Greedy CTC decoding with a fine-tuned model: of waveforms, of audio files, of a data directory.
 
 B utterances, S samples (16 kHz), T frames, V characters. Needs no ESPnet.
 """
@@ -8,21 +8,23 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from speechlm.checkpoints.ctc_encoder import CTCModel
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
-from speechlm.data.audio import read_audio
+from speechlm.data.audio import decode_any, read_audio, resample
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
+from speechlm.decode.extract import batches
 
 BEST = ("valid.cer_ctc.ave.pth", "valid.cer_ctc.best.pth")
 """Weights that a fine-tuning ends with, the preferred ones first."""
@@ -70,6 +72,46 @@ def load_model(
     return model.eval().to(device)
 
 
+def decode_waveforms(model: CTCModel, waveforms: Sequence[Tensor | np.ndarray]) -> list[str]:
+    """Greedy hypothesis of each waveform (S,), float at 16 kHz, all in one batch.
+
+    A hypothesis does not depend on the waveforms beside it. That of a waveform which is shorter
+    than a frame is empty.
+
+    Raises:
+        ValueError: a waveform has another shape, or samples that are no floating-point numbers.
+    """
+    waves = [torch.as_tensor(waveform) for waveform in waveforms]
+    for n, wave in enumerate(waves):
+        if wave.dim() != 1 or not wave.is_floating_point():
+            raise ValueError(
+                f"waveform {n}: floating-point samples in [-1, 1] of shape (samples,) expected, "
+                f"got {wave.dtype} of shape {tuple(wave.shape)}"
+            )
+    text = [""] * len(waves)
+    long = [n for n, wave in enumerate(waves) if len(wave) >= model.framing.window]
+    if not long:
+        return text
+    device, vocabulary = next(model.parameters()).device, CharacterVocabulary()
+    lengths = torch.tensor([len(waves[n]) for n in long], device=device)
+    batch = torch.nn.utils.rnn.pad_sequence([waves[n].float() for n in long], batch_first=True)
+    logits, frames = model(batch.to(device), lengths)
+    paths = logits.argmax(-1).cpu().numpy()
+    for n, path, end in zip(long, paths, frames.tolist(), strict=True):
+        text[n] = vocabulary.decode(collapse(path[:end], vocabulary.blank))
+    return text
+
+
+def decode_file(model: CTCModel, path: str | os.PathLike[str]) -> str:
+    """Greedy hypothesis of an audio file of any rate and format; channels are mixed.
+
+    Raises:
+        ValueError: the file is missing, damaged, or nothing but digital silence.
+    """
+    waveform, rate = decode_any(path, mix_channels=True)
+    return decode_waveforms(model, [resample(waveform, rate, SAMPLE_RATE)])[0]
+
+
 def decode(model: CTCModel, data: DataDir, batch_samples: int = 3_200_000) -> Decoded:
     """Greedy hypotheses of all utterances.
 
@@ -77,19 +119,13 @@ def decode(model: CTCModel, data: DataDir, batch_samples: int = 3_200_000) -> De
     padded samples (at least one utterance); padding does not change results. Utterances shorter
     than a frame get an empty hypothesis.
     """
-    vocabulary, window = CharacterVocabulary(), model.framing.window
-    device = next(model.parameters()).device
     start = time.perf_counter()
     text: dict[str, str] = {}
     total = 0
-    for ids, waveforms, lengths in _batches(data, batch_samples, window):
-        total += int(lengths.sum())
-        if lengths.max() < window:
-            text |= dict.fromkeys(ids, "")
-            continue
-        logits, frames = model(waveforms.to(device), lengths.to(device))
-        for utterance, row, n in zip(ids, logits.argmax(-1).cpu(), frames.tolist(), strict=True):
-            text[utterance] = vocabulary.decode(collapse(row[:n].numpy(), vocabulary.blank))
+    for ids in batches(data.samples(), batch_samples):
+        waveforms = [read_audio(data.wav[utterance], SAMPLE_RATE) for utterance in ids]
+        total += sum(map(len, waveforms))
+        text |= zip(ids, decode_waveforms(model, waveforms), strict=True)
     seconds = time.perf_counter() - start
     result = Decoded(dict(sorted(text.items())), total / SAMPLE_RATE, seconds)
     logging.info(
@@ -144,27 +180,3 @@ def write_hypotheses(path: Path, text: dict[str, str]) -> None:
     with output_file(path) as temporary:
         lines = (f"{utterance} {text[utterance]}".rstrip() + "\n" for utterance in sorted(text))
         temporary.write_text("".join(lines), encoding="utf-8")
-
-
-def _batches(
-    data: DataDir, batch_samples: int, window: int
-) -> Iterator[tuple[list[str], torch.Tensor, torch.Tensor]]:
-    """(ids, waveforms (B, S), samples (B,)), longest first; those under a window by themselves."""
-    samples = data.samples()
-    order = sorted(data.ids, key=lambda u: (-samples[u], u))
-    batch: list[str] = []
-    for utterance in order:
-        short = samples[utterance] < window
-        full = batch and (len(batch) + 1) * samples[batch[0]] > batch_samples
-        if batch and (full or (short and samples[batch[0]] >= window)):
-            yield _read(data, batch)
-            batch = []
-        batch.append(utterance)
-    if batch:
-        yield _read(data, batch)
-
-
-def _read(data: DataDir, ids: list[str]) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    waves = [torch.from_numpy(read_audio(data.wav[u], SAMPLE_RATE)) for u in ids]
-    lengths = torch.tensor([len(wave) for wave in waves])
-    return ids, torch.nn.utils.rnn.pad_sequence(waves, batch_first=True), lengths

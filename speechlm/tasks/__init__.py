@@ -1,5 +1,5 @@
-"""ESPnet tasks. Importing this package makes ``espnet2`` importable (see ``torchaudio_cpu``)."""
+"""ESPnet tasks. Importing this package imports ESPnet (see `espnet_import`)."""
 
-from speechlm.tasks.torchaudio_cpu import prepare
+from speechlm.tasks.espnet_import import import_espnet
 
-prepare()
+import_espnet()

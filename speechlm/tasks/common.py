@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ class TrainingTask(AbsTask):
         if not args.ngpu:
             reuse_memory()
         log_to(args.output_dir, first=not args.dist_rank, level=args.log_level)
+        # ESPnet's trainer calls autocast by its older name, which warns at every step.
+        warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
         super().main_worker(args)
 
 

@@ -1,0 +1,174 @@
+"""What importing `speechlm.tasks` leaves in the process: ESPnet, and nobody's stand-in.
+
+Modules are imported once in a process: one process imports `speechlm.tasks`, and each way of
+importing other modules after it is tried in a copy of that process.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SERVER = """
+import json, os, sys, traceback
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what is printed goes to the log
+import speechlm.tasks
+for line in sys.stdin:
+    if not (child := os.fork()):
+        try:
+            exec(json.loads(line), {})
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], file=answers, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def python(root, tmp_path_factory):
+    """Function that runs code in a process of its own that has imported `speechlm.tasks`."""
+    log = tmp_path_factory.mktemp("server") / "log"
+    with (
+        open(log, "w") as errors,
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", SERVER],
+            cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as server,
+    ):
+
+        def run(code):
+            begin = log.stat().st_size
+            server.stdin.write(json.dumps(code) + "\n")
+            server.stdin.flush()
+            assert server.stdout.readline() == "0\n", log.read_text()[begin:]
+
+        yield run
+        server.stdin.close()
+
+
+ADAPTERS = {
+    "module": "import espnet2.layers.create_adapter_fn\nm = espnet2.layers.create_adapter_fn",
+    "alias": "import espnet2.layers.create_adapter_fn as m",
+    "from_package": "from espnet2.layers import create_adapter_fn as m",
+    "through_espnet": "import espnet2.layers.create_adapter as a, sys\n"
+    "assert a.create_lora_adapter.__module__ == 'espnet2.layers.create_adapter_fn'\n"
+    "m = sys.modules['espnet2.layers.create_adapter_fn']",
+}
+
+
+@pytest.mark.parametrize("statement", ADAPTERS.values(), ids=ADAPTERS)
+def test_adapters_are_espnets_own(python, statement):
+    python(
+        f"{statement}\nimport inspect\n"
+        "from espnet2.layers.create_adapter_fn import create_lora_adapter as named\n"
+        "assert m.__spec__.name == m.__name__ == 'espnet2.layers.create_adapter_fn'\n"
+        "assert hasattr(m, 'create_houlsby_adapter') and hasattr(m, 'is_lora_available')\n"
+        "assert not hasattr(m, 'no_such_name')\n"
+        "assert named is m.create_lora_adapter\n"
+        "assert 'rank' in inspect.signature(named).parameters\n"
+        "assert 'def create_lora_adapter' in inspect.getsource(m)\n"
+    )
+
+
+def test_a_training_that_asks_for_an_adapter_gets_it(python):
+    python(
+        "import sys\n"
+        "assert 'transformers' not in sys.modules\n"
+        "assert 'espnet2.layers.create_adapter' not in sys.modules\n"
+        "import espnet2.tasks.abs_task as abs_task, torch\n"
+        "try:\n"
+        "    abs_task.create_adapter(torch.nn.Linear(2, 2), 'bottleneck', {})\n"
+        "except AssertionError as error:\n"
+        "    assert 'bottleneck is not supported' in str(error)\n"
+        "else:\n"
+        "    raise SystemExit('ESPnet was not asked')\n"
+        "assert 'transformers' in sys.modules\n"
+    )
+
+
+LATE = {
+    "module": "import g2p_en\nG = g2p_en.G2p",
+    "alias": "import g2p_en as m\nG = m.G2p",
+    "name": "from g2p_en import G2p as G",
+    "hasattr": "import g2p_en\nassert hasattr(g2p_en, 'G2p')\nG = g2p_en.G2p",
+    "inspect": "import g2p_en, inspect\nG = dict(inspect.getmembers(g2p_en))['G2p']",
+    "star": "from g2p_en import *\nG = G2p",
+    "submodule": "import g2p_en.g2p as m\nG = m.G2p",
+    "from_submodule": "from g2p_en.g2p import G2p as G",
+}
+
+
+@pytest.mark.parametrize("statement", LATE.values(), ids=LATE)
+def test_g2p_en_runs_when_it_is_used(python, statement):
+    python(
+        "import sys, inspect\n"
+        "inspect.getmodule(sys.modules['speechlm.tasks'].import_espnet)\n"
+        "assert 'g2p_en.g2p' not in sys.modules and 'nltk' not in sys.modules\n"
+        f"{statement}\n"
+        "assert inspect.isclass(G) and G.__module__ == 'g2p_en.g2p'\n"
+        "import g2p_en, types\n"
+        "assert g2p_en.G2p is G and type(g2p_en) is types.ModuleType\n"
+        "assert g2p_en.__spec__.name == 'g2p_en' and not hasattr(g2p_en, 'no_such_name')\n"
+    )
+
+
+CLEANERS = {
+    "module": "import tacotron_cleaner.cleaners\nf = tacotron_cleaner.cleaners.lowercase",
+    "alias": "import tacotron_cleaner.cleaners as m\nf = m.lowercase",
+    "name": "from tacotron_cleaner.cleaners import lowercase as f",
+    "from_package": "from tacotron_cleaner import cleaners, symbols\nf = cleaners.lowercase",
+}
+
+
+@pytest.mark.parametrize("statement", CLEANERS.values(), ids=CLEANERS)
+def test_tacotron_cleaner_runs_when_it_is_used(python, statement):
+    python(
+        "import sys\n"
+        "assert 'tacotron_cleaner.numbers' not in sys.modules\n"
+        f"{statement}\n"
+        "assert f('A') == 'a'\n"
+        "assert 'tacotron_cleaner.numbers' in sys.modules\n"
+        "import tacotron_cleaner\n"
+        "assert tacotron_cleaner.cleaners.lowercase is f\n"
+    )
+
+
+def test_a_module_that_fails_says_so_at_each_use(python, tmp_path):
+    (tmp_path / "broken_one.py").write_text("import no_such_package\n")
+    python(
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "from speechlm.tasks.espnet_import import put_off\n"
+        "put_off('broken_one')\nimport broken_one\n"
+        "for _ in range(2):\n"
+        "    try:\n"
+        "        broken_one.anything\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        assert error.name == 'no_such_package'\n"
+        "    else:\n"
+        "        raise SystemExit('no error')\n"
+    )
+
+
+def test_torchaudio_is_its_own_without_the_compiled_part(python):
+    """Transformers, which imports torchaudio, finds a whole one as well."""
+    python(
+        "import sys, torch, torchaudio, torchaudio._extension.utils as utils\n"
+        "for name, module in list(sys.modules.items()):\n"
+        "    if name.startswith('torchaudio') and not name.startswith('torchaudio.lib'):\n"
+        "        assert module.__spec__.name == name and module.__file__, name\n"
+        "assert torchaudio._extension.utils is utils and torchaudio._internal.module_utils\n"
+        "if torch.version.cuda is None:\n"
+        "    assert torchaudio._extension._IS_TORCHAUDIO_EXT_AVAILABLE is False\n"
+        "wave = torch.randn(1, 1600)\n"
+        "assert torchaudio.compliance.kaldi.fbank(wave, num_mel_bins=40).shape == (8, 40)\n"
+        "from transformers import Wav2Vec2FeatureExtractor\n"
+        "assert Wav2Vec2FeatureExtractor().sampling_rate == 16000\n"
+    )

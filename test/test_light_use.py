@@ -1,0 +1,191 @@
+"""Opening and using a model needs few packages, and leaves nothing of others in the process."""
+
+import ast
+import importlib.metadata
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from packaging.requirements import Requirement
+
+from speechlm.checkpoints.model_dir import save_speechlm
+from speechlm.data.audio import resample
+from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.decode.ctc_greedy import decode_file, decode_waveforms, load_model
+from speechlm.models import SpeechLM, SpeechLMConfig
+
+OPEN = """
+import builtins, json, sys
+import torch
+
+by_us, import_it = set(), builtins.__import__
+
+def note(name, globals=None, locals=None, fromlist=(), level=0):
+    if (globals or {}).get("__name__", "").partition(".")[0] == "speechlm" and level == 0:
+        by_us.add(name.partition(".")[0])
+    return import_it(name, globals, locals, fromlist, level)
+
+before = set(sys.modules)
+builtins.__import__ = note
+import speechlm
+model = speechlm.SpeechLM.from_pretrained(sys.argv[1])
+features, frames = model.extract_features(torch.randn(2, 8000) * 0.1, [8000, 5000])
+assert features.shape == (2, 24, 32) and frames.tolist() == [24, 15]
+layers, frames = model.extract_features(torch.randn(2, 8000) * 0.1, [8000, 5000], layers="all")
+assert len(layers) == 2
+new = sorted(set(sys.modules) - before)
+print(json.dumps({"by_us": sorted(by_us), "new": new}))
+"""
+OTHERS = ("espnet", "espnet2", "g2p_en", "tacotron_cleaner", "torchaudio", "transformers", "scipy")
+BLOCKER = """
+import json, sys
+
+class Allowed:
+    '''A finder that finds the allowed packages alone.'''
+    names = set(json.loads(sys.argv[1])) | set(sys.stdlib_module_names) | {"speechlm"}
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in self.names or top.startswith("_sysconfigdata_"):
+            return self.finder.find_spec(name, path, target)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Allowed, sys.meta_path)
+"""
+DECODE = """
+import speechlm
+from speechlm.decode.ctc_greedy import decode_file, load_model
+import torch
+model = speechlm.SpeechLM.from_pretrained(sys.argv[2])
+features, frames = model.extract_features(torch.randn(2, 8000) * 0.1, [8000, 5000])
+assert features.shape == (2, 24, 32)
+print(json.dumps(decode_file(load_model(sys.argv[2]), sys.argv[3])))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model with CTC head, as an import of a fine-tuning leaves it, which writes many letters."""
+    torch.manual_seed(0)
+    config = SpeechLMConfig.tiny(
+        conv_layers=[[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
+        embed_dim=32,
+        ffn_dim=64,
+        heads=2,
+        speech_layers=1,
+        shared_layers=1,
+        pos_conv_kernel=16,
+        pos_conv_groups=4,
+        unit_dim=16,
+    )
+    path = tmp_path_factory.mktemp("light") / "model"
+    units = UnitVocabulary(map(str, range(9)))
+    weights = SpeechLM(config, units.n_ids, 33).state_dict()
+    weights["unit_encoder_ctc_head.5.weight"] *= 20
+    save_speechlm(path, config, units, weights, imported_from="a test")
+    return path
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """Two channels at 22,050 Hz: noise of changing loudness."""
+    rng = np.random.default_rng(0)
+    loudness = np.linspace(0.01, 0.3, 22050)[:, None]
+    path = tmp_path_factory.mktemp("audio") / "two channels.wav"
+    soundfile.write(path, rng.standard_normal((22050, 2)) * loudness, 22050)
+    return path
+
+
+def run(code, *arguments, root):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_opening_a_model_imports_four_packages_and_no_stand_in(folder, root):
+    found = run(OPEN, folder, root=root)
+    third_party = set(found["by_us"]) - set(sys.stdlib_module_names) - {"speechlm"}
+    assert third_party == {"torch", "numpy", "yaml", "safetensors"}
+    assert not {name.partition(".")[0] for name in found["new"]} & set(OTHERS)
+    assert not [name for name in found["new"] if name.startswith("speechlm.tasks")]
+
+
+def install_requires(root):
+    """The requirements of setup.py."""
+    for node in ast.walk(ast.parse((root / "setup.py").read_text())):
+        if isinstance(node, ast.keyword) and node.arg == "install_requires":
+            return ast.literal_eval(node.value)
+    raise AssertionError("setup.py has no install_requires")
+
+
+def packages_of(requirements):
+    """Top-level names of what the requirements install, with their own requirements."""
+    waiting, seen = [Requirement(line) for line in requirements], set()
+    while waiting:
+        name = waiting.pop().name.lower().replace("_", "-")
+        if name in seen:
+            continue
+        seen.add(name)
+        for line in importlib.metadata.requires(name) or []:
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement)
+    return {
+        package
+        for package, names in importlib.metadata.packages_distributions().items()
+        if {name.lower().replace("_", "-") for name in names} & seen
+    }
+
+
+def test_features_and_decoding_run_with_install_requires_alone(folder, recording, root):
+    allowed = packages_of(install_requires(root))
+    assert {"torch", "numpy", "yaml", "safetensors", "soundfile", "soxr", "kaldiio"} <= allowed
+    assert not allowed & {"espnet2", "scipy", "transformers", "torchaudio", "sentencepiece"}
+    text = run(BLOCKER + DECODE, json.dumps(sorted(allowed)), folder, recording, root=root)
+    assert text == decode_file(load_model(folder), recording) != ""
+
+
+def test_the_blocker_refuses_other_packages(folder, root):
+    command = [sys.executable, "-c", BLOCKER + "import scipy", "[]"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "No module named 'scipy'" in done.stderr
+
+
+def test_a_file_is_decoded_as_its_waveform(folder, recording):
+    model = load_model(folder)
+    stereo, rate = soundfile.read(recording, dtype="float32")
+    waveform = resample(stereo.mean(1), rate, 16000)
+    expected = decode_file(model, recording)
+    assert expected and decode_waveforms(model, [waveform]) == [expected]
+    mixed = decode_waveforms(model, [np.zeros(399), torch.from_numpy(waveform), waveform[:5000]])
+    assert mixed[:2] == ["", expected] and mixed[2] != expected
+    assert decode_waveforms(model, []) == []
+
+
+@pytest.mark.parametrize("waveform", [torch.zeros(2, 800), np.zeros(800, np.int16)])
+def test_other_things_than_waveforms_are_explained(folder, waveform):
+    with pytest.raises(ValueError, match=r"waveform 1: floating-point samples in \[-1, 1\]"):
+        decode_waveforms(load_model(folder), [torch.zeros(800), waveform])
+
+
+def test_the_program_prints_a_line_for_each_file(folder, recording, root):
+    command = [sys.executable, "-m", "speechlm.bin.decode_file", "--model", folder]
+    done = subprocess.run(
+        [*command, recording, recording], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 2 * f"{decode_file(load_model(folder), recording)}\n"
+    done = subprocess.run(
+        [*command, "absent.wav"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "error: absent.wav: no such file" in done.stderr
