@@ -105,7 +105,7 @@ def visible_gpus() -> list[str]:
 
 
 def gpu_groups(per_job: int) -> list[tuple[str, ...]]:
-    """Return disjoint groups of ``per_job`` GPUs, one for each job that may run at once."""
+    """Return disjoint groups of `per_job` GPUs, one for each job that may run at once."""
     gpus = visible_gpus()
     if len(gpus) < per_job:
         raise ValueError(f"each job wants {per_job} GPUs, this machine shows {len(gpus)}")
@@ -165,7 +165,7 @@ def end_job(job: Job, code: int) -> None:
 
 
 def run_jobs(jobs: list[Job], limit: int, groups: list[tuple[str, ...]], num_threads: int) -> None:
-    """Run all jobs, at most ``limit`` at a time; when told to stop, end those that run."""
+    """Run all jobs, at most `limit` at a time; when told to stop, end those that run."""
     waiting, running, free = list(jobs), [], list(groups)
     try:
         while waiting or running:

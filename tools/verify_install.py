@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def read_lock(path: Path) -> dict[str, str]:
-    """Return {package: version} of the ``name==version`` lines of a lock file."""
+    """Return {package: version} of the `name==version` lines of a lock file."""
     pins = {}
     for line in path.read_text().splitlines():
         line = line.partition("#")[0].strip()

@@ -1,9 +1,9 @@
 """Interpolated modified Kneser-Ney n-gram models (Chen and Goodman 1998), estimated in numpy.
 
 The definitions are those of KenLM's lmplz (Heafield et al. 2013), so that the two programs give the
-same model: one ``<s>`` before a sentence; n-grams that start with it keep their counts in lower
+same model: one `<s>` before a sentence; n-grams that start with it keep their counts in lower
 orders, all others count the words seen before them; three discounts an order; unigrams are
-interpolated with the uniform distribution over the vocabulary, ``</s>`` and ``<unk>``; n-grams with
+interpolated with the uniform distribution over the vocabulary, `</s>` and `<unk>`; n-grams with
 words outside the vocabulary, or pruned ones, are counted but left out, and their mass goes to the
 back-off weight.
 """
@@ -29,9 +29,9 @@ _BLOCK = 100_000
 class Grams:
     """All n-grams of one order, N of them.
 
-    ``context`` and ``suffix`` (N,): rows, in the next lower order, of the n-gram without its last
-    and without its first word; ``word`` (N,): its last word; ``count``; ``adjusted``: the count
-    that is discounted; ``kept``: whether it is in the model; ``probability``; ``backoff`` of the
+    `context` and `suffix` (N,): rows, in the next lower order, of the n-gram without its last
+    and without its first word; `word` (N,): its last word; `count`; `adjusted`: the count
+    that is discounted; `kept`: whether it is in the model; `probability`; `backoff` of the
     n-gram as a context (1 where it is none).
     """
 
@@ -80,7 +80,7 @@ class KneserNey:
             self._estimate(n)
 
     def _count(self, stream: np.ndarray, order: int, n_ids: int) -> list[Grams]:
-        """Count n-grams of all orders in a stream of ids, sentence by sentence from ``<s>``."""
+        """Count n-grams of all orders in a stream of ids, sentence by sentence from `<s>`."""
         index = np.arange(len(stream))
         place = index - np.maximum.accumulate(np.where(stream == BOS, index, 0))
         row = stream.astype(np.int64)  # row of the n-gram that ends here
@@ -174,7 +174,7 @@ def _grams(
 
 
 def _read(sentences: Iterable[str], ids: _Ids) -> np.ndarray:
-    """Ids of all sentences, ``<s> words </s>`` each, int32; empty ones left out."""
+    """Ids of all sentences, `<s> words </s>` each, int32; empty ones left out."""
     blocks = []
     block: list[int] = []
     look_up = ids.__getitem__

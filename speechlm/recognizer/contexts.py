@@ -107,7 +107,7 @@ class _Leaf:
 
 
 def _leaf(pairs: np.ndarray, sums: np.ndarray, min_count: float, floor: np.ndarray) -> _Leaf:
-    """A leaf with its best question (``gain`` 0 if none leaves ``min_count`` on both sides)."""
+    """A leaf with its best question (`gain` 0 if none leaves `min_count` on both sides)."""
     truth = _questions(pairs).astype(np.float64)
     total = sums.sum(axis=0, keepdims=True)
     yes = truth @ sums
@@ -171,7 +171,7 @@ def frame_classes(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def count_stay(all_labels: Iterable[np.ndarray], table: np.ndarray, step: int) -> np.ndarray:
-    """Log probability (n, 2) of staying in and of leaving each class, at one frame in ``step``."""
+    """Log probability (n, 2) of staying in and of leaving each class, at one frame in `step`."""
     n_classes = int(table.max()) + 1
     frames, visits = np.full(n_classes, 4.0), np.full(n_classes, 2.0)
     for labels in all_labels:

@@ -1,7 +1,7 @@
 """Cepstral features of the phone recogniser: 25 ms windows, 10 ms steps, a frame for each label.
 
-Label ``i`` names what is spoken from ``10 (i + 1)`` to ``10 (i + 2)`` ms. Its window is centred on
-the middle of that cell: it begins at ``10 i + 2.5`` ms.
+Label `i` names what is spoken from `10 (i + 1)` to `10 (i + 2)` ms. Its window is centred on
+the middle of that cell: it begins at `10 i + 2.5` ms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONTEXT = 2
 
 
 def n_frames(n_samples: int) -> int:
-    """Number of 10 ms frames of ``n_samples`` samples at 16 kHz (0 if under 25 ms)."""
+    """Number of 10 ms frames of `n_samples` samples at 16 kHz (0 if under 25 ms)."""
     return 0 if n_samples < WINDOW else (n_samples - WINDOW) // SHIFT + 1
 
 
@@ -66,7 +66,7 @@ def mfcc(samples: np.ndarray, speed: float = 1.0) -> np.ndarray:
 
 
 def _shifted(frames: np.ndarray, offset: int) -> np.ndarray:
-    """``frames`` moved by ``offset`` frames, edges repeated."""
+    """`frames` moved by `offset` frames, edges repeated."""
     index = np.clip(np.arange(len(frames)) + offset, 0, len(frames) - 1)
     return frames[index]
 

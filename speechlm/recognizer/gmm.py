@@ -17,7 +17,7 @@ ABSENT = -1e10
 
 @dataclass
 class Gmm:
-    """Means and variances (M, P, D); log weights (M, P), ``ABSENT`` where there is no component."""
+    """Means and variances (M, P, D); log weights (M, P), `ABSENT` where there is no component."""
 
     means: np.ndarray
     variances: np.ndarray
@@ -85,7 +85,7 @@ class Gmm:
 
 
 def by_state(states: np.ndarray, n_states: int) -> list[np.ndarray]:
-    """Frame numbers of each state, in order: a (T,) alignment -> ``n_states`` index arrays."""
+    """Frame numbers of each state, in order: a (T,) alignment -> `n_states` index arrays."""
     order = np.argsort(states, kind="stable")
     return np.split(order, np.cumsum(np.bincount(states, minlength=n_states))[:-1])
 
@@ -136,11 +136,11 @@ def expectation_maximisation(
 
 
 def split_components(gmm: Gmm, counts: np.ndarray, per_state: int, min_count: float = 30.0) -> Gmm:
-    """Grow every state towards ``per_state`` components by splitting its heaviest ones.
+    """Grow every state towards `per_state` components by splitting its heaviest ones.
 
     Args:
         counts: (P,) frames aligned to each state; a component is split only while both halves
-            may expect ``min_count`` frames.
+            may expect `min_count` frames.
     """
     _, n_states, dim = gmm.means.shape
     means = np.zeros((per_state, n_states, dim))

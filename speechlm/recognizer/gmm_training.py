@@ -3,7 +3,7 @@
 On the last alignment, Gaussians in the network's space are trained too: its speaker transforms are
 estimated with them.
 
-Everything is held in memory: train on a subset (``max_hours``) of a large corpus; the alignment of
+Everything is held in memory: train on a subset (`max_hours`) of a large corpus; the alignment of
 the rest is a separate, parallel step.
 """
 
@@ -93,7 +93,7 @@ class Corpus:
 
 
 def load_corpus(data: DataDir, max_hours: float) -> Corpus:
-    """Read (at most ``max_hours`` of) a data directory, evenly chosen.
+    """Read (at most `max_hours` of) a data directory, evenly chosen.
 
     Raises:
         ValueError: no transcripts.
@@ -192,7 +192,7 @@ class _Trainer:
         logging.info("realigned: %.1f %% of the frames moved", 100 * moved)
 
     def grow(self, gmm: Gmm, frames: np.ndarray, per_state: int) -> Gmm:
-        """Split to ``per_state`` components and run the EM steps."""
+        """Split to `per_state` components and run the EM steps."""
         floor = 0.01 * frames.var(axis=0).astype(np.float64)
         counts = np.bincount(self.states, minlength=N_PDFS)
         gmm = split_components(gmm, counts, per_state)
@@ -211,7 +211,7 @@ class _Trainer:
         return np.concatenate([np.arange(self.bounds[n], self.bounds[n + 1]) for n in numbers])
 
     def adapt(self, gmm: Gmm, frames: np.ndarray, adapted: np.ndarray):
-        """Frames (T, D) under new transforms of all speakers; ``adapted``: under the last ones."""
+        """Frames (T, D) under new transforms of all speakers; `adapted`: under the last ones."""
         dim = frames.shape[1]
         prior = FmllrStatistics.zero(dim)
         prior.add(fmllr_statistics(gmm, adapted, self.states))
@@ -245,7 +245,7 @@ class _Trainer:
 
 
 def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig) -> AlignmentModel:
-    """The whole schedule; ``corpus.failed`` receives what could not be used.
+    """The whole schedule; `corpus.failed` receives what could not be used.
 
     Raises:
         ValueError: no usable utterance.

@@ -23,13 +23,13 @@ from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID
 from speechlm.recognizer.utterance_graph import NO_PAUSE, PAUSE, VARIANT, Pronunciations
 
 DISAMBIGUATION = 1000
-"""Label of ``#0``; ``#k`` follows it."""
+"""Label of `#0`; `#k` follows it."""
 LOOP_SCALE = 0.3
 """Weight of the transition probabilities beside the scaled acoustic scores."""
 
 
 def word_symbols(words: list[str]) -> dict[str, int]:
-    """Labels of the words: 1, 2, ... in sorted order; then ``#0``, ``<s>``, ``</s>``."""
+    """Labels of the words: 1, 2, ... in sorted order; then `#0`, `<s>`, `</s>`."""
     symbols = {word: number for number, word in enumerate(sorted(words), 1)}
     for extra in ("#0", "<s>", "</s>"):
         symbols[extra] = len(symbols) + 1
@@ -37,7 +37,7 @@ def word_symbols(words: list[str]) -> dict[str, int]:
 
 
 def _disambiguated(pronunciations: Pronunciations) -> list[tuple[str, int, tuple[int, ...], int]]:
-    """(word, rank, phones, k) with ``#k`` (0: none) such that no entry is another's prefix."""
+    """(word, rank, phones, k) with `#k` (0: none) such that no entry is another's prefix."""
     entries = [(w, r, p) for w in sorted(pronunciations) for r, p in enumerate(pronunciations[w])]
     count: dict[tuple[int, ...], int] = {}
     prefixes = set()
@@ -58,7 +58,7 @@ def lexicon_fst(pronunciations: Pronunciations, symbols: dict[str, int]):
     """Phones to words, with optional silence between words.
 
     Returns:
-        The transducer, and the number of disambiguation symbols (``#0`` included).
+        The transducer, and the number of disambiguation symbols (`#0` included).
     """
     entries = _disambiguated(pronunciations)
     silence_mark = max(number for *_, number in entries) + 1
@@ -127,7 +127,7 @@ def _memory() -> float:
 
 
 def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTable, folder: Path):
-    """The whole graph, as a vector transducer; ``words.txt`` is written to ``folder``."""
+    """The whole graph, as a vector transducer; `words.txt` is written to `folder`."""
     symbols = word_symbols(list(pronunciations))
     grammar = grammar_fst(arpa, symbols, folder)
     lexicon, n_disambiguation = lexicon_fst(pronunciations, symbols)
@@ -149,7 +149,7 @@ def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTabl
 def make_graph(
     pronunciations: Pronunciations, arpa: Path, classes: ClassTable, output: Path
 ) -> None:
-    """Build and write ``graph.fst`` (constant type: read fast), ``words.txt``, ``info.json``.
+    """Build and write `graph.fst` (constant type: read fast), `words.txt`, `info.json`.
 
     Raises:
         ValueError: no ARPA file, or an empty graph.

@@ -1,9 +1,9 @@
 """Per-speaker normalisation and adaptation, estimated once and used by every job.
 
 What is known of a speaker (cepstral mean and deviation, fMLLR transforms) comes from at most
-``max_seconds`` of that speaker's audio, chosen evenly over the sorted utterance ids of the WHOLE
+`max_seconds` of that speaker's audio, chosen evenly over the sorted utterance ids of the WHOLE
 data directory. Jobs that label parts of the directory only read it, so that labels do not depend
-on the number of jobs. Where nothing is known of speakers, ``per_utterance`` takes every utterance
+on the number of jobs. Where nothing is known of speakers, `per_utterance` takes every utterance
 as a speaker of its own.
 """
 
@@ -47,7 +47,7 @@ def speaker_of(data: DataDir, utterance: str, per_utterance: bool) -> str:
 def adaptation_utterances(
     data: DataDir, utterances: Sequence[str], max_seconds: float
 ) -> list[str]:
-    """Utterances spread evenly over the sorted list, together about ``max_seconds`` long."""
+    """Utterances spread evenly over the sorted list, together about `max_seconds` long."""
     seconds = sum(data.samples()[u] for u in utterances) / 16000
     if seconds <= max_seconds:
         return list(utterances)
@@ -95,7 +95,7 @@ def save_speakers(path: Path | str, speakers: dict[str, Speaker]) -> None:
 
 
 def load_speakers(folder: Path | str) -> dict[str, Speaker]:
-    """Read the ``speakers.*.npz`` of all jobs.
+    """Read the `speakers.*.npz` of all jobs.
 
     Raises:
         ValueError: none there.

@@ -74,7 +74,7 @@ def moved(gmm: Gmm, transform: np.ndarray) -> Gmm:
 
 @dataclass
 class FmllrStatistics:
-    """Sums for one speaker: frames ``count``, linear (D, D + 1), quadratic (D, D + 1, D + 1)."""
+    """Sums for one speaker: frames `count`, linear (D, D + 1), quadratic (D, D + 1, D + 1)."""
 
     count: float
     linear: np.ndarray
@@ -97,9 +97,9 @@ def fmllr_statistics(
 
     Args:
         gmm: the speaker-adapted model that the transformed frames shall fit.
-        frames: (T, D) untransformed frames; ``states`` (T,) their aligned states.
+        frames: (T, D) untransformed frames; `states` (T,) their aligned states.
         posteriors_from: (T, D) frames used to share a state's frames among its components
-            (for a second round: the frames under the current transform); default ``frames``.
+            (for a second round: the frames under the current transform); default `frames`.
     """
     dim = frames.shape[1]
     source = frames if posteriors_from is None else posteriors_from
@@ -129,8 +129,8 @@ def estimate_fmllr(
 ) -> np.ndarray:
     """Maximum-likelihood transform (D, D + 1), smoothed towards doing nothing.
 
-    ``prior`` are statistics of the training data under their own transforms, of which
-    ``prior_frames`` frames are mixed in: with little data the result stays near identity.
+    `prior` are statistics of the training data under their own transforms, of which
+    `prior_frames` frames are mixed in: with little data the result stays near identity.
     """
     dim = len(statistics.linear)
     total = FmllrStatistics.zero(dim)

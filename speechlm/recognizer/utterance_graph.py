@@ -54,7 +54,7 @@ def initial_hmm(sentences: Sequence[Sequence[str]], pronunciations: Pronunciatio
 
 
 def read_pronunciations(path: Path | str) -> Pronunciations:
-    """Read ``lexicon.txt`` (``WORD PH PH ...`` a line, several lines a word are variants).
+    """Read `lexicon.txt` (`WORD PH PH ...` a line, several lines a word are variants).
 
     Raises:
         ValueError: an unknown phone or a word without phones, with file and line.

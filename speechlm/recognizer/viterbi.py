@@ -14,10 +14,10 @@ IMPOSSIBLE = -1e30
 class Graph:
     """States in topological order; every state emits, and has a self-loop.
 
-    ``pdf`` and ``phone`` (S,) give the emission column and the output phone; ``arc_start`` (S + 1)
-    delimits the incoming arcs, from ``arc_from`` (-1 = start) with ``arc_cost`` log probability;
-    ``loop`` (S,) is the log probability of staying; ``final`` (S,) that of ending there.
-    ``unit`` (S,) numbers phone instances: it changes wherever a new phone begins.
+    `pdf` and `phone` (S,) give the emission column and the output phone; `arc_start` (S + 1)
+    delimits the incoming arcs, from `arc_from` (-1 = start) with `arc_cost` log probability;
+    `loop` (S,) is the log probability of staying; `final` (S,) that of ending there.
+    `unit` (S,) numbers phone instances: it changes wherever a new phone begins.
     """
 
     pdf: np.ndarray

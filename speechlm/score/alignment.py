@@ -1,9 +1,9 @@
 """Frame labels against reference TextGrids: frames, boundaries, phone errors.
 
-Everything is folded to the 39 CMU phones and silence (stress and word position dropped; ``sil``,
-``sp``, ``spn``, ``SPN`` and the empty label are all silence). Reference times lie on a grid of
-10 ms. Label ``i`` comes from the 25 ms window that begins at ``10 i`` ms; the window's middle,
-``10 i + 12.5`` ms, is in the reference's cell from ``10 (i + 1)`` to ``10 (i + 2)`` ms, and that
+Everything is folded to the 39 CMU phones and silence (stress and word position dropped; `sil`,
+`sp`, `spn`, `SPN` and the empty label are all silence). Reference times lie on a grid of
+10 ms. Label `i` comes from the 25 ms window that begins at `10 i` ms; the window's middle,
+`10 i + 12.5` ms, is in the reference's cell from `10 (i + 1)` to `10 (i + 2)` ms, and that
 is the cell it is compared with.
 """
 
@@ -40,7 +40,7 @@ class Segment:
 
 
 def fold(phone: str) -> str:
-    """``AH0_B`` -> ``AH``; every kind of silence -> ``SIL``."""
+    """`AH0_B` -> `AH`; every kind of silence -> `SIL`."""
     name = phone.upper().split("_")[0].rstrip("012")
     return "SIL" if name in SILENCES else name
 
@@ -72,7 +72,7 @@ def frames_of(segments: Sequence[Segment], n_frames: int) -> np.ndarray:
 
 
 def segments_of(labels: Sequence[int], symbols: Sequence[str] = PHONES) -> list[Segment]:
-    """Runs of equal output phones (before folding, so that ``Z_E Z_B`` stays two phones)."""
+    """Runs of equal output phones (before folding, so that `Z_E Z_B` stays two phones)."""
     labels = np.asarray(labels)
     starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
     ends = np.append(starts[1:], len(labels))
@@ -170,7 +170,7 @@ class Report:
 
 
 def report_units(units: Path, textgrids: Path) -> dict[str, float]:
-    """Figures of the unit archive ``units`` against ``ID.TextGrid`` files.
+    """Figures of the unit archive `units` against `ID.TextGrid` files.
 
     Raises:
         ValueError: no TextGrid belongs to any utterance.

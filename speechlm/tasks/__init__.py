@@ -1,4 +1,4 @@
-"""ESPnet tasks. Importing this package makes ``espnet2`` importable (see ``torchaudio_cpu``)."""
+"""ESPnet tasks. Importing this package makes `espnet2` importable (see `torchaudio_cpu`)."""
 
 from speechlm.tasks.torchaudio_cpu import prepare
 

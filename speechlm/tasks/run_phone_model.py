@@ -17,7 +17,7 @@ from speechlm.tasks.trainer import load_weights_only
 
 
 def write_shapes(folder: Path) -> Path:
-    """``feats_shape`` of a list folder: ``id T,D`` a line, for ESPnet's batching."""
+    """`feats_shape` of a list folder: `id T,D` a line, for ESPnet's batching."""
     shapes = folder / "feats_shape"
     if not shapes.exists():
         feats = kaldiio.load_scp(str(folder / "feats.scp"))
@@ -29,13 +29,13 @@ def write_shapes(folder: Path) -> Path:
 def train_phone_model(
     data: Path, output: Path, config: str | None, espnet_options: Sequence[str] = ()
 ) -> Network:
-    """Train (or resume) in ``OUTPUT_train`` and write the network beside it.
+    """Train (or resume) in `OUTPUT_train` and write the network beside it.
 
     Args:
         data: folder of make_phone_classes.
         output: becomes the folder of the network's files.
         config: ESPnet YAML file.
-        espnet_options: further ESPnet options, such as ``--max_epoch 5``.
+        espnet_options: further ESPnet options, such as `--max_epoch 5`.
 
     Raises:
         ValueError: missing lists, or unknown options.

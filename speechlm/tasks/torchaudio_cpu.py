@@ -1,10 +1,10 @@
 """Make ESPnet importable beside a CPU build of PyTorch, quietly and in less time.
 
-Three things happen when ``espnet2`` is imported that this module takes care of:
+Three things happen when `espnet2` is imported that this module takes care of:
 
 - ESPnet imports torchaudio, whose wheel is a CUDA build; beside a CPU torch its compiled part
   cannot be loaded. Its pure-torch parts are all that is used, so a stand-in takes the place of
-  ``torchaudio._extension``.
+  `torchaudio._extension`.
 - ESPnet imports g2p_en, which tries to download NLTK data at import and prints its failures,
   and a text cleaner; both are slow to import and not needed here. Their import is put off until
   something of them is used.
@@ -106,7 +106,7 @@ def _put_off_adapters() -> None:
 def prepare() -> None:
     """Do the three things above; safe to call twice.
 
-    Must run before the first import of ``espnet2``; importing ``speechlm.tasks`` does it.
+    Must run before the first import of `espnet2`; importing `speechlm.tasks` does it.
     """
     if torch.version.cuda is None and "torchaudio" not in sys.modules:
         sys.modules["torchaudio._extension"] = _torchaudio_stand_in()

@@ -72,8 +72,8 @@ def quantiles(probabilities: np.ndarray) -> np.ndarray:
 class DurationTable:
     """Histograms of run lengths in aligned speech.
 
-    Attributes: ``frame_shift`` (seconds a label), ``silence_probability`` (of a silence between two
-    words), ``histograms`` (symbol or EDGE -> number of runs of 0, 1, 2 .. labels, int64).
+    Attributes: `frame_shift` (seconds a label), `silence_probability` (of a silence between two
+    words), `histograms` (symbol or EDGE -> number of runs of 0, 1, 2 .. labels, int64).
     """
 
     frame_shift: float
@@ -192,7 +192,7 @@ def estimate(
     A run of equal labels is taken for one phone. Word positions make that true but for a phone
     beside itself in the middle of a word (S_I S_I, which English has not) and a word of one phone
     said twice (AH0_S AH0_S): such pairs count as one long run. Silences at the ends of a recording
-    are counted apart, under EDGE; ``silence_probability`` is the share of ends of words, but for
+    are counted apart, under EDGE; `silence_probability` is the share of ends of words, but for
     an utterance's last, that have a silence after them.
     """
     runs: dict[str, dict[int, int]] = {}
@@ -224,7 +224,7 @@ def estimate(
 
 
 def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
-    """Run lengths of the labels in unit archives (``units.scp``, ``frame_shift``, ``tokens.txt``).
+    """Run lengths of the labels in unit archives (`units.scp`, `frame_shift`, `tokens.txt`).
 
     Raises ValueError if the folders differ in symbols or frame shift.
     """
@@ -248,8 +248,8 @@ def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
 class UnitDurations:
     """What the text tokenizer draws from: one row of quantiles for each kind of unit.
 
-    ``rows`` (R, 16384) uint16 units; ``means`` (R,); ``row(symbol)`` index of a symbol's row (EDGE:
-    silence at the ends); ``silence_probability`` between words. Row 0 is the constant 1 (``</s>``).
+    `rows` (R, 16384) uint16 units; `means` (R,); `row(symbol)` index of a symbol's row (EDGE:
+    silence at the ends); `silence_probability` between words. Row 0 is the constant 1 (`</s>`).
     """
 
     def __init__(

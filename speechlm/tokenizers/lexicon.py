@@ -56,15 +56,15 @@ class Lexicon:
             ) from None
 
     def position_dependent(self, word: str) -> list[list[str]]:
-        """All pronunciations spelled with word positions: ``_B _I.. _E``, or ``_S`` alone."""
+        """All pronunciations spelled with word positions: `_B _I.. _E`, or `_S` alone."""
         return [add_positions(phones) for phones in self.variants(word)]
 
     @classmethod
     def read(cls, path: str | Path) -> Lexicon:
-        """Read ``WORD PHONE PHONE ..`` lines (any white space; a word again is a variant).
+        """Read `WORD PHONE PHONE ..` lines (any white space; a word again is a variant).
 
-        Takes LibriSpeech's own lexicon and Kaldi's ``lexicon.txt``, whose entries in angle brackets
-        or with ``!`` (``<UNK>``, ``!SIL``) are left out. Words in lower case are an error.
+        Takes LibriSpeech's own lexicon and Kaldi's `lexicon.txt`, whose entries in angle brackets
+        or with `!` (`<UNK>`, `!SIL`) are left out. Words in lower case are an error.
         """
         entries: dict[str, list[Phones]] = {}
         problems = []
@@ -100,7 +100,7 @@ class Lexicon:
         return cls(entries, "CMUdict")
 
     def write(self, path: str | Path) -> None:
-        """Write ``WORD PHONE PHONE ..``, a line a variant, words sorted (atomically)."""
+        """Write `WORD PHONE PHONE ..`, a line a variant, words sorted (atomically)."""
         with output_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
             for word in sorted(self.entries):
                 stream.writelines(f"{word} {' '.join(p)}\n" for p in self.entries[word])
@@ -125,7 +125,7 @@ def _report(problems: Sequence[str], heading: str) -> None:
 def count_words(paths: Iterable[str | Path]) -> Counter[str]:
     """Occurrences of each word in texts: plain ones, and Kaldi transcripts.
 
-    A file named ``text`` is a Kaldi transcript, whose first column is the utterance-id. Streamed;
+    A file named `text` is a Kaldi transcript, whose first column is the utterance-id. Streamed;
     memory is that of the different words. Raises ValueError listing the words with characters
     other than A-Z and apostrophe, and where they are.
     """
@@ -149,7 +149,7 @@ def count_words(paths: Iterable[str | Path]) -> Counter[str]:
 
 
 def _places(path: Path, skip: int, words: set[str]) -> list[str]:
-    """``file:line: word`` of the first occurrence of each word."""
+    """`file:line: word` of the first occurrence of each word."""
     places = []
     words = set(words)
     with open(path, encoding="utf-8") as stream:
@@ -192,7 +192,7 @@ class CoveringLexicon:
     """Number of words by where their pronunciation is from."""
 
     def write(self, folder: str | Path) -> None:
-        """Write ``lexicon.txt``, ``words.txt`` and ``predicted.txt`` (word, method, phones)."""
+        """Write `lexicon.txt`, `words.txt` and `predicted.txt` (word, method, phones)."""
         with output_dir(folder) as temporary:
             self.lexicon.write(temporary / "lexicon.txt")
             words = sorted(self.lexicon)

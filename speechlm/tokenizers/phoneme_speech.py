@@ -18,7 +18,7 @@ from speechlm.recognizer.utterance_graph import Pronunciations, read_pronunciati
 
 @dataclass
 class PhonemeSpeechTokenizer:
-    """Waveforms of one speaker -> words and labels (ids of ``vocabulary.PHONES``)."""
+    """Waveforms of one speaker -> words and labels (ids of `vocabulary.PHONES`)."""
 
     model: AlignmentModel
     network: Network

@@ -6,9 +6,9 @@ Steele et al. 2014, run as a counter-based generator). Nothing is stored of the 
 are those of the lexicon.
 
 Per line (SpeechLM, the phoneme-unit tokenizer for text): SIL at both ends, SIL after each word but
-the last with some probability, every phone repeated by a drawn duration, ``</s>`` at the end. The
-target is the sentence's characters, ``|`` after each word, ``</s>`` at the end. A word that the
-lexicon lacks becomes noise (SPN_S), as the lexicon's ``<UNK>`` does in the released pipeline, and
+the last with some probability, every phone repeated by a drawn duration, `</s>` at the end. The
+target is the sentence's characters, `|` after each word, `</s>` at the end. A word that the
+lexicon lacks becomes noise (SPN_S), as the lexicon's `<UNK>` does in the released pipeline, and
 is counted. Sentences of 2,000 phones or letters, or of 2,800 units, and more are dropped (its
 filters are strict too), and so are empty ones: each is listed with its reason.
 """
@@ -64,9 +64,9 @@ class Dropped:
 class TextBatch:
     """Units and characters of lines, packed: those of line n are [offsets[n]:offsets[n + 1]].
 
-    ``indices`` (n,) numbers of the lines kept, in the order given; ``units`` model ids with
-    ``</s>`` last, ``characters`` ids with ``|`` and ``</s>`` last; all int64. ``dropped`` lists the
-    other lines, ``unknown`` counts the words that the lexicon lacks.
+    `indices` (n,) numbers of the lines kept, in the order given; `units` model ids with
+    `</s>` last, `characters` ids with `|` and `</s>` last; all int64. `dropped` lists the
+    other lines, `unknown` counts the words that the lexicon lacks.
     """
 
     indices: np.ndarray
@@ -93,7 +93,7 @@ class TextBatch:
 class _Words:
     """Words of some lines as rows of the phone table, a marker before, between and after lines.
 
-    ``rows`` (1 + words + lines,), ``markers`` (lines + 1,) places of the markers in it, ``unknown``
+    `rows` (1 + words + lines,), `markers` (lines + 1,) places of the markers in it, `unknown`
     the words without a row of their own.
     """
 
@@ -209,7 +209,7 @@ class PhonemeTextTokenizer:
         )
 
     def unit_counts(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> np.ndarray:
-        """Number of units that `__call__` would give each line, ``</s>`` included; 0 if dropped."""
+        """Number of units that `__call__` would give each line, `</s>` included; 0 if dropped."""
         counts = np.zeros(len(lines), np.int64)
         for plan in self._plans(lines, indices, epoch):
             counts[plan.places] = plan.unit_counts
