@@ -49,6 +49,7 @@ def parse_memory(text: str) -> int:
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """Return the options, the range of jobs, the log and the command."""
     parser = argparse.ArgumentParser(
         prog="local.py",
         description=__doc__,
@@ -125,6 +126,7 @@ def jobs_at_once(args: argparse.Namespace, n_groups: int | None) -> int:
 
 
 def now() -> str:
+    """Return the local date and time, for logs."""
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -219,6 +221,7 @@ def report(jobs: list[Job]) -> int:
 
 
 def main(argv: list[str]) -> int:
+    """Run the jobs; return the exit code."""
     args = parse_arguments(argv)
     die_with_parent()
     raise_when_stopped()

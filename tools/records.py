@@ -56,6 +56,7 @@ def essential(command: list[str], ignore: frozenset[str]) -> list[str]:
 
 
 def digest(*parts: object) -> str:
+    """Return a short hash of plain values (32 hexadecimal digits of SHA-256)."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -71,6 +71,7 @@ def problems(pins: dict[str, str], torch: str | None) -> list[str]:
 
 
 def main() -> int:
+    """Print what differs; return 0 if nothing does, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("lock", type=Path)
     parser.add_argument("--torch", choices=["cpu", "cuda"], help="the build of torch to expect")

@@ -105,7 +105,11 @@ class CTCModel(nn.Module):
         return model
 
     def load_espnet(self, weights: dict[str, Tensor], source: str) -> None:
-        """Weights of the ESPnet model that `speechlm.tasks.asr` trains. ValueError if not."""
+        """Weights of the ESPnet model that `speechlm.tasks.asr` trains.
+
+        Raises:
+            ValueError: not.
+        """
         parts = {"encoder.": "encoder.", "ctc.ctc_lo.": "output."}
         own = {
             new + name[len(old) :]: value

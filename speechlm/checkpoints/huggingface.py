@@ -52,7 +52,11 @@ def load_huggingface(name: str) -> tuple[Any, bool]:
 
 
 def check_frames(name: str, frames: Callable[[int], int]) -> None:
-    """ValueError unless `frames` counts windows of 400 samples at steps of 320."""
+    """Make sure that `frames` counts windows of 400 samples at steps of 320.
+
+    Raises:
+        ValueError: it does not.
+    """
     for samples in (399, 400, 719, 720, 16000):
         if frames(samples) != n_labels(samples, FRAME_SHIFT):
             raise ValueError(

@@ -141,7 +141,11 @@ class InertUnpickler(pickle.Unpickler):
         self._classes: dict[str, type[Record]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name; ValueError for a name that is on no list."""
+        """The stand-in for a name.
+
+        Raises:
+            ValueError: a name that is on no list.
+        """
         module = {"__builtin__": "builtins"}.get(module, module)
         found = self.extra(module, name)
         if found is not None:
@@ -173,7 +177,11 @@ def load(
     extra: Callable[[str, str], Any] = lambda module, name: None,
     persistent: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """The next pickle of a file, see `InertUnpickler`. ValueError if it is damaged or hostile."""
+    """The next pickle of a file, see `InertUnpickler`.
+
+    Raises:
+        ValueError: it is damaged or hostile.
+    """
     try:
         return InertUnpickler(file, source, extra, persistent).load()
     except ValueError as error:

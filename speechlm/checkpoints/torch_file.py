@@ -70,7 +70,11 @@ class StoredTensor(Fixed):
     name = "torch.Tensor"
 
     def check(self, source: str) -> None:
-        """ValueError if it does not fit into its storage."""
+        """Make sure that the tensor lies inside of its storage.
+
+        Raises:
+            ValueError: it does not.
+        """
         numbers = (self.offset, *self.shape, *self.stride)
         good = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
         if good and len(self.shape) == len(self.stride):

@@ -120,7 +120,8 @@ class ArchiveReader(Mapping[str, np.ndarray]):
 def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "units") -> int:
     """Write the sorted NAME.scp of NAME.1.scp ... NAME.n.scp; returns the number of arrays.
 
-    ValueError if a job's index is missing or an id is in two of them.
+    Raises:
+        ValueError: a job's index is missing or an id is in two of them.
     """
     merged: dict[str, str] = {}
     for job in range(1, n_jobs + 1):

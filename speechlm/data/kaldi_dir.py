@@ -74,7 +74,11 @@ class DataDir:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> DataDir:
-        """Read and check a directory; ValueError names the file, line or ids that are wrong."""
+        """Read and check a directory.
+
+        Raises:
+            ValueError: a table is wrong; the message names the file, line or ids.
+        """
         folder = Path(path)
         if not folder.is_dir():
             raise ValueError(f"data directory expected, but {folder} is not there")
@@ -117,7 +121,11 @@ class DataDir:
         write_table(folder / "wav.scp", self.wav)
 
     def subset(self, ids: Iterable[str]) -> DataDir:
-        """The utterances named; ValueError for ids that are not there."""
+        """The utterances named.
+
+        Raises:
+            ValueError: ids that are not there.
+        """
         chosen = sorted(set(ids))
         missing = [utterance for utterance in chosen if utterance not in self.wav]
         if missing:
@@ -221,7 +229,11 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
 
 
 def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
-    """Split an `id value` line; ValueError for a blank line, BOM, CRLF or missing value."""
+    """Split an `id value` line.
+
+    Raises:
+        ValueError: a blank line, BOM, CRLF or missing value.
+    """
     if line.startswith("\ufeff"):
         raise ValueError(f"{where}: starts with a byte order mark; save it as plain UTF-8")
     if line.endswith("\r\n"):

@@ -26,7 +26,8 @@ def read_librispeech(
     Utterances with no transcript, transcripts with no audio, duplicates and misplaced files are
     left out and reported. With `with_text` false transcripts are neither needed nor read.
 
-    Raises ValueError if the corpus or a part is not there, or nothing can be used.
+    Raises:
+        ValueError: the corpus or a part is not there, or nothing can be used.
     """
     root = Path(corpus)
     if not root.is_dir():

@@ -60,7 +60,8 @@ _FOLDED_ID = {symbol: n for n, symbol in enumerate(FOLDED_PHONES)}
 def fold_phone(symbol: str) -> str:
     """Phone without word position and stress, for scoring: `AH0_I` -> `AH`.
 
-    Raises ValueError for symbols that are no phone (`<eps>`, `#1`, unknown ones).
+    Raises:
+        ValueError: symbols that are no phone (`<eps>`, `#1`, unknown ones).
     """
     base = symbol.partition("_")[0].rstrip("012")
     if base not in _FOLDED_ID or symbol.startswith("#"):
@@ -152,7 +153,11 @@ class UnitVocabulary:
         return self.mask + 1
 
     def label(self, symbol: str) -> int:
-        """Label of a symbol; ValueError if it is not in the vocabulary."""
+        """Label of a symbol.
+
+        Raises:
+            ValueError: it is not in the vocabulary.
+        """
         try:
             return self._labels[symbol]
         except KeyError:
@@ -166,7 +171,11 @@ class UnitVocabulary:
         return np.array([self.label(symbol) for symbol in symbols], np.int64)
 
     def to_model_ids(self, labels: np.ndarray) -> np.ndarray:
-        """Embedding rows of labels (any shape), int64. ValueError for labels out of range."""
+        """Embedding rows of labels (any shape), int64.
+
+        Raises:
+            ValueError: labels out of range.
+        """
         labels = np.asarray(labels)
         if labels.size and (labels.min() < 0 or labels.max() >= len(self)):
             raise ValueError(
@@ -181,7 +190,11 @@ class UnitVocabulary:
         return [names[int(i)] for i in model_ids]
 
     def check_same(self, other: UnitVocabulary) -> None:
-        """ValueError that names both sources if the vocabularies differ (e.g. data and model)."""
+        """Make sure that another vocabulary (of the data, of a model) is the same as this one.
+
+        Raises:
+            ValueError: they differ; the message names both sources.
+        """
         if self.symbols == other.symbols:
             return
         pairs = enumerate(zip(self.symbols, other.symbols, strict=False))
@@ -219,7 +232,8 @@ class CharacterVocabulary:
     def encode(self, sentence: str) -> np.ndarray:
         """Ids of a sentence, int64: words separated and the last one ended by `|`; no `</s>`.
 
-        Raises ValueError naming characters other than A-Z, apostrophe and space.
+        Raises:
+            ValueError: characters other than A-Z, apostrophe and space.
         """
         sentence = " ".join(sentence.split())
         if not sentence:

@@ -136,7 +136,11 @@ def batches(samples: dict[str, int], limit: int) -> Iterator[list[str]]:
 
 
 def check_layer(layer: str | int, config: SpeechLMConfig) -> str | int:
-    """ "last" or the number of a layer. ValueError for another value."""
+    """ "last" or the number of a layer.
+
+    Raises:
+        ValueError: another value.
+    """
     count = config.speech_layers + config.shared_layers
     if layer == "last":
         return "last"

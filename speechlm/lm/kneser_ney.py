@@ -196,7 +196,11 @@ def _read(sentences: Iterable[str], ids: _Ids) -> np.ndarray:
 
 
 def check_prune(prune: Sequence[int], order: int) -> list[int]:
-    """One threshold for each order, the last repeated; ValueError if they are of no use."""
+    """One threshold for each order, the last repeated.
+
+    Raises:
+        ValueError: they are of no use.
+    """
     if not 2 <= order <= MAX_ORDER:
         raise ValueError(f"order of the model is {order}; expected 2 to {MAX_ORDER}")
     full = [*prune, *[prune[-1] if prune else 0] * (order - len(prune))]

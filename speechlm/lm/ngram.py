@@ -25,7 +25,11 @@ LMPLZ_MEMORY = "500M"
 
 
 def read_words(path: str | Path) -> list[str]:
-    """Words of a list, one a line; ValueError for lines that are not one word, or doubles."""
+    """Words of a list, one a line.
+
+    Raises:
+        ValueError: lines that are not one word, or doubles.
+    """
     lines = [line.split() for line in Path(path).read_text(encoding="utf-8").splitlines()]
     bad = [n for n, line in enumerate(lines, 1) if len(line) != 1]
     if bad or not lines:
@@ -168,7 +172,8 @@ class Perplexity:
 def perplexity(model: str | Path, texts: Sequence[str | Path]) -> Perplexity:
     """Perplexity of texts under an ARPA (or KenLM binary) model.
 
-    Raises ValueError if the model cannot be read or the texts are empty.
+    Raises:
+        ValueError: the model cannot be read or the texts are empty.
     """
     import kenlm
 

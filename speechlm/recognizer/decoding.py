@@ -42,6 +42,7 @@ class SearchConfig:
         return SearchConfig(**json.loads(path.read_text())) if path.is_file() else SearchConfig()
 
     def save(self, path: Path) -> None:
+        """Write the values as JSON."""
         with output_file(path) as temporary:
             temporary.write_text(json.dumps(vars(self), indent=1) + "\n")
 

@@ -88,7 +88,7 @@ def splice(frames: np.ndarray) -> np.ndarray:
 
 
 def mean_normaliser(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of (T, D) frames, for :func:`normalise`."""
+    """Mean and standard deviation of (T, D) frames, for `normalise`."""
     return (
         frames.mean(axis=0).astype(np.float32),
         np.maximum(frames.std(axis=0), 1e-3).astype(np.float32),

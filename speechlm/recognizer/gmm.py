@@ -37,6 +37,7 @@ class Gmm:
 
     @property
     def n_states(self) -> int:
+        """P."""
         return self.means.shape[1]
 
     @property
@@ -70,6 +71,7 @@ class Gmm:
         return scores / total, (top + np.log(total))[:, 0]
 
     def save(self, path: Path | str) -> None:
+        """Write an npz file (float32)."""
         with open(path, "wb") as file:
             np.savez(
                 file,
@@ -80,6 +82,7 @@ class Gmm:
 
     @staticmethod
     def load(path: Path | str) -> Gmm:
+        """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as data:
             return Gmm(*(data[k].astype(np.float64) for k in ("means", "variances", "log_weights")))
 

@@ -82,6 +82,7 @@ class Corpus:
 
     @property
     def bounds(self) -> np.ndarray:
+        """(U + 1,): utterance u is frames bounds[u] .. bounds[u + 1] - 1 of all together."""
         return np.cumsum([0] + [len(x) for x in self.cepstra])
 
     def write_failed(self, path: Path) -> None:
@@ -202,6 +203,7 @@ class _Trainer:
         return gmm
 
     def speaker_members(self) -> dict[str, list[int]]:
+        """Numbers of each speaker's utterances."""
         members: dict[str, list[int]] = {}
         for n, speaker in enumerate(self.corpus.speakers):
             members.setdefault(speaker, []).append(n)

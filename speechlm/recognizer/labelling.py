@@ -44,6 +44,7 @@ class Outcome:
             path.write_text("".join(f"{u}\n" for u in sorted(self.partial)))
 
     def log(self, what: str) -> None:
+        """Log the counts and the speed; `what` names the work."""
         audio = max(self.frames * FRAME_SHIFT, 1e-9)
         logging.info(
             "%s: %d utterances, %.1f s of audio, %.1f s CPU (real-time factor %.5f); "

@@ -58,7 +58,7 @@ class Network:
 
     @staticmethod
     def load(folder: Path | str) -> Network:
-        """Read what :meth:`save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ValueError: the folder holds no network, or one that does not fit its description.

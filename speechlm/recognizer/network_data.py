@@ -35,15 +35,17 @@ class ClassTable:
 
     @property
     def n_classes(self) -> int:
+        """Number of context classes."""
         return len(self.stay)
 
     def save(self, path: Path | str) -> None:
+        """Write an npz file."""
         with output_file(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **vars(self))
 
     @staticmethod
     def load(path: Path | str) -> ClassTable:
-        """Read what :meth:`save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ValueError: no such file.

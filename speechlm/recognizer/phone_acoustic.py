@@ -53,6 +53,7 @@ class FactorisedBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """y = 0.66 x + dropout(norm(relu(expand(reduce(x))))): (B, C, U) -> (B, C, U)."""
         return 0.66 * x + self.dropout(self.norm(functional.relu(self.expand(self.reduce(x)))))
 
 

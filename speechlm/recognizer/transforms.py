@@ -82,9 +82,11 @@ class FmllrStatistics:
 
     @staticmethod
     def zero(dim: int) -> FmllrStatistics:
+        """Statistics of no frame."""
         return FmllrStatistics(0.0, np.zeros((dim, dim + 1)), np.zeros((dim, dim + 1, dim + 1)))
 
     def add(self, other: FmllrStatistics, scale: float = 1.0) -> None:
+        """Add other statistics, weighted, to these."""
         self.count += scale * other.count
         self.linear += scale * other.linear
         self.quadratic += scale * other.quadratic

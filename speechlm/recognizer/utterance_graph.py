@@ -157,7 +157,11 @@ def uniform_states(
 ) -> np.ndarray:
     """Flat start: states spread evenly over the frames, pauses at the two ends only.
 
-    Returns (T,) emission columns; needs at least as many frames as states.
+    Args:
+        n_frames: T, at least as many as there are states.
+
+    Returns:
+        (T,) emission columns.
     """
     phones = [SILENCE_ID] + [p for w in words for p in pronunciations[w][0]] + [SILENCE_ID]
     pdfs = np.array([pdf for phone in phones for pdf in hmm.pdfs(phone)], dtype=np.int64)

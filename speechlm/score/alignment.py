@@ -112,7 +112,7 @@ def boundary_errors(reference: Sequence[Segment], found: Sequence[Segment]) -> l
 
 @dataclass
 class Report:
-    """Sums over utterances; see :meth:`figures`."""
+    """Sums over utterances; see `figures`."""
 
     utterances: int = 0
     frames: int = 0
@@ -200,7 +200,7 @@ COLUMNS = {
 
 
 def figures_table(rows: dict[str, dict[str, float]]) -> str:
-    """Markdown table of named :meth:`Report.figures`."""
+    """Markdown table of named `Report.figures`."""
     lines = ["| labels | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name, figures in rows.items():
         cells = [f"{figures[key]:.1f}" for key in list(COLUMNS.values())[1:]]

@@ -94,7 +94,11 @@ def read_result(path: str | os.PathLike[str], ref: str | None, kind: str | None)
 
 
 def check_comparable(a: Result, b: Result) -> None:
-    """ValueError, with the utterances' names, unless both are of the same references."""
+    """Make sure that both results are of the same references.
+
+    Raises:
+        ValueError: they are not; the utterances are named.
+    """
     if (a.kind, a.tokenizer) != (b.kind, b.tokenizer):
         raise ValueError(f"{a.name} is {a.kind} ({a.tokenizer}), {b.name} {b.kind} ({b.tokenizer})")
     odd = {

@@ -80,7 +80,11 @@ class ErrorRates:
 
 
 def check_same_utterances(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> None:
-    """ValueError that names utterances which only one of the two has, or if there is none."""
+    """Make sure that references and hypotheses are of the same utterances.
+
+    Raises:
+        ValueError: only one of the two has an utterance (they are named), or there is none.
+    """
     missing = sorted(references.keys() - hypotheses.keys())
     extra = sorted(hypotheses.keys() - references.keys())
     if missing or extra:

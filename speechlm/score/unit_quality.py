@@ -34,7 +34,11 @@ class Alignments:
         return utterance in self._reader
 
     def phones(self, utterance: str, n_units: int, shift: float) -> np.ndarray:
-        """(n_units,) names at steps of `shift` seconds. ValueError if the lengths disagree."""
+        """(n_units,) names at steps of `shift` seconds.
+
+        Raises:
+            ValueError: the lengths disagree.
+        """
         ratio = shift / self.shift
         step = round(ratio)
         if step < 1 or abs(ratio - step) > 1e-6:

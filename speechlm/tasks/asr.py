@@ -78,7 +78,11 @@ class Characters:
         self.vocabulary = CharacterVocabulary()
 
     def __call__(self, utterance: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Replace `text` by (U,) int64; ValueError naming the utterance if it cannot be."""
+        """Replace `text` by (U,) int64.
+
+        Raises:
+            ValueError: it cannot be written in the vocabulary; the utterance is named.
+        """
         if "text" in data:
             try:
                 data["text"] = self.vocabulary.encode(data["text"])

@@ -139,7 +139,11 @@ class DurationTable:
 
     @classmethod
     def read(cls, path: str | Path) -> DurationTable:
-        """Read what `write` wrote; ValueError naming file and line if it is something else."""
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: it is something else; the message names file and line.
+        """
         values: dict[str, float] = {}
         histograms: dict[str, np.ndarray] = {}
         for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
@@ -226,7 +230,8 @@ def estimate(
 def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
     """Run lengths of the labels in unit archives (`units.scp`, `frame_shift`, `tokens.txt`).
 
-    Raises ValueError if the folders differ in symbols or frame shift.
+    Raises:
+        ValueError: the folders differ in symbols or frame shift.
     """
     readers = [ArchiveReader(Path(folder) / "units.scp") for folder in folders]
     shifts, vocabularies = [], []
@@ -265,7 +270,11 @@ class UnitDurations:
         self._row_of = row_of
 
     def row(self, symbol: str) -> int:
-        """Row of a phone symbol (or of its kind, for the constants); ValueError if it has none."""
+        """Row of a phone symbol (or of its kind, for the constants).
+
+        Raises:
+            ValueError: it has none.
+        """
         if symbol in self._row_of:
             return self._row_of[symbol]
         for name in (fold_phone(symbol), "phone"):
@@ -288,7 +297,9 @@ class UnitDurations:
         """Statistics of aligned speech, one unit being `frame_shift` seconds.
 
         `symbols`: those that will be asked for; every one gets its own row.
-        Raises ValueError if the units are to be shorter than the table's labels.
+
+        Raises:
+            ValueError: the units are to be shorter than the table's labels.
         """
         factor = frame_shift / table.frame_shift
         if factor < 1:

@@ -39,7 +39,11 @@ class FeatureArchive:
         self._reader = ArchiveReader(self.folder / f"{NAME}.scp")
 
     def features(self, utterance: str, n_samples: int) -> np.ndarray | None:
-        """(T, D), or None if there are none. ValueError for more than one frame too many or few."""
+        """(T, D), or None if there are none.
+
+        Raises:
+            ValueError: more than one frame too many or few.
+        """
         if utterance not in self._reader:
             return None
         array = self._reader[utterance]
@@ -60,7 +64,8 @@ def stream(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(utterance, (T, D) float32) in the order of the ids; `skipped` gets the reasons of others.
 
-    ValueError for archives that do not fit the audio.
+    Raises:
+        ValueError: archives that do not fit the audio.
     """
     samples = data.samples()
     for utterance in data.ids:

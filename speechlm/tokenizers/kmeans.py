@@ -46,7 +46,11 @@ class KMeans:
         return len(self.centres)
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(T, D) -> (T,) int32, the nearest centre of each frame. ValueError for another D."""
+        """(T, D) -> (T,) int32, the nearest centre of each frame.
+
+        Raises:
+            ValueError: another D.
+        """
         if features.ndim != 2 or features.shape[1] != self.centres.shape[1]:
             raise ValueError(
                 f"features (T, {self.centres.shape[1]}) expected, got shape {features.shape}"
@@ -78,7 +82,11 @@ class KMeans:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KMeans:
-        """ValueError if the file is missing, damaged, or something else."""
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is missing, damaged, or something else.
+        """
         if not Path(path).is_file():
             raise ValueError(f"k-means model {path} expected, but it is not there")
         try:

@@ -46,7 +46,11 @@ class Lexicon:
         return iter(self.entries)
 
     def variants(self, word: str) -> list[Phones]:
-        """All pronunciations of a word, the preferred one first; ValueError if it has none."""
+        """All pronunciations of a word, the preferred one first.
+
+        Raises:
+            ValueError: it has none.
+        """
         try:
             return self.entries[word]
         except KeyError:
@@ -116,7 +120,7 @@ def _entry_problem(word: str, phones: Sequence[str]) -> str | None:
 
 
 def _report(problems: Sequence[str], heading: str) -> None:
-    """ValueError that lists the first problems and counts all, if there is any."""
+    """If there are problems, raise a ValueError that lists the first ones and counts all."""
     if problems:
         more = f"\n  .. {len(problems)} in all" if len(problems) > _LISTED else ""
         raise ValueError(f"{heading}:\n  " + "\n  ".join(problems[:_LISTED]) + more)
@@ -125,9 +129,12 @@ def _report(problems: Sequence[str], heading: str) -> None:
 def count_words(paths: Iterable[str | Path]) -> Counter[str]:
     """Occurrences of each word in texts: plain ones, and Kaldi transcripts.
 
-    A file named `text` is a Kaldi transcript, whose first column is the utterance-id. Streamed;
-    memory is that of the different words. Raises ValueError listing the words with characters
-    other than A-Z and apostrophe, and where they are.
+    A file named `text` is a Kaldi transcript, whose first column is the utterance-id. Texts are
+    streamed: only the different words are held in memory.
+
+    Raises:
+        ValueError: words with characters other than A-Z and apostrophe; they are listed with
+            their places.
     """
     total: Counter[str] = Counter()
     problems = []

@@ -192,8 +192,10 @@ class PhonemeTextTokenizer:
     def __call__(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> TextBatch:
         """Units and characters of lines that have these numbers in their corpus, in this epoch.
 
-        Lines that are too long or empty are dropped and listed. Raises ValueError for characters
-        other than A-Z, apostrophe and space.
+        Lines that are too long or empty are dropped and listed.
+
+        Raises:
+            ValueError: characters other than A-Z, apostrophe and space.
         """
         none = np.zeros(0, np.int64)
         plans = list(self._plans(lines, indices, epoch))

@@ -26,7 +26,7 @@ def mix(x: np.ndarray) -> np.ndarray:
 class WordTable:
     """Finds words by a 64-bit hash of their bytes, all words of a text at once.
 
-    Some times faster than a dictionary of strings, above all for large ones, and no string is made.
+    Several times as fast as a dictionary of strings, above all a large one, and no string is made.
     Two words of the table never share a hash (checked when it is made); a word outside it is taken
     for one of its n words with probability n / 2^64.
     """

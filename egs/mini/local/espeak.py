@@ -52,7 +52,8 @@ class Synthesizer:
     def say(self, text: str, voice: str, speed: int, pitch: int, seed: int) -> np.ndarray:
         """(S,) int16 at 22,050 Hz. `speed` in words a minute, `pitch` 0..99.
 
-        Raises ValueError if the voice does not exist or gives no sound.
+        Raises:
+            ValueError: the voice does not exist or gives no sound.
         """
         reader, writer = os.pipe()
         child = os.fork()
