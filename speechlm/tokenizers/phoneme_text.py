@@ -45,6 +45,7 @@ _VISIBLE = {code: repr(chr(code)) for code in range(32)}
 
 def line_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
     """Key of each line's random numbers, uint64: a hash of (seed, epoch, line number)."""
+    # base = mix(mix(seed + g) + epoch + g) and key[n] = mix((index[n] + 1) g + base), modulo 2^64
     base = 0
     for number in (seed, epoch):
         base = int(mix(np.array([(base + number + _GOLDEN) & _MASK], np.uint64))[0])
@@ -170,6 +171,11 @@ class PhonemeTextTokenizer:
     def _build(self, spellings: Sequence[Sequence[str]], durations: UnitDurations) -> None:
         """Flat table of the phones of all words, each with a SIL behind it that is used or not."""
         known = {"</s>": (EOS, 0), EDGE: (self._id(SILENCE), durations.row(EDGE))}
+        # Row w of one flat table has sizes[w] phones from starts[w] on, and behind them a SIL that
+        # is taken if the word has a pause behind it (S: silence at an edge, e: </s>):
+        #
+        #   row    _BEGIN   _END    _UNKNOWN   _BETWEEN   words ...
+        #   table  S SIL    S e SIL SPN_S SIL  S e S SIL  HH_B AH0_I L_I OW1_E SIL ...
         places: dict[str, int] = {}
         flat: list[int] = []
         for spelling in spellings:
@@ -181,7 +187,9 @@ class PhonemeTextTokenizer:
         self._sizes = np.array([len(spelling) for spelling in spellings], np.int64)
         self._starts = np.cumsum(self._sizes + 1) - (self._sizes + 1)
         self._phones = ids
+        # first place of the phone's quantiles in the flat table of durations
         self._phone_rows = rows << RESOLUTION_BITS
+        # mean units of each row, without the silence behind it: a difference of running sums
         means = np.concatenate([[0.0], np.cumsum(durations.means[rows])])
         self._word_means = means[self._starts + self._sizes] - means[self._starts]
         self._silence_mean = float(durations.means[durations.row(SILENCE)])
@@ -224,10 +232,13 @@ class PhonemeTextTokenizer:
             chosen = np.arange(start, min(start + _CHUNK, len(lines)))
             chunk, kept, _ = _tidy(lines[start : start + _CHUNK], chosen)
             words = self._find_words(self._encode(chunk, kept)[0])
+            # Between two markers are a line's words. The marker behind them counts as S e S: its
+            # last S is the next line's, but of the same mean as the S that this line begins with.
             totals = np.cumsum(self._word_means[words.rows])[words.markers]
             n_words = np.diff(words.markers) - 1
             pauses = self.silence_probability * self._silence_mean * (n_words - 1)
             result[kept] = np.diff(totals) + pauses
+            # the last line ends in _END, S e, and lacks that S
             result[kept[-1:]] += self._word_means[_BEGIN]
         return result
 
@@ -251,12 +262,21 @@ class PhonemeTextTokenizer:
         raw, characters, character_counts = self._encode(lines, indices)
         words = self._find_words(raw)
         keys = line_keys(self.seed, epoch, indices)
+        # Rows (R,) of the phone table, one behind the other; row r ends before place ends[r]:
+        #
+        #   rows  _BEGIN  HE               RAN            _BETWEEN  WE         _END
+        #   flat  S       HH_B IY1_E SIL?  R_B AE1_I N_E  S e   S   W_B IY1_E  S e
+        #         |------------------- line 0 --------------| |------ line 1 ----|
         sizes = self._sizes[words.rows] + self._silences(words.markers, keys)
         ends = np.cumsum(sizes)
+        # flat[i]: place in the phone table, starts[r] + (i - (ends[r] - sizes[r])) for i in row r
         flat = np.repeat(self._starts[words.rows] - (ends - sizes), sizes)
         flat += np.arange(len(flat))
+        # first (lines,): a line begins with the last phone, an S, of the marker before it
         first = ends[words.markers[:-1]] - 1
         phone_counts = np.diff(first, append=len(flat))
+        # Phone j of a line draws mix(key + (j + 1) g), of which the upper 14 bits choose one of the
+        # 16,384 quantiles of its kind's durations: (phones,) numbers of units.
         states = np.repeat(keys - first.astype(np.uint64) * np.uint64(_GOLDEN), phone_counts)
         states += np.arange(1, len(flat) + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
         draws = (mix(states) >> np.uint64(64 - RESOLUTION_BITS)).astype(np.int64)
@@ -278,6 +298,12 @@ class PhonemeTextTokenizer:
 
     def _find_words(self, raw: np.ndarray) -> _Words:
         """Look up the words of lines given as bytes, each word ended by a space, lines by LF."""
+        # Every byte up to the space ends a word; LF, behind a space, ends an empty one:
+        #
+        #   raw      H E _ R A N _ \n W E _ \n
+        #   ends         ^       ^ ^      ^ ^
+        #   look-up     HE     RAN ""    WE ""     -1: unknown, 0: the empty word, else the lexicon
+        #   rows     B  HE     RAN |     WE E      markers _BEGIN, _BETWEEN, _END at places 0, 3, 5
         ends = np.flatnonzero(raw <= ord(" "))
         rows = np.empty(len(ends) + 1, np.int64)
         rows[0] = _BEGIN
@@ -287,12 +313,14 @@ class PhonemeTextTokenizer:
         rows[markers[-1]] = _END
         unknown = []
         for n in np.flatnonzero(rows == _UNKNOWN):
+            # row n is the word that ends at ends[n - 1]
             start = ends[n - 2] + 1 if n > 1 else 0
             unknown.append(raw[start : ends[n - 1]].tobytes().decode("ascii"))
         return _Words(rows, markers, unknown)
 
     def _silences(self, markers: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """Whether there is a silence behind each word (never behind the last): bool."""
+        # Word i behind the marker of its line: a silence if mix((key ^ stream) + i g) < p 2^64.
         sizes = np.diff(markers)
         own = (keys ^ np.uint64(_SILENCE_STREAM)) - markers[:-1].astype(np.uint64) * np.uint64(
             _GOLDEN
@@ -323,6 +351,7 @@ class PhonemeTextTokenizer:
 
 def _tidy(lines: Sequence[str], places: np.ndarray) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
     """Lines that are not empty, with single spaces, and their places; the places of empty ones."""
+    # an empty line, or a space at either end of one, puts two spaces side by side
     joined = " \n ".join(lines)
     if joined and "  " not in joined and joined[0] != " " != joined[-1]:
         return lines, places, places[:0]
@@ -333,6 +362,7 @@ def _tidy(lines: Sequence[str], places: np.ndarray) -> tuple[Sequence[str], np.n
 
 def _drop_long(plan: _Plan) -> _Plan:
     """The plan without lines over the limits, which are listed with the reason."""
+    # (3, lines), each without its end symbol
     sizes = np.stack([plan.phone_counts, plan.character_counts, plan.unit_counts]) - 1
     over = sizes >= np.array(list(_LIMITS.values()))[:, None]
     if not over.any():
