@@ -27,6 +27,10 @@ class Gmm:
         self._prepare()
 
     def _prepare(self) -> None:
+        # log w N(x; mu, v) = x . (mu / v) + x^2 . (-1 / (2 v)) + c, elementwise over D, with c =
+        # log w - 1/2 sum_d (log 2 pi v_d + mu_d^2 / v_d): for all components of all states it is
+        # [x, x^2] (T, 2 D) @ matrix (2 D, M P) + constant (M P,); column m P + p is component m of
+        # p.
         inverse = 1.0 / self.variances
         constant = -0.5 * (np.log(2 * np.pi * self.variances) + self.means**2 * inverse).sum(axis=2)
         dim = self.means.shape[2]
@@ -53,6 +57,8 @@ class Gmm:
             scores = np.concatenate([block, block * block], axis=1) @ self._matrix
             scores += self._constant
             scores = scores.reshape(len(block), -1, self.n_states)
+            # log sum_m exp(score_m) = top + log sum_m exp(score_m - top) over the components of
+            # each state
             top = scores.max(axis=1)
             scores -= top[:, None]
             np.exp(scores, out=scores)
@@ -62,6 +68,7 @@ class Gmm:
     def posteriors(self, frames: np.ndarray, state: int) -> tuple[np.ndarray, np.ndarray]:
         """Component posteriors (T, M) and log-likelihoods (T,) of frames under one state."""
         n_states = self.n_states
+        # columns of one state: state, P + state, 2 P + state, ...
         matrix = self._matrix[:, state::n_states]
         scores = np.concatenate([frames, frames * frames], axis=1) @ matrix
         scores += self._constant[state::n_states]
@@ -124,10 +131,13 @@ def expectation_maximisation(
         if len(index) == 0:
             continue
         x = frames[index]
+        # E: gamma[t, m] = w_m N_m(x_t) / sum_m w_m N_m(x_t), N_m = sum_t gamma[t, m]
         gamma, loglik = gmm.posteriors(x, state)
         total += float(loglik.sum(dtype=np.float64))
         occupancy = gamma.sum(axis=0, dtype=np.float64)
         keep = (gmm.log_weights[:, state] > ABSENT / 2) & (occupancy > 3.0)
+        # M: mu_m = sum_t gamma x_t / N_m, v_m = sum_t gamma x_t^2 / N_m - mu_m^2, w_m = N_m / sum_m
+        # N_m; components of fewer than 3 frames keep their mean and variance.
         first = (gamma.T @ x)[keep] / occupancy[keep, None]
         second = (gamma.T @ (x * x))[keep] / occupancy[keep, None]
         means[keep, state] = first
@@ -158,6 +168,8 @@ def split_components(gmm: Gmm, counts: np.ndarray, per_state: int, min_count: fl
             heavy = int(np.argmax(weight))
             if weight[heavy] * counts[state] < 2 * min_count:
                 break
+            # N(mu, v) with weight w becomes N(mu - 0.2 sqrt(v), v) and N(mu + 0.2 sqrt(v), v) with
+            # w / 2
             weight[heavy] /= 2
             weight.append(weight[heavy])
             step = 0.2 * np.sqrt(variance[heavy])

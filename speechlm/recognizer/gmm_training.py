@@ -124,6 +124,7 @@ def normalise_speakers(cepstra: Sequence[np.ndarray], speakers: Sequence[str]) -
         together = np.concatenate([cepstra[n] for n in numbers])
         if not len(together):
             together = np.zeros((1, together.shape[1]), dtype=np.float32)
+        # a speaker's utterances together; one without a frame counts as a frame of zeros
         statistics = mean_normaliser(together)
         for n in numbers:
             out[n] = normalise(cepstra[n], *statistics).astype(np.float32)
@@ -153,6 +154,7 @@ class _Trainer:
             if missing:
                 corpus.failed[corpus.ids[n]] = f"words not in the lexicon: {' '.join(missing)}"
                 continue
+            # a frame for each state of silence, the words' first variants, silence
             need = N_STATES * (2 + sum(len(self.pronunciations[w][0]) for w in words))
             if len(cepstra) < need:
                 corpus.failed[corpus.ids[n]] = f"{len(cepstra)} frames, its words need {need}"
@@ -179,6 +181,7 @@ class _Trainer:
         """Best path of every utterance; an utterance without one keeps its alignment."""
         paths, states = [], self.states.copy()
         for n, words in enumerate(self.corpus.words):
+            # the utterance's rows of `frames` (T, D) and of the alignment (T,)
             a, b = self.bounds[n], self.bounds[n + 1]
             graph = utterance_graph(words, self.pronunciations, self.hmm)
             try:
@@ -215,6 +218,8 @@ class _Trainer:
     def adapt(self, gmm: Gmm, frames: np.ndarray, adapted: np.ndarray):
         """Frames (T, D) under new transforms of all speakers; `adapted`: under the last ones."""
         dim = frames.shape[1]
+        # what the transforms are pulled to: the frames as they are adapted now, for which the best
+        # transform is about the identity
         prior = FmllrStatistics.zero(dim)
         prior.add(fmllr_statistics(gmm, adapted, self.states))
         out = np.empty_like(frames)
@@ -230,6 +235,7 @@ class _Trainer:
         cepstra = self.corpus.cepstra
         states = np.split(self.states, self.bounds[1:-1])
         few = min(4, self.config.network[0])
+        # (T, 100) spliced cepstra -> LDA to (T, 40) -> a transform that suits diagonal covariances
         parts = zip(map(splice, cepstra), states, strict=True)
         projection = lda(parts, N_PDFS, N_NETWORK)
         matrix = projection.T.astype(np.float32)
@@ -253,6 +259,7 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
         ValueError: no usable utterance.
     """
     trainer = _Trainer(corpus, pronunciations, config)
+    # 1. (T, 39) cepstra with deltas, states spread evenly at first; align and grow in turn
     frames = np.concatenate([deltas(x) for x in trainer.corpus.cepstra])
     gmm = single_gaussians(frames, trainer.states, N_PDFS)
     for per_state in config.monophone:
@@ -260,6 +267,7 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
         gmm = trainer.grow(gmm, frames, per_state)
 
     trainer.realign(gmm, frames)
+    # 2. the same under MLLT, (T, 39) with unit variance in each dimension
     projection = mllt(gmm, frames, trainer.states)
     projection /= (frames @ projection.T).std(axis=0)[:, None]
     frames = (frames @ projection.T).astype(np.float32)
@@ -267,6 +275,8 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
     for per_state in config.projected:
         gmm = trainer.grow(gmm, frames, per_state)
         trainer.realign(gmm, frames)
+    # 3. speaker-adapted, from the Gaussians without adaptation (which are kept for new speakers):
+    # transforms, alignment and Gaussians in turn
     speaker_independent = gmm
 
     adapted = frames
