@@ -46,6 +46,7 @@ _HEADER = "# durations of labels: symbol, runs, mean, standard deviation, then f
 
 def normal_probabilities(mean: float, std: float) -> np.ndarray:
     """Probabilities of max(1, round(N(mean, std))) = 0, 1, 2 ..: float64, to 6 deviations."""
+    # P(k) = F(k + 1/2) - F(k - 1/2), F the normal distribution; all below 3/2 counts as 1
     top = int(math.ceil(mean + 6 * std)) + 1
     below = [0.5 * (1 + math.erf((k + 0.5 - mean) / (std * math.sqrt(2)))) for k in range(1, top)]
     return np.diff([0.0, 0.0, *below, 1.0])
@@ -53,6 +54,8 @@ def normal_probabilities(mean: float, std: float) -> np.ndarray:
 
 def thin(probabilities: np.ndarray, factor: float) -> np.ndarray:
     """Probabilities of max(1, floor(d / factor + U)) for d of these probabilities, U uniform."""
+    # d / factor = whole + share, so floor(d / factor + U) is whole with probability 1 - share, else
+    # whole + 1; a length of 0 becomes 1.
     whole, share = np.divmod(np.arange(len(probabilities)) / factor, 1)
     result = np.zeros(int(whole.max()) + 2)
     np.add.at(result, whole.astype(int), probabilities * (1 - share))
@@ -64,6 +67,7 @@ def thin(probabilities: np.ndarray, factor: float) -> np.ndarray:
 
 def quantiles(probabilities: np.ndarray) -> np.ndarray:
     """Inverse of the distribution at 16,384 equally spaced points, uint16."""
+    # the smallest d with F(d) > q at q = (i + 1/2) / 16,384, i = 0 .. 16,383
     cumulated = np.cumsum(probabilities)
     return np.searchsorted(cumulated / cumulated[-1], _QUANTILES, side="right").astype(np.uint16)
 
@@ -87,6 +91,7 @@ class DurationTable:
         then those of all phones (silences: those of all silences; noise that was never seen: the
         paper's constants at this frame shift).
         """
+        # runs to count: of the symbol; of its phone; of all phones, but not for silence and noise
         name = SILENCE if symbol == EDGE else fold_phone(symbol)
         pools = [[symbol], [s for s in self.histograms if self._base(s) == name]]
         if name not in ("SIL", "SPN"):
@@ -204,6 +209,7 @@ def estimate(
     for labels in label_rows:
         if not len(labels):
             continue
+        # runs of equal labels: where each starts, and how long it is
         starts = np.flatnonzero(np.diff(labels, prepend=-1))
         lengths = np.diff(starts, append=len(labels)).tolist()
         names = [symbols[label] for label in np.asarray(labels)[starts]]
