@@ -54,6 +54,14 @@ class Record:
 
     name = "record"
 
+    # What a pickle's instructions do to an object, and where it arrives here:
+    #
+    #   GLOBAL module name          Unpickler.find_class         the class
+    #   REDUCE, NEWOBJ, OBJ args    __new__                      a call: an object of arguments
+    #   BUILD state                 __setstate__                 attributes: a dict or (dict, slots)
+    #   SETITEM(S) key value        __setitem__                  entries of a kind of dict
+    #   APPEND(S) value             append, extend               elements of a kind of list
+    #   (BIN)PERSID id              Unpickler.persistent_load    what is stored outside the pickle
     def __new__(cls, *args: Any, **kwargs: Any) -> Record:
         record = super().__new__(cls)
         record.__dict__.update(args=args, state={}, items={}, values=[])
@@ -151,6 +159,7 @@ class InertUnpickler(pickle.Unpickler):
         if found is not None:
             return found
         package = module.partition(".")[0]
+        # `a.b` as a name would let a pickle reach from one of these names to another
         plain = _IDENTIFIER.fullmatch(name) and all(map(_IDENTIFIER.fullmatch, module.split(".")))
         if not plain or not (package in PACKAGES or name in NAMES.get(module, ())):
             raise ValueError(
@@ -162,6 +171,7 @@ class InertUnpickler(pickle.Unpickler):
         if (module, name) == ("torch", "Size"):
             return _size
         full = f"{module}.{name}"
+        # one class for each name, so that two objects of the same class are of the same type here
         return self._classes.setdefault(full, type(name, (Record,), {"name": full}))
 
     def persistent_load(self, pid: Any) -> Any:

@@ -65,6 +65,12 @@ def read_textgrid(path: Path | str, tier: str = "phones") -> list[Segment]:
 
 def frames_of(segments: Sequence[Segment], n_frames: int) -> np.ndarray:
     """Folded phone at the middle of each frame's window; silence after the last segment."""
+    # Each frame gets the first segment that ends after its window's middle (times in ms):
+    #
+    #   cells    0         10        20        30        40
+    #            |---------|---------|---------|---------|
+    #   frame 0  [-----------x------------]                x: the middle, in cell 10 .. 20
+    #   frame 1            [-----------x------------]
     ends = np.array([s.end for s in segments])
     index = np.searchsorted(ends, np.arange(n_frames) * SHIFT + CENTRE, side="right")
     names = np.array([s.phone for s in segments] + ["SIL"])
@@ -74,6 +80,7 @@ def frames_of(segments: Sequence[Segment], n_frames: int) -> np.ndarray:
 def segments_of(labels: Sequence[int], symbols: Sequence[str] = PHONES) -> list[Segment]:
     """Runs of equal output phones (before folding, so that `Z_E Z_B` stays two phones)."""
     labels = np.asarray(labels)
+    # Labels a .. b - 1 fill the cells from 10 (a + 1) to 10 (b + 1) ms.
     starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
     ends = np.append(starts[1:], len(labels))
     return [
@@ -93,6 +100,7 @@ def boundary_errors(reference: Sequence[Segment], found: Sequence[Segment]) -> l
     its end too if silence follows in the reference (else the next phone's start says the same).
     """
     ref, hyp = _spoken(reference), _spoken(found)
+    # matched phones, and `*` for one that the other side lacks; i and j count along
     pairs = kaldialign.align([s.phone for s in ref], [s.phone for s in hyp], "*")
     followed_by_silence = {
         id(a)

@@ -137,8 +137,13 @@ def compare_statistics(
     sums = np.stack([one.sum(0), other.sum(0)])
     scores = metric.score(sums)
     for chunk in _chunks(n_samples):
+        # Bootstrap: N draws of sentences with replacement, times (chunk, N) counting how often each
+        # is drawn. Both systems get the same draws, so that the interval of their difference is
+        # paired.
         times = rng.multinomial(count, np.full(count, 1 / count), chunk)
         drawn.append(np.stack([metric.score(times @ one), metric.score(times @ other)], 1))
+        # Randomisation: if the systems were alike, it would not matter which of the two a sentence
+        # is from. Swapping each with probability 1/2 moves sum_swapped (b - a) from B to A.
         moved = (rng.random((chunk, count)) < 0.5) @ (other - one)
         swapped = metric.score(sums[1] - moved) - metric.score(sums[0] + moved)
         extreme += int((np.abs(swapped) >= abs(scores[1] - scores[0]) - 1e-9).sum())
@@ -149,6 +154,7 @@ def compare_statistics(
         (float(scores[0]), float(scores[1])),
         (interval_a, interval_b),
         _interval(resampled[:, 1] - resampled[:, 0]),
+        # + 1: the result as it is counts as one of the swapped ones
         (extreme + 1) / (n_samples + 1),
     )
 
