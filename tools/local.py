@@ -168,7 +168,8 @@ def end_job(job: Job, code: int) -> None:
 
 def run_jobs(jobs: list[Job], limit: int, groups: list[tuple[str, ...]], num_threads: int) -> None:
     """Run all jobs, at most `limit` at a time; when told to stop, end those that run."""
-    waiting, running, free = list(jobs), [], list(groups)
+    waiting, free = list(jobs), list(groups)
+    running: list[Job] = []
     try:
         while waiting or running:
             while waiting and len(running) < limit:

@@ -37,12 +37,13 @@ def main() -> None:
     args, espnet = options().parse_known_args()
     values = vars(args)
     output, config = values.pop("output"), values.pop("config")
-    data = [values.pop(name) for name in ("train_dir", "dev_dir", "init")]
+    train_dir, dev_dir, init = (values.pop(name) for name in ("train_dir", "dev_dir", "init"))
     if args.ngpu > 1:
         espnet = ["--multiprocessing_distributed", "true", *espnet]
     from speechlm.tasks.run_asr import finetune_asr
 
-    logging.info("fine-tuned model in %s", finetune_asr(output, config, *data, values, espnet))
+    folder = finetune_asr(output, config, train_dir, dev_dir, init, values, espnet)
+    logging.info("fine-tuned model in %s", folder)
 
 
 if __name__ == "__main__":

@@ -45,12 +45,12 @@ def main() -> None:
     values = vars(args)
     output, config = values.pop("output"), values.pop("config")
     data = [values.pop(n) for n in ("train_dir", "dev_dir", "target_lang", "vocabulary")]
-    start = [values.pop(name) for name in ("init", "init_decoder")]
+    init, init_decoder = values.pop("init"), values.pop("init_decoder")
     if args.ngpu > 1:
         espnet = ["--multiprocessing_distributed", "true", *espnet]
     from speechlm.tasks.run_st import TranslationData, finetune_st
 
-    folder = finetune_st(output, config, TranslationData(*data), *start, values, espnet)
+    folder = finetune_st(output, config, TranslationData(*data), init, init_decoder, values, espnet)
     logging.info("fine-tuned model in %s", folder)
 
 

@@ -38,7 +38,8 @@ def main() -> None:
     from speechlm.score.sentences import SENTENCES, read_sentences
     from speechlm.score.translation import read_translation_scores, translation_table
 
-    rows, shown = {}, {}
+    rows = {}
+    shown: dict[tuple[str, str], list[str]] = {}
     for item in args.scores:
         system, test, folder = _fields(item, 3)
         rows[f"{system}/{test}"] = read_translation_scores(folder)

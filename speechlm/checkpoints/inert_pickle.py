@@ -53,6 +53,10 @@ class Record:
     """An object of a class that is not there: its name, the arguments and state it was given."""
 
     name = "record"
+    args: tuple[Any, ...]
+    state: dict[Any, Any]
+    items: dict[Any, Any]
+    values: list[Any]
 
     # What a pickle's instructions do to an object, and where it arrives here:
     #

@@ -340,7 +340,7 @@ def outline(
 def check_names(
     missing: Sequence[str],
     unknown: Sequence[str],
-    shapes: dict[str, tuple[Sequence[int], Sequence[int]]],
+    shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     source: str,
 ) -> None:
     """Make sure that a file has the weights that a network needs, and no others.

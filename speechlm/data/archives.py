@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 
 import kaldiio
 import numpy as np
@@ -76,11 +77,16 @@ class ArchiveWriter:
         kaldiio.save_ark(self._file, {utterance: _kaldi_array(array, self.ark, utterance)})
         self._positions[utterance] = f"{self.ark}:{offset}"
 
-    def __exit__(self, *error: object) -> bool | None:
-        if error[0] is None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if kind is None:
             with self._scp_path.open("w", encoding="utf-8") as scp:
                 scp.writelines(f"{u} {self._positions[u]}\n" for u in sorted(self._positions))
-        return self._stack.__exit__(*error)
+        return self._stack.__exit__(kind, error, traceback)
 
 
 class ArchiveReader(Mapping[str, np.ndarray]):

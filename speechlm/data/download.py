@@ -173,8 +173,8 @@ def _fetch_once(url: str, part: Path, start: int, timeout: float) -> bool:
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # nothing is left to send, if the sizes agree
-            total = error.headers.get("Content-Range", "").rpartition("/")[2]
-            if total == str(start):
+            whole = error.headers.get("Content-Range", "").rpartition("/")[2]
+            if whole == str(start):
                 return True
             part.unlink()
             return False

@@ -53,7 +53,7 @@ class TextCorpus:
         ValueError: the file has no line; on access, a line that is not UTF-8.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._open()
 

@@ -232,7 +232,7 @@ class UnitStore:
         return {"folder": self.folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"])
+        vars(self).update(vars(UnitStore(state["folder"])))
 
     def _words(self, chunk: int) -> np.ndarray:
         """Header and starts of a chunk, checked against the file's size."""

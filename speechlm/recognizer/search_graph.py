@@ -43,7 +43,7 @@ def _disambiguated(pronunciations: Pronunciations) -> list[tuple[str, int, tuple
     # behind.
     entries = [(w, r, p) for w in sorted(pronunciations) for r, p in enumerate(pronunciations[w])]
     count: dict[tuple[int, ...], int] = {}
-    prefixes = set()
+    prefixes: set[tuple[int, ...]] = set()
     for _, _, phones in entries:
         count[phones] = count.get(phones, 0) + 1
         prefixes.update(phones[:n] for n in range(1, len(phones)))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import kaldialign
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechlm.data.archives import ArchiveReader
 from speechlm.data.vocabulary import PHONES
@@ -77,14 +78,14 @@ def frames_of(segments: Sequence[Segment], n_frames: int) -> np.ndarray:
     return names[np.minimum(index, len(segments))]
 
 
-def segments_of(labels: Sequence[int], symbols: Sequence[str] = PHONES) -> list[Segment]:
+def segments_of(labels: ArrayLike, symbols: Sequence[str] = PHONES) -> list[Segment]:
     """Runs of equal output phones (before folding, so that `Z_E Z_B` stays two phones)."""
-    labels = np.asarray(labels)
+    ids = np.asarray(labels)
     # Labels a .. b - 1 fill the cells from 10 (a + 1) to 10 (b + 1) ms.
-    starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
-    ends = np.append(starts[1:], len(labels))
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    ends = np.append(starts[1:], len(ids))
     return [
-        Segment(a * SHIFT + EDGE, b * SHIFT + EDGE, fold(symbols[labels[a]]))
+        Segment(a * SHIFT + EDGE, b * SHIFT + EDGE, fold(symbols[ids[a]]))
         for a, b in zip(starts, ends, strict=True)
     ]
 
@@ -133,7 +134,7 @@ class Report:
     inserted: int = 0
     deleted: int = 0
 
-    def add(self, reference: Sequence[Segment], labels: Sequence[int]) -> None:
+    def add(self, reference: Sequence[Segment], labels: np.ndarray) -> None:
         """Score one utterance: reference segments against output-phone ids at 10 ms."""
         found = segments_of(labels)
         truth = frames_of(reference, len(labels))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from sacrebleu.metrics import CHRF
+from sacrebleu.metrics.base import Metric as SacreBLEUMetric
 
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.score.error_rate import ErrorCounts, check_same_utterances
@@ -224,7 +225,7 @@ def _error_rate(name: str, tokens: Callable[[str], list[str]]) -> Metric:
     return Metric(name, statistics, rate, lambda counts: counts[:, 0])
 
 
-def _sacrebleu(name: str, metric: object) -> Metric:
+def _sacrebleu(name: str, metric: SacreBLEUMetric) -> Metric:
     def statistics(sentences: list[Sentence]) -> np.ndarray:
         written = [sentence.hypothesis for sentence in sentences]
         expected = [sentence.reference for sentence in sentences]

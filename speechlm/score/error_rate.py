@@ -129,7 +129,7 @@ def format_alignments(rates: ErrorRates) -> str:
                 "*" if w == _GAP else (w if wrong else w.lower()) for w in (reference, hypothesis)
             ]
             width = max(map(len, cells))
-            rows.append(tuple(cell.ljust(width) for cell in cells))
+            rows.append((cells[0].ljust(width), cells[1].ljust(width)))
         lines = [" ".join(column).rstrip() for column in zip(*rows, strict=True)]
         paragraphs.append("\n".join([utterance, *lines]))
     return "\n\n".join(paragraphs) + "\n"

@@ -60,7 +60,7 @@ class SpeechLMEncoder(CTCEncoder, AbsEncoder):
         """D."""
         return self.width
 
-    def forward(
+    def forward(  # type: ignore[override]  # ESPnet's encoders take and give a third value
         self, xs_pad: torch.Tensor, ilens: torch.Tensor, prev_states: Any = None
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
         """(B, S) waveforms, (B,) samples -> (B, T, D), (B,) frames, None."""

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechlm.data.text_corpus import TextCorpus
 
@@ -39,18 +40,18 @@ class SpeechBatches:
     """
 
     def __init__(
-        self, lengths: Sequence[int], max_samples: int, seed: int, workers: int, shuffle: bool
+        self, lengths: ArrayLike, max_samples: int, seed: int, workers: int, shuffle: bool
     ) -> None:
         self.seed, self.workers, self.shuffle = seed, workers, shuffle
-        lengths = np.asarray(lengths, np.int64)
-        if len(lengths) < workers:
-            raise ValueError(f"{len(lengths)} utterances cannot be shared by {workers} workers")
-        if lengths.max() > max_samples:
+        samples = np.asarray(lengths, np.int64)
+        if len(samples) < workers:
+            raise ValueError(f"{len(samples)} utterances cannot be shared by {workers} workers")
+        if samples.max() > max_samples:
             raise ValueError(
-                f"an utterance of {lengths.max()} samples does not fit into batches of "
+                f"an utterance of {samples.max()} samples does not fit into batches of "
                 f"{max_samples}; raise batch_samples or lower max_samples"
             )
-        self._steps = -(-lengths // LENGTH_STEP)
+        self._steps = -(-samples // LENGTH_STEP)
         # Lengths are rounded up to steps, so that the bounds hold for every order of equals.
         longest = np.minimum(np.sort(self._steps) * LENGTH_STEP, max_samples)
         bounds = _pack(longest, max_samples)

@@ -40,7 +40,7 @@ def _without_extension(function: Callable) -> Callable:
 
 
 def _torchaudio_stand_in() -> types.ModuleType:
-    module = types.ModuleType("torchaudio._extension")
+    module: Any = types.ModuleType("torchaudio._extension")
     module._IS_TORCHAUDIO_EXT_AVAILABLE = False
     module._IS_ALIGN_AVAILABLE = False
     module._check_cuda_version = lambda: None

@@ -89,8 +89,16 @@ _ENDINGS: tuple[tuple[str, Callable[[Phones], Phones], bool], ...] = (
 )
 """(letters, what they do to the phones, whether they start with a vowel letter)."""
 _PREFIXES = {"UN": "AH0 N", "NON": "N AA0 N", "MIS": "M IH0 S", "DIS": "D IH0 S"}
-_RESPELLINGS = (("OUR", "OR"), ("ISE", "IZE"), ("ISING", "IZING"), ("ISATION", "IZATION"))
-_RESPELLINGS += (("LLED", "LED"), ("LLING", "LING"), ("AE", "E"), ("YSE", "YZE"))
+_RESPELLINGS: tuple[tuple[str, str], ...] = (
+    ("OUR", "OR"),
+    ("ISE", "IZE"),
+    ("ISING", "IZING"),
+    ("ISATION", "IZATION"),
+    ("LLED", "LED"),
+    ("LLING", "LING"),
+    ("AE", "E"),
+    ("YSE", "YZE"),
+)
 
 _LEAST_STEM = 3
 _LEAST_PART = 5

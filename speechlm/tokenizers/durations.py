@@ -112,7 +112,7 @@ class DurationTable:
 
     def summary(self) -> str:
         """Number of runs and mean seconds of phones and silences, in one line."""
-        kinds = {"phones": [], "silences": [], "silences at ends": []}
+        kinds: dict[str, list[np.ndarray]] = {"phones": [], "silences": [], "silences at ends": []}
         for symbol, counts in self.histograms.items():
             silence = self._base(symbol) == SILENCE
             kind = "silences at ends" if symbol == EDGE else "silences" if silence else "phones"
@@ -135,8 +135,8 @@ class DurationTable:
             counts = self.histograms[symbol]
             lengths = np.arange(len(counts))
             n = int(counts.sum())
-            mean = (counts @ lengths) / n
-            std = math.sqrt(max(0.0, (counts @ lengths**2) / n - mean**2))
+            mean = float(counts @ lengths) / n
+            std = math.sqrt(max(0.0, float(counts @ lengths**2) / n - mean**2))
             cells = " ".join(f"{d}:{counts[d]}" for d in np.flatnonzero(counts))
             rows.append(f"{symbol} {n} {mean:.3f} {std:.3f} {cells}")
         with output_file(path) as temporary:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechlm.data.vocabulary import (
     EOS,
@@ -118,6 +119,12 @@ class _Plan:
     dropped: list[Dropped]
     unknown: list[str]
 
+    @classmethod
+    def of_nothing(cls, dropped: list[Dropped]) -> _Plan:
+        """No line but those that were dropped."""
+        none = np.zeros(0, np.int64)
+        return cls(none, none, none, none, none, none, none, none, dropped, [])
+
     def without(self, keep: np.ndarray) -> _Plan:
         """Only the lines with a True in `keep`."""
         phones = np.repeat(keep, self.phone_counts)
@@ -197,7 +204,7 @@ class PhonemeTextTokenizer:
     def _id(self, symbol: str) -> int:
         return int(self.units.to_model_ids(np.array(self.units.label(symbol))))
 
-    def __call__(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> TextBatch:
+    def __call__(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> TextBatch:
         """Units and characters of lines that have these numbers in their corpus, in this epoch.
 
         Lines that are too long or empty are dropped and listed.
@@ -218,7 +225,7 @@ class PhonemeTextTokenizer:
             Counter(word for plan in plans for word in plan.unknown),
         )
 
-    def unit_counts(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> np.ndarray:
+    def unit_counts(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> np.ndarray:
         """Number of units that `__call__` would give each line, `</s>` included; 0 if dropped."""
         counts = np.zeros(len(lines), np.int64)
         for plan in self._plans(lines, indices, epoch):
@@ -242,7 +249,7 @@ class PhonemeTextTokenizer:
             result[kept[-1:]] += self._word_means[_BEGIN]
         return result
 
-    def _plans(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> Iterator[_Plan]:
+    def _plans(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> Iterator[_Plan]:
         """Plans of the lines, some hundred at a time so that all arrays stay in the cache."""
         numbers = np.asarray(indices, np.int64)
         if numbers.shape != (len(lines),):
@@ -258,7 +265,7 @@ class PhonemeTextTokenizer:
         dropped = [Dropped(int(index), "empty") for index in numbers[empty]]
         indices = numbers[places]
         if not len(lines):
-            return _Plan(places, indices, *[indices] * 6, dropped, [])
+            return _Plan.of_nothing(dropped)
         raw, characters, character_counts = self._encode(lines, indices)
         words = self._find_words(raw)
         keys = line_keys(self.seed, epoch, indices)
@@ -372,7 +379,7 @@ def _drop_long(plan: _Plan) -> _Plan:
         which = int(over[:, n].argmax())
         reason = f"{sizes[which, n]} {names[which]}"
         plan.dropped.append(Dropped(int(plan.indices[n]), reason))
-    return plan.without(~over.any(axis=0))
+    return plan.without(np.logical_not(over.any(axis=0)))
 
 
 def _offsets(counts: Sequence[np.ndarray]) -> np.ndarray:
