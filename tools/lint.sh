@@ -6,6 +6,9 @@ bin=.venv/bin
 "${bin}/ruff" check .
 "${bin}/ruff" format --check --quiet .
 "${bin}/mypy" --no-error-summary
+for folder in egs/*/local; do # one at a time: recipes have scripts of the same names
+  if compgen -G "${folder}/*.py" > /dev/null; then "${bin}/mypy" --no-error-summary "${folder}"; fi
+done
 mapfile -d '' scripts < <(find tools egs .ci -type f \( -name '*.sh' -o -path .ci/run \) \
   -not -path '*/exp/*' -not -path '*/data/*' -not -path '*/dump/*' -not -path 'tools/bin/*' -print0)
 "${bin}/shellcheck" -x -P SCRIPTDIR "${scripts[@]}"

@@ -11,6 +11,7 @@ import ctypes
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import espeakng_loader
 import numpy as np
@@ -77,7 +78,7 @@ class Synthesizer:
     def _speak(self, text: str, voice: str, speed: int, pitch: int, seed: int) -> bytes:
         pieces: list[bytes] = []
 
-        def collect(samples: object, n: int, _events: object) -> int:
+        def collect(samples: Any, n: int, _events: object) -> int:
             if samples and n > 0:
                 pieces.append(ctypes.string_at(samples, 2 * n))
             return 0

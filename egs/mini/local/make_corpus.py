@@ -104,7 +104,8 @@ def make_speakers(counts: dict[str, int], seed: int) -> dict[str, list[Speaker]]
     voices = [found[i] for i in rng.permutation(len(found))]
     if sum(counts.values()) > len(voices) * len(DIALECTS) or len(voices) < len(counts):
         raise ValueError(f"at most {len(voices)} voices in {len(DIALECTS)} dialects are there")
-    speakers, first, number = {}, 0, 1000
+    speakers: dict[str, list[Speaker]] = {}
+    first, number = 0, 1000
     bounds = np.cumsum([0, *counts.values()]) * (len(voices) - len(counts)) // sum(counts.values())
     for index, (part, n) in enumerate(counts.items()):
         last = int(bounds[index + 1]) + index + 1
