@@ -45,7 +45,7 @@ def is_complete(dist: metadata.Distribution) -> bool:
     return True
 
 
-def torch_flavour() -> str | None:
+def torch_flavor() -> str | None:
     """Return cpu or cuda for the installed torch, None if it cannot be imported."""
     try:
         import torch
@@ -64,7 +64,7 @@ def problems(pins: dict[str, str], torch: str | None) -> list[str]:
         elif dist.version.partition("+")[0] != wanted:
             lines.append(f"{name} {wanted} is wanted, {dist.version} is there")
     if torch is not None:
-        flavour = torch_flavour() or "none that loads"
+        flavour = torch_flavor() or "none that loads"
         if flavour != torch:
             lines.append(f"torch: the {torch} build is wanted, found: {flavour}")
     return lines

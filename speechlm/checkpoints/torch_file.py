@@ -1,7 +1,7 @@
 """Reading files of `torch.save` (zip and the older format) without running what they hold.
 
 The objects come back as plain containers, inert records (see `inert_pickle`) and `StoredTensor`,
-which are read from the file when asked for: the optimizer's state of a checkpoint costs nothing.
+which are read from the file when asked for: the optimiser's state of a checkpoint costs nothing.
 """
 
 from __future__ import annotations

@@ -87,14 +87,14 @@ def splice(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([_shifted(frames, o) for o in range(-CONTEXT, CONTEXT + 1)], axis=1)
 
 
-def mean_normaliser(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of (T, D) frames, for `normalise`."""
+def mean_normalizer(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of (T, D) frames, for `normalize`."""
     return (
         frames.mean(axis=0).astype(np.float32),
         np.maximum(frames.std(axis=0), 1e-3).astype(np.float32),
     )
 
 
-def normalise(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+def normalize(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Cepstral mean and variance normalisation with the speaker's statistics."""
     return (frames - mean) / deviation

@@ -112,7 +112,7 @@ def single_gaussians(frames: np.ndarray, states: np.ndarray, n_states: int) -> G
     return Gmm(means, variances, np.zeros((1, n_states)))
 
 
-def expectation_maximisation(
+def expectation_maximization(
     gmm: Gmm, frames: np.ndarray, states: np.ndarray, floor: np.ndarray
 ) -> tuple[Gmm, float]:
     """One EM step of every state's mixture on the frames aligned to it (Viterbi training).

@@ -19,10 +19,10 @@ import numpy as np
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.features import deltas, mean_normaliser, mfcc, normalise, splice
+from speechlm.recognizer.features import deltas, mean_normalizer, mfcc, normalize, splice
 from speechlm.recognizer.gmm import (
     Gmm,
-    expectation_maximisation,
+    expectation_maximization,
     single_gaussians,
     split_components,
 )
@@ -111,10 +111,10 @@ def load_corpus(data: DataDir, max_hours: float) -> Corpus:
             failed[utterance] = str(error)
     speakers = [data.utt2spk[u] for u in kept]
     words = [data.text[u].split() for u in kept]
-    return Corpus(kept, speakers, words, normalise_speakers(cepstra, speakers), failed)
+    return Corpus(kept, speakers, words, normalize_speakers(cepstra, speakers), failed)
 
 
-def normalise_speakers(cepstra: Sequence[np.ndarray], speakers: Sequence[str]) -> list[np.ndarray]:
+def normalize_speakers(cepstra: Sequence[np.ndarray], speakers: Sequence[str]) -> list[np.ndarray]:
     """Per-speaker mean and variance normalisation of raw cepstra."""
     members: dict[str, list[int]] = {}
     for number, speaker in enumerate(speakers):
@@ -125,9 +125,9 @@ def normalise_speakers(cepstra: Sequence[np.ndarray], speakers: Sequence[str]) -
         if not len(together):
             together = np.zeros((1, together.shape[1]), dtype=np.float32)
         # a speaker's utterances together; one without a frame counts as a frame of zeros
-        statistics = mean_normaliser(together)
+        statistics = mean_normalizer(together)
         for n in numbers:
-            out[n] = normalise(cepstra[n], *statistics).astype(np.float32)
+            out[n] = normalize(cepstra[n], *statistics).astype(np.float32)
     return out
 
 
@@ -201,7 +201,7 @@ class _Trainer:
         counts = np.bincount(self.states, minlength=N_PDFS)
         gmm = split_components(gmm, counts, per_state)
         for _ in range(self.config.steps):
-            gmm, loglik = expectation_maximisation(gmm, frames, self.states, floor)
+            gmm, loglik = expectation_maximization(gmm, frames, self.states, floor)
         logging.info("%d Gaussians, log-likelihood %.3f a frame", gmm.n_components, loglik)
         return gmm
 

@@ -18,7 +18,7 @@ import numpy as np
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.features import mean_normaliser, mfcc, normalise
+from speechlm.recognizer.features import mean_normalizer, mfcc, normalize
 from speechlm.recognizer.model import AlignmentModel, Frames, Scores, Transforms
 
 States = Callable[[str, Frames, Scores, int], np.ndarray | None]
@@ -36,7 +36,7 @@ class Speaker:
 
     def frames(self, model: AlignmentModel, cepstra: np.ndarray) -> Frames:
         """(T, 20) raw cepstra -> adapted frames."""
-        return self.transforms(model.project(normalise(cepstra, self.mean, self.deviation)))
+        return self.transforms(model.project(normalize(cepstra, self.mean, self.deviation)))
 
 
 def speaker_of(data: DataDir, utterance: str, per_utterance: bool) -> str:
@@ -71,10 +71,10 @@ def estimate_speaker(
     cepstra = [mfcc(read_audio(data.wav[u]), speed) for u in utterances]
     if not sum(len(x) for x in cepstra):
         raise ValueError(f"no audio of 25 ms or more among {' '.join(utterances[:5])}")
-    mean, deviation = mean_normaliser(np.concatenate(cepstra))
+    mean, deviation = mean_normalizer(np.concatenate(cepstra))
     kept = [n for n, x in enumerate(cepstra) if len(x)]
     transforms = model.estimate(
-        [normalise(cepstra[n], mean, deviation) for n in kept],
+        [normalize(cepstra[n], mean, deviation) for n in kept],
         lambda n, frames, scores, turn: states_of(utterances[kept[n]], frames, scores, turn),
     )
     return Speaker(mean, deviation, transforms)
