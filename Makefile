@@ -8,7 +8,7 @@ PYTHON := .venv/bin/python
 help:
 	@echo "make mini   install into .venv, run egs/mini from audio to word error rate"
 	@echo "make test   install into .venv, lint, run all tests"
-	@echo "make lint   ruff and shellcheck"
+	@echo "make lint   ruff, mypy and shellcheck"
 	@echo "make check  say what is installed, what is missing and what that costs"
 	@echo "make kenlm  build lmplz (optional; a built-in estimator does without)"
 	@echo "make clean  remove what recipes and tests made (not .venv, not downloads)"
@@ -32,5 +32,5 @@ kenlm: install
 	tools/install_kenlm.sh
 
 clean:
-	rm -rf egs/*/data egs/*/dump egs/*/exp build *.egg-info .pytest_cache .ruff_cache
+	rm -rf egs/*/data egs/*/dump egs/*/exp build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find speechlm test tools egs -name __pycache__ -type d -prune -exec rm -rf {} +

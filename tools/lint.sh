@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Lints Python with ruff and every shell script with shellcheck.
+# Lints Python with ruff, checks its types with mypy, and lints every shell script with shellcheck.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bin=.venv/bin
 "${bin}/ruff" check .
 "${bin}/ruff" format --check --quiet .
+"${bin}/mypy" --no-error-summary
+for folder in egs/*/local; do # one at a time: recipes have scripts of the same names
+  if compgen -G "${folder}/*.py" > /dev/null; then "${bin}/mypy" --no-error-summary "${folder}"; fi
+done
 mapfile -d '' scripts < <(find tools egs .ci -type f \( -name '*.sh' -o -path .ci/run \) \
   -not -path '*/exp/*' -not -path '*/data/*' -not -path '*/dump/*' -not -path 'tools/bin/*' -print0)
 "${bin}/shellcheck" -x -P SCRIPTDIR "${scripts[@]}"
-echo "lint: ruff clean, shellcheck clean (${#scripts[@]} scripts)"
+echo "lint: ruff clean, mypy clean, shellcheck clean (${#scripts[@]} scripts)"

@@ -49,6 +49,7 @@ def parse_memory(text: str) -> int:
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """Return the options, the range of jobs, the log and the command."""
     parser = argparse.ArgumentParser(
         prog="local.py",
         description=__doc__,
@@ -105,7 +106,7 @@ def visible_gpus() -> list[str]:
 
 
 def gpu_groups(per_job: int) -> list[tuple[str, ...]]:
-    """Return disjoint groups of ``per_job`` GPUs, one for each job that may run at once."""
+    """Return disjoint groups of `per_job` GPUs, one for each job that may run at once."""
     gpus = visible_gpus()
     if len(gpus) < per_job:
         raise ValueError(f"each job wants {per_job} GPUs, this machine shows {len(gpus)}")
@@ -125,6 +126,7 @@ def jobs_at_once(args: argparse.Namespace, n_groups: int | None) -> int:
 
 
 def now() -> str:
+    """Return the local date and time, for logs."""
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -165,8 +167,9 @@ def end_job(job: Job, code: int) -> None:
 
 
 def run_jobs(jobs: list[Job], limit: int, groups: list[tuple[str, ...]], num_threads: int) -> None:
-    """Run all jobs, at most ``limit`` at a time; when told to stop, end those that run."""
-    waiting, running, free = list(jobs), [], list(groups)
+    """Run all jobs, at most `limit` at a time; when told to stop, end those that run."""
+    waiting, free = list(jobs), list(groups)
+    running: list[Job] = []
     try:
         while waiting or running:
             while waiting and len(running) < limit:
@@ -219,6 +222,7 @@ def report(jobs: list[Job]) -> int:
 
 
 def main(argv: list[str]) -> int:
+    """Run the jobs; return the exit code."""
     args = parse_arguments(argv)
     die_with_parent()
     raise_when_stopped()

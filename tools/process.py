@@ -20,7 +20,7 @@ _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
 
 class Stopped(BaseException):
-    """Raised in the main thread when the process is told to stop; ``code`` is its exit code."""
+    """Raised in the main thread when the process is told to stop; `code` is its exit code."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -69,7 +69,7 @@ def _signal_group(process: subprocess.Popen, signum: int) -> None:
 
 
 def stop(processes: Iterable[subprocess.Popen], grace_s: float = 10.0) -> None:
-    """End the process groups: SIGTERM, and SIGKILL for what is left after ``grace_s`` seconds."""
+    """End the process groups: SIGTERM, and SIGKILL for what is left after `grace_s` seconds."""
     processes = list(processes)
     for process in processes:
         _signal_group(process, signal.SIGTERM)

@@ -27,7 +27,7 @@ HOW_OPTIONS = frozenset(
 
 @dataclass
 class Record:
-    """How an output was made; ``files`` holds [size, mtime_ns] of it when it was finished."""
+    """How an output was made; `files` holds [size, mtime_ns] of it when it was finished."""
 
     identity: str
     command: list[str]
@@ -56,11 +56,12 @@ def essential(command: list[str], ignore: frozenset[str]) -> list[str]:
 
 
 def digest(*parts: object) -> str:
+    """Return a short hash of plain values (32 hexadecimal digits of SHA-256)."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def record_path(output: Path, kind: str) -> Path:
-    """Return where the record of an output is kept; ``kind`` is done, started or running."""
+    """Return where the record of an output is kept; `kind` is done, started or running."""
     inside = kind != "running" and output.is_dir()
     return output / f".{kind}" if inside else output.with_name(f".{output.name}.{kind}")
 

@@ -38,6 +38,7 @@ def table(stages: dict[str, list[tuple[str, float]]]) -> str:
 
 
 def main() -> None:
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("times", type=Path, help="exp/times.tsv")
     args = parser.parse_args()

@@ -47,6 +47,7 @@ class StepError(Exception):
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """Return the options and the command."""
     parser = argparse.ArgumentParser(
         prog="step.py",
         description=__doc__,
@@ -95,6 +96,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def say(args: argparse.Namespace, text: str) -> None:
+    """Print a line that begins with the stage and the name of the step."""
     print(f"stage {args.stage} | {args.name}: {text}", file=sys.stderr, flush=True)
 
 
@@ -110,6 +112,7 @@ def missing_inputs(args: argparse.Namespace) -> dict[str, str]:
 
 
 def explain_missing(args: argparse.Namespace, missing: dict[str, str]) -> str:
+    """Return what to do about missing inputs, a line for each."""
     lines = []
     for name, stage in missing.items():
         state = "is not finished" if Path(name).exists() else "is not there"
@@ -220,6 +223,7 @@ def run_command(args: argparse.Namespace) -> int:
 
 
 def note_time(args: argparse.Namespace, seconds: float) -> None:
+    """Append stage, step and wall time to the table that show_times.py reads."""
     args.times.parent.mkdir(parents=True, exist_ok=True)
     with args.times.open("a", encoding="utf-8") as file:
         file.write(f"{args.stage}\t{args.name}\t{seconds:.1f}\n")
@@ -261,6 +265,7 @@ def run_step(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str]) -> int:
+    """Run the step, or say what it would do; return the exit code."""
     args = parse_arguments(argv)
     die_with_parent()
     raise_when_stopped()

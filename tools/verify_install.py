@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def read_lock(path: Path) -> dict[str, str]:
-    """Return {package: version} of the ``name==version`` lines of a lock file."""
+    """Return {package: version} of the `name==version` lines of a lock file."""
     pins = {}
     for line in path.read_text().splitlines():
         line = line.partition("#")[0].strip()
@@ -45,7 +45,7 @@ def is_complete(dist: metadata.Distribution) -> bool:
     return True
 
 
-def torch_flavour() -> str | None:
+def torch_flavor() -> str | None:
     """Return cpu or cuda for the installed torch, None if it cannot be imported."""
     try:
         import torch
@@ -64,13 +64,14 @@ def problems(pins: dict[str, str], torch: str | None) -> list[str]:
         elif dist.version.partition("+")[0] != wanted:
             lines.append(f"{name} {wanted} is wanted, {dist.version} is there")
     if torch is not None:
-        flavour = torch_flavour() or "none that loads"
+        flavour = torch_flavor() or "none that loads"
         if flavour != torch:
             lines.append(f"torch: the {torch} build is wanted, found: {flavour}")
     return lines
 
 
 def main() -> int:
+    """Print what differs; return 0 if nothing does, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("lock", type=Path)
     parser.add_argument("--torch", choices=["cpu", "cuda"], help="the build of torch to expect")

@@ -15,7 +15,9 @@ from speechlm.conventions import nearest
 class _Parser(argparse.ArgumentParser):
     """Takes whole option names only, and answers a wrong one with the nearest that exists."""
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(  # type: ignore[override]  # typeshed overloads it by the type of `namespace`
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         """As argparse, but names the nearest valid option for each unknown one."""
         given = sys.argv[1:] if args is None else args
         if not any(

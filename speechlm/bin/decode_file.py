@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._features import add_device, device_of
+from speechlm.bin._options import add_device, device_of
 
 
 def main() -> None:

@@ -206,7 +206,10 @@ def to_authors(config: SpeechLMConfig) -> dict[str, Any]:
 def to_decoder_config(model: Mapping[str, Any], source: str) -> TranslationDecoderConfig:
     """The translation decoder's configuration from `cfg.model` of a translation checkpoint.
 
-    What an option is missing for has the release's default. ValueError as in `to_config`.
+    Values that the checkpoint does not give are the release's defaults.
+
+    Raises:
+        ValueError: as `to_config`.
     """
     _check_fixed(model, _DECODER_FIXED, source)
     values = {name: model[key] for name, key in _DECODER_SAME.items() if key in model}

@@ -36,7 +36,8 @@ class CTCEncoder(nn.Module):
         super().__init__()
         model = SpeechLM(config, n_units=PAD + 1, n_characters=CharacterVocabulary.n_ids)
         model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
-        model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
+        model.register_module("unit_embed_tokens", None)
+        model.unit_encoder.register_module("embed_tokens", None)
         model.unit_encoder_ctc_head.add_module("5", nn.Identity())
         if config.feature_grad_mult == 0.0:
             model.feature_extractor.requires_grad_(False)
@@ -110,7 +111,11 @@ class CTCModel(nn.Module):
         return model
 
     def load_espnet(self, weights: dict[str, Tensor], source: str) -> None:
-        """Weights of the ESPnet model that `speechlm.tasks.asr` trains. ValueError if not."""
+        """Weights of the ESPnet model that `speechlm.tasks.asr` trains.
+
+        Raises:
+            ValueError: not.
+        """
         parts = {"encoder.": "encoder.", "ctc.ctc_lo.": "output."}
         own = {
             new + name[len(old) :]: value

@@ -53,7 +53,19 @@ class Record:
     """An object of a class that is not there: its name, the arguments and state it was given."""
 
     name = "record"
+    args: tuple[Any, ...]
+    state: dict[Any, Any]
+    items: dict[Any, Any]
+    values: list[Any]
 
+    # What a pickle's instructions do to an object, and where it arrives here:
+    #
+    #   GLOBAL module name          Unpickler.find_class         the class
+    #   REDUCE, NEWOBJ, OBJ args    __new__                      a call: an object of arguments
+    #   BUILD state                 __setstate__                 attributes: a dict or (dict, slots)
+    #   SETITEM(S) key value        __setitem__                  entries of a kind of dict
+    #   APPEND(S) value             append, extend               elements of a kind of list
+    #   (BIN)PERSID id              Unpickler.persistent_load    what is stored outside the pickle
     def __new__(cls, *args: Any, **kwargs: Any) -> Record:
         record = super().__new__(cls)
         record.__dict__.update(args=args, state={}, items={}, values=[])
@@ -141,12 +153,17 @@ class InertUnpickler(pickle.Unpickler):
         self._classes: dict[str, type[Record]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name; ValueError for a name that is on no list."""
+        """The stand-in for a name.
+
+        Raises:
+            ValueError: a name that is on no list.
+        """
         module = {"__builtin__": "builtins"}.get(module, module)
         found = self.extra(module, name)
         if found is not None:
             return found
         package = module.partition(".")[0]
+        # `a.b` as a name would let a pickle reach from one of these names to another
         plain = _IDENTIFIER.fullmatch(name) and all(map(_IDENTIFIER.fullmatch, module.split(".")))
         if not plain or not (package in PACKAGES or name in NAMES.get(module, ())):
             raise ValueError(
@@ -158,6 +175,7 @@ class InertUnpickler(pickle.Unpickler):
         if (module, name) == ("torch", "Size"):
             return _size
         full = f"{module}.{name}"
+        # one class for each name, so that two objects of the same class are of the same type here
         return self._classes.setdefault(full, type(name, (Record,), {"name": full}))
 
     def persistent_load(self, pid: Any) -> Any:
@@ -173,7 +191,11 @@ def load(
     extra: Callable[[str, str], Any] = lambda module, name: None,
     persistent: Callable[[Any], Any] | None = None,
 ) -> Any:
-    """The next pickle of a file, see `InertUnpickler`. ValueError if it is damaged or hostile."""
+    """The next pickle of a file, see `InertUnpickler`.
+
+    Raises:
+        ValueError: it is damaged or hostile.
+    """
     try:
         return InertUnpickler(file, source, extra, persistent).load()
     except ValueError as error:

@@ -195,13 +195,21 @@ def load_translation(
 def load_config(
     folder: str | os.PathLike[str], **changes: Any
 ) -> tuple[SpeechLMConfig, UnitVocabulary | None]:
-    """Config and units of a model folder. ValueError as in `load_speechlm`."""
+    """Config and units of a model folder.
+
+    Raises:
+        ValueError: as `load_speechlm`.
+    """
     description = read_description(folder, **changes)
     return description.config, description.units
 
 
 def read_description(folder: str | os.PathLike[str], **changes: Any) -> Description:
-    """What the folder says of its model; `changes` as in `load_speechlm`. ValueError likewise."""
+    """What the folder says of its model; `changes` as in `load_speechlm`.
+
+    Raises:
+        ValueError: as `load_speechlm`.
+    """
     path = Path(folder) / CONFIG
     values = read_yaml(path, f": {folder} holds no trained model")
     older = Path(folder) / "model.yaml"  # where early pre-trainings left it
@@ -232,7 +240,11 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
 
 
 def check_characters(folder: str | os.PathLike[str]) -> None:
-    """ValueError unless the model's CTC head, if it has one, writes `CharacterVocabulary`."""
+    """Make sure that the model's CTC head, if it has one, writes `CharacterVocabulary`.
+
+    Raises:
+        ValueError: it writes other symbols.
+    """
     symbols = read_description(folder).characters
     if symbols is not None and tuple(symbols) != CharacterVocabulary.symbols:
         expected = CharacterVocabulary.symbols
@@ -243,7 +255,11 @@ def check_characters(folder: str | os.PathLike[str]) -> None:
 
 
 def read_weights(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Weights and metadata strings of a model folder. ValueError if missing or damaged."""
+    """Weights and metadata strings of a model folder.
+
+    Raises:
+        ValueError: missing or damaged.
+    """
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise ValueError(f"{path} expected, but it is not there")
@@ -321,12 +337,19 @@ def outline(
 def check_names(
     missing: Sequence[str],
     unknown: Sequence[str],
-    shapes: dict[str, tuple[Sequence[int], Sequence[int]]],
+    shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
     source: str,
 ) -> None:
-    """ValueError that names weights which are missing, unknown, or differ in shape.
+    """Make sure that a file has the weights that a network needs, and no others.
 
-    shapes: by name, (the shape that is there, the shape that is expected).
+    Args:
+        missing: names that the network has and the file lacks.
+        unknown: names that the file has and the network lacks.
+        shapes: by name, (the shape that is there, the shape that is expected).
+        source: the file, for messages.
+
+    Raises:
+        ValueError: weights are missing, unknown, or differ in shape; they are named.
     """
     wrong = [
         f"{name} {tuple(there)} where {tuple(expected)} is expected"

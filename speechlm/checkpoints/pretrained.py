@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from torch import nn
 
@@ -34,11 +34,12 @@ class SpeechLM(models.SpeechLM):
                 f"{folder} is a file, a model folder is expected; make one of a checkpoint with "
                 "python -m speechlm.bin.import_checkpoint --input FILE --output FOLDER"
             )
-        model = load_speechlm(folder, cls, **changes)[0]
+        model = cast(Self, load_speechlm(folder, cls, **changes)[0])
         without = read_description(folder).without
         if "units" in without:
             model.label_embs_list = nn.ParameterList()
-            model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
+            model.register_module("unit_embed_tokens", None)
+            model.unit_encoder.register_module("embed_tokens", None)
         if "characters" in without:
-            model.unit_encoder_ctc_head = None
+            model.register_module("unit_encoder_ctc_head", None)
         return model.eval()

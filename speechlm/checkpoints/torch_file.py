@@ -1,7 +1,7 @@
 """Reading files of `torch.save` (zip and the older format) without running what they hold.
 
 The objects come back as plain containers, inert records (see `inert_pickle`) and `StoredTensor`,
-which are read from the file when asked for: the optimizer's state of a checkpoint costs nothing.
+which are read from the file when asked for: the optimiser's state of a checkpoint costs nothing.
 """
 
 from __future__ import annotations
@@ -70,12 +70,17 @@ class StoredTensor(Fixed):
     name = "torch.Tensor"
 
     def check(self, source: str) -> None:
-        """ValueError if it does not fit into its storage."""
+        """Make sure that the tensor lies inside of its storage.
+
+        Raises:
+            ValueError: it does not.
+        """
         numbers = (self.offset, *self.shape, *self.stride)
         good = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
         if good and len(self.shape) == len(self.stride):
             size = math.prod(self.shape)
             steps = zip(self.shape, self.stride, strict=True)
+            # element (i_1, ..) is number offset + sum_d i_d stride_d; the last has i_d = n_d - 1
             last = self.offset + sum((n - 1) * step for n, step in steps)
             if size == 0 or (size <= self.storage.count and last < self.storage.count):
                 return
@@ -162,6 +167,7 @@ class TorchFile:
         tensor.check(self.source)
         if math.prod(tensor.shape) == 0:
             return torch.empty(tensor.shape, dtype=tensor.dtype)
+        # the whole storage as one row, then the shape laid over it, then a copy of that alone
         flat = torch.frombuffer(self._block(tensor.storage), dtype=tensor.dtype)
         offset = tensor.storage.start + tensor.offset
         return flat.as_strided(tensor.shape, tensor.stride, offset).clone().contiguous()
@@ -174,6 +180,11 @@ class TorchFile:
         return self._open_zip() if start == _ZIP_START else self._open_older()
 
     def _open_zip(self) -> Any:
+        # A zip archive with one folder, of any name:
+        #
+        #   NAME/data.pkl     the objects; a tensor is a storage's key, offset, shape, strides
+        #   NAME/data/KEY     the bytes of each storage
+        #   NAME/byteorder    little or big (newer versions)
         try:
             self._zip = zipfile.ZipFile(self._file)
         except zipfile.BadZipFile as error:
@@ -196,6 +207,12 @@ class TorchFile:
             return self._load(file)
 
     def _open_older(self) -> Any:
+        # Pickles one after the other, then blocks of bytes:
+        #
+        #   magic | protocol | system | objects | keys | count bytes | count bytes | ...
+        #
+        # The objects' references say of which type a storage is, the list of keys in which order
+        # the blocks come, and each block begins with its number of elements, int64.
         try:
             magic = self._load(self._file)
         except ValueError as error:
@@ -218,6 +235,7 @@ class TorchFile:
             raise ValueError(f"{self.source} is damaged: its list of tensors is wrong")
         end = self.path.stat().st_size
         for key in keys:
+            # only the place of each block is noted: nothing is read before it is asked for
             count, place = self._file.read(8), self._file.tell()
             length = struct.unpack("<q", count)[0] * self._sizes[key] if len(count) == 8 else -1
             if not 0 <= length <= end - place:
@@ -237,6 +255,7 @@ class TorchFile:
         kind, key, count, start = pid[1], str(pid[2]), pid[4], 0
         if self._zip is None:
             self._sizes[key] = _element_size(kind)
+        # older format: (key of the view, first element, number) of a part of the block
         if len(pid) == 6 and pid[5] is not None:
             _, start, count = pid[5]
         if not all(isinstance(n, int) and n >= 0 for n in (start, count)):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_SAFE_TYPES = [
+_SAFE_TYPES: list[Any] = [
     datetime.timedelta,
     np.dtype,
     np.ndarray,

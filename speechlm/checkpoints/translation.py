@@ -83,8 +83,9 @@ class TranslationModel(nn.Module):
 def without_heads(model: SpeechLM) -> SpeechLM:
     """The model without what only pre-training and CTC use."""
     model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
-    model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
-    model.unit_encoder_ctc_head = None
+    model.register_module("unit_embed_tokens", None)
+    model.unit_encoder.register_module("embed_tokens", None)
+    model.register_module("unit_encoder_ctc_head", None)
     if model.config.feature_grad_mult == 0.0:
         model.feature_extractor.requires_grad_(False)
     return model

@@ -135,7 +135,11 @@ def our_name(name: str, conv_norm: str) -> str | None:
 
 
 def huggingface_shape(folder: str, config: Any) -> dict[str, Any]:
-    """The fields SHAPE of a configuration of transformers. ValueError for another activation."""
+    """The fields SHAPE of a configuration of transformers.
+
+    Raises:
+        ValueError: another activation.
+    """
     for name in ("hidden_act", "feat_extract_activation"):
         if getattr(config, name) != "gelu":
             raise ValueError(f"{folder}: {name} gelu expected, found {getattr(config, name)}")

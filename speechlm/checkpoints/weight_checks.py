@@ -10,7 +10,11 @@ from speechlm.conventions import PAD
 
 
 def check_table(table: Tensor | None, source: str) -> Tensor:
-    """A translation decoder's table of symbols. ValueError if it is missing or no table."""
+    """A translation decoder's table of symbols.
+
+    Raises:
+        ValueError: it is missing or no table.
+    """
     if table is None or table.dim() != 2 or len(table) <= PAD:
         found = "it is missing" if table is None else f"its shape is {tuple(table.shape)}"
         raise ValueError(
@@ -21,7 +25,11 @@ def check_table(table: Tensor | None, source: str) -> Tensor:
 
 
 def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
-    """ValueError that names weights which are no floating-point numbers, or not finite."""
+    """Make sure that weights are finite floating-point numbers.
+
+    Raises:
+        ValueError: some are not; they are named.
+    """
     odd = [f"{n} ({w.dtype})" for n, w in weights.items() if not w.is_floating_point()]
     if odd:
         raise ValueError(

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 
 import kaldiio
 import numpy as np
@@ -75,11 +76,16 @@ class ArchiveWriter:
         kaldiio.save_ark(self._file, {utterance: _kaldi_array(array, self.ark, utterance)})
         self._positions[utterance] = f"{self.ark}:{offset}"
 
-    def __exit__(self, *error: object) -> bool | None:
-        if error[0] is None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        if kind is None:
             with self._scp_path.open("w", encoding="utf-8") as scp:
                 scp.writelines(f"{u} {self._positions[u]}\n" for u in sorted(self._positions))
-        return self._stack.__exit__(*error)
+        return self._stack.__exit__(kind, error, traceback)
 
 
 class ArchiveReader(Mapping[str, np.ndarray]):
@@ -119,7 +125,8 @@ class ArchiveReader(Mapping[str, np.ndarray]):
 def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "units") -> int:
     """Write the sorted NAME.scp of NAME.1.scp ... NAME.n.scp; returns the number of arrays.
 
-    ValueError if a job's index is missing or an id is in two of them.
+    Raises:
+        ValueError: a job's index is missing or an id is in two of them.
     """
     merged: dict[str, str] = {}
     for job in range(1, n_jobs + 1):

@@ -65,8 +65,10 @@ class AudioInfo:
 def read_header(path: str | os.PathLike[str]) -> AudioInfo:
     """Read the header only.
 
-    Raises UnreadableAudio, EmptyAudio (no bytes or no samples), TruncatedAudio (a WAV file
-    that is shorter than its header says).
+    Raises:
+        UnreadableAudio: there is no such file, or it is no audio.
+        EmptyAudio: no bytes or no samples.
+        TruncatedAudio: a WAV file that is shorter than its header says.
     """
     if not os.path.isfile(path):
         raise UnreadableAudio(path, "no such file")
@@ -88,9 +90,12 @@ def read_audio(
 ) -> np.ndarray:
     """Samples start..stop (the whole file by default) of a mono file: (S,) float32.
 
-    Raises RateError or ChannelError for another format (format_data makes copies in the right
-    one), UnreadableAudio or TruncatedAudio if not all of the samples can be decoded, ValueError
-    for a slice outside of the file.
+    Raises:
+        RateError: another rate (format_data makes copies in the right one).
+        ChannelError: more than one channel.
+        UnreadableAudio: the file is missing, no audio, or damaged.
+        TruncatedAudio: the file ends before the last of its samples.
+        ValueError: a slice outside of the file.
     """
     try:
         with soundfile.SoundFile(os.fspath(path)) as file:

@@ -78,7 +78,7 @@ def _read(path: str | os.PathLike[str], kind: str) -> Iterator[Paragraph]:
         yield from _book(numbered)
 
 
-def _open(path: str | os.PathLike[str]) -> BinaryIO:
+def _open(path: str | os.PathLike[str]) -> gzip.GzipFile | BinaryIO:
     return gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb")
 
 

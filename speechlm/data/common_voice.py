@@ -45,8 +45,11 @@ def read_common_voice(
         with_text: whether transcripts are wanted; without them speech alone is read.
         unwanted: names of clips that must not be used, without extensions (such as those of tests).
 
-    What is wrong is left out and reported. Raises ValueError if folder, table or columns are
-    missing, or nothing can be used.
+    Returns:
+        The data directory, and a report of the clips that were wrong and left out.
+
+    Raises:
+        ValueError: folder, table or columns are missing, or nothing can be used.
     """
     folder = clips_folder(release)
     report = Report()
@@ -64,7 +67,11 @@ def read_common_voice(
 
 
 def clips_folder(release: str | os.PathLike[str]) -> Path:
-    """clips/ of a release; ValueError if it is not there."""
+    """clips/ of a release.
+
+    Raises:
+        ValueError: it is not there.
+    """
     folder = Path(release) / "clips"
     if not folder.is_dir():
         raise ValueError(f"Common Voice's folder of a language expected: {release} has no clips/")
@@ -131,7 +138,8 @@ def data_dir(
 ) -> DataDir:
     """The clips whose files are there and that have a transcript and all translations.
 
-    Raises ValueError if there is none.
+    Raises:
+        ValueError: there is none.
     """
     there = {entry.name for entry in os.scandir(folder)}
     by_stem = {Path(name).stem: name for name in there}

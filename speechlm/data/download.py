@@ -63,7 +63,8 @@ def download_parts(
 ) -> None:
     """Make output/LibriSpeech/PART of each part; parts that are there already are left alone.
 
-    Raises ValueError for unknown parts, a wrong checksum, an unsafe archive, or no network.
+    Raises:
+        ValueError: unknown parts, a wrong checksum, an unsafe archive, or no network.
     """
     known = AUDIO_MD5 if md5 is None else md5
     unknown = [part for part in parts if part not in known]
@@ -96,7 +97,8 @@ def download(
 ) -> None:
     """Fetch MIRROR/name into `target`, continuing `target`.part, and check its MD5 sum.
 
-    Raises ValueError when no mirror can be reached or the sum is wrong (the file is removed).
+    Raises:
+        ValueError: no mirror can be reached or the sum is wrong (the file is removed).
     """
     source = source or Source()
     final = Path(target)
@@ -171,8 +173,8 @@ def _fetch_once(url: str, part: Path, start: int, timeout: float) -> bool:
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # nothing is left to send, if the sizes agree
-            total = error.headers.get("Content-Range", "").rpartition("/")[2]
-            if total == str(start):
+            whole = error.headers.get("Content-Range", "").rpartition("/")[2]
+            if whole == str(start):
                 return True
             part.unlink()
             return False

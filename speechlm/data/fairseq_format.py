@@ -42,7 +42,11 @@ class Manifest:
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """Read a `.tsv`; ValueError names the line that is wrong, or ids that occur twice."""
+    """Read a `.tsv`.
+
+    Raises:
+        ValueError: a line is wrong, or ids occur twice; the message names them.
+    """
     root, *lines = _read_lines(path) or [""]
     paths, lengths = [], []
     for number, line in enumerate(lines, 2):
@@ -100,7 +104,8 @@ def import_labels(
     dictionary's own symbols are numbers: then they are its symbols. A count that is off by one is
     mended (`fit_to_audio`).
 
-    ValueError if a line is no list of known units, or its count does not fit the audio.
+    Raises:
+        ValueError: a line is no list of known units, or its count does not fit the audio.
     """
     ids, by_symbol = manifest.ids, _by_symbol(tokens)
     lines = _aligned_lines(labels, ids)
@@ -145,8 +150,10 @@ def export_labels(
 ) -> tuple[str, ...]:
     """Write the label lines of a unit folder in the order of the ids; returns its tokens.
 
-    Lines hold labels, so that `export_dictionary` belongs to them. ValueError for utterances with
-    no labels or with a count that does not fit the audio.
+    Lines hold labels, so that `export_dictionary` belongs to them.
+
+    Raises:
+        ValueError: utterances without labels, or with a count that does not fit the audio.
     """
     frame_shift, vocabulary = read_unit_info(folder)
     units = ArchiveReader(Path(folder) / "units.scp")

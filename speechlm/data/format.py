@@ -75,8 +75,9 @@ def format_data(
     `target`/audio/ID.flac (those that an interrupted run has made are kept). Adds
     utt2num_samples and report.tsv. The result does not depend on `n_jobs`.
 
-    Raises ValueError if more than `max_bad_share` of the utterances are wrong or none is left;
-    the report is written all the same.
+    Raises:
+        ValueError: more than `max_bad_share` of the utterances are wrong or none is left; the
+            report is written all the same.
     """
     folder = Path(target)
     if folder.resolve() == Path(source).resolve():

@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from speechlm.data.atomic import output_file
+
+_T = TypeVar("_T")
 
 _SHOWN = 5  # ids named in a message
 _TRANSLATION = re.compile(r"text\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
@@ -74,7 +77,11 @@ class DataDir:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> DataDir:
-        """Read and check a directory; ValueError names the file, line or ids that are wrong."""
+        """Read and check a directory.
+
+        Raises:
+            ValueError: a table is wrong; the message names the file, line or ids.
+        """
         folder = Path(path)
         if not folder.is_dir():
             raise ValueError(f"data directory expected, but {folder} is not there")
@@ -117,7 +124,11 @@ class DataDir:
         write_table(folder / "wav.scp", self.wav)
 
     def subset(self, ids: Iterable[str]) -> DataDir:
-        """The utterances named; ValueError for ids that are not there."""
+        """The utterances named.
+
+        Raises:
+            ValueError: ids that are not there.
+        """
         chosen = sorted(set(ids))
         missing = [utterance for utterance in chosen if utterance not in self.wav]
         if missing:
@@ -142,21 +153,23 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
             raise ValueError(f"{len(double)} ids are in two of the parts: {show_ids(double)}")
         seen |= part.wav.keys()
 
-    def merge(get: Callable[[DataDir], dict | None]) -> dict | None:
-        tables = [get(part) for part in parts]
-        if any(table is None for table in tables):
-            return None
-        return {key: value for table in tables for key, value in table.items()}
-
-    wav, utt2spk = merge(lambda part: part.wav), merge(lambda part: part.utt2spk)
     languages = set.intersection(*(set(part.translations) for part in parts))
     return DataDir(
-        wav,
-        utt2spk,
-        merge(lambda p: p.text),
-        merge(lambda p: p.n_samples),
-        {name: merge(lambda p, name=name: p.translations[name]) for name in sorted(languages)},
+        _merged([part.wav for part in parts]),
+        _merged([part.utt2spk for part in parts]),
+        _merged_if_all([part.text for part in parts]),
+        _merged_if_all([part.n_samples for part in parts]),
+        {name: _merged([part.translations[name] for part in parts]) for name in sorted(languages)},
     )
+
+
+def _merged(tables: Iterable[dict[str, _T]]) -> dict[str, _T]:
+    return {key: value for table in tables for key, value in table.items()}
+
+
+def _merged_if_all(tables: Sequence[dict[str, _T] | None]) -> dict[str, _T] | None:
+    there = [table for table in tables if table is not None]
+    return _merged(there) if len(there) == len(tables) else None
 
 
 def translation_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -221,7 +234,11 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
 
 
 def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
-    """Split an `id value` line; ValueError for a blank line, BOM, CRLF or missing value."""
+    """Split an `id value` line.
+
+    Raises:
+        ValueError: a blank line, BOM, CRLF or missing value.
+    """
     if line.startswith("\ufeff"):
         raise ValueError(f"{where}: starts with a byte order mark; save it as plain UTF-8")
     if line.endswith("\r\n"):

@@ -44,10 +44,10 @@ class Lexicon:
 
     @classmethod
     def read(cls, path: str | Path) -> Lexicon:
-        """Read ``WORD PHONE PHONE ..`` lines (any white space; a word again is a variant).
+        """Read `WORD PHONE PHONE ..` lines (any white space; a word again is a variant).
 
-        Takes LibriSpeech's own lexicon and Kaldi's ``lexicon.txt``, whose entries in angle brackets
-        or with ``!`` (``<UNK>``, ``!SIL``) are left out. Words in lower case are an error.
+        Takes LibriSpeech's own lexicon and Kaldi's `lexicon.txt`, whose entries in angle brackets
+        or with `!` (`<UNK>`, `!SIL`) are left out. Words in lower case are an error.
         """
         entries: dict[str, list[Phones]] = {}
         problems = []
@@ -83,7 +83,7 @@ class Lexicon:
         return cls(entries, "CMUdict")
 
     def write(self, path: str | Path) -> None:
-        """Write ``WORD PHONE PHONE ..``, a line a variant, words sorted (atomically)."""
+        """Write `WORD PHONE PHONE ..`, a line a variant, words sorted (atomically)."""
         with output_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
             for word in sorted(self.entries):
                 stream.writelines(f"{word} {' '.join(p)}\n" for p in self.entries[word])

@@ -26,7 +26,8 @@ def read_librispeech(
     Utterances with no transcript, transcripts with no audio, duplicates and misplaced files are
     left out and reported. With `with_text` false transcripts are neither needed nor read.
 
-    Raises ValueError if the corpus or a part is not there, or nothing can be used.
+    Raises:
+        ValueError: the corpus or a part is not there, or nothing can be used.
     """
     root = Path(corpus)
     if not root.is_dir():
@@ -47,12 +48,13 @@ def read_librispeech(
             f"no utterances in {' '.join(str(root / p) for p in parts)}: files like"
             " SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac expected"
         )
+    transcripts = None
     if with_text:
-        _match(wav, text, report)
+        transcripts = _match(wav, text, report)
         if not wav:
             raise ValueError(f"no utterance of {root} ({' '.join(parts)}) has audio and transcript")
     utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
-    return DataDir(wav, utt2spk, text if with_text else None), report
+    return DataDir(wav, utt2spk, transcripts), report
 
 
 def read_speakers(corpus: str | os.PathLike[str]) -> dict[str, str]:
@@ -130,14 +132,15 @@ def _read_transcripts(path: Path, text: dict[str, str | None], report: Report) -
         report.fix("unsorted transcripts", path.name, path)
 
 
-def _match(wav: dict[str, str], text: dict[str, str | None], report: Report) -> None:
-    """Keep what has both."""
+def _match(wav: dict[str, str], text: dict[str, str | None], report: Report) -> dict[str, str]:
+    """Keep the audio that has a transcript; the transcripts that have audio."""
     for utterance in sorted(wav.keys() - text.keys()):
         report.leave_out("no transcript", utterance, wav.pop(utterance))
     for utterance in sorted(text.keys() - wav.keys()):
         report.leave_out("transcript without audio", utterance, "", str(text.pop(utterance))[:60])
     for utterance in sorted(u for u, words in text.items() if words is None):
         del wav[utterance], text[utterance]
+    return {utterance: words for utterance, words in text.items() if words is not None}
 
 
 def unlisted_speakers(data: DataDir, genders: dict[str, str]) -> str:

@@ -20,7 +20,7 @@ from speechlm.data.vocabulary import (
 
 MONOPHONES = UnitVocabulary(FOLDED_PHONES, "the built-in phones without stress and position")
 N_PHONES = N_SPECIALS + len(MONOPHONES)
-"""Rows of the text-to-unit model's phone embedding: there is no ``<mask>``."""
+"""Rows of the text-to-unit model's phone embedding: there is no `<mask>`."""
 
 
 class Misfit(ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 
 _MONTHS = (
     "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -25,6 +26,7 @@ _RULERS = (
 )
 _DIGIT = re.compile(r"[\d½¼¾⅓]")
 _NUMERAL = re.compile(r"\b[IVXLCDM]+\b")
+_Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 _MAX_DIGITS = 15  # longer runs of digits are spelled out
 
 
@@ -132,8 +134,8 @@ def _decade(match: re.Match[str]) -> str:
     elif number % 100 == 0:
         tens = year(number)
     else:
-        tens = f"{cardinal(number // 100)} {cardinal(number % 100)}" if number > 99 else None
-        tens = tens or cardinal(number)
+        century = f"{cardinal(number // 100)} " if number > 99 else ""
+        tens = century + cardinal(number % 100)
     return (tens[:-1] + "ies" if tens.endswith("y") else tens + "s") + " "
 
 
@@ -170,7 +172,7 @@ def _lone_roman(match: re.Match[str]) -> str:
 
 
 @functools.cache
-def _digit_rules() -> list[tuple[re.Pattern[str], object]]:
+def _digit_rules() -> list[_Rule]:
     number = r"\d{1,3}(?:,\d{3})+|\d+"
     return [
         (re.compile("|".join(_FRACTIONS)), lambda m: f" {_FRACTIONS[m[0]]} "),
@@ -197,7 +199,7 @@ def _digit_rules() -> list[tuple[re.Pattern[str], object]]:
 
 
 @functools.cache
-def _roman_rules() -> list[tuple[re.Pattern[str], object]]:
+def _roman_rules() -> list[_Rule]:
     romans = r"[IVXLCDM]+"
     return [
         (re.compile(rf"\b((?i:{_SECTIONS}))\.?\s+({romans})\b(?!')"), _section_roman),

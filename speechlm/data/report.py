@@ -67,7 +67,11 @@ class Report:
         return "; ".join(groups) or "nothing wrong"
 
     def check_share(self, n_kept: int, max_bad_share: float, name: str) -> None:
-        """ValueError if nothing is left, or more than a share of the corpus is wrong."""
+        """Stop a stage whose corpus is no use.
+
+        Raises:
+            ValueError: nothing is left, or more than a share of the corpus is wrong.
+        """
         n_bad = len(self.ids_left_out())
         total = n_kept + n_bad + len({i.utterance for i in self.items if i.what == _FILTERED})
         if n_kept and n_bad <= max_bad_share * total:

@@ -143,7 +143,11 @@ class TargetVocabulary:
         return found
 
     def check_coverage(self, sentences: Mapping[str, str], name: str, most: float) -> Coverage:
-        """As `coverage`; ValueError if the share of missing characters is above `most`."""
+        """As `coverage`.
+
+        Raises:
+            ValueError: the share of missing characters is above `most`.
+        """
         found = self.coverage(sentences)
         if found.share > most:
             raise ValueError(
@@ -171,7 +175,11 @@ class TargetVocabulary:
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> TargetVocabulary:
-        """Read what `write` wrote. ValueError if files are missing or do not belong together."""
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: files are missing or do not belong together.
+        """
         path = Path(folder)
         for name in (MODEL, TOKENS, DESCRIPTION):
             if not (path / name).is_file():

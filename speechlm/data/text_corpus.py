@@ -1,9 +1,9 @@
 """Plain-text corpora of any size, one sentence a line, with random access and next to no memory.
 
-The text stays in its file, read through a memory map. The start of every line is in an index
-beside it (``<path>.idx``: 8 bytes a line, memory-mapped as well), which is made when it is missing
-does not belong to this version of the text. So 40 M lines cost address space and page cache, but
-no memory of the process's own.
+The text stays in its file and is read through a memory map. An index beside it (`<path>.idx`, 8
+bytes a line, memory-mapped as well) holds where each line starts; it is made anew when it is
+missing or belongs to another version of the text. So 40 M lines take address space and page cache,
+but no memory of the process's own.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _BLOCK = 1 << 24
 
 
 def id_columns(path: str | Path) -> int:
-    """Columns before a line's words: 1 in Kaldi transcripts, which are named ``text``, else 0."""
+    """Columns before a line's words: 1 in Kaldi transcripts, which are named `text`, else 0."""
     return 1 if Path(path).name == "text" else 0
 
 
 def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
-    """Non-empty lines of plain texts and Kaldi transcripts (named ``text``), without ids."""
+    """Non-empty lines of plain texts and Kaldi transcripts (named `text`), without ids."""
     for path in paths:
         skip = id_columns(path)
         with open(path, encoding="utf-8") as stream:
@@ -44,14 +44,16 @@ def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
 class TextCorpus:
     """The lines of a text file, by number.
 
-    ``len(corpus)``, ``corpus[i] -> str`` (without line end; negative i and slices as in a list),
-    ``corpus.lines(indices)``, iteration, ``corpus.sizes(start, stop)``. An object can be pickled to
+    `len(corpus)`, `corpus[i] -> str` (without line end; negative i and slices as in a list),
+    `corpus.lines(indices)`, iteration, `corpus.sizes(start, stop)`. An object can be pickled to
     another process, which opens the file anew.
 
-    Raises ValueError if the file has no line, or where a line is not UTF-8; FileNotFoundError.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file has no line; on access, a line that is not UTF-8.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._open()
 

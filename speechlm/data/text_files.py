@@ -112,7 +112,8 @@ def normalize_files(
     Lines that are in the output format already are taken over as they are. Sentences that are,
     or share a long run of words with, an excluded transcript are dropped.
 
-    Raises ValueError for missing files, a held-out share without a file for it, or no sentences.
+    Raises:
+        ValueError: missing files, a held-out share without a file for it, or no sentences.
     """
     if bool(options.dev_share) != bool(dev_output):
         raise ValueError("dev_share and dev_output belong together: give both or none")

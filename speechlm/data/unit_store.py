@@ -200,10 +200,13 @@ class UnitStore:
             raise ChunkProblem(f"{self.path(chunk)} was made of other sentences; remove it")
 
     def check(self, corpus: TextCorpus) -> None:
-        """ValueError unless the store is complete and is this text's.
+        """Make sure that the store is complete and belongs to this text.
 
-        Looked at are the text's size, its number of lines, and the sentences of the first and the
+        Compared are the text's size, its number of lines, and the sentences of the first and the
         last chunk.
+
+        Raises:
+            ValueError: chunks are missing, or the store is of another text.
         """
         missing = self.missing()
         if missing:
@@ -226,7 +229,7 @@ class UnitStore:
         return {"folder": self.folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["folder"])
+        vars(self).update(vars(UnitStore(state["folder"])))
 
     def _words(self, chunk: int) -> np.ndarray:
         """Header and starts of a chunk, checked against the file's size."""

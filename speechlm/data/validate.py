@@ -27,7 +27,8 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
     in the directory is continued. Where there are translations (text.LANG), transcripts may be of
     any language and are not changed; empty or absent translations are left out.
 
-    Raises ValueError if wav.scp or utt2spk is not there.
+    Raises:
+        ValueError: wav.scp or utt2spk is not there.
     """
     folder = Path(path)
     if not folder.is_dir():

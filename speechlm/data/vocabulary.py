@@ -2,10 +2,10 @@
 
 Three numberings meet here and are kept apart by name everywhere:
 
-- a *symbol* is text, e.g. ``AH0_I`` or ``E``;
-- a *label* is its line number in ``tokens.txt`` (what frame-label archives hold);
-- a *model id* is its row in the embedding: label + 4, after ``<s> <pad> </s> <unk>``,
-  with ``<mask>`` as the last row (the dictionaries of the released SpeechLM).
+- a *symbol* is text, e.g. `AH0_I` or `E`;
+- a *label* is its line number in `tokens.txt` (what frame-label archives hold);
+- a *model id* is its row in the embedding: label + 4, after `<s> <pad> </s> <unk>`,
+  with `<mask>` as the last row (the dictionaries of the released SpeechLM).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _inventory() -> tuple[str, ...]:
 
 
 PHONES: tuple[str, ...] = _inventory()
-"""The 364 entries of SpeechLM-P's ``dict.phn.txt``, in its order; the index is the label."""
+"""The 364 entries of SpeechLM-P's `dict.phn.txt`, in its order; the index is the label."""
 phone_id: dict[str, int] = {symbol: label for label, symbol in enumerate(PHONES)}
 """Label of each phone symbol."""
 FOLDED_PHONES: tuple[str, ...] = ("SIL", "SPN", *sorted(VOWELS + CONSONANTS))
@@ -55,9 +55,10 @@ _FOLDED_ID = {symbol: n for n, symbol in enumerate(FOLDED_PHONES)}
 
 
 def fold_phone(symbol: str) -> str:
-    """Phone without word position and stress, for scoring: ``AH0_I`` -> ``AH``.
+    """Phone without word position and stress, for scoring: `AH0_I` -> `AH`.
 
-    Raises ValueError for symbols that are no phone (``<eps>``, ``#1``, unknown ones).
+    Raises:
+        ValueError: symbols that are no phone (`<eps>`, `#1`, unknown ones).
     """
     base = symbol.partition("_")[0].rstrip("012")
     if base not in _FOLDED_ID or symbol.startswith("#"):
@@ -79,7 +80,7 @@ def folding_table(symbols: Sequence[str] = PHONES) -> np.ndarray:
 
 
 def add_positions(phones: Sequence[str]) -> list[str]:
-    """Word-position-dependent spelling of one word's phones: ``_B _I.. _E``, or ``_S`` alone."""
+    """Word-position-dependent spelling of one word's phones: `_B _I.. _E`, or `_S` alone."""
     if len(phones) == 1:
         return [f"{phones[0]}_S"]
     if not phones:
@@ -96,8 +97,8 @@ def write_tokens(path: str | Path, tokens: Iterable[str]) -> None:
 class UnitVocabulary:
     """Discrete units (phones or clusters): symbol <-> label <-> model id.
 
-    Attributes: ``symbols`` (label -> symbol), ``bos pad eos unk mask`` (model ids),
-    ``n_ids`` (rows of the embedding: 4 specials + units + ``<mask>``).
+    Attributes: `symbols` (label -> symbol), `bos pad eos unk mask` (model ids),
+    `n_ids` (rows of the embedding: 4 specials + units + `<mask>`).
     """
 
     bos, pad, eos, unk = BOS, PAD, EOS, UNK
@@ -125,7 +126,7 @@ class UnitVocabulary:
 
     @classmethod
     def read(cls, path: str | Path) -> UnitVocabulary:
-        """Read ``tokens.txt``: one symbol a line, line number = label."""
+        """Read `tokens.txt`: one symbol a line, line number = label."""
         lines = Path(path).read_text(encoding="utf-8").splitlines()
         bad = [n for n, line in enumerate(lines, 1) if len(line.split()) != 1]
         if bad:
@@ -136,7 +137,7 @@ class UnitVocabulary:
         return cls((line.strip() for line in lines), str(path))
 
     def write(self, path: str | Path) -> None:
-        """Write ``tokens.txt`` (atomically)."""
+        """Write `tokens.txt` (atomically)."""
         write_tokens(path, self.symbols)
 
     def __len__(self) -> int:
@@ -144,16 +145,20 @@ class UnitVocabulary:
 
     @property
     def mask(self) -> int:
-        """Model id of ``<mask>``, the last row."""
+        """Model id of `<mask>`, the last row."""
         return N_SPECIALS + len(self.symbols)
 
     @property
     def n_ids(self) -> int:
-        """Number of model ids: 4 specials + units + ``<mask>``."""
+        """Number of model ids: 4 specials + units + `<mask>`."""
         return self.mask + 1
 
     def label(self, symbol: str) -> int:
-        """Label of a symbol; ValueError if it is not in the vocabulary."""
+        """Label of a symbol.
+
+        Raises:
+            ValueError: it is not in the vocabulary.
+        """
         try:
             return self._labels[symbol]
         except KeyError:
@@ -167,7 +172,11 @@ class UnitVocabulary:
         return np.array([self.label(symbol) for symbol in symbols], np.int64)
 
     def to_model_ids(self, labels: np.ndarray) -> np.ndarray:
-        """Embedding rows of labels (any shape), int64. ValueError for labels out of range."""
+        """Embedding rows of labels (any shape), int64.
+
+        Raises:
+            ValueError: labels out of range.
+        """
         labels = np.asarray(labels)
         if labels.size and (labels.min() < 0 or labels.max() >= len(self)):
             raise ValueError(
@@ -177,12 +186,16 @@ class UnitVocabulary:
         return labels.astype(np.int64) + N_SPECIALS
 
     def to_symbols(self, model_ids: Iterable[int]) -> list[str]:
-        """Symbols of model ids, specials and ``<mask>`` included."""
+        """Symbols of model ids, specials and `<mask>` included."""
         names = (*SPECIALS, *self.symbols, MASK)
         return [names[int(i)] for i in model_ids]
 
     def check_same(self, other: UnitVocabulary) -> None:
-        """ValueError that names both sources if the vocabularies differ (e.g. data and model)."""
+        """Make sure that another vocabulary (of the data, of a model) is the same as this one.
+
+        Raises:
+            ValueError: they differ; the message names both sources.
+        """
         if self.symbols == other.symbols:
             return
         pairs = enumerate(zip(self.symbols, other.symbols, strict=False))
@@ -197,9 +210,9 @@ class UnitVocabulary:
 
 
 class CharacterVocabulary:
-    """The characters of LibriSpeech-style text: ``|`` (word end), A-Z by frequency, apostrophe.
+    """The characters of LibriSpeech-style text: `|` (word end), A-Z by frequency, apostrophe.
 
-    33 ids: 4 specials, the 28 characters of the released ``dict.ltr.txt`` in its order, ``<mask>``.
+    33 ids: 4 specials, the 28 characters of the released `dict.ltr.txt` in its order, `<mask>`.
     """
 
     bos, pad, eos, unk, blank = BOS, PAD, EOS, UNK, BLANK
@@ -211,16 +224,17 @@ class CharacterVocabulary:
 
     def __init__(self) -> None:
         self.byte_table = np.full(256, -1, np.int64)
-        """Id of each ASCII byte of a sentence, a space counting as ``|``; -1: not allowed."""
+        """Id of each ASCII byte of a sentence, a space counting as `|`; -1: not allowed."""
         for symbol_id, character in enumerate(self.characters, N_SPECIALS):
             self.byte_table[ord(character)] = symbol_id
         self.byte_table[ord("|")] = -1
         self.byte_table[ord(" ")] = self.word_end
 
     def encode(self, sentence: str) -> np.ndarray:
-        """Ids of a sentence, int64: words separated and the last one ended by ``|``; no ``</s>``.
+        """Ids of a sentence, int64: words separated and the last one ended by `|`; no `</s>`.
 
-        Raises ValueError naming characters other than A-Z, apostrophe and space.
+        Raises:
+            ValueError: characters other than A-Z, apostrophe and space.
         """
         sentence = " ".join(sentence.split())
         if not sentence:
@@ -236,7 +250,7 @@ class CharacterVocabulary:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Sentence of ids (repeats kept; specials and ``<mask>`` skipped, ``|`` -> space)."""
+        """Sentence of ids (repeats kept; specials and `<mask>` skipped, `|` -> space)."""
         names = self.symbols
         letters = (names[int(i)] for i in ids if N_SPECIALS <= int(i) < self.mask)
         return " ".join("".join(letters).replace("|", " ").split())

@@ -98,11 +98,19 @@ def beam_search(
     while len(beam.rows):
         length += 1
         at_limit = (limits[beam.rows.cpu()] < length).to(device)
+        # The 2 K best continuations of each utterance, best first; with K = 3:
+        #
+        #   rank      1  2  3 | 4  5  6
+        #   token     a  /  b | /  c  d      /: EOS
+        #   ended        *    |              among the first K: a translation
+        #   goes on   *     * |    *         the K best of the others
         totals, parents, tokens, beam.state = _continuations(decoder, beam, at_limit, options.beam)
         ends = tokens == EOS
         _collect(beam, totals, parents, ends, length, options, ended)
+        # those that do not end come first, in their order, as sorting is stable
         order = ends.int().argsort(dim=1, stable=True)[:, : options.beam]
         totals, parents, tokens = (x.gather(1, order) for x in (totals, parents, tokens))
+        # where fewer than K go on, the rest of the beam is empty
         totals = totals.masked_fill(ends.gather(1, order), float("-inf"))
         full = torch.tensor([len(ended[row]) >= options.beam for row in beam.rows.tolist()])
         done = full.to(device) | at_limit | (totals[:, 0] == float("-inf"))
@@ -118,9 +126,11 @@ def _continuations(
 
     Of 2 K at least K do not end. Utterances at their limit (B,) can only end.
     """
+    # log p(tokens so far) + log p(next token): (B, K, 1) + (B, K, V) -> (B, K V) -> the 2 K best
     logits, state = decoder.step(beam.last, beam.state)
     scores = logits.float().log_softmax(-1)
     scores[..., NEVER] = float("-inf")
+    # at the limit of its length a hypothesis has one continuation, EOS
     end = scores[..., EOS].clone()
     scores.masked_fill_(at_limit[:, None, None], float("-inf"))
     scores[..., EOS] = end

@@ -101,7 +101,8 @@ def extract(
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         layers = "last" if layer == "last" else "all"
         found, frames = model.extract_features(padded.to(device), lengths.to(device), layers)
-        features = (found if layer == "last" else found[layer - 1]).float().cpu().numpy()
+        chosen = found[int(layer) - 1] if isinstance(found, list) else found
+        features = chosen.float().cpu().numpy()
         for utterance, row, n in zip(batch, features, frames.tolist(), strict=True):
             yield utterance, row[:n]
 
@@ -135,7 +136,11 @@ def batches(samples: dict[str, int], limit: int) -> Iterator[list[str]]:
 
 
 def check_layer(layer: str | int, config: SpeechLMConfig) -> str | int:
-    """ "last" or the number of a layer. ValueError for another value."""
+    """ "last" or the number of a layer.
+
+    Raises:
+        ValueError: another value.
+    """
     count = config.speech_layers + config.shared_layers
     if layer == "last":
         return "last"

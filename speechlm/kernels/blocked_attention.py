@@ -92,7 +92,7 @@ class _BlockedAttention(torch.autograd.Function):
         d_key, d_value = (torch.zeros_like(x, dtype=sums) for x in (key, value))
         d_table = torch.zeros_like(by_distance, dtype=sums)
         means = (gradient * output).sum(-1, keepdim=True)  # (B, H, T, 1)
-        shifted, view = None, None
+        shifted, view = query.new_empty(0), (0, 0)
         for row, length in enumerate(ctx.lengths):
             whole, d_whole = _rows(row, query, gradient)
             k, v = _rows(row, key[:, :, :length], value[:, :, :length])

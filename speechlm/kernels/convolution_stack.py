@@ -68,10 +68,11 @@ class _Stack(torch.autograd.Function):
             _Run(w, strides, dtype, f, b, parameters)
             for w, f, b in zip(waveforms, first, first_bias, strict=True)
         ]
-        features, kept = [], []
+        features: list[Tensor] = []
+        kept: list[Tensor] = []
         for run in runs:
             features.append(run.forward())
-            kept += run.outputs[1:] if keep else []
+            kept += run.outputs.values() if keep else []
             run.outputs.clear()
         ctx.save_for_backward(waveforms, first, first_bias, *parameters, *kept)
         return torch.stack(features)
@@ -86,7 +87,7 @@ class _Stack(torch.autograd.Function):
             run = _Run(
                 waveforms[row], ctx.strides, ctx.dtype, first[row], first_bias[row], parameters
             )
-            run.outputs = [None, *kept[row * depth : (row + 1) * depth]]
+            run.outputs = dict(enumerate(kept[row * depth : (row + 1) * depth], 1))
             firsts.append(run.backward(d_features))
             for total, one in zip(totals, run.parameter_gradients(), strict=True):
                 total += one
@@ -98,37 +99,36 @@ class _Run:
     """One utterance's way through the layers.
 
     Attributes:
-        outputs: (T, C) results of the convolutions; None for the first, which is not kept.
+        convolutions: by number from 1; the first of the stack, 0, is a product of windows.
+        outputs: (T, C) results of these convolutions; that of the first is not kept.
     """
 
     def __init__(self, waveform, strides, dtype, first, first_bias, parameters):
         self.dtype, self.first, self.first_bias = dtype, first, first_bias
         self.windows = waveform.unfold(0, first.shape[1], strides[0])
         weights, norms = parameters[: len(strides) - 1], parameters[len(strides) - 1 :]
-        pairs = list(zip(norms[::2], norms[1::2], strict=True)) or [None] * len(strides)
-        self.norms: list[tuple[Tensor, Tensor] | None] = pairs
-        self.convolutions: list[RowConvolution | None] = [None]
-        for weight, stride in zip(weights, strides[1:], strict=True):
-            self.convolutions.append(row_convolution(weight.to(dtype), stride))
-        self.outputs: list[Tensor | None] = [None]
+        self.norms: list[tuple[Tensor, Tensor] | None] = [None] * len(strides)
+        self.norms[: len(norms) // 2] = zip(norms[::2], norms[1::2], strict=True)
+        self.convolutions: dict[int, RowConvolution] = {}
+        for index, (weight, stride) in enumerate(zip(weights, strides[1:], strict=True), 1):
+            self.convolutions[index] = row_convolution(weight.to(dtype), stride)
+        self.outputs: dict[int, Tensor] = {}
 
     def forward(self) -> Tensor:
         """Features (T, C)."""
-        last = len(self.convolutions) - 1
-        for index in range(1, last + 1):
-            self.outputs.append(self._convolve(index))
-        return self._activate(last, self.outputs[last])
+        last = len(self.convolutions)
+        for index in self.convolutions:
+            self.outputs[index] = self._convolve(index)
+        return self._activate(last, self._output(last, 0, self._frames(last)))
 
     def _frames(self, index: int) -> int:
-        output = self.outputs[index]
-        return len(self.windows) if output is None else len(output)
+        return len(self.outputs[index]) if index in self.outputs else len(self.windows)
 
     def _output(self, index: int, start: int, stop: int) -> Tensor:
         """Frames start .. stop of a convolution's result."""
-        output = self.outputs[index]
-        if output is None:
-            return torch.addmm(self.first_bias, self.windows[start:stop], self.first.T)
-        return output[start:stop]
+        if index in self.outputs:
+            return self.outputs[index][start:stop]
+        return torch.addmm(self.first_bias, self.windows[start:stop], self.first.T)
 
     def _activate(self, index: int, x: Tensor) -> Tensor:
         """Norm and GELU after a convolution: (T, C) -> (T, C)."""
@@ -152,18 +152,22 @@ class _Run:
     def backward(self, d_features: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of the first weight and bias; the others' are kept in the run."""
         self.d_weights = [
-            torch.zeros_like(conv.weight, dtype=self.first.dtype) for conv in self.convolutions[1:]
+            torch.zeros_like(conv.weight, dtype=self.first.dtype)
+            for conv in self.convolutions.values()
         ]
         self.d_norms = [[torch.zeros_like(p) for p in norm or ()] for norm in self.norms]
         self.d_first = torch.zeros_like(self.first)
         self.d_first_bias = torch.zeros_like(self.first_bias)
-        last = len(self.convolutions) - 1
+        last = len(self.convolutions)
         # d_x of the last convolution, behind the zeros that stand for outputs before the first
         d_output = self._padded(last)
         d_frames = d_output[self.convolutions[last].before :][: len(d_features)]
         d_frames.copy_(self._activate_backward(last, self.outputs[last], d_features))
-        for index in range(last, 0, -1):
-            d_output = self._convolve_backward(index, d_output)
+        for index in range(last, 1, -1):
+            d_before = self._padded(index - 1)
+            self._convolve_backward(index, d_output, d_before)
+            d_output = d_before
+        self._convolve_backward(1, d_output, None)
         return self.d_first, self.d_first_bias
 
     def _padded(self, index: int) -> Tensor:
@@ -186,10 +190,9 @@ class _Run:
         self.d_norms[index][1] += d_bias
         return d_x.to(x.dtype)
 
-    def _convolve_backward(self, index: int, d_output: Tensor) -> Tensor | None:
-        """Padded gradients of a convolution's result -> of the one before; None: was the first."""
+    def _convolve_backward(self, index: int, d_output: Tensor, d_before: Tensor | None) -> None:
+        """Padded gradients of a convolution's result -> of the one before (None: the first)."""
         conv, before = self.convolutions[index], self._frames(index - 1)
-        d_before = None if index == 1 else self._padded(index - 1)
         # Chunks of input frames here, Z of them to an output; the last output may end before them.
         for start, stop in _chunks(-(-before // conv.stride)):
             begin, end = start * conv.stride, min(stop * conv.stride, before)
@@ -214,11 +217,10 @@ class _Run:
                 else:  # the first convolution: d_w += d_x^T windows, d_bias += sum of d_x
                     self.d_first.addmm_(d_x.T, self.windows[begin:end][chosen])
                     self.d_first_bias += d_x.sum(0)
-        return d_before
 
     def parameter_gradients(self) -> Iterator[Tensor]:
         """Of the weights (C', C, K) but the first, then of the norms."""
-        for conv, d_weight in zip(self.convolutions[1:], self.d_weights, strict=True):
+        for conv, d_weight in zip(self.convolutions.values(), self.d_weights, strict=True):
             yield d_weight.unflatten(1, (conv.kernel, -1)).transpose(1, 2)
         for d_norm in self.d_norms:
             yield from d_norm

@@ -22,8 +22,14 @@ from torch import Tensor, nn
 class TiledConvolution(nn.Module):
     """What a Conv1d of odd kernel, stride 1, that keeps the length, computes; (B, T, C) layout."""
 
+    transform: Tensor
+    spectrum: Tensor
+    inverse: Tensor
+    bias: Tensor
+
     def __init__(self, convolution: nn.Conv1d, dtype: torch.dtype):
         super().__init__()
+        assert convolution.bias is not None
         weight = convolution.weight.detach().double()  # (O, C, K)
         self.kernel = weight.shape[2]
         # N: longer tiles take fewer products an output, and more for their transforms.

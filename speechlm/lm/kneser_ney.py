@@ -1,9 +1,9 @@
 """Interpolated modified Kneser-Ney n-gram models (Chen and Goodman 1998), estimated in numpy.
 
 The definitions are those of KenLM's lmplz (Heafield et al. 2013), so that the two programs give the
-same model: one ``<s>`` before a sentence; n-grams that start with it keep their counts in lower
+same model: one `<s>` before a sentence; n-grams that start with it keep their counts in lower
 orders, all others count the words seen before them; three discounts an order; unigrams are
-interpolated with the uniform distribution over the vocabulary, ``</s>`` and ``<unk>``; n-grams with
+interpolated with the uniform distribution over the vocabulary, `</s>` and `<unk>`; n-grams with
 words outside the vocabulary, or pruned ones, are counted but left out, and their mass goes to the
 back-off weight.
 """
@@ -29,9 +29,9 @@ _BLOCK = 100_000
 class Grams:
     """All n-grams of one order, N of them.
 
-    ``context`` and ``suffix`` (N,): rows, in the next lower order, of the n-gram without its last
-    and without its first word; ``word`` (N,): its last word; ``count``; ``adjusted``: the count
-    that is discounted; ``kept``: whether it is in the model; ``probability``; ``backoff`` of the
+    `context` and `suffix` (N,): rows, in the next lower order, of the n-gram without its last
+    and without its first word; `word` (N,): its last word; `count`; `adjusted`: the count
+    that is discounted; `kept`: whether it is in the model; `probability`; `backoff` of the
     n-gram as a context (1 where it is none).
     """
 
@@ -80,7 +80,11 @@ class KneserNey:
             self._estimate(n)
 
     def _count(self, stream: np.ndarray, order: int, n_ids: int) -> list[Grams]:
-        """Count n-grams of all orders in a stream of ids, sentence by sentence from ``<s>``."""
+        """Count n-grams of all orders in a stream of ids, sentence by sentence from `<s>`."""
+        # place: words since the sentence's <s>, so that an n-gram ends where place >= n - 1
+        #
+        #   stream  <s> THE CAT </s> <s> A  DOG </s>
+        #   place    0   1   2   3    0  1   2   3
         index = np.arange(len(stream))
         place = index - np.maximum.accumulate(np.where(stream == BOS, index, 0))
         row = stream.astype(np.int64)  # row of the n-gram that ends here
@@ -91,10 +95,18 @@ class KneserNey:
         orders = [_grams(none, none, np.arange(n_ids), count, known)]
         for n in range(2, order + 1):
             ends = np.flatnonzero(place >= n - 1)
+            # key: row of the first n - 1 words, which end one place earlier, and the last word
             key = row[ends - 1] * n_ids + stream[ends]
             unique, first, inverse, count = np.unique(key, True, True, True)
             first = ends[first]
+            # rows in order n - 1, looked up where each n-gram first occurs
             context, suffix = row[first - 1], row[first]
+            # What counts of order n - 1 is not how often an n-gram was seen but after how many
+            # different words, one for each n-gram of order n that ends in it:
+            #
+            #   a(w_2 .. w_n) = |{v: c(v w_2 .. w_n) > 0}|
+            #
+            # Nothing comes before <s>, so that n-grams which begin with it keep their counts.
             lower = orders[-1]
             lower.adjusted = np.bincount(suffix, minlength=len(lower.word))
             if n > 2:
@@ -111,16 +123,20 @@ class KneserNey:
     def _estimate(self, n: int) -> None:
         """Probabilities of order n, and back-off weights of order n - 1."""
         grams = self.orders[n - 1]
+        # left = a(h w) - D(a(h w)), D of 1, 2 and 3 or more; 0 for what is not in the model
         discounts = np.array([0.0, *discounts_of(grams.adjusted, n)])
         left = grams.adjusted - discounts[np.minimum(grams.adjusted, 3)]
         left[~grams.kept] = 0
         if n == 1:
             size = len(self.words) - 1  # all but <s>
+            # p(w) = left / A + (1 - sum left / A) / size, A = sum a: equal shares of the rest
             left /= max(1, grams.adjusted.sum())
             grams.probability = left + (1 - left.sum()) / size
             grams.probability[BOS] = 0
             return
         lower = self.orders[n - 2]
+        # With history h: p(w | h) = left / sum_v a(h v) + b(h) p(w | h without its first word), the
+        # back-off weight b(h) being what the first terms leave of 1.
         total = np.bincount(grams.context, grams.adjusted, len(lower.word))
         left /= total[grams.context]
         lower.backoff = 1 - np.bincount(grams.context, left, len(lower.word))
@@ -157,6 +173,7 @@ class KneserNey:
 
     def _history(self, n: int, rows: np.ndarray) -> list[np.ndarray]:
         """Word ids of n-grams, first words first: n times (len(rows),)."""
+        # from the last word backwards, following the contexts down to order 1
         columns = []
         for order in range(n, 0, -1):
             grams = self.orders[order - 1]
@@ -174,7 +191,7 @@ def _grams(
 
 
 def _read(sentences: Iterable[str], ids: _Ids) -> np.ndarray:
-    """Ids of all sentences, ``<s> words </s>`` each, int32; empty ones left out."""
+    """Ids of all sentences, `<s> words </s>` each, int32; empty ones left out."""
     blocks = []
     block: list[int] = []
     look_up = ids.__getitem__
@@ -196,7 +213,11 @@ def _read(sentences: Iterable[str], ids: _Ids) -> np.ndarray:
 
 
 def check_prune(prune: Sequence[int], order: int) -> list[int]:
-    """One threshold for each order, the last repeated; ValueError if they are of no use."""
+    """One threshold for each order, the last repeated.
+
+    Raises:
+        ValueError: they are of no use.
+    """
     if not 2 <= order <= MAX_ORDER:
         raise ValueError(f"order of the model is {order}; expected 2 to {MAX_ORDER}")
     full = [*prune, *[prune[-1] if prune else 0] * (order - len(prune))]
@@ -213,6 +234,7 @@ def discounts_of(adjusted: np.ndarray, n: int) -> tuple[float, float, float]:
 
     Fixed ones (as lmplz's fallback) if the counts of counts allow no such estimate.
     """
+    # t_k: n-grams of count k. Y = t_1 / (t_1 + 2 t_2), D_k = k - (k + 1) Y t_{k+1} / t_k.
     t = np.bincount(np.minimum(adjusted, 5), minlength=6)[:5].astype(float)
     if t[1] > 0 and t[2] > 0 and t[3] > 0:
         y = t[1] / (t[1] + 2 * t[2])

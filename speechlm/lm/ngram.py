@@ -25,7 +25,11 @@ LMPLZ_MEMORY = "500M"
 
 
 def read_words(path: str | Path) -> list[str]:
-    """Words of a list, one a line; ValueError for lines that are not one word, or doubles."""
+    """Words of a list, one a line.
+
+    Raises:
+        ValueError: lines that are not one word, or doubles.
+    """
     lines = [line.split() for line in Path(path).read_text(encoding="utf-8").splitlines()]
     bad = [n for n, line in enumerate(lines, 1) if len(line) != 1]
     if bad or not lines:
@@ -53,7 +57,7 @@ def train(
 
     `vocabulary`: the words of the model (None: those of the texts); each gets a unigram, with a
     count or without. `prune`: for each order, n-grams seen that often or less are left out.
-    `estimator`: ``lmplz``, ``built_in``, or ``auto`` for lmplz if it is on PATH.
+    `estimator`: `lmplz`, `built_in`, or `auto` for lmplz if it is on PATH.
     """
     prune = check_prune(prune, order)
     program = shutil.which("lmplz")
@@ -78,7 +82,7 @@ def _run_lmplz(
     vocabulary: Sequence[str] | None,
     prune: Sequence[int],
 ) -> None:
-    """Let lmplz estimate, then give words without a count the probability of ``<unk>``.
+    """Let lmplz estimate, then give words without a count the probability of `<unk>`.
 
     --vocab_pad makes the uniform share that of the whole vocabulary, so that all still adds up.
     """
@@ -150,8 +154,8 @@ def _complete_unigrams(source: IO[str], target: IO[str], vocabulary: Sequence[st
 class Perplexity:
     """How well a model predicts sentences.
 
-    ``oov``: words that it does not have. ``perplexity``: a word or end of sentence, without those
-    words; ``perplexity_with_oov``: with what the model gives ``<unk>``.
+    `oov`: words that it does not have. `perplexity`: a word or end of sentence, without those
+    words; `perplexity_with_oov`: with what the model gives `<unk>`.
     """
 
     sentences: int
@@ -168,7 +172,8 @@ class Perplexity:
 def perplexity(model: str | Path, texts: Sequence[str | Path]) -> Perplexity:
     """Perplexity of texts under an ARPA (or KenLM binary) model.
 
-    Raises ValueError if the model cannot be read or the texts are empty.
+    Raises:
+        ValueError: the model cannot be read or the texts are empty.
     """
     import kenlm
 

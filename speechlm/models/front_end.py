@@ -7,6 +7,7 @@ are the authors' keys; its frames last 20 ms.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -87,11 +88,16 @@ class ConvolutionalFrontEnd(FrontEnd):
             self.conv_layers.append(ConvBlock(inputs, outputs, kernel, stride, norm))
             inputs = outputs
 
+    @property
+    def blocks(self) -> list[ConvBlock]:
+        """The convolutions with their norms and GELUs, in order."""
+        return cast(list[ConvBlock], list(self.conv_layers))
+
     def forward(self, waveforms: Tensor, sample_lengths: Tensor | None = None) -> Tensor:
         """As in `FrontEnd`; sample_lengths (B,) are used with ignore_padding."""
         lengths = None
         if self.ignore_padding and sample_lengths is not None:
-            conv = self.conv_layers[0].conv
+            conv = self.blocks[0].conv
             lengths = (sample_lengths - conv.kernel_size[0]) // conv.stride[0] + 1
         if fast("front_end", waveforms) and not waveforms.requires_grad:
             return self._by_products(waveforms, lengths)
@@ -100,7 +106,7 @@ class ConvolutionalFrontEnd(FrontEnd):
     def by_blocks(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
         """The definition: block after block; lengths (B,) in frames of the first."""
         x = waveforms[:, None]
-        for index, block in enumerate(self.conv_layers):
+        for index, block in enumerate(self.blocks):
             if index == 0 and torch.is_grad_enabled():
                 # The first block's activations are the model's largest, and cheap to make again.
                 x = checkpoint(block, x, lengths, use_reentrant=False, preserve_rng_state=False)
@@ -110,7 +116,7 @@ class ConvolutionalFrontEnd(FrontEnd):
 
     def _by_products(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
         """The same by the kernel; waveforms get no gradient."""
-        blocks = list(self.conv_layers)
+        blocks = self.blocks
         norms = [getattr(block, "2")["1"] for block in blocks if block.norm == "layer"]
         first, batch = blocks[0].conv, waveforms.shape[0]
         if blocks[0].norm == "group":

@@ -28,7 +28,7 @@ class UnitPrediction:
 
 
 def unit_logits(
-    hidden: Tensor, project: nn.Linear, embeddings: Tensor, temperature: float
+    hidden: Tensor, project: nn.Module, embeddings: Tensor, temperature: float
 ) -> Tensor:
     """Scores of all units: cos(W h, e_v) / temperature, in float32.
 
@@ -47,7 +47,7 @@ def unit_logits(
 
 
 def predict_units(
-    hidden: Tensor, targets: Tensor, project: nn.Linear, embeddings: Tensor, temperature: float
+    hidden: Tensor, targets: Tensor, project: nn.Module, embeddings: Tensor, temperature: float
 ) -> UnitPrediction:
     """UMLM at one depth: logits, summed cross entropy and hits for (N, D) states, (N,) units."""
     logits = unit_logits(hidden, project, embeddings, temperature)

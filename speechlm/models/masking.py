@@ -47,16 +47,26 @@ def span_mask(
     if prob <= 0.0 or rows == 0:
         return torch.zeros(rows, width, dtype=torch.bool, device=device)
     lengths = lengths.to(torch.int64)
+    # spans (B,) = max(min_spans, floor(prob n / span + u)), u ~ U[0, 1): prob n / span on average
     jitter = torch.rand(1 if same_count else rows, device=device, generator=generator)
     spans = (prob * lengths.double() / span + jitter).floor().long().clamp(min=min_spans)
+    # A span starts at one of the frames 0 .. n - span - 1; if these are too few, at 0 .. spans, and
+    # is clipped at the row's end.
     starts_allowed = torch.where(lengths - span <= spans, spans + 1, lengths - span)
     starts_allowed = torch.minimum(starts_allowed, lengths)
 
     columns = torch.arange(width, device=device)
     starts = _choose(columns < starts_allowed[:, None], spans, generator)
+    # covered[t] = S[t] - S[t - span], S running sums of starts: spans from t - span + 1 .. t
+    #
+    #   t        0 1 2 3 4 5 6 7      span 3
+    #   starts   . 1 . . . 1 1 .
+    #   S        0 1 1 1 1 2 3 3
+    #   covered  0 1 1 1 0 1 2 2
     covered = starts.long().cumsum(1)
     covered[:, span:] = covered[:, span:] - covered[:, :-span].clone() if span < width else 0
     mask = (covered > 0) & (columns < lengths[:, None])
+    # every row keeps as many masked frames as the row with the fewest has, chosen at random
     return _choose(mask, mask.sum(1).min().expand(rows), generator)
 
 
@@ -71,5 +81,7 @@ def indices(mask: Tensor) -> Tensor:
 def _choose(allowed: Tensor, count: Tensor, generator: torch.Generator | None) -> Tensor:
     """Picks `count` (B,) random columns among the `allowed` (B, T) of each row (all if fewer)."""
     order = torch.rand(allowed.shape, device=allowed.device, generator=generator)
+    # rank[t]: how many random numbers of the row are below that of t; columns that are not allowed
+    # have 2.0 and come last. argsort gives the column at each rank, its argsort each column's rank.
     rank = order.masked_fill(~allowed, 2.0).argsort(1).argsort(1)
     return allowed & (rank < count[:, None])

@@ -32,7 +32,11 @@ class Options:
             raise ValueError(f"{name}: expected a number in [0, 1), got {value!r}")
 
     def check_multiple(self, name: str, divisor: str) -> None:
-        """Raises ValueError unless one field is a multiple of another."""
+        """Make sure that one field is a multiple of another.
+
+        Raises:
+            ValueError: it is not.
+        """
         if getattr(self, name) % getattr(self, divisor):
             raise ValueError(
                 f"{name} ({getattr(self, name)}) must be a multiple of {divisor} "

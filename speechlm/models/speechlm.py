@@ -398,8 +398,7 @@ class SpeechLM(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
-        for layer in self.unit_encoder.layers:
-            attention = layer.self_attn
+        for attention in self.unit_encoder.attentions:
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
                 nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
             nn.init.xavier_uniform_(attention.out_proj.weight)

@@ -6,6 +6,7 @@ B batch, T frames, D model width, d head width. Sub-module names are the authors
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +67,11 @@ class LayerStack(nn.Module):
         self.config, self.layerdrop = config, layerdrop
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(n_layers))
         self.pos_emb = RelativePositions(config.head_dim, config.relative_clip)
+
+    @property
+    def attentions(self) -> list[RelativeSelfAttention]:
+        """The layers' attention, in order."""
+        return [cast(TransformerLayer, layer).self_attn for layer in self.layers]
 
     def run_layers(self, x: Tensor, padding: Tensor | None) -> list[Tensor]:
         """Outputs (B, T, D) of the layers that ran (layerdrop skips some in training)."""

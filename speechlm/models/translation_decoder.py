@@ -7,6 +7,7 @@ D model width, H heads, d head width, V tokens, n tokens decoded so far.
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -158,7 +159,7 @@ class TranslationDecoder(nn.Module):
         x = self._embed(tokens, 0)
         future = torch.ones(count, count, dtype=torch.bool, device=x.device).triu(1)
         seen = None if padding is None else ~padding[:, None, None]
-        for layer in self.layers:
+        for layer in self._layers():
             if self._dropped():
                 continue
             memory = layer.encoder_attn.keys_values(features)
@@ -195,7 +196,7 @@ class TranslationDecoder(nn.Module):
     @torch.no_grad()
     def start(self, features: Tensor, padding: Tensor | None) -> DecoderState:
         """The state before the first token, for features (B, T, E) and padding as in `forward`."""
-        memory = [layer.encoder_attn.keys_values(features) for layer in self.layers]
+        memory = [layer.encoder_attn.keys_values(features) for layer in self._layers()]
         seen = None if padding is None else ~padding[:, None, None]
         batch, heads, _, width = memory[0][0].shape
         empty = memory[0][0].new_zeros(batch, heads, FIRST_SLOTS, width)
@@ -221,9 +222,12 @@ class TranslationDecoder(nn.Module):
         before = state.tokens.expand(batch, beams, state.length)
         history = torch.cat([before, new.expand(batch, beams)[..., None]], 2)
         state = dataclasses.replace(state, used=first + beams, tokens=history)
-        for index in range(len(self.layers)):
-            x = self.layers[index].step(x, self.pos_emb(), state, index)
+        for index, layer in enumerate(self._layers()):
+            x = layer.step(x, self.pos_emb(), state, index)
         return self.output_projection(x), state
+
+    def _layers(self) -> list[DecoderLayer]:
+        return cast(list[DecoderLayer], list(self.layers))
 
     def _embed(self, tokens: Tensor, start: int) -> Tensor:
         """(B, U) tokens at positions start .. -> (B, U, D)."""

@@ -10,6 +10,7 @@ B batch, P phones (with the end of sentence), U units (20 ms), D model width, V 
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -90,8 +91,7 @@ class UnitGenerator(nn.Module):
             self.embed_tokens.weight[PAD] = 0.0
         blocks = range(config.encoder_layers)
         self.encoder_fft_layers = nn.ModuleList(FFTBlock(config) for _ in blocks)
-        self.var_adaptor = nn.Module()
-        self.var_adaptor.duration_predictor = DurationPredictor(config)
+        self.var_adaptor = nn.ModuleDict({"duration_predictor": DurationPredictor(config)})
         blocks = range(config.decoder_layers)
         self.decoder_fft_layers = nn.ModuleList(FFTBlock(config) for _ in blocks)
         self.out_proj = nn.Linear(dim, n_classes)
@@ -106,6 +106,11 @@ class UnitGenerator(nn.Module):
         logits = self.decode(repeat_phones(x, durations), lengths)
         return UnitPredictions(logits, lengths, log_durations, durations)
 
+    @property
+    def duration_predictor(self) -> DurationPredictor:
+        """(B, P, D) -> (B, P) log(units + 1)."""
+        return cast(DurationPredictor, self.var_adaptor["duration_predictor"])
+
     def encode(self, phones: Tensor) -> Tensor:
         """(B, P) -> (B, P, D)."""
         padding = phones == PAD
@@ -115,7 +120,7 @@ class UnitGenerator(nn.Module):
 
     def log_durations(self, x: Tensor, padding: Tensor) -> Tensor:
         """(B, P, D) -> (B, P) log(units + 1)."""
-        return self.var_adaptor.duration_predictor(x, self._zeroed(padding))
+        return self.duration_predictor(x, self._zeroed(padding))
 
     def decode(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Repeated phones (B, U, D) -> logits (B, U, V)."""

@@ -68,10 +68,10 @@ def adapt_data(
     max_seconds: float = 120.0,
     per_utterance: bool = False,
 ) -> dict[str, Speaker]:
-    """Estimate the speakers of job ``job`` of ``n_jobs`` and write ``speakers.JOB.npz``.
+    """Estimate the speakers of job `job` of `n_jobs` and write `speakers.JOB.npz`.
 
     Raises:
-        ValueError: ``job`` out of range.
+        ValueError: `job` out of range.
     """
     if not 1 <= job <= n_jobs:
         raise ValueError(f"--job from 1 to {n_jobs} expected, got {job}")

@@ -57,6 +57,10 @@ LEFT_SETS = tuple(
 
 def left_bases(labels: np.ndarray) -> np.ndarray:
     """Base phone left of each frame's phone: (T,) output phones -> (T,) numbers."""
+    # A phone is a run of equal labels; left of the first one is silence:
+    #
+    #   labels   SIL SIL  HH_B HH_B  AY1_E AY1_E AY1_E
+    #   left     SIL SIL  SIL  SIL   HH    HH    HH
     change = np.flatnonzero(np.diff(labels)) + 1
     starts = np.concatenate([[0], change])
     lefts = np.concatenate([[BASE_OF_PHONE[SILENCE_ID]], BASE_OF_PHONE[labels[change - 1]]])
@@ -72,6 +76,7 @@ class ContextStatistics:
     def add(self, labels: np.ndarray, frames: np.ndarray) -> None:
         """Add one utterance: (T,) output phones, (T, D) features."""
         keys = left_bases(labels) * N_PHONES + labels
+        # (T, 1 + 2 D) rows [1, x, x^2], added up over the frames of each pair
         rows = np.concatenate([np.ones((len(frames), 1)), frames, frames**2], axis=1)
         order = np.argsort(keys, kind="stable")
         unique, first = np.unique(keys[order], return_index=True)
@@ -80,6 +85,9 @@ class ContextStatistics:
 
 def _likelihood(sums: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """Log-likelihood (n,) of single diagonal Gaussians on their own data, (n, 2 D + 1) sums."""
+    # L = -1/2 n sum_d log v_d - 1/2 n D (1 + log 2 pi), with v = E[x^2] - E[x]^2. The second term
+    # is left out: that of a leaf is that of its two halves together, so it makes no difference to
+    # gains.
     count = np.maximum(sums[:, :1], 1e-9)
     dim = (sums.shape[1] - 1) // 2
     mean = sums[:, 1 : dim + 1] / count
@@ -107,9 +115,10 @@ class _Leaf:
 
 
 def _leaf(pairs: np.ndarray, sums: np.ndarray, min_count: float, floor: np.ndarray) -> _Leaf:
-    """A leaf with its best question (``gain`` 0 if none leaves ``min_count`` on both sides)."""
+    """A leaf with its best question (`gain` 0 if none leaves `min_count` on both sides)."""
     truth = _questions(pairs).astype(np.float64)
     total = sums.sum(axis=0, keepdims=True)
+    # sums of the pairs that answer yes, for all questions at once: (Q, n) @ (n, 1 + 2 D)
     yes = truth @ sums
     no = total - yes
     gains = _likelihood(yes, floor) + _likelihood(no, floor) - _likelihood(total, floor)
@@ -130,7 +139,17 @@ def build_classes(
     dim = (statistics.sums.shape[1] - 1) // 2
     everything = statistics.sums.sum(axis=0)
     mean = everything[1 : dim + 1] / max(everything[0], 1.0)
+    # no variance below 1 % of that of all frames
     floor = 0.01 * np.maximum(everything[dim + 1 :] / max(everything[0], 1.0) - mean**2, 1e-6)
+    # One root for each base phone holds its (left base, output phone) pairs: 40 lefts times, for a
+    # vowel, 3 stresses and 4 positions. Silence is never split.
+    #
+    #             AH                         a leaf that is split keeps its number,
+    #   left in M N NG?                      its other half gets the next free one
+    #     yes /     \ no
+    #      leaf     final in its word?
+    #                yes /     \ no
+    #                 leaf     leaf
     leaves = []
     for base in range(N_BASE):
         phones = np.flatnonzero(BASE_OF_PHONE == base)
@@ -141,6 +160,7 @@ def build_classes(
             leaf.gain = 0.0
         leaves.append(leaf)
     while len(leaves) < max_classes:
+        # greedily the leaf whose best question gains most, whatever its base phone
         best = int(np.argmax([leaf.gain for leaf in leaves]))
         leaf = leaves[best]
         if leaf.gain <= 0.0:
@@ -171,10 +191,13 @@ def frame_classes(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def count_stay(all_labels: Iterable[np.ndarray], table: np.ndarray, step: int) -> np.ndarray:
-    """Log probability (n, 2) of staying in and of leaving each class, at one frame in ``step``."""
+    """Log probability (n, 2) of staying in and of leaving each class, at one frame in `step`."""
     n_classes = int(table.max()) + 1
+    # p(leave) = visits / frames, as a visit of n frames is left once; counted from 2 visits of 2
+    # steps, so that a class that is rare or never seen is left with probability 1/2.
     frames, visits = np.full(n_classes, 4.0), np.full(n_classes, 2.0)
     for labels in all_labels:
+        # frames in the middle of each step, as the network sees them
         classes = frame_classes(labels, table)[step // 2 :: step]
         kept = labels[step // 2 :: step]
         frames += np.bincount(classes, minlength=n_classes)

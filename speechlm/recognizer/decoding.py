@@ -42,6 +42,7 @@ class SearchConfig:
         return SearchConfig(**json.loads(path.read_text())) if path.is_file() else SearchConfig()
 
     def save(self, path: Path) -> None:
+        """Write the values as JSON."""
         write_text(path, json.dumps(vars(self), indent=1) + "\n")
 
 
@@ -138,7 +139,7 @@ def decode_data(
     job: int = 1,
     per_utterance: bool = False,
 ) -> Outcome:
-    """Decode a data directory into unit archives; the words go to ``text.JOB``."""
+    """Decode a data directory into unit archives; the words go to `text.JOB`."""
     outcome, start = Outcome(), time.process_time()
     parts = dict.fromkeys(("network", "search", "labels"), 0.0)
     hypotheses = {}

@@ -1,7 +1,7 @@
 """Cepstral features of the phone recogniser: 25 ms windows, 10 ms steps, a frame for each label.
 
-Label ``i`` names what is spoken from ``10 (i + 1)`` to ``10 (i + 2)`` ms. Its window is centred on
-the middle of that cell: it begins at ``10 i + 2.5`` ms.
+Label `i` names what is spoken from `10 (i + 1)` to `10 (i + 2)` ms. Its window is centred on
+the middle of that cell: it begins at `10 i + 2.5` ms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONTEXT = 2
 
 
 def n_frames(n_samples: int) -> int:
-    """Number of 10 ms frames of ``n_samples`` samples at 16 kHz (0 if under 25 ms)."""
+    """Number of 10 ms frames of `n_samples` samples at 16 kHz (0 if under 25 ms)."""
     return Framing(WINDOW, SHIFT).frames(n_samples)
 
 
@@ -66,7 +66,7 @@ def mfcc(samples: np.ndarray, speed: float = 1.0) -> np.ndarray:
 
 
 def _shifted(frames: np.ndarray, offset: int) -> np.ndarray:
-    """``frames`` moved by ``offset`` frames, edges repeated."""
+    """`frames` moved by `offset` frames, edges repeated."""
     index = np.clip(np.arange(len(frames)) + offset, 0, len(frames) - 1)
     return frames[index]
 
@@ -87,14 +87,14 @@ def splice(frames: np.ndarray) -> np.ndarray:
     return np.concatenate([_shifted(frames, o) for o in range(-CONTEXT, CONTEXT + 1)], axis=1)
 
 
-def mean_normaliser(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of (T, D) frames, for :func:`normalise`."""
+def mean_normalizer(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of (T, D) frames, for `normalize`."""
     return (
         frames.mean(axis=0).astype(np.float32),
         np.maximum(frames.std(axis=0), 1e-3).astype(np.float32),
     )
 
 
-def normalise(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+def normalize(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Cepstral mean and variance normalisation with the speaker's statistics."""
     return (frames - mean) / deviation

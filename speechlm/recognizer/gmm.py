@@ -17,7 +17,7 @@ ABSENT = -1e10
 
 @dataclass
 class Gmm:
-    """Means and variances (M, P, D); log weights (M, P), ``ABSENT`` where there is no component."""
+    """Means and variances (M, P, D); log weights (M, P), `ABSENT` where there is no component."""
 
     means: np.ndarray
     variances: np.ndarray
@@ -27,6 +27,10 @@ class Gmm:
         self._prepare()
 
     def _prepare(self) -> None:
+        # log w N(x; mu, v) = x . (mu / v) + x^2 . (-1 / (2 v)) + c, elementwise over D, with c =
+        # log w - 1/2 sum_d (log 2 pi v_d + mu_d^2 / v_d): for all components of all states it is
+        # [x, x^2] (T, 2 D) @ matrix (2 D, M P) + constant (M P,); column m P + p is component m of
+        # p.
         inverse = 1.0 / self.variances
         constant = -0.5 * (np.log(2 * np.pi * self.variances) + self.means**2 * inverse).sum(axis=2)
         dim = self.means.shape[2]
@@ -37,6 +41,7 @@ class Gmm:
 
     @property
     def n_states(self) -> int:
+        """P."""
         return self.means.shape[1]
 
     @property
@@ -52,6 +57,8 @@ class Gmm:
             scores = np.concatenate([block, block * block], axis=1) @ self._matrix
             scores += self._constant
             scores = scores.reshape(len(block), -1, self.n_states)
+            # log sum_m exp(score_m) = top + log sum_m exp(score_m - top) over the components of
+            # each state
             top = scores.max(axis=1)
             scores -= top[:, None]
             np.exp(scores, out=scores)
@@ -61,6 +68,7 @@ class Gmm:
     def posteriors(self, frames: np.ndarray, state: int) -> tuple[np.ndarray, np.ndarray]:
         """Component posteriors (T, M) and log-likelihoods (T,) of frames under one state."""
         n_states = self.n_states
+        # columns of one state: state, P + state, 2 P + state, ...
         matrix = self._matrix[:, state::n_states]
         scores = np.concatenate([frames, frames * frames], axis=1) @ matrix
         scores += self._constant[state::n_states]
@@ -70,6 +78,7 @@ class Gmm:
         return scores / total, (top + np.log(total))[:, 0]
 
     def save(self, path: Path | str) -> None:
+        """Write an npz file (float32)."""
         with open(path, "wb") as file:
             np.savez(
                 file,
@@ -80,12 +89,13 @@ class Gmm:
 
     @staticmethod
     def load(path: Path | str) -> Gmm:
+        """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as data:
             return Gmm(*(data[k].astype(np.float64) for k in ("means", "variances", "log_weights")))
 
 
 def by_state(states: np.ndarray, n_states: int) -> list[np.ndarray]:
-    """Frame numbers of each state, in order: a (T,) alignment -> ``n_states`` index arrays."""
+    """Frame numbers of each state, in order: a (T,) alignment -> `n_states` index arrays."""
     order = np.argsort(states, kind="stable")
     return np.split(order, np.cumsum(np.bincount(states, minlength=n_states))[:-1])
 
@@ -102,7 +112,7 @@ def single_gaussians(frames: np.ndarray, states: np.ndarray, n_states: int) -> G
     return Gmm(means, variances, np.zeros((1, n_states)))
 
 
-def expectation_maximisation(
+def expectation_maximization(
     gmm: Gmm, frames: np.ndarray, states: np.ndarray, floor: np.ndarray
 ) -> tuple[Gmm, float]:
     """One EM step of every state's mixture on the frames aligned to it (Viterbi training).
@@ -121,10 +131,13 @@ def expectation_maximisation(
         if len(index) == 0:
             continue
         x = frames[index]
+        # E: gamma[t, m] = w_m N_m(x_t) / sum_m w_m N_m(x_t), N_m = sum_t gamma[t, m]
         gamma, loglik = gmm.posteriors(x, state)
         total += float(loglik.sum(dtype=np.float64))
         occupancy = gamma.sum(axis=0, dtype=np.float64)
         keep = (gmm.log_weights[:, state] > ABSENT / 2) & (occupancy > 3.0)
+        # M: mu_m = sum_t gamma x_t / N_m, v_m = sum_t gamma x_t^2 / N_m - mu_m^2, w_m = N_m / sum_m
+        # N_m; components of fewer than 3 frames keep their mean and variance.
         first = (gamma.T @ x)[keep] / occupancy[keep, None]
         second = (gamma.T @ (x * x))[keep] / occupancy[keep, None]
         means[keep, state] = first
@@ -136,11 +149,11 @@ def expectation_maximisation(
 
 
 def split_components(gmm: Gmm, counts: np.ndarray, per_state: int, min_count: float = 30.0) -> Gmm:
-    """Grow every state towards ``per_state`` components by splitting its heaviest ones.
+    """Grow every state towards `per_state` components by splitting its heaviest ones.
 
     Args:
         counts: (P,) frames aligned to each state; a component is split only while both halves
-            may expect ``min_count`` frames.
+            may expect `min_count` frames.
     """
     _, n_states, dim = gmm.means.shape
     means = np.zeros((per_state, n_states, dim))
@@ -155,6 +168,8 @@ def split_components(gmm: Gmm, counts: np.ndarray, per_state: int, min_count: fl
             heavy = int(np.argmax(weight))
             if weight[heavy] * counts[state] < 2 * min_count:
                 break
+            # N(mu, v) with weight w becomes N(mu - 0.2 sqrt(v), v) and N(mu + 0.2 sqrt(v), v) with
+            # w / 2
             weight[heavy] /= 2
             weight.append(weight[heavy])
             step = 0.2 * np.sqrt(variance[heavy])

@@ -3,7 +3,7 @@
 On the last alignment, Gaussians in the network's space are trained too: its speaker transforms are
 estimated with them.
 
-Everything is held in memory: train on a subset (``max_hours``) of a large corpus; the alignment of
+Everything is held in memory: train on a subset (`max_hours`) of a large corpus; the alignment of
 the rest is a separate, parallel step.
 """
 
@@ -19,10 +19,10 @@ import numpy as np
 from speechlm.data.atomic import write_text
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.features import deltas, mean_normaliser, mfcc, normalise, splice
+from speechlm.recognizer.features import deltas, mean_normalizer, mfcc, normalize, splice
 from speechlm.recognizer.gmm import (
     Gmm,
-    expectation_maximisation,
+    expectation_maximization,
     single_gaussians,
     split_components,
 )
@@ -82,6 +82,7 @@ class Corpus:
 
     @property
     def bounds(self) -> np.ndarray:
+        """(U + 1,): utterance u is frames bounds[u] .. bounds[u + 1] - 1 of all together."""
         return np.cumsum([0] + [len(x) for x in self.cepstra])
 
     def write_failed(self, path: Path) -> None:
@@ -92,7 +93,7 @@ class Corpus:
 
 
 def load_corpus(data: DataDir, max_hours: float) -> Corpus:
-    """Read (at most ``max_hours`` of) a data directory, evenly chosen.
+    """Read (at most `max_hours` of) a data directory, evenly chosen.
 
     Raises:
         ValueError: no transcripts.
@@ -109,10 +110,10 @@ def load_corpus(data: DataDir, max_hours: float) -> Corpus:
             failed[utterance] = str(error)
     speakers = [data.utt2spk[u] for u in kept]
     words = [data.text[u].split() for u in kept]
-    return Corpus(kept, speakers, words, normalise_speakers(cepstra, speakers), failed)
+    return Corpus(kept, speakers, words, normalize_speakers(cepstra, speakers), failed)
 
 
-def normalise_speakers(cepstra: Sequence[np.ndarray], speakers: Sequence[str]) -> list[np.ndarray]:
+def normalize_speakers(cepstra: Sequence[np.ndarray], speakers: Sequence[str]) -> list[np.ndarray]:
     """Per-speaker mean and variance normalisation of raw cepstra."""
     members: dict[str, list[int]] = {}
     for number, speaker in enumerate(speakers):
@@ -122,9 +123,10 @@ def normalise_speakers(cepstra: Sequence[np.ndarray], speakers: Sequence[str]) -
         together = np.concatenate([cepstra[n] for n in numbers])
         if not len(together):
             together = np.zeros((1, together.shape[1]), dtype=np.float32)
-        statistics = mean_normaliser(together)
+        # a speaker's utterances together; one without a frame counts as a frame of zeros
+        statistics = mean_normalizer(together)
         for n in numbers:
-            out[n] = normalise(cepstra[n], *statistics).astype(np.float32)
+            out[n] = normalize(cepstra[n], *statistics).astype(np.float32)
     return out
 
 
@@ -151,6 +153,7 @@ class _Trainer:
             if missing:
                 corpus.failed[corpus.ids[n]] = f"words not in the lexicon: {' '.join(missing)}"
                 continue
+            # a frame for each state of silence, the words' first variants, silence
             need = N_STATES * (2 + sum(len(self.pronunciations[w][0]) for w in words))
             if len(cepstra) < need:
                 corpus.failed[corpus.ids[n]] = f"{len(cepstra)} frames, its words need {need}"
@@ -177,6 +180,7 @@ class _Trainer:
         """Best path of every utterance; an utterance without one keeps its alignment."""
         paths, states = [], self.states.copy()
         for n, words in enumerate(self.corpus.words):
+            # the utterance's rows of `frames` (T, D) and of the alignment (T,)
             a, b = self.bounds[n], self.bounds[n + 1]
             graph = utterance_graph(words, self.pronunciations, self.hmm)
             try:
@@ -191,16 +195,17 @@ class _Trainer:
         logging.info("realigned: %.1f %% of the frames moved", 100 * moved)
 
     def grow(self, gmm: Gmm, frames: np.ndarray, per_state: int) -> Gmm:
-        """Split to ``per_state`` components and run the EM steps."""
+        """Split to `per_state` components and run the EM steps."""
         floor = 0.01 * frames.var(axis=0).astype(np.float64)
         counts = np.bincount(self.states, minlength=N_PDFS)
         gmm = split_components(gmm, counts, per_state)
         for _ in range(self.config.steps):
-            gmm, loglik = expectation_maximisation(gmm, frames, self.states, floor)
+            gmm, loglik = expectation_maximization(gmm, frames, self.states, floor)
         logging.info("%d Gaussians, log-likelihood %.3f a frame", gmm.n_components, loglik)
         return gmm
 
     def speaker_members(self) -> dict[str, list[int]]:
+        """Numbers of each speaker's utterances."""
         members: dict[str, list[int]] = {}
         for n, speaker in enumerate(self.corpus.speakers):
             members.setdefault(speaker, []).append(n)
@@ -210,8 +215,10 @@ class _Trainer:
         return np.concatenate([np.arange(self.bounds[n], self.bounds[n + 1]) for n in numbers])
 
     def adapt(self, gmm: Gmm, frames: np.ndarray, adapted: np.ndarray):
-        """Frames (T, D) under new transforms of all speakers; ``adapted``: under the last ones."""
+        """Frames (T, D) under new transforms of all speakers; `adapted`: under the last ones."""
         dim = frames.shape[1]
+        # what the transforms are pulled to: the frames as they are adapted now, for which the best
+        # transform is about the identity
         prior = FmllrStatistics.zero(dim)
         prior.add(fmllr_statistics(gmm, adapted, self.states))
         out = np.empty_like(frames)
@@ -227,6 +234,7 @@ class _Trainer:
         cepstra = self.corpus.cepstra
         states = np.split(self.states, self.bounds[1:-1])
         few = min(4, self.config.network[0])
+        # (T, 100) spliced cepstra -> LDA to (T, 40) -> a transform that suits diagonal covariances
         parts = zip(map(splice, cepstra), states, strict=True)
         projection = lda(parts, N_PDFS, N_NETWORK)
         matrix = projection.T.astype(np.float32)
@@ -244,12 +252,13 @@ class _Trainer:
 
 
 def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig) -> AlignmentModel:
-    """The whole schedule; ``corpus.failed`` receives what could not be used.
+    """The whole schedule; `corpus.failed` receives what could not be used.
 
     Raises:
         ValueError: no usable utterance.
     """
     trainer = _Trainer(corpus, pronunciations, config)
+    # 1. (T, 39) cepstra with deltas, states spread evenly at first; align and grow in turn
     frames = np.concatenate([deltas(x) for x in trainer.corpus.cepstra])
     gmm = single_gaussians(frames, trainer.states, N_PDFS)
     for per_state in config.monophone:
@@ -257,6 +266,7 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
         gmm = trainer.grow(gmm, frames, per_state)
 
     trainer.realign(gmm, frames)
+    # 2. the same under MLLT, (T, 39) with unit variance in each dimension
     projection = mllt(gmm, frames, trainer.states)
     projection /= (frames @ projection.T).std(axis=0)[:, None]
     frames = (frames @ projection.T).astype(np.float32)
@@ -264,6 +274,8 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
     for per_state in config.projected:
         gmm = trainer.grow(gmm, frames, per_state)
         trainer.realign(gmm, frames)
+    # 3. speaker-adapted, from the Gaussians without adaptation (which are kept for new speakers):
+    # transforms, alignment and Gaussians in turn
     speaker_independent = gmm
 
     adapted = frames

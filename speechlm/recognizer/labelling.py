@@ -45,6 +45,7 @@ class Outcome:
         write_text(folder / f"partial.{job}", "".join(f"{u}\n" for u in sorted(self.partial)))
 
     def log(self, what: str) -> None:
+        """Log the counts and the speed; `what` names the work."""
         audio = max(self.frames * FRAME_SHIFT, 1e-9)
         logging.info(
             "%s: %d utterances, %.1f s of audio, %.1f s CPU (real-time factor %.5f); "
@@ -67,7 +68,7 @@ def utterance_frames(
     speed: float,
     outcome: Outcome,
 ) -> Iterator[tuple[str, Frames]]:
-    """(id, adapted frames) of every usable utterance; the others go to ``outcome``.
+    """(id, adapted frames) of every usable utterance; the others go to `outcome`.
 
     Raises:
         ValueError: speakers without adaptation (named), or a frame count that disagrees with the
@@ -108,11 +109,11 @@ def align_data(
     with_features: bool = False,
     scores: Scores | None = None,
 ) -> Outcome:
-    """Forced alignment of a data directory into unit archives ``units.JOB.{ark,scp}``.
+    """Forced alignment of a data directory into unit archives `units.JOB.{ark,scp}`.
 
     Args:
-        speed: align a copy of the audio played this many times faster; ids get ``spS-`` in front.
-        with_features: also write ``feats.JOB`` and ``states.JOB``, to train the network.
+        speed: align a copy of the audio played this many times faster; ids get `spS-` in front.
+        with_features: also write `feats.JOB` and `states.JOB`, to train the network.
         scores: emission scores; those of the adapted Gaussians by default.
 
     Raises:

@@ -59,12 +59,14 @@ class Space:
     prior: FmllrStatistics
 
     def save(self, folder: Path, name: str) -> None:
+        """Write NAME.npz and NAME_gmm.npz."""
         self.adapted.save(folder / f"{name}_gmm.npz")
         with open(folder / f"{name}.npz", "wb") as file:
             np.savez(file, projection=self.projection, **vars(self.prior))
 
     @staticmethod
     def load(folder: Path, name: str) -> Space:
+        """Read what `save` wrote."""
         with np.load(folder / f"{name}.npz", allow_pickle=False) as data:
             prior = FmllrStatistics(float(data["count"]), data["linear"], data["quadratic"])
             return Space(data["projection"], Gmm.load(folder / f"{name}_gmm.npz"), prior)
@@ -152,7 +154,7 @@ class AlignmentModel:
 
     @staticmethod
     def load(folder: Path | str) -> AlignmentModel:
-        """Read what :meth:`save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ValueError: the folder holds no model.

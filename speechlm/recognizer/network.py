@@ -49,7 +49,7 @@ class Network:
         return scores.log_softmax(-1).numpy() - self.classes.state_prior.astype(np.float32)
 
     def save(self, folder: Path | str) -> None:
-        """Write ``network.json``, ``network.safetensors``, ``classes.npz``."""
+        """Write `network.json`, `network.safetensors`, `classes.npz`."""
         with output_dir(folder) as path:
             (path / "network.json").write_text(json.dumps(asdict(self.model.config), indent=1))
             weights = {k: v.contiguous() for k, v in self.model.state_dict().items()}
@@ -58,7 +58,7 @@ class Network:
 
     @staticmethod
     def load(folder: Path | str) -> Network:
-        """Read what :meth:`save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ValueError: the folder holds no network, or one that does not fit its description.
@@ -77,7 +77,7 @@ class Network:
 
 
 def joint_scores(model: AlignmentModel, frames: Frames, state_scores: np.ndarray) -> np.ndarray:
-    """Scores (T, P) to align with, from the Gaussians' and the network's (``state_scores``).
+    """Scores (T, P) to align with, from the Gaussians' and the network's (`state_scores`).
 
     The Gaussians place the boundaries best, the network knows the phones best.
     """

@@ -23,7 +23,7 @@ NAMES = ("feats", "classes", "states")
 class ClassTable:
     """What the network's outputs mean.
 
-    ``table`` (40, 364): class of (left base phone, output phone); ``stay`` (n, 2): log
+    `table` (40, 364): class of (left base phone, output phone); `stay` (n, 2): log
     probabilities of staying in and leaving a class from step to step (30 ms); log priors of the
     classes (n,) and of the HMM states (P,).
     """
@@ -35,15 +35,17 @@ class ClassTable:
 
     @property
     def n_classes(self) -> int:
+        """Number of context classes."""
         return len(self.stay)
 
     def save(self, path: Path | str) -> None:
+        """Write an npz file."""
         with output_file(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **vars(self))
 
     @staticmethod
     def load(path: Path | str) -> ClassTable:
-        """Read what :meth:`save` wrote.
+        """Read what `save` wrote.
 
         Raises:
             ValueError: no such file.
@@ -55,12 +57,12 @@ class ClassTable:
 
 
 def original_id(utterance: str) -> str:
-    """Id without the mark of a copy at another speed: ``sp0.9-1-2-3`` -> ``1-2-3``."""
+    """Id without the mark of a copy at another speed: `sp0.9-1-2-3` -> `1-2-3`."""
     return utterance.partition("-")[2] if utterance.startswith("sp") else utterance
 
 
 def held_out(utterances: Sequence[str], every: int = 20) -> set[str]:
-    """Original ids kept for validation: every ``every``-th of the sorted ones, at least one."""
+    """Original ids kept for validation: every `every`-th of the sorted ones, at least one."""
     originals = sorted({original_id(u) for u in utterances})
     if len(originals) < 2:
         raise ValueError(f"at least 2 aligned utterances expected, got {len(originals)}")
@@ -80,7 +82,7 @@ def _class_table(
     min_count: float,
     max_hours: float,
 ) -> np.ndarray:
-    """Grow the decision tree on (at most ``max_hours`` of) the alignments."""
+    """Grow the decision tree on (at most `max_hours` of) the alignments."""
     statistics, frames = None, 0
     for utterance, folder in folder_of.items():
         if frames > 360000 * max_hours:
@@ -106,12 +108,12 @@ def make_network_data(
 ) -> ClassTable:
     """Classes of all aligned frames, and lists for training and validation.
 
-    Writes ``classes.{ark,scp}``, ``classes.npz``, and ``train/`` and ``valid/`` with
-    ``feats.scp``, ``classes.scp``, ``states.scp``.
+    Writes `classes.{ark,scp}`, `classes.npz`, and `train/` and `valid/` with
+    `feats.scp`, `classes.scp`, `states.scp`.
 
     Args:
-        folders: outputs of ``align --features`` (several speeds), indices merged.
-        classes_from: take the decision tree of this ``classes.npz`` instead of growing one.
+        folders: outputs of `align --features` (several speeds), indices merged.
+        classes_from: take the decision tree of this `classes.npz` instead of growing one.
 
     Raises:
         ValueError: no alignments, or an utterance in two folders.
@@ -152,7 +154,7 @@ def make_network_data(
 
 
 def _write_lists(output: Path, indices: dict[str, dict[str, str]], valid: set[str]) -> None:
-    """``train/`` and ``valid/`` indices of all three archives; validation has one speed only."""
+    """`train/` and `valid/` indices of all three archives; validation has one speed only."""
     ids = sorted(indices["classes"])
     parts = {
         "valid": [u for u in ids if u in valid],

@@ -40,7 +40,7 @@ class PhoneAcousticConfig:
     """Frames that it sees; odd."""
 
 
-class FactorisedBlock(nn.Module):
+class FactorizedBlock(nn.Module):
     """Three taps into a bottleneck and out again, with a bypass: (B, C, U) -> (B, C, U)."""
 
     def __init__(self, width: int, bottleneck: int, dilation: int, dropout: float) -> None:
@@ -53,6 +53,7 @@ class FactorisedBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """y = 0.66 x + dropout(norm(relu(expand(reduce(x))))): (B, C, U) -> (B, C, U)."""
         return 0.66 * x + self.dropout(self.norm(functional.relu(self.expand(self.reduce(x)))))
 
 
@@ -69,7 +70,7 @@ class PhoneAcousticModel(nn.Module):
         self.front = nn.Conv1d(config.input_dim, width, config.kernel, stride=config.subsampling)
         self.front_norm = nn.BatchNorm1d(width)
         self.blocks = nn.ModuleList(
-            FactorisedBlock(width, config.bottleneck, d, config.dropout) for d in config.dilations
+            FactorizedBlock(width, config.bottleneck, d, config.dropout) for d in config.dilations
         )
         self.classes = nn.Conv1d(width, config.n_classes, 1)
         self.states = nn.Conv1d(width, config.n_states * config.subsampling, 1)

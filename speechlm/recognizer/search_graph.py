@@ -23,13 +23,13 @@ from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID
 from speechlm.recognizer.utterance_graph import NO_PAUSE, PAUSE, VARIANT, Pronunciations
 
 DISAMBIGUATION = 1000
-"""Label of ``#0``; ``#k`` follows it."""
+"""Label of `#0`; `#k` follows it."""
 LOOP_SCALE = 0.3
 """Weight of the transition probabilities beside the scaled acoustic scores."""
 
 
 def word_symbols(words: list[str]) -> dict[str, int]:
-    """Labels of the words: 1, 2, ... in sorted order; then ``#0``, ``<s>``, ``</s>``."""
+    """Labels of the words: 1, 2, ... in sorted order; then `#0`, `<s>`, `</s>`."""
     symbols = {word: number for number, word in enumerate(sorted(words), 1)}
     for extra in ("#0", "<s>", "</s>"):
         symbols[extra] = len(symbols) + 1
@@ -37,10 +37,13 @@ def word_symbols(words: list[str]) -> dict[str, int]:
 
 
 def _disambiguated(pronunciations: Pronunciations) -> list[tuple[str, int, tuple[int, ...], int]]:
-    """(word, rank, phones, k) with ``#k`` (0: none) such that no entry is another's prefix."""
+    """(word, rank, phones, k) with `#k` (0: none) such that no entry is another's prefix."""
+    # Words of the same phones, and words that begin another, cannot be told apart by phones alone,
+    # and such a lexicon cannot be determinised: the n-th word of these phones gets the mark #n
+    # behind.
     entries = [(w, r, p) for w in sorted(pronunciations) for r, p in enumerate(pronunciations[w])]
     count: dict[tuple[int, ...], int] = {}
-    prefixes = set()
+    prefixes: set[tuple[int, ...]] = set()
     for _, _, phones in entries:
         count[phones] = count.get(phones, 0) + 1
         prefixes.update(phones[:n] for n in range(1, len(phones)))
@@ -58,8 +61,17 @@ def lexicon_fst(pronunciations: Pronunciations, symbols: dict[str, int]):
     """Phones to words, with optional silence between words.
 
     Returns:
-        The transducer, and the number of disambiguation symbols (``#0`` included).
+        The transducer, and the number of disambiguation symbols (`#0` included).
     """
+    # input : output / cost, k the mark of silence, eps no label; the costs are negative logarithms:
+    #
+    #   start --- eps:eps / no pause ----> loop <---- PH:eps / no pause ---- o <--- PH:WORD --- loop
+    #     |                                ^  (#0:#0, final)                 |
+    #     | eps:eps / pause                | #k:eps                          | PH:eps / pause
+    #     v                                |                                 v
+    #   silence ------- SIL:eps -------> after                            silence
+    #
+    # #0 is the word model's back-off arc; a variant costs more on its word's first arc.
     entries = _disambiguated(pronunciations)
     silence_mark = max(number for *_, number in entries) + 1
     no_pause, pause, variant = -NO_PAUSE, -PAUSE, -VARIANT
@@ -75,6 +87,7 @@ def lexicon_fst(pronunciations: Pronunciations, symbols: dict[str, int]):
     for word, rank, phones, number in entries:
         labels = [*phones, DISAMBIGUATION + number] if number else list(phones)
         here, output, weight = loop, symbols[word], variant if rank else 0.0
+        # a chain of new states; the last label leads to `loop`, and with a pause to `silence`
         for label in labels[:-1]:
             lines.append(f"{here} {free} {label} {output} {weight:.4f}")
             here, output, weight, free = free, 0, 0.0, free + 1
@@ -90,6 +103,13 @@ def context_fst(classes: ClassTable, n_disambiguation: int):
     table, bases = classes.table, base_of_class(classes.table)
     phones = np.flatnonzero(BASE_OF_PHONE >= 0)
     n_classes = classes.n_classes
+    # A state is the class that was entered last. Input is class + 1 at every step, output phones:
+    #
+    #   left --- c + 1 : phone / leave(left) ---> c      a phone begins: c = table[left base, phone]
+    #   c ------ c + 1 : eps / stay(c) ---------> c      it lasts one step more
+    #   c ------ eps : #k ----------------------> c      a mark of the lexicon passes
+    #
+    # The first line is the context dependency, the second the HMM.
     begin = n_classes
     lines = []
     for state in [begin, *range(n_classes)]:
@@ -110,6 +130,7 @@ def context_fst(classes: ClassTable, n_disambiguation: int):
 def grammar_fst(arpa: Path, symbols: dict[str, int], folder: Path):
     """The word model; n-grams with words that the lexicon lacks are left out."""
     table = folder / "words.txt"
+    # words.txt: kaldilm looks up the words of the n-grams in it
     lines = ["<eps> 0"] + [f"{word} {label}" for word, label in symbols.items()]
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     text = kaldilm.arpa2fst(
@@ -127,17 +148,21 @@ def _memory() -> float:
 
 
 def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTable, folder: Path):
-    """The whole graph, as a vector transducer; ``words.txt`` is written to ``folder``."""
+    """The whole graph, as a vector transducer; `words.txt` is written to `folder`."""
+    # G: words to words, weighted by the n-grams (kaldilm: back-off arcs have #0 as input)
     symbols = word_symbols(list(pronunciations))
     grammar = grammar_fst(arpa, symbols, folder)
+    # L: phones to words
     lexicon, n_disambiguation = lexicon_fst(pronunciations, symbols)
     kaldifst.arcsort(lexicon, "olabel")
     kaldifst.arcsort(grammar, "ilabel")
+    # min(det(L o G)): one path for each sequence of phones and marks
     graph = kaldifst.compose(lexicon, grammar)
     del lexicon, grammar
     kaldifst.determinize_star(graph)
     kaldifst.minimize_encoded(graph)
     logging.info("lexicon o word model: %d states, %.1f GB", graph.num_states, _memory())
+    # HC o min(det(L o G)): the marks meet the loops of HC, which have no input, and disappear
     context = context_fst(classes, n_disambiguation)
     kaldifst.arcsort(context, "olabel")
     kaldifst.arcsort(graph, "ilabel")
@@ -149,7 +174,7 @@ def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTabl
 def make_graph(
     pronunciations: Pronunciations, arpa: Path, classes: ClassTable, output: Path
 ) -> None:
-    """Build and write ``graph.fst`` (constant type: read fast), ``words.txt``, ``info.json``.
+    """Build and write `graph.fst` (constant type: read fast), `words.txt`, `info.json`.
 
     Raises:
         ValueError: no ARPA file, or an empty graph.

@@ -1,9 +1,9 @@
 """Per-speaker normalisation and adaptation, estimated once and used by every job.
 
 What is known of a speaker (cepstral mean and deviation, fMLLR transforms) comes from at most
-``max_seconds`` of that speaker's audio, chosen evenly over the sorted utterance ids of the WHOLE
+`max_seconds` of that speaker's audio, chosen evenly over the sorted utterance ids of the WHOLE
 data directory. Jobs that label parts of the directory only read it, so that labels do not depend
-on the number of jobs. Where nothing is known of speakers, ``per_utterance`` takes every utterance
+on the number of jobs. Where nothing is known of speakers, `per_utterance` takes every utterance
 as a speaker of its own.
 """
 
@@ -19,7 +19,7 @@ from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.recognizer.features import mean_normaliser, mfcc, normalise
+from speechlm.recognizer.features import mean_normalizer, mfcc, normalize
 from speechlm.recognizer.model import AlignmentModel, Frames, Scores, Transforms
 
 States = Callable[[str, Frames, Scores, int], np.ndarray | None]
@@ -37,7 +37,7 @@ class Speaker:
 
     def frames(self, model: AlignmentModel, cepstra: np.ndarray) -> Frames:
         """(T, 20) raw cepstra -> adapted frames."""
-        return self.transforms(model.project(normalise(cepstra, self.mean, self.deviation)))
+        return self.transforms(model.project(normalize(cepstra, self.mean, self.deviation)))
 
 
 def speaker_of(data: DataDir, utterance: str, per_utterance: bool) -> str:
@@ -48,7 +48,7 @@ def speaker_of(data: DataDir, utterance: str, per_utterance: bool) -> str:
 def adaptation_utterances(
     data: DataDir, utterances: Sequence[str], max_seconds: float
 ) -> list[str]:
-    """Utterances spread evenly over the sorted list, together about ``max_seconds`` long."""
+    """Utterances spread evenly over the sorted list, together about `max_seconds` long."""
     seconds = sum(data.samples()[u] for u in utterances) / SAMPLE_RATE
     if seconds <= max_seconds:
         return list(utterances)
@@ -72,10 +72,10 @@ def estimate_speaker(
     cepstra = [mfcc(read_audio(data.wav[u]), speed) for u in utterances]
     if not sum(len(x) for x in cepstra):
         raise ValueError(f"no audio of 25 ms or more among {' '.join(utterances[:5])}")
-    mean, deviation = mean_normaliser(np.concatenate(cepstra))
+    mean, deviation = mean_normalizer(np.concatenate(cepstra))
     kept = [n for n, x in enumerate(cepstra) if len(x)]
     transforms = model.estimate(
-        [normalise(cepstra[n], mean, deviation) for n in kept],
+        [normalize(cepstra[n], mean, deviation) for n in kept],
         lambda n, frames, scores, turn: states_of(utterances[kept[n]], frames, scores, turn),
     )
     return Speaker(mean, deviation, transforms)
@@ -96,7 +96,7 @@ def save_speakers(path: Path | str, speakers: dict[str, Speaker]) -> None:
 
 
 def load_speakers(folder: Path | str) -> dict[str, Speaker]:
-    """Read the ``speakers.*.npz`` of all jobs.
+    """Read the `speakers.*.npz` of all jobs.
 
     Raises:
         ValueError: none there.

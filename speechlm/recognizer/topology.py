@@ -2,12 +2,12 @@
 
 Two views of the same phones:
 
-- *output phones*: the 364 word-position-dependent phones with stress (``vocabulary.PHONES``);
+- *output phones*: the 364 word-position-dependent phones with stress (`vocabulary.PHONES`);
 - *classes*: what the Gaussian model tells apart: silence (number 0), the 39 CMU phones, and the
   unstressed vowels that occur often enough in the training transcripts to have states of their
-  own (``phone_classes`` decides). Word position is always shared.
+  own (`phone_classes` decides). Word position is always shared.
 
-State ``k`` of class ``c`` is column ``3 * c + k`` of every emission matrix. All frames are 10 ms.
+State `k` of class `c` is column `3 * c + k` of every emission matrix. All frames are 10 ms.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SILENCE_ID = phone_id[SILENCE]
 
 
 def base_phone(phone: str) -> str:
-    """``AH0_B`` -> ``AH``, ``SPN`` -> ``SIL`` (noise is silence for the acoustic model)."""
+    """`AH0_B` -> `AH`, `SPN` -> `SIL` (noise is silence for the acoustic model)."""
     name = phone.split("_")[0]
     if name.startswith(("SIL", "SPN")):
         return SILENCE
@@ -42,13 +42,13 @@ def _base_table() -> np.ndarray:
 
 
 BASE_OF_PHONE = _base_table()
-"""Base-phone number of each output phone; -1 for ``<eps>`` and disambiguation symbols."""
+"""Base-phone number of each output phone; -1 for `<eps>` and disambiguation symbols."""
 
 
 def phone_classes(counts: np.ndarray, enough: int = 100) -> np.ndarray:
     """Class of each output phone (364,), from how often each occurs in the transcripts (364,).
 
-    An unstressed vowel that occurs at least ``enough`` times gets its own class; else it shares
+    An unstressed vowel that occurs at least `enough` times gets its own class; else it shares
     the stressed one's. Entries that are no phone are -1.
     """
     table = BASE_OF_PHONE.copy()
@@ -66,7 +66,7 @@ def stress_of(phone: str) -> str:
 
 
 def position_of(phone: str) -> str:
-    """Word position ``B``, ``I``, ``E`` or ``S``, or an empty string."""
+    """Word position `B`, `I`, `E` or `S`, or an empty string."""
     return phone.split("_")[1] if "_" in phone else ""
 
 

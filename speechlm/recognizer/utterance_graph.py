@@ -55,7 +55,11 @@ def initial_hmm(sentences: Sequence[Sequence[str]], pronunciations: Pronunciatio
 
 
 def read_pronunciations(path: Path | str) -> Pronunciations:
-    """Pronunciations in `lexicon.txt`; ValueError as `Lexicon.read`."""
+    """Pronunciations in `lexicon.txt`.
+
+    Raises:
+        ValueError: as `Lexicon.read`.
+    """
     entries = Lexicon.read(path).entries
     return {word: [positioned(phones) for phones in entries[word]] for word in entries}
 
@@ -73,6 +77,7 @@ class _Builder:
 
     def add(self, phone: int, pdfs: Sequence[int], frontier: list[tuple[int, float]]):
         """Append the states of one phone; returns the frontier after it."""
+        # a chain: the frontier leads to its first state, and each state to the next
         for pdf in pdfs:
             self.pdf.append(pdf)
             self.phone.append(phone)
@@ -87,6 +92,7 @@ class _Builder:
         final = np.full(len(pdf), -1e30, dtype=np.float32)
         for state, cost in frontier:
             final[state] = cost
+        # incoming arcs of all states, those of state s at arc_start[s] .. arc_start[s + 1]
         arcs = [arc for incoming in self.arcs for arc in incoming]
         start = np.cumsum([0] + [len(incoming) for incoming in self.arcs])
         return Graph(
@@ -116,6 +122,15 @@ def utterance_graph(words: Sequence[str], pronunciations: Pronunciations, hmm: H
     missing = sorted({word for word in words if word not in pronunciations})
     if missing:
         raise ValueError(f"words not in the lexicon: {' '.join(missing)}")
+    # From left to right, each state behind those it is entered from; a phone is three states:
+    #
+    #   start --+-- SIL --+-- W AH1 N ----+-- SIL (pause) ------------+-- next word
+    #           |         |               |                           |
+    #           +---------+-- HH W AH1 N -+-- its middle (short) -----+
+    #                        (a variant)  |                           |
+    #                                     +-- nothing ----------------+
+    #
+    # `frontier` holds the ways into the next part: states, each with its log probability.
     builder = _Builder(hmm)
     start = [(-1, 0.0)]
     silence = hmm.pdfs(SILENCE_ID)
@@ -142,7 +157,11 @@ def uniform_states(
 ) -> np.ndarray:
     """Flat start: states spread evenly over the frames, pauses at the two ends only.
 
-    Returns (T,) emission columns; needs at least as many frames as states.
+    Args:
+        n_frames: T, at least as many as there are states.
+
+    Returns:
+        (T,) emission columns.
     """
     phones = [SILENCE_ID] + [p for w in words for p in pronunciations[w][0]] + [SILENCE_ID]
     pdfs = np.array([pdf for phone in phones for pdf in hmm.pdfs(phone)], dtype=np.int64)
@@ -151,6 +170,7 @@ def uniform_states(
 
 def count_transitions(paths: Sequence[tuple[Graph, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Log probabilities of staying and of leaving each pdf, from aligned state sequences."""
+    # p(leave) = visits / frames, counted from 1 visit of 2 frames
     frames = np.full(N_PDFS, 2.0)
     visits = np.full(N_PDFS, 1.0)
     for graph, path in paths:

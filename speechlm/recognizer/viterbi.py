@@ -14,10 +14,10 @@ IMPOSSIBLE = -1e30
 class Graph:
     """States in topological order; every state emits, and has a self-loop.
 
-    ``pdf`` and ``phone`` (S,) give the emission column and the output phone; ``arc_start`` (S + 1)
-    delimits the incoming arcs, from ``arc_from`` (-1 = start) with ``arc_cost`` log probability;
-    ``loop`` (S,) is the log probability of staying; ``final`` (S,) that of ending there.
-    ``unit`` (S,) numbers phone instances: it changes wherever a new phone begins.
+    `pdf` and `phone` (S,) give the emission column and the output phone; `arc_start` (S + 1)
+    delimits the incoming arcs, from `arc_from` (-1 = start) with `arc_cost` log probability;
+    `loop` (S,) is the log probability of staying; `final` (S,) that of ending there.
+    `unit` (S,) numbers phone instances: it changes wherever a new phone begins.
     """
 
     pdf: np.ndarray
@@ -33,10 +33,18 @@ class Graph:
 @numba.njit("Tuple((f8, i4[:]))(f4[:,::1], i4[:], f4[:], f4[:], i4[:], i4[:], f4[:])", nogil=True)
 def _search(emission, pdf, loop, final, arc_start, arc_from, arc_cost):  # pragma: no cover
     n_frames, n_states = emission.shape[0], len(pdf)
+    # Viterbi: score_t(s) = emission(t, pdf(s)) + max(score_{t-1}(s) + loop(s),
+    #                                                 max_a score_{t-1}(from(a)) + cost(a)),
+    # arcs from the start (-1) being open at t = 0 only; back (T, S) remembers where the maximum is.
     score = np.full(n_states, -1e30)
     back = np.empty((n_frames, n_states), dtype=np.int32)
     for t in range(n_frames):
-        # sources precede their targets, so going backwards keeps the old scores readable
+        # One row of scores serves both frames. Arcs come from states further left, so going left
+        #
+        #     state    0    1    2    3
+        #     score   old  old  new  new      while state 1 is computed
+        #
+        # finds the scores of t - 1 wherever it looks.
         for s in range(n_states - 1, -1, -1):
             best = score[s] + loop[s]
             source = s
@@ -53,6 +61,7 @@ def _search(emission, pdf, loop, final, arc_start, arc_from, arc_cost):  # pragm
                     source = f
             score[s] = best + emission[t, pdf[s]]
             back[t, s] = source
+    # the best end, argmax_s score(s) + final(s), and the way back: path[t - 1] = back[t, path[t]]
     path = np.empty(n_frames, dtype=np.int32)
     state = 0
     total = -1e31

@@ -1,9 +1,9 @@
 """Frame labels against reference TextGrids: frames, boundaries, phone errors.
 
-Everything is folded to the 39 CMU phones and silence (stress and word position dropped; ``sil``,
-``sp``, ``spn``, ``SPN`` and the empty label are all silence). Reference times lie on a grid of
-10 ms. Label ``i`` comes from the 25 ms window that begins at ``10 i`` ms; the window's middle,
-``10 i + 12.5`` ms, is in the reference's cell from ``10 (i + 1)`` to ``10 (i + 2)`` ms, and that
+Everything is folded to the 39 CMU phones and silence (stress and word position dropped; `sil`,
+`sp`, `spn`, `SPN` and the empty label are all silence). Reference times lie on a grid of
+10 ms. Label `i` comes from the 25 ms window that begins at `10 i` ms; the window's middle,
+`10 i + 12.5` ms, is in the reference's cell from `10 (i + 1)` to `10 (i + 2)` ms, and that
 is the cell it is compared with.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import kaldialign
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechlm.data.archives import ArchiveReader
 from speechlm.data.vocabulary import PHONES
@@ -40,7 +41,7 @@ class Segment:
 
 
 def fold(phone: str) -> str:
-    """``AH0_B`` -> ``AH``; every kind of silence -> ``SIL``."""
+    """`AH0_B` -> `AH`; every kind of silence -> `SIL`."""
     name = phone.upper().split("_")[0].rstrip("012")
     return "SIL" if name in SILENCES else name
 
@@ -65,19 +66,26 @@ def read_textgrid(path: Path | str, tier: str = "phones") -> list[Segment]:
 
 def frames_of(segments: Sequence[Segment], n_frames: int) -> np.ndarray:
     """Folded phone at the middle of each frame's window; silence after the last segment."""
+    # Each frame gets the first segment that ends after its window's middle (times in ms):
+    #
+    #   cells    0         10        20        30        40
+    #            |---------|---------|---------|---------|
+    #   frame 0  [-----------x------------]                x: the middle, in cell 10 .. 20
+    #   frame 1            [-----------x------------]
     ends = np.array([s.end for s in segments])
     index = np.searchsorted(ends, np.arange(n_frames) * SHIFT + CENTRE, side="right")
     names = np.array([s.phone for s in segments] + ["SIL"])
     return names[np.minimum(index, len(segments))]
 
 
-def segments_of(labels: Sequence[int], symbols: Sequence[str] = PHONES) -> list[Segment]:
-    """Runs of equal output phones (before folding, so that ``Z_E Z_B`` stays two phones)."""
-    labels = np.asarray(labels)
-    starts = np.flatnonzero(np.concatenate([[True], labels[1:] != labels[:-1]]))
-    ends = np.append(starts[1:], len(labels))
+def segments_of(labels: ArrayLike, symbols: Sequence[str] = PHONES) -> list[Segment]:
+    """Runs of equal output phones (before folding, so that `Z_E Z_B` stays two phones)."""
+    ids = np.asarray(labels)
+    # Labels a .. b - 1 fill the cells from 10 (a + 1) to 10 (b + 1) ms.
+    starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
+    ends = np.append(starts[1:], len(ids))
     return [
-        Segment(a * SHIFT + EDGE, b * SHIFT + EDGE, fold(symbols[labels[a]]))
+        Segment(a * SHIFT + EDGE, b * SHIFT + EDGE, fold(symbols[ids[a]]))
         for a, b in zip(starts, ends, strict=True)
     ]
 
@@ -93,6 +101,7 @@ def boundary_errors(reference: Sequence[Segment], found: Sequence[Segment]) -> l
     its end too if silence follows in the reference (else the next phone's start says the same).
     """
     ref, hyp = _spoken(reference), _spoken(found)
+    # matched phones, and `*` for one that the other side lacks; i and j count along
     pairs = kaldialign.align([s.phone for s in ref], [s.phone for s in hyp], "*")
     followed_by_silence = {
         id(a)
@@ -112,7 +121,7 @@ def boundary_errors(reference: Sequence[Segment], found: Sequence[Segment]) -> l
 
 @dataclass
 class Report:
-    """Sums over utterances; see :meth:`figures`."""
+    """Sums over utterances; see `figures`."""
 
     utterances: int = 0
     frames: int = 0
@@ -125,7 +134,7 @@ class Report:
     inserted: int = 0
     deleted: int = 0
 
-    def add(self, reference: Sequence[Segment], labels: Sequence[int]) -> None:
+    def add(self, reference: Sequence[Segment], labels: np.ndarray) -> None:
         """Score one utterance: reference segments against output-phone ids at 10 ms."""
         found = segments_of(labels)
         truth = frames_of(reference, len(labels))
@@ -170,7 +179,7 @@ class Report:
 
 
 def report_units(units: Path, textgrids: Path) -> dict[str, float]:
-    """Figures of the unit archive ``units`` against ``ID.TextGrid`` files.
+    """Figures of the unit archive `units` against `ID.TextGrid` files.
 
     Raises:
         ValueError: no TextGrid belongs to any utterance.
@@ -200,7 +209,7 @@ COLUMNS = {
 
 
 def figures_table(rows: dict[str, dict[str, float]]) -> str:
-    """Markdown table of named :meth:`Report.figures`."""
+    """Markdown table of named `Report.figures`."""
     lines = ["| labels | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name, figures in rows.items():
         cells = [f"{figures[key]:.1f}" for key in list(COLUMNS.values())[1:]]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from sacrebleu.metrics import CHRF
+from sacrebleu.metrics.base import Metric as SacreBLEUMetric
 
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.score.error_rate import ErrorCounts, check_same_utterances
@@ -94,7 +95,11 @@ def read_result(path: str | os.PathLike[str], ref: str | None, kind: str | None)
 
 
 def check_comparable(a: Result, b: Result) -> None:
-    """ValueError, with the utterances' names, unless both are of the same references."""
+    """Make sure that both results are of the same references.
+
+    Raises:
+        ValueError: they are not; the utterances are named.
+    """
     if (a.kind, a.tokenizer) != (b.kind, b.tokenizer):
         raise ValueError(f"{a.name} is {a.kind} ({a.tokenizer}), {b.name} {b.kind} ({b.tokenizer})")
     odd = {
@@ -133,8 +138,13 @@ def compare_statistics(
     sums = np.stack([one.sum(0), other.sum(0)])
     scores = metric.score(sums)
     for chunk in _chunks(n_samples):
+        # Bootstrap: N draws of sentences with replacement, times (chunk, N) counting how often each
+        # is drawn. Both systems get the same draws, so that the interval of their difference is
+        # paired.
         times = rng.multinomial(count, np.full(count, 1 / count), chunk)
         drawn.append(np.stack([metric.score(times @ one), metric.score(times @ other)], 1))
+        # Randomisation: if the systems were alike, it would not matter which of the two a sentence
+        # is from. Swapping each with probability 1/2 moves sum_swapped (b - a) from B to A.
         moved = (rng.random((chunk, count)) < 0.5) @ (other - one)
         swapped = metric.score(sums[1] - moved) - metric.score(sums[0] + moved)
         extreme += int((np.abs(swapped) >= abs(scores[1] - scores[0]) - 1e-9).sum())
@@ -145,6 +155,7 @@ def compare_statistics(
         (float(scores[0]), float(scores[1])),
         (interval_a, interval_b),
         _interval(resampled[:, 1] - resampled[:, 0]),
+        # + 1: the result as it is counts as one of the swapped ones
         (extreme + 1) / (n_samples + 1),
     )
 
@@ -214,7 +225,7 @@ def _error_rate(name: str, tokens: Callable[[str], list[str]]) -> Metric:
     return Metric(name, statistics, rate, lambda counts: counts[:, 0])
 
 
-def _sacrebleu(name: str, metric: object) -> Metric:
+def _sacrebleu(name: str, metric: SacreBLEUMetric) -> Metric:
     def statistics(sentences: list[Sentence]) -> np.ndarray:
         written = [sentence.hypothesis for sentence in sentences]
         expected = [sentence.reference for sentence in sentences]

@@ -80,7 +80,11 @@ class ErrorRates:
 
 
 def check_same_utterances(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> None:
-    """ValueError that names utterances which only one of the two has, or if there is none."""
+    """Make sure that references and hypotheses are of the same utterances.
+
+    Raises:
+        ValueError: only one of the two has an utterance (they are named), or there is none.
+    """
     missing = sorted(references.keys() - hypotheses.keys())
     extra = sorted(hypotheses.keys() - references.keys())
     if missing or extra:
@@ -125,7 +129,7 @@ def format_alignments(rates: ErrorRates) -> str:
                 "*" if w == _GAP else (w if wrong else w.lower()) for w in (reference, hypothesis)
             ]
             width = max(map(len, cells))
-            rows.append(tuple(cell.ljust(width) for cell in cells))
+            rows.append((cells[0].ljust(width), cells[1].ljust(width)))
         lines = [" ".join(column).rstrip() for column in zip(*rows, strict=True)]
         paragraphs.append("\n".join([utterance, *lines]))
     return "\n\n".join(paragraphs) + "\n"

@@ -44,7 +44,8 @@ class TranslationScores:
 def bleu_metric(language: str, tokenizer: str | None = None) -> BLEU:
     """sacreBLEU's BLEU; tokenizer None: 13a, or sacreBLEU's own of Chinese, Japanese, Korean.
 
-    Raises ValueError if the tokenizer does not exist or its package is not installed.
+    Raises:
+        ValueError: the tokenizer does not exist or its package is not installed.
     """
     if tokenizer is not None and tokenizer not in BLEU.TOKENIZERS:
         names = " ".join(sorted(BLEU.TOKENIZERS))
@@ -106,7 +107,11 @@ def save_translation_scores(scores: TranslationScores, folder: str | os.PathLike
 
 
 def read_translation_scores(folder: str | os.PathLike[str]) -> TranslationScores:
-    """What `save_translation_scores` wrote; ValueError if it is not there."""
+    """What `save_translation_scores` wrote.
+
+    Raises:
+        ValueError: it is not there.
+    """
     stored = read_figures(folder)
     if KIND not in stored:
         raise ValueError(f"{folder} holds no scores of translations")

@@ -34,7 +34,11 @@ class Alignments:
         return utterance in self._reader
 
     def phones(self, utterance: str, n_units: int, shift: float) -> np.ndarray:
-        """(n_units,) names at steps of `shift` seconds. ValueError if the lengths disagree."""
+        """(n_units,) names at steps of `shift` seconds.
+
+        Raises:
+            ValueError: the lengths disagree.
+        """
         ratio = shift / self.shift
         step = round(ratio)
         if step < 1 or abs(ratio - step) > 1e-6:
@@ -102,6 +106,7 @@ def phone_purity(counts: np.ndarray) -> float:
 
     Of the transposed counts it is the cluster purity.
     """
+    # sum_z max_y n(y, z) / n
     total = counts.sum()
     return float(counts.max(0).sum() / total) if total else float("nan")
 
@@ -111,6 +116,7 @@ def pnmi(counts: np.ndarray) -> float:
 
     nan if there is one phone only.
     """
+    # I = sum p(y, z) log (p(y, z) / (p(y) p(z))), H = -sum p(y) log p(y); terms with p = 0 are 0
     joint = counts / max(counts.sum(), 1)
     phone, cluster = joint.sum(1), joint.sum(0)
     present = joint > 0
@@ -151,6 +157,7 @@ def count_units(units: str | os.PathLike[str], reference: Reference) -> UnitCoun
             continue
         both = min(len(phones), len(labels))
         for phone in np.unique(phones[:both]):
+            # the phone's frames by cluster: a row (K,) of the counts
             found = np.bincount(labels[:both][phones[:both] == phone], minlength=len(tokens))
             rows[str(phone)] = rows.get(str(phone), 0) + found
     if wrong:

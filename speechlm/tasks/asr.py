@@ -56,7 +56,7 @@ class SpeechLMEncoder(CTCEncoder, AbsEncoder):
         """D."""
         return self.width
 
-    def forward(
+    def forward(  # type: ignore[override]  # ESPnet's encoders take and give a third value
         self, xs_pad: torch.Tensor, ilens: torch.Tensor, prev_states: Any = None
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
         """(B, S) waveforms, (B,) samples -> (B, T, D), (B,) frames, None."""
@@ -74,7 +74,11 @@ class Characters:
         self.vocabulary = CharacterVocabulary()
 
     def __call__(self, utterance: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Replace `text` by (U,) int64; ValueError naming the utterance if it cannot be."""
+        """Replace `text` by (U,) int64.
+
+        Raises:
+            ValueError: it cannot be written in the vocabulary; the utterance is named.
+        """
         if "text" in data:
             try:
                 data["text"] = self.vocabulary.encode(data["text"])

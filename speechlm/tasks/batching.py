@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechlm.data.splitmix import FACTORS, GOLDEN
 from speechlm.data.text_corpus import TextCorpus
@@ -40,20 +41,22 @@ class SpeechBatches:
     """
 
     def __init__(
-        self, lengths: Sequence[int], max_samples: int, seed: int, workers: int, shuffle: bool
+        self, lengths: ArrayLike, max_samples: int, seed: int, workers: int, shuffle: bool
     ) -> None:
         self.seed, self.workers, self.shuffle = seed, workers, shuffle
-        lengths = np.asarray(lengths, np.int64)
-        if len(lengths) < workers:
-            raise ValueError(f"{len(lengths)} utterances cannot be shared by {workers} workers")
-        if lengths.max() > max_samples:
+        samples = np.asarray(lengths, np.int64)
+        if len(samples) < workers:
+            raise ValueError(f"{len(samples)} utterances cannot be shared by {workers} workers")
+        if samples.max() > max_samples:
             raise ValueError(
-                f"an utterance of {lengths.max()} samples does not fit into batches of "
+                f"an utterance of {samples.max()} samples does not fit into batches of "
                 f"{max_samples}; raise batch_samples or lower max_samples"
             )
-        self._steps = -(-lengths // LENGTH_STEP)
+        self._steps = -(-samples // LENGTH_STEP)
+        # Lengths are rounded up to steps, so that the bounds hold for every order of equals.
         longest = np.minimum(np.sort(self._steps) * LENGTH_STEP, max_samples)
         bounds = _pack(longest, max_samples)
+        # a number of batches that all workers can share equally
         self._bounds = _halve(bounds, -(-(len(bounds) - 1) // workers) * workers)
 
     def __len__(self) -> int:
@@ -69,6 +72,7 @@ class SpeechBatches:
         else:
             ties = np.arange(len(self._steps))
             batch_order = np.arange(len(self._bounds) - 1)
+        # sorting is stable: equals stay in the random order
         order = ties[np.argsort(self._steps[ties], kind="stable")]
         batches = [order[a:b] for a, b in zip(self._bounds, self._bounds[1:], strict=False)]
         return [batches[i] for i in batch_order[rank :: self.workers]]
@@ -85,10 +89,12 @@ def _pack(longest: np.ndarray, limit: float) -> list[int]:
 
 def _halve(bounds: list[int], count: int) -> list[int]:
     """Halve the batches with most items until there are `count`."""
-    largest = [(a - b, a) for a, b in zip(bounds, bounds[1:], strict=False)]  # (-items, start)
+    # a heap of (-items, first item), the batch with most items on top
+    largest = [(a - b, a) for a, b in zip(bounds, bounds[1:], strict=False)]
     heapq.heapify(largest)
     while len(largest) < count:
         items, start = heapq.heappop(largest)
+        # n items: the first n - n // 2 stay, the last n // 2 become a batch of their own
         half = -items // 2
         heapq.heappush(largest, (items + half, start))
         heapq.heappush(largest, (-half, start - items - half))
@@ -101,11 +107,14 @@ def permute(positions: np.ndarray, n: int, seed: Sequence[int]) -> np.ndarray:
     A Feistel network of four rounds over the next even power of two, walked until the result is
     below n (Black and Rogaway, Ciphers with arbitrary finite domains, 2002).
     """
+    # The domain has 2^(2 half) elements, n to 4 n: the smallest even power of two, 4 at least.
     half = max(1, -(-int(n - 1).bit_length() // 2))
     mask = np.uint64((1 << half) - 1)
     keys = np.random.SeedSequence(list(seed)).generate_state(4, np.uint64)
 
     def shuffle(x: np.ndarray) -> np.ndarray:
+        # (L, R) -> (R, L ^ f(R, key)), halves of `half` bits: a permutation whatever f is, as L
+        # follows from the result by the same f. Here f is a multiplicative hash, twice.
         left, right = x >> np.uint64(half), x & mask
         for key in keys:
             mixed = (right + key) * GOLDEN
@@ -113,6 +122,8 @@ def permute(positions: np.ndarray, n: int, seed: Sequence[int]) -> np.ndarray:
             left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
         return (left << np.uint64(half)) | right
 
+    # A result that is not below n is shuffled again. Such a walk stays on its cycle of the larger
+    # permutation, hence returns below n, and two walks never end at one place.
     x = shuffle(np.asarray(positions, np.uint64))
     while (outside := x >= n).any():
         x[outside] = shuffle(x[outside])
@@ -156,6 +167,8 @@ class TextBatches:
             raise ValueError(
                 f"{corpus.path}: no line of 1 to {self._line_bytes:.0f} characters was found"
             )
+        # Lines of a batch, measured on sorted sample lines. An epoch takes 1 % fewer than its
+        # batches hold on average, so that they seldom have to be fuller than the limit.
         lines_per_batch = len(sample) / (len(_pack(sample, self._max_bytes)) - 1)
         self.lines = max(batches, round(0.99 * batches * lines_per_batch))
 
@@ -165,6 +178,7 @@ class TextBatches:
     def stretch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """(line numbers, passes) of epoch 1, 2, ...: int64 (lines,) each."""
         positions = np.arange(self.lines * (epoch - 1), self.lines * epoch)
+        # position p of the endless stream is place p mod n of pass p div n
         passes, places = np.divmod(positions, len(self.corpus))
         lines = np.empty_like(places)
         for number in np.unique(passes):
@@ -194,6 +208,7 @@ class TextBatches:
             if not len(usable):
                 raise ValueError(f"{self.corpus.path}: epoch {epoch} has no usable line")
             usable = usable[np.arange(self.batches) * len(usable) // self.batches]
+        # sorted by length, dealt to exactly `batches` batches, which come in random order
         bounds = _deal(sizes[usable], self._max_bytes, self.batches)
         parts = [usable[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
         random = np.random.default_rng([self.seed, epoch])
@@ -203,6 +218,7 @@ class TextBatches:
 def _deal(sizes: np.ndarray, limit: float, count: int) -> list[int]:
     """Bounds of exactly `count` batches of ascending sizes, of `limit` padded or little more."""
     bounds = _pack(sizes, limit)
+    # too many batches: raise the limit by their excess; too few: halve the largest
     while len(bounds) - 1 > count:
         limit *= max(1.01, (len(bounds) - 1) / count)
         bounds = _pack(sizes, limit)

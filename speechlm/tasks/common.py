@@ -187,7 +187,11 @@ def parse_espnet(
 
 
 def check_keys(keys: Iterable[str], known: Sequence[str], where: str) -> None:
-    """ValueError for keys that are not known, each with the nearest that is."""
+    """Make sure that all keys are known.
+
+    Raises:
+        ValueError: some are not; each is named with the nearest known one.
+    """
     wrong = []
     for key in keys:
         if key not in known:
@@ -198,7 +202,11 @@ def check_keys(keys: Iterable[str], known: Sequence[str], where: str) -> None:
 
 
 def check_conf(name: str, values: dict[str, Any], chosen: type, given: Sequence[str]) -> None:
-    """ValueError if a class does not take the arguments of an `*_conf` option."""
+    """Make sure that a class takes the arguments of an `*_conf` option.
+
+    Raises:
+        ValueError: it does not.
+    """
     known = [p for p in inspect.signature(chosen).parameters if p not in given]
     check_keys(values, known, f"{name} of {chosen.__name__}")
 

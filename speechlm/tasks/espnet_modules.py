@@ -52,7 +52,7 @@ class SpeechLMFrontend(AbsFrontend):
     def forward(self, input: Tensor, input_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S) waveforms, (B,) samples -> (B, T, D), (B,) frames."""
         encoded = self.speechlm.encode(input, input_lengths)
-        features = encoded.features if self.layer == "last" else encoded.layers[self.layer - 1]
+        features = encoded.features if self.layer == "last" else encoded.layers[int(self.layer) - 1]
         return features, encoded.lengths
 
     def reload_pretrained_parameters(self) -> None:
@@ -116,8 +116,9 @@ def _encoder_of(folder: str, changes: dict[str, Any] | None) -> SpeechLM:
         raise ValueError(f"changes: `option: value` lines expected, got {changes!r}")
     model = load_speechlm(folder, **{"ignore_padding": True, **(changes or {})})[0]
     model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
-    model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
-    model.unit_encoder_ctc_head = None
+    model.register_module("unit_embed_tokens", None)
+    model.unit_encoder.register_module("embed_tokens", None)
+    model.register_module("unit_encoder_ctc_head", None)
     model.mask_emb.requires_grad_(False)
     if model.config.feature_grad_mult == 0.0:
         model.feature_extractor.requires_grad_(False)

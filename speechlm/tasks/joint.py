@@ -181,6 +181,7 @@ class TextUnits:
 
     def expected_units(self, sentences: Sequence[str], lines: np.ndarray) -> float:
         """Sum of the mean units of sentences, the lines with these numbers."""
+        assert isinstance(self.tokenizer, PhonemeTextTokenizer)
         return float(self.tokenizer.expected_unit_counts(sentences).sum())
 
     def batch(self, lines: np.ndarray, epochs: np.ndarray) -> dict[str, torch.Tensor]:
@@ -368,8 +369,8 @@ def _label_counts(scp: Path, ids: Sequence[str]) -> np.ndarray:
     entries = read_table(scp)
     places: dict[str, list[tuple[int, int]]] = {}
     for i, utterance in enumerate(ids):
-        path, _, offset = entries[utterance].rpartition(":")
-        places.setdefault(path, []).append((int(offset), i))
+        path, _, place = entries[utterance].rpartition(":")
+        places.setdefault(path, []).append((int(place), i))
     counts = np.zeros(len(ids), np.int64)
     for path, wanted in places.items():
         ark = Path(path) if Path(path).is_file() else scp.parent / Path(path).name

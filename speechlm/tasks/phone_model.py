@@ -28,7 +28,7 @@ class PhoneModel(AbsESPnetModel):
 
     In training the frames start at a random phase of the 30 ms step, and stretches of frames are
     masked (SpecAugment's time masks; the features are no spectrum, so none in frequency).
-    ``bfloat16`` runs the network's products in that type (1.6 times as fast on CPUs that have it).
+    `bfloat16` runs the network's products in that type (1.6 times as fast on CPUs that have it).
     """
 
     def __init__(

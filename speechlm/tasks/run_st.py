@@ -95,7 +95,11 @@ def finetune_st(
 
 
 def keep_vocabulary(vocabulary: TargetVocabulary, folder: Path) -> None:
-    """Copy a vocabulary into the training's folder; ValueError if another one is there."""
+    """Copy a vocabulary into the training's folder.
+
+    Raises:
+        ValueError: another one is there.
+    """
     if is_first_worker() and not folder.exists():
         vocabulary.write(folder, {})
     for _ in range(600):  # the other workers wait for the first one

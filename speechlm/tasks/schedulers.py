@@ -12,6 +12,7 @@ import argparse
 import torch
 from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler
 from espnet2.tasks.abs_task import scheduler_classes
+from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
 
@@ -37,7 +38,7 @@ class LinearDecayLR(LRScheduler, AbsBatchStepScheduler):
         self.warmup_steps, self.max_steps = warmup_steps, max_steps
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Rates of the next update, one a parameter group."""
         n = min(self.last_epoch + 1, self.max_steps)
         if n < self.warmup_steps:

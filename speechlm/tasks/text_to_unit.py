@@ -46,7 +46,7 @@ class TextToUnitTraining(AbsESPnetModel):
         self, phones: Tensor, durations: Tensor, units: Tensor, **_: Any
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Loss, statistics and weight (1,) each; tensors as in `TextToUnit.forward`."""
-        autocast = contextlib.nullcontext()
+        autocast: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if self.cpu_bfloat16 and phones.device.type == "cpu":
             autocast = torch.autocast("cpu", torch.bfloat16)
         with autocast:

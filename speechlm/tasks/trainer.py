@@ -5,10 +5,10 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
 - every file of a training is written beside its final name and renamed, so that a kill never
   leaves half a checkpoint;
 - resuming first brings the folder to the state which an undisturbed run has after the epoch of
-  ``checkpoint.pth`` (epoch file, links to the latest and best models, averages, removed files),
+  `checkpoint.pth` (epoch file, links to the latest and best models, averages, removed files),
   so that a resumed run ends in the same files as one that was never disturbed. ESPnet seeds each
   epoch anew, therefore the weights are equal to the last bit on the same machine;
-- ``checkpoint.pth`` is read without executing what it may contain;
+- `checkpoint.pth` is read without executing what it may contain;
 - a loss that is not finite, or too many updates in a row with a gradient that is not, stop the
   training with a message that says where (DESIGN section 2, "Traps": NaN).
 """

@@ -16,7 +16,7 @@ from speechlm.tokenizers.g2p import Pronouncer
 def count_words(paths: Iterable[str | Path]) -> Counter[str]:
     """Occurrences of each word in texts: plain ones, and Kaldi transcripts.
 
-    A file named ``text`` is a Kaldi transcript, whose first column is the utterance-id. Streamed;
+    A file named `text` is a Kaldi transcript, whose first column is the utterance-id. Streamed;
     memory is that of the different words. Raises ValueError listing the words with characters
     other than A-Z and apostrophe, and where they are.
     """
@@ -40,7 +40,7 @@ def count_words(paths: Iterable[str | Path]) -> Counter[str]:
 
 
 def _places(path: Path, skip: int, words: set[str]) -> list[str]:
-    """``file:line: word`` of the first occurrence of each word."""
+    """`file:line: word` of the first occurrence of each word."""
     places = []
     words = set(words)
     with open(path, encoding="utf-8") as stream:
@@ -83,7 +83,7 @@ class CoveringLexicon:
     """Number of words by where their pronunciation is from."""
 
     def write(self, folder: str | Path) -> None:
-        """Write ``lexicon.txt``, ``words.txt`` and ``predicted.txt`` (word, method, phones)."""
+        """Write `lexicon.txt`, `words.txt` and `predicted.txt` (word, method, phones)."""
         with output_dir(folder) as temporary:
             self.lexicon.write(temporary / "lexicon.txt")
             words = sorted(self.lexicon)

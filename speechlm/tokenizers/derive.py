@@ -44,12 +44,13 @@ def _add_ly(phones: Phones) -> Phones:
     return (*phones, "IY0") if phones[-1] == "L" else (*phones, "L", "IY0")
 
 
-def _syllabic(vowel: bool, ending: str) -> Callable[[Phones], Phones]:
+def _syllabic(ending: str) -> Callable[[Phones], Phones]:
     """A clitic that is a lone consonant after a vowel (THEY'LL), else a syllable (IT'LL)."""
 
     def attach(phones: Phones) -> Phones:
+        # vowels are the phones with a stress digit
         after_vowel = phones[-1][-1].isdigit()
-        return (*phones, *(("AH0",) if after_vowel is not vowel else ()), *ending.split())
+        return (*phones, *(() if after_vowel else ("AH0",)), *ending.split())
 
     return attach
 
@@ -62,11 +63,11 @@ _CLITICS: tuple[tuple[str, str, Callable[[Phones], Phones]], ...] = (
     ("'S", "", add_s),
     ("S'", "", add_s),
     ("N'T", "", _append("AH0 N T")),
-    ("'LL", "", _syllabic(True, "L")),
-    ("'VE", "", _syllabic(True, "V")),
+    ("'LL", "", _syllabic("L")),
+    ("'VE", "", _syllabic("V")),
     ("'RE", "", _append("ER0")),
     ("'D", "", add_d),
-    ("'M", "", _syllabic(True, "M")),
+    ("'M", "", _syllabic("M")),
     ("IN'", "ING", _drop_g),
     ("'", "", lambda phones: phones),
 )
@@ -89,8 +90,16 @@ _ENDINGS: tuple[tuple[str, Callable[[Phones], Phones], bool], ...] = (
 )
 """(letters, what they do to the phones, whether they start with a vowel letter)."""
 _PREFIXES = {"UN": "AH0 N", "NON": "N AA0 N", "MIS": "M IH0 S", "DIS": "D IH0 S"}
-_RESPELLINGS = (("OUR", "OR"), ("ISE", "IZE"), ("ISING", "IZING"), ("ISATION", "IZATION"))
-_RESPELLINGS += (("LLED", "LED"), ("LLING", "LING"), ("AE", "E"), ("YSE", "YZE"))
+_RESPELLINGS: tuple[tuple[str, str], ...] = (
+    ("OUR", "OR"),
+    ("ISE", "IZE"),
+    ("ISING", "IZING"),
+    ("ISATION", "IZATION"),
+    ("LLED", "LED"),
+    ("LLING", "LING"),
+    ("AE", "E"),
+    ("YSE", "YZE"),
+)
 
 _LEAST_STEM = 3
 _LEAST_PART = 5
@@ -174,6 +183,7 @@ class Deriver:
         """Two known words, cut where the shorter one is longest; the second loses its stress."""
         middle = len(word) // 2
         for shift in range(middle - _LEAST_PART + 1):
+            # the two cuts that leave the shorter part middle - shift letters, 5 at least
             for cut in {middle - shift, len(word) - middle + shift}:
                 first, second = word[:cut], word[cut:]
                 if first in self._dictionary and second in self._dictionary:
@@ -189,6 +199,7 @@ def _stems(rest: str, vowel: bool) -> Iterator[str]:
     if not vowel:
         yield rest
         return
+    # one consonant after one vowel letter: the E was probably dropped (HOP-ING), unless doubled
     short = len(rest) > 1 and rest[-1] not in _VOWEL_LETTERS and rest[-2] in _VOWEL_LETTERS
     if short:
         yield rest + "E"

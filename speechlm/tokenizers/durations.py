@@ -46,6 +46,7 @@ _HEADER = "# durations of labels: symbol, runs, mean, standard deviation, then f
 
 def normal_probabilities(mean: float, std: float) -> np.ndarray:
     """Probabilities of max(1, round(N(mean, std))) = 0, 1, 2 ..: float64, to 6 deviations."""
+    # P(k) = F(k + 1/2) - F(k - 1/2), F the normal distribution; all below 3/2 counts as 1
     top = int(math.ceil(mean + 6 * std)) + 1
     below = [0.5 * (1 + math.erf((k + 0.5 - mean) / (std * math.sqrt(2)))) for k in range(1, top)]
     return np.diff([0.0, 0.0, *below, 1.0])
@@ -60,6 +61,8 @@ def _paper_probabilities(kind: str, frame_shift: float) -> np.ndarray:
 
 def thin(probabilities: np.ndarray, factor: float) -> np.ndarray:
     """Probabilities of max(1, floor(d / factor + U)) for d of these probabilities, U uniform."""
+    # d / factor = whole + share, so floor(d / factor + U) is whole with probability 1 - share, else
+    # whole + 1; a length of 0 becomes 1.
     whole, share = np.divmod(np.arange(len(probabilities)) / factor, 1)
     result = np.zeros(int(whole.max()) + 2)
     np.add.at(result, whole.astype(int), probabilities * (1 - share))
@@ -71,6 +74,7 @@ def thin(probabilities: np.ndarray, factor: float) -> np.ndarray:
 
 def quantiles(probabilities: np.ndarray) -> np.ndarray:
     """Inverse of the distribution at 16,384 equally spaced points, uint16."""
+    # the smallest d with F(d) > q at q = (i + 1/2) / 16,384, i = 0 .. 16,383
     cumulated = np.cumsum(probabilities)
     return np.searchsorted(cumulated / cumulated[-1], _QUANTILES, side="right").astype(np.uint16)
 
@@ -79,8 +83,8 @@ def quantiles(probabilities: np.ndarray) -> np.ndarray:
 class DurationTable:
     """Histograms of run lengths in aligned speech.
 
-    Attributes: ``frame_shift`` (seconds a label), ``silence_probability`` (of a silence between two
-    words), ``histograms`` (symbol or EDGE -> number of runs of 0, 1, 2 .. labels, int64).
+    Attributes: `frame_shift` (seconds a label), `silence_probability` (of a silence between two
+    words), `histograms` (symbol or EDGE -> number of runs of 0, 1, 2 .. labels, int64).
     """
 
     frame_shift: float
@@ -94,6 +98,7 @@ class DurationTable:
         then those of all phones (silences: those of all silences; noise that was never seen: the
         paper's constants at this frame shift).
         """
+        # runs to count: of the symbol; of its phone; of all phones, but not for silence and noise
         name = SILENCE if symbol == EDGE else fold_phone(symbol)
         pools = [[symbol], [s for s in self.histograms if self._base(s) == name]]
         if name not in ("SIL", "SPN"):
@@ -113,7 +118,7 @@ class DurationTable:
 
     def summary(self) -> str:
         """Number of runs and mean seconds of phones and silences, in one line."""
-        kinds = {"phones": [], "silences": [], "silences at ends": []}
+        kinds: dict[str, list[np.ndarray]] = {"phones": [], "silences": [], "silences at ends": []}
         for symbol, counts in self.histograms.items():
             silence = self._base(symbol) == SILENCE
             kind = "silences at ends" if symbol == EDGE else "silences" if silence else "phones"
@@ -136,15 +141,19 @@ class DurationTable:
             counts = self.histograms[symbol]
             lengths = np.arange(len(counts))
             n = int(counts.sum())
-            mean = (counts @ lengths) / n
-            std = math.sqrt(max(0.0, (counts @ lengths**2) / n - mean**2))
+            mean = float(counts @ lengths) / n
+            std = math.sqrt(max(0.0, float(counts @ lengths**2) / n - mean**2))
             cells = " ".join(f"{d}:{counts[d]}" for d in np.flatnonzero(counts))
             rows.append(f"{symbol} {n} {mean:.3f} {std:.3f} {cells}")
         write_text(path, "\n".join(rows) + "\n")
 
     @classmethod
     def read(cls, path: str | Path) -> DurationTable:
-        """Read what `write` wrote; ValueError naming file and line if it is something else."""
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: it is something else; the message names file and line.
+        """
         values: dict[str, float] = {}
         histograms: dict[str, np.ndarray] = {}
         for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
@@ -197,7 +206,7 @@ def estimate(
     A run of equal labels is taken for one phone. Word positions make that true but for a phone
     beside itself in the middle of a word (S_I S_I, which English has not) and a word of one phone
     said twice (AH0_S AH0_S): such pairs count as one long run. Silences at the ends of a recording
-    are counted apart, under EDGE; ``silence_probability`` is the share of ends of words, but for
+    are counted apart, under EDGE; `silence_probability` is the share of ends of words, but for
     an utterance's last, that have a silence after them.
     """
     runs: dict[str, dict[int, int]] = {}
@@ -205,6 +214,7 @@ def estimate(
     for labels in label_rows:
         if not len(labels):
             continue
+        # runs of equal labels: where each starts, and how long it is
         starts = np.flatnonzero(np.diff(labels, prepend=-1))
         lengths = np.diff(starts, append=len(labels)).tolist()
         names = [symbols[label] for label in np.asarray(labels)[starts]]
@@ -229,9 +239,10 @@ def estimate(
 
 
 def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
-    """Run lengths of the labels in unit archives (``units.scp``, ``frame_shift``, ``tokens.txt``).
+    """Run lengths of the labels in unit archives (`units.scp`, `frame_shift`, `tokens.txt`).
 
-    Raises ValueError if the folders differ in symbols or frame shift.
+    Raises:
+        ValueError: the folders differ in symbols or frame shift.
     """
     readers = [ArchiveReader(Path(folder) / "units.scp") for folder in folders]
     shifts, vocabularies = zip(*map(read_unit_info, folders), strict=True)
@@ -249,8 +260,8 @@ def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
 class UnitDurations:
     """What the text tokenizer draws from: one row of quantiles for each kind of unit.
 
-    ``rows`` (R, 16384) uint16 units; ``means`` (R,); ``row(symbol)`` index of a symbol's row (EDGE:
-    silence at the ends); ``silence_probability`` between words. Row 0 is the constant 1 (``</s>``).
+    `rows` (R, 16384) uint16 units; `means` (R,); `row(symbol)` index of a symbol's row (EDGE:
+    silence at the ends); `silence_probability` between words. Row 0 is the constant 1 (`</s>`).
     """
 
     def __init__(
@@ -266,7 +277,11 @@ class UnitDurations:
         self._row_of = row_of
 
     def row(self, symbol: str) -> int:
-        """Row of a phone symbol (or of its kind, for the constants); ValueError if it has none."""
+        """Row of a phone symbol (or of its kind, for the constants).
+
+        Raises:
+            ValueError: it has none.
+        """
         if symbol in self._row_of:
             return self._row_of[symbol]
         for name in (fold_phone(symbol), "phone"):
@@ -292,7 +307,9 @@ class UnitDurations:
         """Statistics of aligned speech, one unit being `frame_shift` seconds.
 
         `symbols`: those that will be asked for; every one gets its own row.
-        Raises ValueError if the units are to be shorter than the table's labels.
+
+        Raises:
+            ValueError: the units are to be shorter than the table's labels.
         """
         factor = frame_shift / table.frame_shift
         if factor < 1:

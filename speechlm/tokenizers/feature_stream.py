@@ -47,7 +47,11 @@ class FeatureArchive:
         self._reader = ArchiveReader(self.folder / f"{NAME}.scp")
 
     def features(self, utterance: str, n_samples: int) -> np.ndarray | None:
-        """(T, D), or None if there are none. ValueError for more than one frame too many or few."""
+        """(T, D), or None if there are none.
+
+        Raises:
+            ValueError: more than one frame too many or few.
+        """
         if utterance not in self._reader:
             return None
         array = self._reader[utterance]
@@ -68,7 +72,8 @@ def stream(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(utterance, (T, D) float32) in the order of the ids; `skipped` gets the reasons of others.
 
-    ValueError for archives that do not fit the audio.
+    Raises:
+        ValueError: archives that do not fit the audio.
     """
     samples = data.samples()
     for utterance in data.ids:
@@ -105,7 +110,7 @@ def _compute(source: FeatureSource, path: str, expected: int) -> tuple[np.ndarra
 
 
 def write_features(
-    data: DataDir, source: FeatureSource, folder: str | os.PathLike[str], job: int = 1
+    data: DataDir, source: Features, folder: str | os.PathLike[str], job: int = 1
 ) -> int:
     """Write `feats.JOB.{ark,scp}`, `features.json`, `frame_shift`, `skipped.JOB`; utterances."""
     skipped: dict[str, str] = {}

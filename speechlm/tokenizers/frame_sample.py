@@ -47,6 +47,8 @@ class Sampling:
 
     def keys(self, utterance: str, n_frames: int) -> np.ndarray:
         """Random numbers of an utterance's frames: (n_frames,) uint64."""
+        # frame t has mix(start + t g), as good as uniform over 64 bits: the frames of the n
+        # smallest are drawn without replacement, each set of n as likely
         start = self._number("frames", utterance) & 0x7FFFFFFFFFFFFFFF
         return random_numbers(start, np.arange(n_frames))
 
@@ -72,12 +74,14 @@ class FrameSample:
         self._add(self.sampling.keys(utterance, len(features)), features)
 
     def _add(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        # what is above the n-th smallest key so far cannot be in the sample
         chosen = keys <= self._limit
         keys, rows = keys[chosen], rows[chosen]
         self._reserve(self._n + len(keys))
         self._keys[self._n : self._n + len(keys)] = keys
         self._rows[self._n : self._n + len(keys)] = rows
         self._n += len(keys)
+        # a quarter more than wanted may come before rows are moved, so that it happens seldom
         if self._n > self.sampling.max_frames * 5 // 4:
             self._shrink()
 
@@ -116,6 +120,11 @@ class FrameSample:
             return
         keys = self._keys[: self._n]
         self._limit = np.partition(keys, self.sampling.max_frames - 1)[self.sampling.max_frames - 1]
+        # Rows that stay move forward in place. As their numbers ascend, none is overwritten before
+        # it has moved:
+        #
+        #   rows   a . b . . c      ->   a b c
+        #   kept   0   2     5           0 1 2
         kept = np.flatnonzero(keys <= self._limit)
         for start in range(0, len(kept), _MOVED):
             part = kept[start : start + _MOVED]

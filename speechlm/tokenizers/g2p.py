@@ -28,7 +28,8 @@ _OUTPUTS = sorted([*CONSONANTS, *(v + stress for v in VOWELS for stress in STRES
 class NeuralG2P:
     """Letters to phones by g2p_en's network, greedily, in numpy.
 
-    Raises ValueError if the package or its weight file is not there.
+    Raises:
+        ValueError: the package or its weight file is not there.
     """
 
     def __init__(self) -> None:

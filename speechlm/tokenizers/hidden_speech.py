@@ -61,7 +61,8 @@ class HiddenSpeechTokenizer:
     def __call__(self, waveform: np.ndarray) -> np.ndarray:
         """(n_samples,) float in [-1, 1], 16 kHz -> (T,) int32, a unit for each frame.
 
-        ValueError for less than one frame, or if features are read from archives.
+        Raises:
+            ValueError: less than one frame, or if features are read from archives.
         """
         if not isinstance(self.source, FeatureSource):
             raise ValueError("a waveform's units need features that are computed, not archives")

@@ -90,7 +90,8 @@ class HiddenTextTokenizer:
     def __call__(self, lines: Sequence[str], indices: Sequence[int]) -> HiddenUnits:
         """Units of lines that have these numbers in their corpus.
 
-        Raises ValueError for characters other than A-Z, apostrophe and space.
+        Raises:
+            ValueError: characters other than A-Z, apostrophe and space.
         """
         phones, kept, dropped, unknown = self.phones(lines, indices)
         made: dict[int, np.ndarray] = {}

@@ -46,7 +46,11 @@ class KMeans:
         return len(self.centres)
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(T, D) -> (T,) int32, the nearest centre of each frame. ValueError for another D."""
+        """(T, D) -> (T,) int32, the nearest centre of each frame.
+
+        Raises:
+            ValueError: another D.
+        """
         if features.ndim != 2 or features.shape[1] != self.centres.shape[1]:
             raise ValueError(
                 f"features (T, {self.centres.shape[1]}) expected, got shape {features.shape}"
@@ -58,6 +62,8 @@ class KMeans:
         labels = np.zeros(len(features), np.int32)
         distances = np.zeros(len(features), np.float32)
         for start in range(0, len(features), _BLOCK):
+            # |x - c|^2 = |x|^2 + (|c|^2 - 2 x . c), x and c both moved by the centres' mean; the
+            # bracket (T, K) decides which centre is nearest
             x = features[start : start + _BLOCK].astype(np.float32, copy=False) - self._shift
             scores = self._squares - 2.0 * (x @ self._moved.T)
             best = scores.argmin(1)
@@ -78,7 +84,11 @@ class KMeans:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KMeans:
-        """ValueError if the file is missing, damaged, or something else."""
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is missing, damaged, or something else.
+        """
         if not Path(path).is_file():
             raise ValueError(f"k-means model {path} expected, but it is not there")
         try:
@@ -190,6 +200,7 @@ def _fill_empty(model: KMeans, frames: np.ndarray) -> tuple[KMeans, float, int]:
         logging.info("%d of %d clusters are empty: refilled", len(empty), model.n_clusters)
         refilled += len(empty)
         centres = model.centres.copy()
+        # frames far from their centres become the centres of empty clusters
         centres[empty] = _farthest(frames, distances, len(empty))
         model = KMeans(centres, model.features)
     different = len(np.unique(frames, axis=0))
@@ -201,6 +212,7 @@ def _fill_empty(model: KMeans, frames: np.ndarray) -> tuple[KMeans, float, int]:
 
 def _farthest(frames: np.ndarray, distances: np.ndarray, n: int) -> np.ndarray:
     """Up to n different frames, those farthest from their centres first: (n, D), cycled if few."""
+    # Equal frames would make equal centres: of the 50 n farthest, each different one once.
     order = np.argsort(-distances, kind="stable")[: 50 * n]
     _, first = np.unique(frames[order], axis=0, return_index=True)
     chosen = order[np.sort(first)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from speechlm.conventions import WINDOW
 from speechlm.recognizer.decoding import FirstPass, SearchConfig, WordDecoder, label_words
-from speechlm.recognizer.features import mean_normaliser, mfcc, n_frames, normalise
+from speechlm.recognizer.features import mean_normalizer, mfcc, n_frames, normalize
 from speechlm.recognizer.model import AlignmentModel
 from speechlm.recognizer.network import Network, joint_scores
 from speechlm.recognizer.speakers import Speaker
@@ -19,7 +19,7 @@ from speechlm.recognizer.utterance_graph import Pronunciations, read_pronunciati
 
 @dataclass
 class PhonemeSpeechTokenizer:
-    """Waveforms of one speaker -> words and labels (ids of ``vocabulary.PHONES``)."""
+    """Waveforms of one speaker -> words and labels (ids of `vocabulary.PHONES`)."""
 
     model: AlignmentModel
     network: Network
@@ -49,17 +49,17 @@ class PhonemeSpeechTokenizer:
         cepstra = [x for x in map(mfcc, waveforms) if len(x)]
         if not cepstra:
             raise ValueError(f"at least {WINDOW} samples of audio expected to adapt to a speaker")
-        mean, deviation = mean_normaliser(np.concatenate(cepstra))
+        mean, deviation = mean_normalizer(np.concatenate(cepstra))
         first = FirstPass(self.model, self.network, self.decoder, self.pronunciations)
         transforms = self.model.estimate(
-            [normalise(x, mean, deviation) for x in cepstra],
+            [normalize(x, mean, deviation) for x in cepstra],
             lambda number, frames, scores, turn: first.states(frames),
         )
         return Speaker(mean, deviation, transforms)
 
     def unadapted(self, waveform: np.ndarray) -> Speaker:
         """Normalisation from one waveform, no transform: quicker, less accurate."""
-        return Speaker(*mean_normaliser(mfcc(waveform)), self.model.unadapted())
+        return Speaker(*mean_normalizer(mfcc(waveform)), self.model.unadapted())
 
     def __call__(self, waveform: np.ndarray, speaker: Speaker) -> tuple[np.ndarray, list[str]]:
         """(n_samples,) float in [-1, 1] -> ((n_samples - 400) // 160 + 1,) labels, and words.

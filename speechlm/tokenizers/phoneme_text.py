@@ -6,9 +6,9 @@ Steele et al. 2014, run as a counter-based generator). Nothing is stored of the 
 are those of the lexicon.
 
 Per line (SpeechLM, the phoneme-unit tokenizer for text): SIL at both ends, SIL after each word but
-the last with some probability, every phone repeated by a drawn duration, ``</s>`` at the end. The
-target is the sentence's characters, ``|`` after each word, ``</s>`` at the end. A word that the
-lexicon lacks becomes noise (SPN_S), as the lexicon's ``<UNK>`` does in the released pipeline, and
+the last with some probability, every phone repeated by a drawn duration, `</s>` at the end. The
+target is the sentence's characters, `|` after each word, `</s>` at the end. A word that the
+lexicon lacks becomes noise (SPN_S), as the lexicon's `<UNK>` does in the released pipeline, and
 is counted. Sentences of 2,000 phones or letters, or of 2,800 units, and more are dropped (its
 filters are strict too), and so are empty ones: each is listed with its reason.
 """
@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechlm.conventions import EOS
 from speechlm.data.lexicon import Lexicon
@@ -46,6 +47,7 @@ _VISIBLE = {code: repr(chr(code)) for code in range(32)}
 
 def line_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
     """Key of each line's random numbers, uint64: a hash of (seed, epoch, line number)."""
+    # base = mix(mix(seed + g) + epoch + g) and key[n] = mix((index[n] + 1) g + base), modulo 2^64
     base = 0
     for number in (seed, epoch):
         base = int(random_numbers(base + number, np.array([1]))[0])
@@ -64,9 +66,9 @@ class Dropped:
 class TextBatch:
     """Units and characters of lines, packed: those of line n are [offsets[n]:offsets[n + 1]].
 
-    ``indices`` (n,) numbers of the lines kept, in the order given; ``units`` model ids with
-    ``</s>`` last, ``characters`` ids with ``|`` and ``</s>`` last; all int64. ``dropped`` lists the
-    other lines, ``unknown`` counts the words that the lexicon lacks.
+    `indices` (n,) numbers of the lines kept, in the order given; `units` model ids with
+    `</s>` last, `characters` ids with `|` and `</s>` last; all int64. `dropped` lists the
+    other lines, `unknown` counts the words that the lexicon lacks.
     """
 
     indices: np.ndarray
@@ -93,7 +95,7 @@ class TextBatch:
 class _Words:
     """Words of some lines as rows of the phone table, a marker before, between and after lines.
 
-    ``rows`` (1 + words + lines,), ``markers`` (lines + 1,) places of the markers in it, ``unknown``
+    `rows` (1 + words + lines,), `markers` (lines + 1,) places of the markers in it, `unknown`
     the words without a row of their own.
     """
 
@@ -116,6 +118,12 @@ class _Plan:
     character_counts: np.ndarray
     dropped: list[Dropped]
     unknown: list[str]
+
+    @classmethod
+    def of_nothing(cls, dropped: list[Dropped]) -> _Plan:
+        """No line but those that were dropped."""
+        none = np.zeros(0, np.int64)
+        return cls(none, none, none, none, none, none, none, none, dropped, [])
 
     def without(self, keep: np.ndarray) -> _Plan:
         """Only the lines with a True in `keep`."""
@@ -170,6 +178,11 @@ class PhonemeTextTokenizer:
     def _build(self, spellings: Sequence[Sequence[str]], durations: UnitDurations) -> None:
         """Flat table of the phones of all words, each with a SIL behind it that is used or not."""
         known = {"</s>": (EOS, 0), EDGE: (self._id(SILENCE), durations.row(EDGE))}
+        # Row w of one flat table has sizes[w] phones from starts[w] on, and behind them a SIL that
+        # is taken if the word has a pause behind it (S: silence at an edge, e: </s>):
+        #
+        #   row    _BEGIN   _END    _UNKNOWN   _BETWEEN   words ...
+        #   table  S SIL    S e SIL SPN_S SIL  S e S SIL  HH_B AH0_I L_I OW1_E SIL ...
         places: dict[str, int] = {}
         flat: list[int] = []
         for spelling in spellings:
@@ -181,7 +194,9 @@ class PhonemeTextTokenizer:
         self._sizes = np.array([len(spelling) for spelling in spellings], np.int64)
         self._starts = np.cumsum(self._sizes + 1) - (self._sizes + 1)
         self._phones = ids
+        # first place of the phone's quantiles in the flat table of durations
         self._phone_rows = rows << RESOLUTION_BITS
+        # mean units of each row, without the silence behind it: a difference of running sums
         means = np.concatenate([[0.0], np.cumsum(durations.means[rows])])
         self._word_means = means[self._starts + self._sizes] - means[self._starts]
         self._silence_mean = float(durations.means[durations.row(SILENCE)])
@@ -189,11 +204,13 @@ class PhonemeTextTokenizer:
     def _id(self, symbol: str) -> int:
         return int(self.units.to_model_ids(np.array(self.units.label(symbol))))
 
-    def __call__(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> TextBatch:
+    def __call__(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> TextBatch:
         """Units and characters of lines that have these numbers in their corpus, in this epoch.
 
-        Lines that are too long or empty are dropped and listed. Raises ValueError for characters
-        other than A-Z, apostrophe and space.
+        Lines that are too long or empty are dropped and listed.
+
+        Raises:
+            ValueError: characters other than A-Z, apostrophe and space.
         """
         none = np.zeros(0, np.int64)
         plans = list(self._plans(lines, indices, epoch))
@@ -208,8 +225,8 @@ class PhonemeTextTokenizer:
             Counter(word for plan in plans for word in plan.unknown),
         )
 
-    def unit_counts(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> np.ndarray:
-        """Number of units that `__call__` would give each line, ``</s>`` included; 0 if dropped."""
+    def unit_counts(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> np.ndarray:
+        """Number of units that `__call__` would give each line, `</s>` included; 0 if dropped."""
         counts = np.zeros(len(lines), np.int64)
         for plan in self._plans(lines, indices, epoch):
             counts[plan.places] = plan.unit_counts
@@ -222,14 +239,17 @@ class PhonemeTextTokenizer:
             chosen = np.arange(start, min(start + _CHUNK, len(lines)))
             chunk, kept, _ = _tidy(lines[start : start + _CHUNK], chosen)
             words = self._find_words(self._encode(chunk, kept)[0])
+            # Between two markers are a line's words. The marker behind them counts as S e S: its
+            # last S is the next line's, but of the same mean as the S that this line begins with.
             totals = np.cumsum(self._word_means[words.rows])[words.markers]
             n_words = np.diff(words.markers) - 1
             pauses = self.silence_probability * self._silence_mean * (n_words - 1)
             result[kept] = np.diff(totals) + pauses
+            # the last line ends in _END, S e, and lacks that S
             result[kept[-1:]] += self._word_means[_BEGIN]
         return result
 
-    def _plans(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> Iterator[_Plan]:
+    def _plans(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> Iterator[_Plan]:
         """Plans of the lines, some hundred at a time so that all arrays stay in the cache."""
         numbers = np.asarray(indices, np.int64)
         if numbers.shape != (len(lines),):
@@ -245,16 +265,25 @@ class PhonemeTextTokenizer:
         dropped = [Dropped(int(index), "empty") for index in numbers[empty]]
         indices = numbers[places]
         if not len(lines):
-            return _Plan(places, indices, *[indices] * 6, dropped, [])
+            return _Plan.of_nothing(dropped)
         raw, characters, character_counts = self._encode(lines, indices)
         words = self._find_words(raw)
         keys = line_keys(self.seed, epoch, indices)
+        # Rows (R,) of the phone table, one behind the other; row r ends before place ends[r]:
+        #
+        #   rows  _BEGIN  HE               RAN            _BETWEEN  WE         _END
+        #   flat  S       HH_B IY1_E SIL?  R_B AE1_I N_E  S e   S   W_B IY1_E  S e
+        #         |------------------- line 0 --------------| |------ line 1 ----|
         sizes = self._sizes[words.rows] + self._silences(words.markers, keys)
         ends = np.cumsum(sizes)
+        # flat[i]: place in the phone table, starts[r] + (i - (ends[r] - sizes[r])) for i in row r
         flat = np.repeat(self._starts[words.rows] - (ends - sizes), sizes)
         flat += np.arange(len(flat))
+        # first (lines,): a line begins with the last phone, an S, of the marker before it
         first = ends[words.markers[:-1]] - 1
         phone_counts = np.diff(first, append=len(flat))
+        # Phone j of a line draws mix(key + (j + 1) g), of which the upper 14 bits choose one of the
+        # 16,384 quantiles of its kind's durations: (phones,) numbers of units.
         states = np.repeat(keys - first.astype(np.uint64) * GOLDEN, phone_counts)
         states += np.arange(1, len(flat) + 1, dtype=np.uint64) * GOLDEN
         draws = (mix(states) >> np.uint64(64 - RESOLUTION_BITS)).astype(np.int64)
@@ -276,6 +305,12 @@ class PhonemeTextTokenizer:
 
     def _find_words(self, raw: np.ndarray) -> _Words:
         """Look up the words of lines given as bytes, each word ended by a space, lines by LF."""
+        # Every byte up to the space ends a word; LF, behind a space, ends an empty one:
+        #
+        #   raw      H E _ R A N _ \n W E _ \n
+        #   ends         ^       ^ ^      ^ ^
+        #   look-up     HE     RAN ""    WE ""     -1: unknown, 0: the empty word, else the lexicon
+        #   rows     B  HE     RAN |     WE E      markers _BEGIN, _BETWEEN, _END at places 0, 3, 5
         ends = np.flatnonzero(raw <= ord(" "))
         rows = np.empty(len(ends) + 1, np.int64)
         rows[0] = _BEGIN
@@ -285,12 +320,14 @@ class PhonemeTextTokenizer:
         rows[markers[-1]] = _END
         unknown = []
         for n in np.flatnonzero(rows == _UNKNOWN):
+            # row n is the word that ends at ends[n - 1]
             start = ends[n - 2] + 1 if n > 1 else 0
             unknown.append(raw[start : ends[n - 1]].tobytes().decode("ascii"))
         return _Words(rows, markers, unknown)
 
     def _silences(self, markers: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """Whether there is a silence behind each word (never behind the last): bool."""
+        # Word i behind the marker of its line: a silence if mix((key ^ stream) + i g) < p 2^64.
         sizes = np.diff(markers)
         own = (keys ^ np.uint64(_SILENCE_STREAM)) - markers[:-1].astype(np.uint64) * GOLDEN
         states = np.repeat(own, sizes)
@@ -319,6 +356,7 @@ class PhonemeTextTokenizer:
 
 def _tidy(lines: Sequence[str], places: np.ndarray) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
     """Lines that are not empty, with single spaces, and their places; the places of empty ones."""
+    # an empty line, or a space at either end of one, puts two spaces side by side
     joined = " \n ".join(lines)
     if joined and "  " not in joined and joined[0] != " " != joined[-1]:
         return lines, places, places[:0]
@@ -329,6 +367,7 @@ def _tidy(lines: Sequence[str], places: np.ndarray) -> tuple[Sequence[str], np.n
 
 def _drop_long(plan: _Plan) -> _Plan:
     """The plan without lines over the limits, which are listed with the reason."""
+    # (3, lines), each without its end symbol
     sizes = np.stack([plan.phone_counts, plan.character_counts, plan.unit_counts]) - 1
     over = sizes >= np.array(list(_LIMITS.values()))[:, None]
     if not over.any():
@@ -338,7 +377,7 @@ def _drop_long(plan: _Plan) -> _Plan:
         which = int(over[:, n].argmax())
         reason = f"{sizes[which, n]} {names[which]}"
         plan.dropped.append(Dropped(int(plan.indices[n]), reason))
-    return plan.without(~over.any(axis=0))
+    return plan.without(np.logical_not(over.any(axis=0)))
 
 
 def _offsets(counts: Sequence[np.ndarray]) -> np.ndarray:

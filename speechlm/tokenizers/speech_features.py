@@ -47,7 +47,11 @@ class FeatureConfig:
     """Where the model was; not compared."""
 
     def check_same(self, other: FeatureConfig, ours: str, theirs: str) -> None:
-        """ValueError that says what differs, `ours` and `theirs` being the two files."""
+        """Make sure that two files (`ours` and `theirs`, for the message) hold the same features.
+
+        Raises:
+            ValueError: they differ; the message says in what.
+        """
         names = [f.name for f in dataclasses.fields(self) if f.name != "model"]
         differ = [n for n in names if getattr(self, n) != getattr(other, n)]
         if differ:
@@ -63,7 +67,11 @@ class FeatureConfig:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> FeatureConfig:
-        """ValueError naming `source` if the text is no such line."""
+        """What `to_json` wrote; `source` is the file, for messages.
+
+        Raises:
+            ValueError: the text is no such line.
+        """
         try:
             return cls(**json.loads(text))
         except (ValueError, TypeError) as error:
@@ -80,7 +88,11 @@ class FeatureSource:
     """Which samples the frames are made of."""
 
     def __call__(self, waveform: np.ndarray) -> np.ndarray:
-        """ValueError for less than a frame."""
+        """(n_samples,) waveform -> (T, D) features.
+
+        Raises:
+            ValueError: less than a frame.
+        """
         least = self.framing.window
         if len(waveform) < least:
             raise ValueError(f"at least {least} samples expected, got {len(waveform)}")
@@ -125,7 +137,10 @@ def reopen_features(
 ) -> FeatureSource:
     """The features that `config` (read from file `source`) describes.
 
-    `model` is where the model is now, if it has moved. ValueError if it is another one.
+    `model` is where the model is now, if it has moved.
+
+    Raises:
+        ValueError: it is another model.
     """
     opened = open_features(config.kind, model or config.model, config.layer, device)
     config.check_same(opened.config, source, str(opened.config.model))

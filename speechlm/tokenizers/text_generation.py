@@ -28,10 +28,10 @@ REPORT = "report.txt"
 class Generation:
     """What is to be generated.
 
-    ``text`` corpus, ``model`` folder of train_text_to_unit, ``lexicon`` file, ``output`` folder of
-    the store, ``durations`` whose share of silences between words is used (None: the paper's),
-    ``seed`` of the silences, ``chunk_lines`` lines that are generated and stored at a time,
-    ``replace`` a store of another text or model rather than refuse it, ``bfloat16``: compute in
+    `text` corpus, `model` folder of train_text_to_unit, `lexicon` file, `output` folder of
+    the store, `durations` whose share of silences between words is used (None: the paper's),
+    `seed` of the silences, `chunk_lines` lines that are generated and stored at a time,
+    `replace` a store of another text or model rather than refuse it, `bfloat16`: compute in
     that type.
     """
 

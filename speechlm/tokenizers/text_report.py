@@ -34,7 +34,7 @@ def make_tokenizer(
 def show(
     tokenizer: PhonemeTextTokenizer, corpus: TextCorpus, n_lines: int, epoch: int
 ) -> Iterator[str]:
-    """Two rows a line: its number and text; its units as ``PHONE*times``."""
+    """Two rows a line: its number and text; its units as `PHONE*times`."""
     indices = range(min(n_lines, len(corpus)))
     batch = tokenizer(corpus.lines(indices), indices, epoch)
     for index, (units, _) in zip(batch.indices, batch, strict=True):

@@ -16,7 +16,7 @@ _SLOTS_PER_WORD = 4
 class WordTable:
     """Finds words by a 64-bit hash of their bytes, all words of a text at once.
 
-    Some times faster than a dictionary of strings, above all for large ones, and no string is made.
+    Several times as fast as a dictionary of strings, above all a large one, and no string is made.
     Two words of the table never share a hash (checked when it is made); a word outside it is taken
     for one of its n words with probability n / 2^64.
     """
@@ -26,6 +26,12 @@ class WordTable:
         self._powers = np.ones(1, np.uint64)
         self._inverses = np.ones(1, np.uint64)
         raw = np.frombuffer("".join(f"{word} " for word in words).encode("utf-8"), np.uint8)
+        # Hashes in ascending order. The upper bits of a hash are its slot, at least 4 slots a word,
+        # and `first` says where in the list each slot begins; no slot has more than `depth` hashes:
+        #
+        #   hashes   05  41  4f  c3
+        #   slot      0   1   1   3       upper 2 of 8 bits
+        #   first     0   1   3   3       of slots 0 .. 3; depth 2
         hashes = self._hash(raw, np.flatnonzero(raw == ord(" ")))
         order = np.argsort(hashes)
         sorted_hashes = hashes[order]
@@ -36,6 +42,7 @@ class WordTable:
         slots = np.arange(1 << bits, dtype=np.uint64) << self._shift
         self._first = np.searchsorted(sorted_hashes, slots)
         self._depth = int(np.diff(self._first, append=len(words)).max())
+        # behind the last one some that stand for no word, so that no look-up leaves the list
         self._hashes = np.append(sorted_hashes, np.zeros(self._depth + 1, np.uint64))
         self._numbers = np.append(order, np.full(self._depth + 1, -1))
 
@@ -45,6 +52,7 @@ class WordTable:
         `raw` (n,) uint8 bytes of a text, `ends` (W,) places of the byte after each word; a word
         starts behind the end of the one before. Returns int64 (W,).
         """
+        # for all words the first hash of their slots, then the next one for those not found
         hashes = self._hash(raw, ends)
         places = self._first[hashes >> self._shift]
         numbers = np.where(self._hashes[places] == hashes, self._numbers[places], -1)
@@ -61,6 +69,11 @@ class WordTable:
             return np.zeros(0, np.uint64)
         if len(raw) > len(self._powers):
             self._extend(2 * len(raw))
+        # h(word) = mix(sum_j code[byte_j] base^j), j from the word's start. All words in one pass:
+        # powers of the place in the text, summed over each word, then times base^-start.
+        #
+        #   raw     T H E _ C A T _         place i counts code[raw[i]] base^i, the end of a word 0
+        #   start   0       4               sum over 4 .. 6, times base^-4
         terms = self._codes[raw]
         terms *= self._powers[: len(raw)]
         terms[ends] = 0

@@ -5,7 +5,7 @@ import pytest
 
 from speechlm.recognizer.gmm import (
     Gmm,
-    expectation_maximisation,
+    expectation_maximization,
     single_gaussians,
     split_components,
 )
@@ -62,7 +62,7 @@ def test_em_never_lowers_the_likelihood_and_finds_the_clusters():
     gmm = Gmm(gmm.means, gmm.variances, gmm.log_weights)
     likelihoods = []
     for _ in range(40):
-        gmm, value = expectation_maximisation(gmm, frames, states, np.full(3, 1e-3))
+        gmm, value = expectation_maximization(gmm, frames, states, np.full(3, 1e-3))
         likelihoods.append(value)
     assert np.all(np.diff(likelihoods) > -1e-5)
     assert likelihoods[-1] > likelihoods[0] + 0.2

@@ -11,6 +11,7 @@ import ctypes
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import espeakng_loader
 import numpy as np
@@ -52,7 +53,8 @@ class Synthesizer:
     def say(self, text: str, voice: str, speed: int, pitch: int, seed: int) -> np.ndarray:
         """(S,) int16 at 22,050 Hz. `speed` in words a minute, `pitch` 0..99.
 
-        Raises ValueError if the voice does not exist or gives no sound.
+        Raises:
+            ValueError: the voice does not exist or gives no sound.
         """
         reader, writer = os.pipe()
         child = os.fork()
@@ -76,7 +78,7 @@ class Synthesizer:
     def _speak(self, text: str, voice: str, speed: int, pitch: int, seed: int) -> bytes:
         pieces: list[bytes] = []
 
-        def collect(samples: object, n: int, _events: object) -> int:
+        def collect(samples: Any, n: int, _events: object) -> int:
             if samples and n > 0:
                 pieces.append(ctypes.string_at(samples, 2 * n))
             return 0

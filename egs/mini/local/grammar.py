@@ -43,8 +43,10 @@ def _verb(entry: str) -> dict[str, str]:
     return {"0": base, "z": third, "d": done[0], "n": done[1], "g": ing}
 
 
+_VERBS: tuple[str, ...]
 _VERBS = ("take", "eat", "wear", "drive", "greet", "tame", "think", "grow", "go", "rest", "happen")
 _VERBS += ("say", "try")
+_NOUNS: tuple[str, ...]
 _NOUNS = ("person", "animal", "food", "object", "clothing", "vehicle", "place", "nature", "unit")
 _NOUNS += ("abstract",)
 

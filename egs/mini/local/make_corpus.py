@@ -104,7 +104,8 @@ def make_speakers(counts: dict[str, int], seed: int) -> dict[str, list[Speaker]]
     voices = [found[i] for i in rng.permutation(len(found))]
     if sum(counts.values()) > len(voices) * len(DIALECTS) or len(voices) < len(counts):
         raise ValueError(f"at most {len(voices)} voices in {len(DIALECTS)} dialects are there")
-    speakers, first, number = {}, 0, 1000
+    speakers: dict[str, list[Speaker]] = {}
+    first, number = 0, 1000
     bounds = np.cumsum([0, *counts.values()]) * (len(voices) - len(counts)) // sum(counts.values())
     for index, (part, n) in enumerate(counts.items()):
         last = int(bounds[index + 1]) + index + 1
@@ -148,12 +149,12 @@ def sound_of(utterance: Utterance, synthesizer: Synthesizer, sound: Sound) -> np
     power = float(np.mean(speech**2))
     speech = np.pad(speech, (int(before), int(after)))
     snr = rng.uniform(sound.min_snr, sound.max_snr)
-    noisy = speech + np.sqrt(power / 10 ** (snr / 10)) * coloured_noise(len(speech), rng)
+    noisy = speech + np.sqrt(power / 10 ** (snr / 10)) * colored_noise(len(speech), rng)
     gain = 10 ** (rng.uniform(-30, -20) / 20) / np.sqrt(power)
     return (noisy * min(gain, 0.99 / np.abs(noisy).max())).astype(np.float32)
 
 
-def coloured_noise(n: int, rng: np.random.Generator) -> np.ndarray:
+def colored_noise(n: int, rng: np.random.Generator) -> np.ndarray:
     """(n,) of unit power with a spectrum f ** -slope, slope drawn from 0 (white) to 2 (brown)."""
     size = 1 << (n - 1).bit_length()  # powers of two transform fast
     spectrum = np.fft.rfft(rng.standard_normal(size))

@@ -90,7 +90,7 @@ def make_speakers(counts: dict[str, int], seed: int) -> dict[str, list[Speaker]]
 
 def plan(sizes: dict[str, int], speakers: dict[str, list[Speaker]], seed: int) -> list[Utterance]:
     """Sentences of all sets with their speakers in turn."""
-    utterances = []
+    utterances: list[Utterance] = []
     for part, pairs in zip(SETS, draw([sizes[part] for part in SETS], seed), strict=True):
         for i, pair in enumerate(pairs):
             name = f"common_voice_en_{len(utterances) + 1:07d}"

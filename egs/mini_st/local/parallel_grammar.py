@@ -123,7 +123,8 @@ class ParallelGrammar:
 def draw(counts: Sequence[int], seed: int) -> list[list[Pair]]:
     """So many pairs for each of several sets; no English sentence is in two of them, or twice.
 
-    Raises ValueError if the grammar does not give as many.
+    Raises:
+        ValueError: the grammar does not give as many.
     """
     rng = np.random.default_rng([seed, 0])
     grammar, used, sets = ParallelGrammar(), set(), []
