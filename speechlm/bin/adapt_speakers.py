@@ -1,7 +1,7 @@
-"""Estimate the cepstral statistics and the fMLLR transform of every speaker of a data directory.
+"""Stages 4 and 5: cepstral statistics and an fMLLR transform for every speaker of a data directory.
 
 The transcripts are aligned; with --graph and --phone_model the audio is decoded instead.
-Job J of N takes every N-th speaker of the WHOLE directory.
+Job J of N takes every N-th speaker of the WHOLE directory and writes OUTPUT/speakers.J.npz.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def main() -> None:
     options.add_argument(
         "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
     )
-    options.add_argument("--job", type=int, default=1)
-    options.add_argument("--n_jobs", type=int, default=1)
+    options.add_argument("--job", type=int, default=1, help="number of this job")
+    options.add_argument("--n_jobs", type=int, default=1, help="of so many")
     args = options.parse_args()
 
     from speechlm.data.kaldi_dir import DataDir

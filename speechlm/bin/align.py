@@ -1,4 +1,8 @@
-"""Forced alignment of a data directory with transcripts: 10 ms phone labels (units.JOB.ark)."""
+"""Stages 4 and 5: forced alignment of a data directory with its transcripts.
+
+Writes 10 ms phone labels, OUTPUT/units.JOB.{ark,scp}; with --features also feats and states, which
+train the recogniser's network.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ def main() -> None:
     options.add_argument(
         "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
     )
-    options.add_argument("--job", type=int, default=1)
+    options.add_argument("--job", type=int, default=1, help="number of this part")
     args = options.parse_args()
 
     import numpy as np

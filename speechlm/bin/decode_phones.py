@@ -1,4 +1,8 @@
-"""Decode a data directory into 10 ms phone labels (units.JOB.ark) and words (text.JOB)."""
+"""Stage 5: decode a data directory into 10 ms phone labels and words.
+
+Writes OUTPUT/units.JOB.{ark,scp} and OUTPUT/text.JOB, by the network and the search graph of stage
+4. merge_units joins the jobs.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ def main() -> None:
     options.add_argument(
         "--per_utterance", action="store_true", help="every utterance is a speaker of its own"
     )
-    options.add_argument("--job", type=int, default=1)
+    options.add_argument("--job", type=int, default=1, help="number of this part")
     args = options.parse_args()
 
     import torch

@@ -1,4 +1,8 @@
-"""Make a lexicon that pronounces every word of some texts."""
+"""Stages 3 and 5: make a lexicon that pronounces every word of some texts.
+
+Pronunciations are from --lexicon if given, else from CMUdict, else predicted. Writes lexicon.txt,
+words.txt and predicted.txt.
+"""
 
 import logging
 
@@ -7,10 +11,7 @@ from speechlm.bin._cli import parser, run
 
 def main() -> None:
     """Parse, make the lexicon, report where the pronunciations are from."""
-    p = parser(
-        "Make a lexicon that pronounces every word of some texts: from --lexicon if given, else "
-        "from CMUdict, else predicted. Writes lexicon.txt, words.txt and predicted.txt."
-    )
+    p = parser(__doc__)
     p.add_argument(
         "--text",
         nargs="+",

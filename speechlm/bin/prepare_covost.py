@@ -23,7 +23,9 @@ def main() -> None:
     options.add_argument(
         "--target", required=True, nargs="+", help="language codes of the translations"
     )
-    options.add_argument("--part", required=True, choices=("train", "dev", "test"))
+    options.add_argument(
+        "--part", required=True, choices=("train", "dev", "test"), help="of the corpus"
+    )
     options.add_argument("--output", required=True, help="data directory to write")
     options.add_argument(
         "--max_bad_share", type=float, default=0.1, help="stop if more than this share is left out"

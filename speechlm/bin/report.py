@@ -1,4 +1,4 @@
-"""Gather the scores of several systems into one RESULTS.md and print their table."""
+"""Stage 14: gather the scores of several systems into one RESULTS.md and print their table."""
 
 from __future__ import annotations
 

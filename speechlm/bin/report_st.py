@@ -1,4 +1,7 @@
-"""Gather the translation scores of several systems into one RESULTS.md and print their table."""
+"""Stage 14: gather the translation scores of several systems into one RESULTS.md.
+
+Prints their table.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimate an n-gram language model of words."""
+"""Stage 3: estimate an n-gram language model of words (interpolated modified Kneser-Ney)."""
 
 import logging
 
@@ -7,7 +7,7 @@ from speechlm.bin._cli import parser, run
 
 def main() -> None:
     """Parse, estimate, report."""
-    p = parser("Estimate an n-gram language model of words (interpolated modified Kneser-Ney).")
+    p = parser(__doc__)
     p.add_argument(
         "--text",
         nargs="+",

@@ -1,4 +1,4 @@
-"""Train the phone recogniser's frame classifier (an ESPnet task).
+"""Stage 4: train the phone recogniser's frame classifier (an ESPnet task).
 
 Options that are not listed here are ESPnet's, such as --max_epoch 5 or --ngpu 1.
 """
