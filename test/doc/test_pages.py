@@ -14,7 +14,7 @@ EXPLAIN = ("architecture", "extending", "paper_map", "speed")
 ROOMS = {path.parent.name for path in ROOT.glob("speechlm/*/__init__.py")}
 MADE = {"data", "dump", "exp", "downloads"}
 """Folders that recipes make."""
-FOREIGN = {"Adam", "HubertModel", "SpeechLM.py"}
+FOREIGN = {"DataLoader", "HubertModel", "SpeechLM.py", "ValueError"}
 """Names of other programs."""
 
 
