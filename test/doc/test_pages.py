@@ -50,6 +50,7 @@ class Names:
         self.defined: set[str] = set()
         self.members: dict[str, set[str]] = defaultdict(set)
         """Of a module (by its stem) or a class."""
+        self.bases: dict[str, set[str]] = defaultdict(set)
         for folder in folders:
             for path in sorted((ROOT / folder).rglob("*.py")):
                 if not set(path.relative_to(ROOT).parts) & MADE - {"data"}:
@@ -63,6 +64,13 @@ class Names:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 self.members[node.name] |= self.add(node)
+                self.bases[node.name] |= {ast.unparse(b).split(".")[-1] for b in node.bases}
+
+    def has(self, owner: str, name: str) -> bool:
+        """Whether a module or class, or a base of the class, defines a name."""
+        if name in self.members.get(owner, ()):
+            return True
+        return any(self.has(base, name) for base in self.bases.get(owner, set()) - {owner})
 
     def add(self, scope: ast.AST) -> set[str]:
         """The names defined in the body of a module or class."""
@@ -78,8 +86,8 @@ class Names:
 
 @pytest.fixture(scope="module")
 def code() -> Names:
-    """Names of the package, the tools, the recipes and the tests."""
-    return Names("speechlm", "tools", "egs", "test")
+    """Names of the package, the tools and the recipes."""
+    return Names("speechlm", "tools", "egs")
 
 
 @pytest.fixture(scope="module")
@@ -167,14 +175,15 @@ def resolves_member(parts: list[str], code: Names) -> bool:
         return last in code.defined or last in code.modules
     owner = before[-1]
     if owner in code.members:
-        inherited = owner in code.defined  # of a class, whose bases may define it
-        return last in code.members[owner] or (inherited and last in code.defined)
+        return code.has(owner, last)
     return owner in ROOMS | {"speechlm"} and (last in code.modules or last in ROOMS)
 
 
 def is_name(word: str, code: Names) -> bool:
     """Whether a word claims to be a module, class or function of this project."""
-    if word in FOREIGN or re.search(r"\.(md|sh|yaml|txt|pth|scp|npz|ark|safetensors)$", word):
+    if word in FOREIGN or re.search(
+        r"\.(md|sh|yaml|json|txt|tsv|png|pth|scp|npz|ark|safetensors)$", word
+    ):
         return False
     if re.fullmatch(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+(?:\.\w+)*|\w+\(\)", word):
         return True
