@@ -14,6 +14,8 @@ EXPLAIN = ("architecture", "extending", "paper_map", "speed")
 ROOMS = {path.parent.name for path in ROOT.glob("speechlm/*/__init__.py")}
 MADE = {"data", "dump", "exp", "downloads"}
 """Folders that recipes make."""
+FILE = re.compile(r"\.(md|sh|yaml|json|txt|tsv|png|pth|scp|npz|ark|safetensors)$")
+"""A name that is a file's, not of Python."""
 PLACEHOLDER = re.compile(r"[A-Z]{3,}|[*]")
 """In a path: a word that stands for others, as NAME or JOB does."""
 FOREIGN = {"DataLoader", "HubertModel", "SpeechLM.py", "ValueError"}
