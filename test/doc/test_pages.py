@@ -165,8 +165,9 @@ def resolves(name: str, code: Names) -> bool:
     """Whether `a.b.c` ends in a module, a class or function, or a member of one."""
     parts = name.removesuffix("()").removeprefix("speechlm.").split(".")
     if parts[0] in ROOMS and len(parts) > 1:
-        if not (ROOT / "speechlm" / parts[0] / f"{parts[1]}.py").exists():
-            return False
+        room = ROOT / "speechlm" / parts[0]
+        if not (room / f"{parts[1]}.py").exists():
+            return re.search(rf"\b{parts[1]}\b", (room / "__init__.py").read_text()) is not None
         parts = parts[1:]
     return resolves_member(parts, code)
 
