@@ -25,6 +25,7 @@ setup(
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="MIT",
+    license_files=["LICENSE"],
     packages=find_packages(include=["speechlm", "speechlm.*"]),
     python_requires=">=3.11",
     install_requires=[

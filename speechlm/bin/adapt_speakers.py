@@ -1,7 +1,7 @@
-"""Estimate the cepstral statistics and the fMLLR transform of every speaker of a data directory.
+"""Stages 4 and 5: cepstral statistics and an fMLLR transform for every speaker of a data directory.
 
 The transcripts are aligned; with --graph and --phone_model the audio is decoded instead.
-Job J of N takes every N-th speaker of the WHOLE directory.
+Job J of N takes every N-th speaker of the WHOLE directory and writes OUTPUT/speakers.J.npz.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Forced alignment of a data directory with transcripts: 10 ms phone labels (units.JOB.ark)."""
+"""Stages 4 and 5: forced alignment of a data directory with its transcripts.
+
+Writes 10 ms phone labels, OUTPUT/units.JOB.{ark,scp}; with --features also feats and states, which
+train the recogniser's network.
+"""
 
 from __future__ import annotations
 

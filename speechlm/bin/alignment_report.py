@@ -1,4 +1,4 @@
-"""Compare 10 ms phone labels with reference TextGrids (39 phones and silence)."""
+"""Stage 5: compare 10 ms phone labels with reference TextGrids (39 phones and silence)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Hidden units of a (split) data directory: OUTPUT/units.JOB.{ark,scp}, a label each 20 ms.
+"""Stages 6 and 7: hidden units of a (split) data directory, a label each 20 ms.
 
-The k-means file says what features to compute. Utterances that cannot be used (damaged, silent,
-less than two frames) are listed in skipped.JOB. merge_units --input OUTPUT --n JOBS --data DIR
-joins the jobs and checks the labels against the audio.
+Writes OUTPUT/units.JOB.{ark,scp}. The k-means file says what features to compute. Utterances that
+cannot be used (damaged, silent, less than two frames) are listed in skipped.JOB. merge_units
+--input OUTPUT --n JOBS --data DIR joins the jobs and checks the labels against the audio.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Decode a data directory into 10 ms phone labels (units.JOB.ark) and words (text.JOB)."""
+"""Stage 5: decode a data directory into 10 ms phone labels and words.
+
+Writes OUTPUT/units.JOB.{ark,scp} and OUTPUT/text.JOB, by the network and the search graph of stage
+4. merge_units joins the jobs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Run a program of ESPnet (asr_train, asr_inference) that knows SpeechLM's modules."""
+"""Run a program of ESPnet (asr_train, asr_inference) that knows SpeechLM's modules.
+
+These are `frontend: speechlm` and `encoder: speechlm_pretrained`. The program's own options follow
+its name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Count how long phones last in frame labels."""
+"""Stage 5: count how long phones last in frame labels, for phoneme units of text."""
 
 import logging
 
@@ -7,7 +7,7 @@ from speechlm.bin._cli import parser, run
 
 def main() -> None:
     """Parse, count, report."""
-    p = parser("Count how long phones last in frame labels of speech, for phoneme units of text.")
+    p = parser(__doc__)
     p.add_argument("--units", nargs="+", required=True, help="folders with units.scp of labels")
     p.add_argument("--output", required=True, help="table to write (text)")
     args = p.parse_args()

@@ -1,4 +1,8 @@
-"""Stage 9: hidden units of a text corpus, in parallel jobs that may be interrupted."""
+"""Stage 9: hidden units of a text corpus, in parallel jobs that may be interrupted.
+
+A job that is started again goes on with what is missing; the result does not depend on the number
+of jobs. When all are done, --finish checks the store and lists the lines left out.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,7 @@ from speechlm.bin._cli import parser, run
 
 def main() -> None:
     """Generate the chunks of a job that are missing, or finish the store."""
-    options = parser(
-        f"{__doc__} A job that is started again goes on with what is missing; the "
-        "result does not depend on the number of jobs. When all are done, --finish "
-        "checks the store and lists the lines left out."
-    )
+    options = parser(__doc__)
     options.add_argument(
         "--text", type=Path, required=True, help="normalised text, one sentence a line"
     )

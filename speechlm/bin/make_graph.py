@@ -1,4 +1,4 @@
-"""Build the search graph of the phone recogniser from word model, lexicon and network classes."""
+"""Stage 4: the recogniser's search graph from word model, lexicon and network classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Make a lexicon that pronounces every word of some texts."""
+"""Stages 3 and 5: make a lexicon that pronounces every word of some texts.
+
+Pronunciations are from --lexicon if given, else from CMUdict, else predicted. Writes lexicon.txt,
+words.txt and predicted.txt.
+"""
 
 import logging
 
@@ -8,10 +12,7 @@ from speechlm.bin._options import add_texts
 
 def main() -> None:
     """Parse, make the lexicon, report where the pronunciations are from."""
-    p = parser(
-        "Make a lexicon that pronounces every word of some texts: from --lexicon if given, else "
-        "from CMUdict, else predicted. Writes lexicon.txt, words.txt and predicted.txt."
-    )
+    p = parser(__doc__)
     add_texts(p, "texts in LibriSpeech's style")
     p.add_argument("--lexicon", help="a lexicon that is looked at first (WORD PHONE PHONE ..)")
     p.add_argument(

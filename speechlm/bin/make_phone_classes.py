@@ -1,4 +1,4 @@
-"""Cluster phones in context from alignments, and list the network's training data."""
+"""Stage 4: cluster phones in context from alignments, and list the network's training data."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Join the archive indices of parallel jobs into one, and check the labels against the audio.
+"""Stages 4, 5, 6 and 7: join the archive indices of parallel jobs into one.
 
-Utterances that the jobs have listed in skipped.JOB need no labels; their number is reported.
+With --data the labels are checked against the audio, too. Utterances that the jobs have listed
+in skipped.JOB need no labels; their number is reported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stage 1: raw English text to LibriSpeech-style sentences, one a line, and a report.
+"""Stages 1 and 2: raw English text to LibriSpeech-style sentences, one a line, and a report.
 
 Headers and licences of Project Gutenberg, headings and tables go; numbers and abbreviations are
 spoken out. OUTPUT.report.txt counts what was dropped, with examples.

@@ -1,4 +1,4 @@
-"""Perplexity of texts under a language model."""
+"""Perplexity of texts under an n-gram model, as one line of JSON."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from speechlm.bin._options import add_texts
 
 def main() -> None:
     """Parse, score, print a line of JSON."""
-    p = parser("Perplexity of texts under an n-gram model, as one line of JSON.")
+    p = parser(__doc__)
     p.add_argument("--lm", required=True, help="ARPA file")
     add_texts(p, "one sentence a line")
     args = p.parse_args()

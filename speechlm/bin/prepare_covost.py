@@ -22,7 +22,9 @@ def main() -> None:
     options.add_argument(
         "--target", required=True, nargs="+", help="language codes of the translations"
     )
-    options.add_argument("--part", required=True, choices=("train", "dev", "test"))
+    options.add_argument(
+        "--part", required=True, choices=("train", "dev", "test"), help="of the corpus"
+    )
     options.add_argument("--output", required=True, help="data directory to write")
     add_max_bad_share(options)
     args = options.parse_args()

@@ -1,4 +1,4 @@
-"""Stage 10: pre-train SpeechLM on speech with unit labels and, if given, on unpaired text."""
+"""Stages 6 and 10: pre-train SpeechLM on speech with unit labels and, if given, unpaired text."""
 
 from __future__ import annotations
 

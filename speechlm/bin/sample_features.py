@@ -1,4 +1,4 @@
-"""A random sample of the frames of a (split) data directory: OUTPUT/sample.JOB.npz.
+"""Stage 6: a random sample of the frames of a (split) data directory, OUTPUT/sample.JOB.npz.
 
 train_kmeans --samples OUTPUT --n JOBS clusters the samples of all jobs. The sample does not depend
 on the number of jobs; features are computed on the fly and not stored.

@@ -1,4 +1,4 @@
-"""Score recognised sentences: WER and CER tables, alignments, counts."""
+"""Stage 14: score recognised sentences: WER and CER tables, alignments, counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score translations: sacreBLEU and chrF with their signatures, sentences side by side."""
+"""Stage 14: score translations: sacreBLEU and chrF with signatures, sentences side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cut a data directory into parts of about equal length, for parallel jobs."""
+"""Stages 4, 5, 6, 7 and 13: cut a data directory into parts of about equal length.
+
+The parts are for parallel jobs; `egs/TEMPLATE/parallel.sh` calls this.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show, check or time the phoneme units of a text corpus."""
+"""Show, check or time the phoneme units that a text corpus becomes."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from speechlm.bin._cli import parser, run
 
 def main() -> None:
     """Parse, then print some lines, report on all, or measure."""
-    p = parser("Show, check or time the phoneme units that a text corpus becomes.")
+    p = parser(__doc__)
     p.add_argument("--text", required=True, help="normalised text, one sentence a line")
     p.add_argument("--lexicon", required=True, help="lexicon.txt of make_lexicon")
     p.add_argument("--durations", help="from estimate_durations; else the paper's constants")

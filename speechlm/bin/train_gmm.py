@@ -1,4 +1,4 @@
-"""Train the Gaussian models of the phone recogniser from transcripts (flat start)."""
+"""Stage 4: train the Gaussian models of the phone recogniser from transcripts (flat start)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Cluster features with k-means; writes an npz file with the centres and what they belong to.
+"""Stage 6: cluster features with k-means.
 
-The frames come from a data directory (computed on the fly, or from the archives in --feats), or
-from the files of parallel sample_features jobs (--samples DIR --n JOBS; --portion, --max_frames
-and the features are theirs then). Memory is that of --max_frames frames, whatever the corpus.
+Writes an npz file with the centres and what they belong to. The frames come from a data directory
+(computed on the fly, or from the archives in --feats), or from the files of parallel
+sample_features jobs (--samples DIR --n JOBS; --portion, --max_frames and the features are theirs
+then). Memory is that of --max_frames frames, whatever the corpus.
 """
 
 from __future__ import annotations

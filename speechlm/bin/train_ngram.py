@@ -1,4 +1,4 @@
-"""Estimate an n-gram language model of words."""
+"""Stage 3: estimate an n-gram language model of words (interpolated modified Kneser-Ney)."""
 
 import logging
 
@@ -8,7 +8,7 @@ from speechlm.bin._options import add_texts
 
 def main() -> None:
     """Parse, estimate, report."""
-    p = parser("Estimate an n-gram language model of words (interpolated modified Kneser-Ney).")
+    p = parser(__doc__)
     add_texts(p, "one sentence a line")
     p.add_argument("--vocabulary", help="words of the model, one a line; else those of the texts")
     p.add_argument("--order", type=int, default=3, help="3 for trigrams")

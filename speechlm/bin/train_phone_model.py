@@ -1,4 +1,7 @@
-"""Stage 4: train the phone recogniser's frame classifier."""
+"""Stage 4: train the phone recogniser's frame classifier (an ESPnet task).
+
+Options that are not listed here are ESPnet's, such as --max_epoch 5 or --ngpu 1.
+"""
 
 from __future__ import annotations
 

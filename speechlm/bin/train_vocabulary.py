@@ -1,4 +1,7 @@
-"""Stage 11 of translation: a sentencepiece vocabulary of target sentences, and what it lacks."""
+"""Stage 11: a sentencepiece vocabulary of the translations, and what it lacks.
+
+Writes the vocabulary's folder; --check counts the characters of references that have no piece.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ def main() -> None:
         "--text", required=True, nargs="+", help="Kaldi text files of the training side"
     )
     options.add_argument("--output", required=True, help="folder to write")
-    options.add_argument("--kind", default="char", choices=("char", "bpe"))
+    options.add_argument(
+        "--kind", default="char", choices=("char", "bpe"), help="what the pieces are"
+    )
     options.add_argument("--size", type=int, default=1000, help="pieces of a BPE vocabulary")
     options.add_argument(
         "--style",

@@ -1,4 +1,8 @@
-"""Choose the acoustic scale of decoding on utterances held out from the network's training."""
+"""Stage 4: choose the acoustic scale of decoding on utterances that the network has not seen.
+
+They are held out from its training by make_phone_classes. Writes the best scale and the beam to
+GRAPH/search.json.
+"""
 
 from __future__ import annotations
 

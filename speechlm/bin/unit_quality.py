@@ -1,4 +1,4 @@
-"""Phone purity, cluster purity and PNMI of units against forced alignments and TextGrids.
+"""Stage 7: phone purity, cluster purity and PNMI of units against alignments and TextGrids.
 
 Prints a Markdown table; with --output the table is in OUTPUT/units.md, and NAME.REFERENCE.png there
 shows p(phone | cluster).
