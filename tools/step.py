@@ -73,7 +73,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     add(
         "--needs",
-        nargs="+",
+        nargs="*",
         action="extend",
         default=[],
         metavar="PATH",
@@ -121,8 +121,9 @@ def recipe_steps() -> dict[Path, str]:
     listed = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
     steps: dict[Path, str] = {}
     for line in listed.stdout.splitlines():
-        stage, output, *_ = [*line.split("\t"), ""]
-        steps.setdefault(Path(os.path.abspath(output)), stage)
+        stage, *rest = line.split("\t")
+        if rest:
+            steps.setdefault(Path(os.path.abspath(rest[0])), stage)
     return steps
 
 

@@ -145,8 +145,8 @@ compare_dev() {
 
 # recognizer_reports: what stage 5 has measured, a TITLE:FILE a line.
 recognizer_reports() {
-  [[ -z ${dev_textgrids} ]] ||
-    echo "Phone recogniser against the TextGrids of dev:exp/recognizer/report.md"
+  if [[ -z ${dev_textgrids} ]] || ! any pretrained; then return; fi
+  echo "Phone recogniser against the TextGrids of dev:exp/recognizer/report.md"
 }
 
 # phoneme_units, phoneme_options SYSTEM, phoneme_needs SYSTEM: the units of speech, what pretrain is

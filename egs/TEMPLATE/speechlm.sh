@@ -4,6 +4,7 @@
 #   ./run.sh                          all stages; what is finished is not done again
 #   ./run.sh --stage 4 --stop_stage 5 only these
 #   ./run.sh --dry_run                what would run
+#   ./run.sh --task NAME --help       these options and those of a task
 #
 # Stages: 1 data, 2 dump, 3 lexicon and word model, 4 phone recogniser, 5 phone units of speech,
 # 6 k-means, 7 hidden units, 8 text-to-unit model, 9 text units, 10 pre-train, 11 fine-tune,

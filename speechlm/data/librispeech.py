@@ -48,7 +48,7 @@ def read_librispeech(
             " SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac expected"
         )
     if with_text:
-        _match(wav, text, report)
+        match_transcripts(wav, text, report)
         if not wav:
             raise ValueError(f"no utterance of {root} ({' '.join(parts)}) has audio and transcript")
     utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
@@ -87,7 +87,7 @@ def _read_part(
             elif path.suffix.lower() in _OTHER_AUDIO:
                 report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
             elif name.endswith(".trans.txt") and text is not None:
-                _read_transcripts(path, text, report)
+                read_transcripts(path, text, report)
 
 
 def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:
@@ -100,8 +100,11 @@ def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:
         wav[path.stem] = str(path)
 
 
-def _read_transcripts(path: Path, text: dict[str, str | None], report: Report) -> None:
-    """Add `ID WORDS` lines; an id with two different transcripts gets None."""
+def read_transcripts(path: Path, text: dict[str, str | None], report: Report) -> None:
+    """Add the `ID WORDS` lines of a file to a table, and what is wrong with them to a report.
+
+    An id with two different transcripts gets None.
+    """
     raw = path.read_bytes()
     try:
         content = raw.decode("utf-8-sig")
@@ -130,8 +133,14 @@ def _read_transcripts(path: Path, text: dict[str, str | None], report: Report) -
         report.fix("unsorted transcripts", path.name, path)
 
 
-def _match(wav: dict[str, str], text: dict[str, str | None], report: Report) -> None:
-    """Keep what has both."""
+def match_transcripts(wav: dict[str, str], text: dict[str, str | None], report: Report) -> None:
+    """Remove from both tables what is not in the other; the report says what.
+
+    Args:
+        wav: paths of recordings by id.
+        text: transcripts by id; None where there are two.
+        report: takes what is left out.
+    """
     for utterance in sorted(wav.keys() - text.keys()):
         report.leave_out("no transcript", utterance, wav.pop(utterance))
     for utterance in sorted(text.keys() - wav.keys()):

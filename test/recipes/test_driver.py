@@ -38,10 +38,13 @@ def recipe(copy_recipe, tmp_path):
 def test_help_lists_every_option(recipe, root, name):
     result = recipe(name, "--help")
     assert result.returncode == 0 and not result.stderr
-    block = (root / "egs" / "TEMPLATE" / "speechlm.sh").read_text()
-    block = block.partition("# <options>")[2].partition("# </options>")[0]
-    options = re.findall(r"^([a-z]\w*)=", block, re.MULTILINE)
-    assert {"stage", "stop_stage", "dry_run", "nj", "ngpu", "corpus"} <= set(options)
+    options = []
+    for file in ("speechlm", "recognizer", "hidden_units"):
+        block = (root / "egs" / "TEMPLATE" / f"{file}.sh").read_text()
+        block = block.partition("# <options>")[2].partition("# </options>")[0]
+        options += re.findall(r"^([a-z]\w*)=", block, re.MULTILINE)
+    assert {"stage", "stop_stage", "dry_run", "nj", "ngpu", "corpus", "speeds"} <= set(options)
+    assert "clusters" in options and len(options) == len(set(options))
     for option in options:
         assert re.search(rf"^  --{option} +\S", result.stdout, re.MULTILINE), option
 

@@ -26,9 +26,10 @@ current=1
 
 # prepare SET "PARTS" [further options]: parts of the corpus to data/SET.
 prepare() {
-  local set=$1 parts
+  local set=$1 parts part folders=()
   read -ra parts <<< "$2"
-  step "data ${set}" --output "data/${set}" --needs "${parts[@]/#/${corpus}/}" -- \
+  for part in "${parts[@]}"; do folders+=("${corpus}/${part}"); done
+  step "data ${set}" --output "data/${set}" --needs "${folders[@]}" -- \
     python -m speechlm.bin.prepare_librispeech --corpus "${corpus}" --parts "${parts[@]}" \
     --output "data/${set}" "${@:3}"
 }
