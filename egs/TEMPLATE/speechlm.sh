@@ -59,8 +59,9 @@ init_speech=               # a SpeechLM, or a HuBERT in Hugging Face's format, f
 
 template=../TEMPLATE # recipes stand beside it, and are where they are run
 given=("$@")
+# Where an input is missing, tools/step.py runs this to learn which stage makes it.
 printf -v LIST_STEPS '%q ' "$0" "$@" --list_steps true
-export LIST_STEPS # what tools/step.py asks where an input is missing
+export LIST_STEPS
 # shellcheck source=path.sh
 . ../TEMPLATE/path.sh
 # shellcheck source=cmd.sh
@@ -79,19 +80,19 @@ option_files=(../TEMPLATE/recognizer.sh ../TEMPLATE/hidden_units.sh)
 tasks() {
   local file name
   for file in "${template}"/*.sh; do
-    name=$(basename "${file}" .sh)
+    name=${file##*/} name=${name%.sh}
     if grep -q "^${name}_[0-9]*() {" "${file}"; then echo "${name}"; fi
   done
 }
 
 # The last --task counts. Options of all that are named are known, so that what a recipe chooses for
 # its own task does no harm to another one.
+mapfile -t known < <(tasks)
 word=--task
 for next in "${task}" "$@"; do
   if [[ ${next} == --task=* ]]; then word=--task next=${next#*=}; fi
   if [[ ${word} == --task ]]; then
-    mapfile -t known < <(tasks)
-    [[ " ${known[*]} " == *" ${next} "* ]] ||
+    among "${next}" "${known[@]}" ||
       die "--task is '${next}'; it can be $(alternatives "${known[@]}")"
     # shellcheck source=asr.sh
     . "${template}/${next}.sh"
@@ -135,7 +136,7 @@ run_stage() {
 
 list_all_steps() {
   listing=true
-  export LISTING=true # for local/data.sh
+  export LISTING_STEPS=true # for local/data.sh
   for ((current = 1; current < ${#names[@]}; current++)); do run_stage 2> /dev/null || true; done
 }
 
@@ -217,10 +218,10 @@ stage_3() {
 # stage_4 and stage_5: recognizer.sh; stage_6 to stage_9: hidden_units.sh
 
 stage_10() {
-  local systems
+  local wanted
   pretrains || return 0
-  mapfile -t systems < <(chosen pretrained)
-  side_by_side pretrain "${systems[@]}"
+  mapfile -t wanted < <(chosen pretrained)
+  side_by_side pretrain "${wanted[@]}"
 }
 
 # pretrain SYSTEM: on speech, or on speech and text.

@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
 # How steps are run: sourced by speechlm.sh and by the recipes' local/data.sh, after their options.
 # `current` is the number of the stage that is running, `dry_run` an option of all of them. With
-# LISTING=true in the environment steps are listed in place of being run: stage, output, name.
+# LISTING_STEPS=true in the environment steps are listed in place of being run: stage, output, name.
 # shellcheck disable=SC2154  # options are of the script that sources this; launchers are cmd.sh's
 
-listing=${LISTING:-false}
+listing=false
+[[ ${LISTING_STEPS:-} != true ]] || listing=true
 
 die() {
   echo "error: $*" >&2
   exit 1
+}
+
+# among WORD WORD...: whether the first is one of the others.
+among() {
+  local word
+  for word in "${@:2}"; do
+    if [[ ${word} == "$1" ]]; then return; fi
+  done
+  return 1
 }
 
 # alternatives WORD...: "a, b or c".

@@ -24,7 +24,7 @@ while read -r name start units text configuration; do
   system_row[${name}]="${start} ${units} ${text}"
   system_units[${name}]=${units}
   system_config[${name}]=${configuration}
-  [[ ${units} == - || " ${unit_kinds[*]} " == *" ${units} "* ]] || unit_kinds+=("${units}")
+  [[ ${units} == - ]] || among "${units}" "${unit_kinds[@]}" || unit_kinds+=("${units}")
 done <<< "${system_table}"
 
 # is SYSTEM WORD...: whether its row has all these words: pretrained, phoneme, text, ...
@@ -58,7 +58,7 @@ choose_systems() {
   read -ra words <<< "${systems}"
   inits=()
   for system in "${words[@]}"; do
-    [[ " ${system_names[*]} " == *" ${system} "* ]] ||
+    among "${system}" "${system_names[@]}" ||
       die "--systems has '${system}'; it can have $(list_systems)"
     if is "${system}" "${unit_kinds[0]}" && [[ ${unit_type} != "${unit_kinds[0]}" ]]; then
       for other in "${system_names[@]}"; do
@@ -82,7 +82,7 @@ list_systems() {
 }
 
 check_systems() {
-  [[ " ${unit_kinds[*]} " == *" ${unit_type} "* ]] ||
+  among "${unit_type}" "${unit_kinds[@]}" ||
     die "--unit_type is '${unit_type}'; it can be $(alternatives "${unit_kinds[@]}")"
   choose_systems
   ((${#inits[@]} > 0)) || die "--systems names none of $(list_systems)"
