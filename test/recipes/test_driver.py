@@ -15,21 +15,14 @@ HIDDEN = ["--systems", "hidden_text", "--iterations", "1"]
 
 
 @pytest.fixture
-def recipe(copy_recipe, tmp_path):
+def recipe(copy_recipe, run_sh, tmp_path):
     """Run a recipe's run.sh in a copy of it."""
 
     def run(name: str, *words: str) -> subprocess.CompletedProcess:
         folder = tmp_path / "egs" / name
         if not folder.exists():
             copy_recipe(tmp_path, name)
-        return subprocess.run(
-            ["./run.sh", *words],
-            cwd=folder,
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_sh(folder, *words)
 
     return run
 
@@ -54,11 +47,16 @@ def test_help_shows_the_recipes_own_choices(recipe):
     assert "[tiny]" in recipe("mini", "--help").stdout
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_dry_run_names_every_stage_and_makes_nothing(recipe, tmp_path, name):
-    result = recipe(name, "--dry_run")
+@pytest.fixture(scope="module", params=RECIPES)
+def dry(request, copy_recipe, run_sh, tmp_path_factory):
+    """(folder, result) of a dry run of all stages."""
+    folder = copy_recipe(tmp_path_factory.mktemp("dry"), request.param)
+    return folder, run_sh(folder, "--dry_run")
+
+
+def test_dry_run_names_every_stage_and_makes_nothing(dry):
+    folder, result = dry
     assert result.returncode == 0, result.stderr
-    folder = tmp_path / "egs" / name
     assert not {p.name for p in folder.iterdir()} & {"data", "dump", "exp", "downloads"}
     for stage in range(1, 15):
         assert f"== stage {stage}: " in result.stderr
@@ -67,9 +65,8 @@ def test_dry_run_names_every_stage_and_makes_nothing(recipe, tmp_path, name):
     assert {"prepare_librispeech", "format_data", "pretrain", "finetune_asr", "score"} <= named
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_command_of_the_driver_exists(recipe, root, name):
-    for main in set(re.findall(r"speechlm\.bin\.(\w+)", recipe(name, "--dry_run").stderr)):
+def test_every_command_of_the_driver_exists(dry, root):
+    for main in set(re.findall(r"speechlm\.bin\.(\w+)", dry[1].stderr)):
         assert (root / "speechlm" / "bin" / f"{main}.py").is_file(), main
 
 
@@ -78,7 +75,8 @@ def test_the_downloaded_text_is_what_the_recipe_reads(recipe, root):
     script = (root / "egs" / "librispeech" / "local" / "data.sh").read_text()
     read = re.search(r"texts=\(downloads/(\S+)\)", script)
     assert read and read[1] in TEXT_MD5
-    shown = recipe("librispeech", "--dry_run", "--data_opts", "--mirror http://localhost:1").stderr
+    words = ("--dry_run", "--stop_stage", "1", "--data_opts", "--mirror http://localhost:1")
+    shown = recipe("librispeech", *words).stderr
     assert shown.count("--mirror http://localhost:1") == 8  # seven parts and the text
 
 
