@@ -4,8 +4,8 @@
 # shellcheck disable=SC2154  # options and helpers are speechlm.sh's
 
 # start: scratch, pretrained (in stage 10) or given (--init_model).
-# units, text: what the pre-training of stage 10 reads. The file of a kind of unit has KIND_options
-#   and KIND_needs, which print what these are to pretrain; --unit_type chooses among the kinds.
+# units, text: what the pre-training of stage 10 reads. The file of a kind of unit has KIND_units,
+#   KIND_options and KIND_needs, which print what these are to pretrain; --unit_type names a kind.
 # configuration: NAME of its conf/NAME_SIZE.yaml.
 system_table="
   # system     start       units    text  configuration
