@@ -11,5 +11,6 @@ for folder in egs/*/local; do # one at a time: recipes have scripts of the same 
 done
 mapfile -d '' scripts < <(find tools egs .ci -type f \( -name '*.sh' -o -path .ci/run \) \
   -not -path '*/exp/*' -not -path '*/data/*' -not -path '*/dump/*' -not -path 'tools/bin/*' -print0)
-"${bin}/shellcheck" -x -P SCRIPTDIR "${scripts[@]}"
+# SCRIPTDIR/..: the recipes' skeleton is a folder deeper than the recipes that are made of it.
+"${bin}/shellcheck" -x -P SCRIPTDIR:SCRIPTDIR/.. "${scripts[@]}"
 echo "lint: ruff clean, mypy clean, shellcheck clean (${#scripts[@]} scripts)"

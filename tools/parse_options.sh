@@ -8,16 +8,25 @@
 #   # </options>
 #   . parse_options.sh    (with the script's "$@")
 #
-# --help prints the comment at the top of the script and then its option block. An unknown option is
-# an error that names the nearest one.
+# Files that the script has sourced before may have option blocks of their own: it names them in the
+# array option_files. --help prints the comment at the top of the script and then all option blocks.
+# An unknown option is an error that names the nearest one.
 
 declare -A option_defaults
+declare -a option_files
 
-# Reads the option block of a script: option_names, option_defaults, and option_help, the text of
-# --help with the values that hold when it is read.
-_read_option_block() {
-  local line inside=false top=true width=20 name
+# Reads the option blocks of the script and of its files: option_names, option_defaults, and
+# option_help, the text of --help with the values that hold when it is read.
+_read_option_blocks() {
+  local file
   option_names=() option_help=""
+  _read_option_block "$0" true
+  for file in "${option_files[@]}"; do _read_option_block "${file}" false; done
+}
+
+# _read_option_block FILE TOP: adds those of a file; TOP: whether --help prints its first comment.
+_read_option_block() {
+  local line inside=false top=$2 width=20 name
   while IFS= read -r line; do
     if ${top} && [[ ${line} != "#"* ]]; then top=false; fi
     if ${top} && [[ ${line} != "#!"* ]]; then
@@ -96,7 +105,7 @@ _parse_options() {
     [[ $1 == --* ]] || _option_error "'$1' is not an option (--help lists them)"
     name=${1#--}
     if [[ ${name} == help ]]; then
-      _read_option_block "$0"
+      _read_option_blocks
       printf '%s' "${option_help}"
       exit 0
     fi
@@ -122,5 +131,5 @@ _parse_options() {
   done
 }
 
-_read_option_block "$0"
+_read_option_blocks
 _parse_options "$@"

@@ -2,18 +2,22 @@
 """Runs one step of a stage, unless its result is there already.
 
     step.py --name "train the language model" --stage 3 --output exp/lm/lm.arpa \\
-        --needs 2:dump/text/train.txt --needs given:conf/lm.yaml -- COMMAND [ARGUMENT...]
+        --needs dump/text/train.txt conf/lm.yaml -- COMMAND [ARGUMENT...]
 
 The step is skipped when its output was finished by the same command from the same inputs. The
 command must write its output atomically, or (with --training FOLDER) resume in that folder, which
 may be the output: a training whose command or inputs changed is refused there, for two must not
 mix in one folder.
+
+Where an input is missing, the bash command in the environment variable LIST_STEPS tells which stage
+makes it: it lists the steps of the recipe, on each line a stage and an output with a tab between.
 """
 
 import argparse
 import fcntl
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
 import time
@@ -50,6 +54,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Return the options and the command."""
     parser = argparse.ArgumentParser(
         prog="step.py",
+        usage="step.py --name NAME --stage N --output PATH [OPTION...] -- COMMAND [ARGUMENT...]",
         description=__doc__,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,11 +64,21 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     add("--stage", required=True, help="the stage it belongs to")
     add("--output", required=True, type=Path, help="the file or folder that it makes")
     add(
-        "--needs",
-        action="append",
+        "--also",
+        nargs="+",
+        action="extend",
         default=[],
-        metavar="STAGE:PATH",
-        help="an input and the stage that makes it, or 'given' for the user's own",
+        type=Path,
+        metavar="PATH",
+        help="further files that the command makes, outside of the output",
+    )
+    add(
+        "--needs",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="inputs: what other steps make, or the user's own",
     )
     add(
         "--ignore",
@@ -83,15 +98,11 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     add("--training", type=Path, metavar="FOLDER", help="where the command resumes its work")
     add("--times", type=Path, default=Path("exp/times.tsv"), help="where its seconds are noted")
     add("--dry_run", action="store_true", help="only say what would run")
-    add("command", nargs="+")
-    if "--" not in argv:
-        parser.error("the command goes behind a '--'")
-    cut = argv.index("--")
-    args = parser.parse_args([*argv[:cut], *argv[cut + 1 : cut + 2]])
+    cut = argv.index("--") if "--" in argv else len(argv)
+    args = parser.parse_args(argv[:cut])
     args.command = argv[cut + 1 :]
-    for need in args.needs:
-        if ":" not in need:
-            parser.error(f"--needs takes STAGE:PATH, not '{need}'")
+    if not args.command:
+        parser.error("the command goes behind a '--'")
     return args
 
 
@@ -100,27 +111,38 @@ def say(args: argparse.Namespace, text: str) -> None:
     print(f"stage {args.stage} | {args.name}: {text}", file=sys.stderr, flush=True)
 
 
-def missing_inputs(args: argparse.Namespace) -> dict[str, str]:
-    """Return {path: stage that makes it} of the inputs that are not there, or not finished."""
-    missing = {}
-    for need in args.needs:
-        stage, _, name = need.partition(":")
-        path = Path(name)
-        if not path.exists() or is_unfinished(path):
-            missing[name] = stage
-    return missing
+def missing_inputs(args: argparse.Namespace) -> list[str]:
+    """Return the inputs that are not there, or not finished, each once."""
+    names = dict.fromkeys(args.needs)
+    return [n for n in names if not Path(n).exists() or is_unfinished(Path(n))]
 
 
-def explain_missing(args: argparse.Namespace, missing: dict[str, str]) -> str:
-    """Return what to do about missing inputs, a line for each."""
+def recipe_steps() -> dict[Path, str]:
+    """Return {output: stage} of the recipe's steps; of several stages the first is taken."""
+    command = os.environ.get("LIST_STEPS", "")
+    listed = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, text=True, check=False)
+    steps: dict[Path, str] = {}
+    for line in listed.stdout.splitlines():
+        stage, *rest = line.split("\t")
+        if rest:
+            steps.setdefault(Path(os.path.abspath(rest[0])), stage)
+    return steps
+
+
+def explain_missing(args: argparse.Namespace, missing: list[str]) -> str:
+    """Return what is missing and what to do about it, a line an input."""
     lines = []
-    for name, stage in missing.items():
+    steps = recipe_steps()
+    for name in missing:
         state = "is not finished" if Path(name).exists() else "is not there"
+        whole = Path(os.path.abspath(name))
+        # A file in an output is made by the step of the innermost output that it is in.
+        stage = next((steps[path] for path in (whole, *whole.parents) if path in steps), None)
         remedy = (
             f"stage {stage} makes it: run ./run.sh --stage {stage} --stop_stage {stage} "
             "with your other options as they are"
         )
-        if stage == "given":
+        if stage is None:
             remedy = "it is for you to provide"
         lines.append(f"stage {args.stage} needs {name}, which {state}; {remedy}")
     return "\n  ".join(lines)
@@ -130,8 +152,7 @@ def wanted_record(args: argparse.Namespace) -> Record:
     """Return what the record of this step should say, given its inputs as they are now."""
     ignore = HOW_OPTIONS | frozenset(args.ignore)
     command = essential(args.command, ignore)
-    names = sorted(need.partition(":")[2] for need in args.needs)
-    inputs = {name: input_identity(Path(name)) for name in names}
+    inputs = {name: input_identity(Path(name)) for name in sorted(args.needs)}
     return Record(identity=digest(command, inputs), command=command, inputs=inputs)
 
 
@@ -157,7 +178,7 @@ def only_one(output: Path) -> Iterator[None]:
         yield
 
 
-def is_done(args: argparse.Namespace, missing: dict[str, str]) -> bool:
+def is_done(args: argparse.Namespace, missing: list[str]) -> bool:
     """Whether the output is there, made by this command from these inputs; says why it is not."""
     done = read_record(args.output, "done") if args.output.exists() else None
     if done is None:
@@ -175,7 +196,7 @@ def is_done(args: argparse.Namespace, missing: dict[str, str]) -> bool:
             and all(input_identity(Path(name)) == known for name, known in left.items())
         )
         if kept:
-            say(args, f"done already (its input {next(iter(missing))} is gone since)")
+            say(args, f"done already (its input {missing[0]} is gone since)")
         return kept
     wanted = wanted_record(args)
     if done.identity == wanted.identity:
@@ -254,8 +275,9 @@ def run_step(args: argparse.Namespace) -> int:
     if code != 0:
         say(args, f"failed with code {code} after {seconds:.1f} s")
         return code if code > 0 else 128 - code
-    if not args.output.exists():
-        raise StepError(f"the command ended well but did not make {args.output}")
+    for made in (args.output, *args.also):
+        if not made.exists():
+            raise StepError(f"the command ended well but did not make {made}")
     wanted.files = file_states(args.output)
     write_record(args.output, "done", wanted)
     running.unlink(missing_ok=True)

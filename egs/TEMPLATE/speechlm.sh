@@ -4,6 +4,7 @@
 #   ./run.sh                          all stages; what is finished is not done again
 #   ./run.sh --stage 4 --stop_stage 5 only these
 #   ./run.sh --dry_run                what would run
+#   ./run.sh --task NAME --help       these options and those of a task
 #
 # Stages: 1 data, 2 dump, 3 lexicon and word model, 4 phone recogniser, 5 phone units of speech,
 # 6 k-means, 7 hidden units, 8 text-to-unit model, 9 text units, 10 pre-train, 11 fine-tune,
@@ -16,6 +17,7 @@ set -euo pipefail
 stage=1                    # first stage to run
 stop_stage=14              # last stage to run
 dry_run=false              # only say what would run
+list_steps=false           # only list the steps of all stages: stage, output and name, between tabs
 nj=4                       # parallel jobs of the CPU stages (the results do not depend on it)
 ngpu=0                     # GPUs of each training; 0 trains on the CPU
 num_threads=2              # threads of each training on the CPU
@@ -39,16 +41,9 @@ dev_share=0.01             # share of the unpaired text that is kept for validat
 lexicon=                   # a lexicon looked at before CMUdict (WORD PHONE PHONE ...)
 max_words=200000           # words of the lexicon: the most frequent, and those of transcripts
 lm_order=3                 # order of the word model
-# Phone recogniser
-speeds="0.9 1.0 1.1"       # copies of the paired audio at these speeds train its network
-realign=1                  # times that the network aligns again and is trained again
-gmm_args=                  # further options of train_gmm
-phone_model_config=        # another YAML file for its network
-phone_model_args=          # further options for its network, such as "--max_epoch 4"
-adapt_seconds=120          # of each speaker's speech, at most, that recogniser transforms are made from
-dev_textgrids=             # folder of TextGrids of dev utterances: the recogniser is compared with them
-durations=paper            # of units made from text: the paper's constants, or measured on alignments
 # Trainings
+task=asr                   # what is fine-tuned for and tested: asr, recognition; st, translation, in
+                           # recipes whose corpus has it; or another with a file TEMPLATE/TASK.sh
 unit_type=phoneme          # kind of units: phoneme (SpeechLM-P) or hidden (SpeechLM-H)
 config_size=base           # tiny, base or large: conf/pretrain_SIZE.yaml and conf/finetune_SIZE*.yaml
 pretrain_config=           # another YAML file for pre-training
@@ -56,191 +51,125 @@ finetune_config=           # another YAML file for fine-tuning
 pretrain_args=             # further options for pre-training, such as "--max_epoch 3"
 finetune_args=             # further options for fine-tuning
 systems="speech_text"      # what fine-tuning starts from: any of scratch, speech, speech_text, hidden,
-                           # hidden_text (with --unit_type hidden, speech means hidden)
+                           # hidden_text, given (with --unit_type hidden, speech means hidden)
+init_model=                # the trained SpeechLM from which the system "given" starts
 init_speech=               # a SpeechLM, or a HuBERT in Hugging Face's format, from whose front end and
                            # speech layers pre-training starts
-# Hidden units
-iterations=2               # clusterings: of MFCC, then of a model trained on the last units
-iteration_args=            # further options for training these models, in place of pretrain_args
-hidden_layer=              # their layer that is clustered; the middle one if empty
-hidden_model=              # instead, a layer (the 9th) of this SpeechLM is clustered, or of this
-                           # HuBERT, WavLM or wav2vec 2.0 in Hugging Face's format
-clusters="100 500"         # hidden units of each iteration
-portion=0.1                # share of the speech that k-means is trained on
-kmeans_args=               # further options of train_kmeans, such as "--n_init 5"
-text_to_unit_config=       # another YAML file for the text-to-unit model
-text_to_unit_args=         # further options for training it
-text_units_args=           # further options of generate_text_units, such as "--bfloat16"
-# Speech translation
-task=asr                   # asr: recognition; st: translation, in recipes whose corpus has it
-init_model=                # the trained SpeechLM from which the system "given" starts (--systems given)
-source_lang=en             # language of the speech
-target_lang=               # languages to translate into
-translations=              # folder of the translations (handed to the recipe's local/data.sh)
-target_kind=char           # pieces of the target vocabulary: char or bpe
-target_size=1000           # how many of them, for bpe
-target_style=cased         # translations as they are: cased; or lower, without punctuation
-beam=5                     # hypotheses of an utterance
-length_penalty=1.0         # their scores are divided by the length to this power
 # </options>
 
 template=../TEMPLATE # recipes stand beside it, and are where they are run
+given=("$@")
+# Where an input is missing, tools/step.py runs this to learn which stage makes it.
+printf -v LIST_STEPS '%q ' "$0" "$@" --list_steps true
+export LIST_STEPS
 # shellcheck source=path.sh
 . ../TEMPLATE/path.sh
 # shellcheck source=cmd.sh
 . "$([[ -f cmd.sh ]] && echo ./cmd.sh || echo ../TEMPLATE/cmd.sh)"
-given=("$@")
+# shellcheck source=steps.sh
+. ../TEMPLATE/steps.sh
+# shellcheck source=systems.sh
+. ../TEMPLATE/systems.sh
+# shellcheck source=recognizer.sh
+. ../TEMPLATE/recognizer.sh # stages 4 and 5
+# shellcheck source=hidden_units.sh
+. ../TEMPLATE/hidden_units.sh # stages 6 to 9
+option_files=(../TEMPLATE/recognizer.sh ../TEMPLATE/hidden_units.sh)
+
+# tasks: the names of all: each is a file NAME.sh with stages NAME_N.
+tasks() {
+  local file name
+  for file in "${template}"/*.sh; do
+    name=${file##*/} name=${name%.sh}
+    if grep -q "^${name}_[0-9]*() {" "${file}"; then echo "${name}"; fi
+  done
+}
+
+# The last --task counts. Options of all that are named are known, so that what a recipe chooses for
+# its own task does no harm to another one.
+mapfile -t known < <(tasks)
+word=--task
+for next in "${task}" "$@"; do
+  if [[ ${next} == --task=* ]]; then word=--task next=${next#*=}; fi
+  if [[ ${word} == --task ]]; then
+    among "${next}" "${known[@]}" ||
+      die "--task is '${next}'; it can be $(alternatives "${known[@]}")"
+    # shellcheck source=asr.sh
+    . "${template}/${next}.sh"
+    option_files+=("${template}/${next}.sh")
+  fi
+  word=${next}
+done
 # shellcheck source=../../tools/parse_options.sh
 . parse_options.sh
 
 names=(- data dump "lexicon and word model" "phone recogniser" "phone units of speech" k-means
   "hidden units of speech" "text-to-unit model" "text units" pre-train fine-tune
   "language model for decoding" decode score)
-declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
 read -ra tests <<< "${test_parts}"
-[[ ${unit_type} != hidden ]] || systems=${systems//speech/hidden}
-read -ra inits <<< "${systems}"
 finetune_tag=${finetune_tag:-${tag}}
 
-# shellcheck source=recognizer.sh
-. ../TEMPLATE/recognizer.sh # stages 4 and 5
-# shellcheck source=hidden_units.sh
-. ../TEMPLATE/hidden_units.sh # stages 6 to 9
-# shellcheck source=translation.sh
-. ../TEMPLATE/translation.sh # stages of --task st
-
 main() {
+  if ${list_steps}; then dry_run=true; fi
   check_options
-  local n
-  for ((n = stage; n <= stop_stage; n++)); do
-    current=${n}
-    echo "== stage ${n}: ${names[n]} ==" >&2
-    if [[ ${task} == st ]] && declare -F "translation_${n}" > /dev/null; then
-      "translation_${n}"
-    else
-      "stage_${n}"
-    fi
+  if ${list_steps}; then
+    list_all_steps
+    return
+  fi
+  for ((current = stage; current <= stop_stage; current++)); do
+    echo "== stage ${current}: ${names[current]} ==" >&2
+    run_stage
   done
 }
 
-die() {
-  echo "error: $*" >&2
-  exit 1
+# The task's own stage, else that of all tasks.
+run_stage() {
+  local name
+  for name in "${task}_${current}" "stage_${current}"; do
+    if declare -F "${name}" > /dev/null; then
+      "${name}"
+      return
+    fi
+  done
+  say "not needed for --task ${task}"
+}
+
+list_all_steps() {
+  listing=true
+  export LISTING_STEPS=true # for local/data.sh
+  for ((current = 1; current < ${#names[@]}; current++)); do run_stage 2> /dev/null || true; done
 }
 
 check_options() {
   ((stage >= 1 && stage <= 14)) || die "--stage is ${stage}; stages are 1 to 14"
   ((stop_stage >= stage && stop_stage <= 14)) ||
     die "--stop_stage is ${stop_stage}; it can be ${stage} (--stage) to 14"
-  [[ ${unit_type} =~ ^(phoneme|hidden)$ ]] ||
-    die "--unit_type is '${unit_type}'; it can be phoneme or hidden"
-  check_hidden
   [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
     die "--config_size is '${config_size}'; it can be tiny, base or large"
-  [[ -z ${dev_textgrids} || -d ${dev_textgrids} ]] ||
-    die "--dev_textgrids is '${dev_textgrids}', which is no folder"
-  [[ ${durations} =~ ^(paper|measured)$ ]] ||
-    die "--durations is '${durations}'; it can be paper or measured"
-  [[ ${speeds} =~ ^[0-9.\ ]+$ && " ${speeds} " == *" 1.0 "* ]] ||
-    die "--speeds is '${speeds}'; numbers are wanted, 1.0 must be among them"
-  local test
+  local test option
   for test in "${tests[@]}"; do
     [[ ! ${test} =~ ^(paired|speech|text|translated)$ && (${test} != dev || ${dev_parts} == dev) ]] ||
       die "--test_parts has '${test}', which is the recipe's own name for another set"
   done
-  local option
+  [[ -z $(printf '%s\n' "${tests[@]}" | sort | uniq -d) ]] ||
+    die "--test_parts '${test_parts}' names one twice"
+  ((stop_stage < 13 || ${#tests[@]} > 0)) || die "--test_parts names nothing to decode"
   for option in nj train_jobs; do
     ((${!option} >= 1)) || die "--${option} is ${!option}; it can be 1 or more"
   done
   for option in lexicon {phone_model,pretrain,finetune,text_to_unit}_config; do
     [[ -z ${!option} || -f ${!option} ]] || die "--${option} is '${!option}', which is no file"
   done
-  [[ ${task} =~ ^(asr|st)$ ]] || die "--task is '${task}'; it can be asr or st"
-  [[ ${task} == asr ]] || check_translation
-  local init
-  [[ -z $(printf '%s\n' "${inits[@]}" "${tests[@]}" | sort | uniq -d) ]] ||
-    die "--systems '${systems}' or --test_parts '${test_parts}' names one twice"
-  ((stop_stage < 13 || ${#tests[@]} > 0)) || die "--test_parts names nothing to decode"
-  for init in "${inits[@]}"; do
-    [[ ${init} =~ ^(scratch|(speech|hidden)(_text)?)$ || (${task} == st && ${init} == given) ]] ||
-      die "--systems has '${init}'; it can have scratch, speech, speech_text, hidden, hidden_text"
-  done
-  ((${#inits[@]} > 0)) || die "--systems names none of scratch, speech, speech_text, hidden, ..."
-}
-
-# step NAME [options of tools/step.py] -- COMMAND...: skipped when its output is there already.
-step() {
-  local options=(--stage "${current}" --name "$1")
-  shift
-  if ${dry_run}; then options+=(--dry_run); fi
-  step.py "${options[@]}" "$@"
-}
-
-# train NAME FOLDER OUTPUT [options of step] -- COMMAND...: a training, which resumes in FOLDER.
-train() {
-  local name=$1 folder=$2 output=$3
-  shift 3
-  step "${name}" --training "${folder}" --output "${output}" --log "${folder}/train.log" \
-    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${folder}/job.log" "$@"
-}
-
-# side_by_side FUNCTION ARGUMENT...: FUNCTION for each, ${train_jobs} at a time; what is under way is
-# stopped when one fails or when the run is interrupted.
-side_by_side() {
-  local function=$1 argument running=0
-  shift
-  if ${dry_run}; then
-    for argument in "$@"; do "${function}" "${argument}"; done
-    return
-  fi
-  set -m # each in a process group of its own
-  trap 'trap - EXIT; stop_groups' EXIT
-  trap 'exit 130' INT TERM
-  for argument in "$@"; do
-    if ((running == train_jobs)); then
-      wait -n || exit 1
-      running=$((running - 1))
-    fi
-    "${function}" "${argument}" &
-    running=$((running + 1))
-  done
-  for (( ; running > 0; running--)); do wait -n || exit 1; done
-  trap - EXIT INT TERM
-  set +m
-}
-
-stop_groups() {
-  local group
-  for group in $(jobs -p); do kill -TERM -- "-${group}" 2> /dev/null || true; done
-  { wait; } 2> /dev/null
-}
-
-# parallel NAME DATA OUTPUT [options of step] -- COMMAND... [++ JOIN...]: jobs over the parts of a data
-# directory, whose results are joined (see parallel.sh).
-parallel() {
-  local name=$1 data=$2 output=$3 options=()
-  shift 3
-  while [[ $1 != -- ]]; do
-    options+=("$1")
-    shift
-  done
-  step "${name}" --output "${output}" --needs "2:${data}" "${options[@]}" -- \
-    ../TEMPLATE/parallel.sh --data "${data}" --nj "${nj}" --cmd "${train_cmd}" \
-    --output "${output}" "$@"
-}
-
-# not_needed REASON
-not_needed() {
-  echo "stage ${current} | not needed $*" >&2
+  check_recognizer
+  check_hidden
+  if declare -F "check_${task}" > /dev/null; then "check_${task}"; fi
+  check_systems
 }
 
 # config FILE: the recipe's own conf/FILE, else the template's.
 config() {
   if [[ -f conf/$1 ]]; then echo "conf/$1"; else echo "${template}/conf/$1"; fi
 }
-
-asr() { echo "exp/asr_$1${finetune_tag:+_${finetune_tag}}"; }
-pretrained() { echo "exp/pretrain_$1${tag:+_${tag}}"; }
 
 stage_1() {
   local more
@@ -251,39 +180,37 @@ stage_1() {
 }
 
 stage_2() {
-  local name
-  for name in paired speech; do
-    step "format ${name}" --output "dump/${name}" --needs "1:data/${name}" -- \
-      python -m speechlm.bin.format_data --input "data/${name}" --output "dump/${name}" \
-      --min_seconds "${min_seconds}" --max_seconds "${max_seconds}" \
-      --max_bad_share "${max_bad_share}" --nj "${nj}"
-  done
+  local name spoken=()
+  for name in paired speech; do format_training_set "${name}"; done
   for name in dev "${tests[@]}"; do
-    step "format ${name}" --output "dump/${name}" --needs "1:data/${name}" -- \
-      python -m speechlm.bin.format_data --input "data/${name}" --output "dump/${name}" \
-      --max_bad_share "${max_bad_share}" --nj "${nj}"
+    format_set "${name}"
+    spoken+=("dump/${name}/text")
   done
-  local spoken=(dump/dev/text) needs=(--needs 2:dump/dev/text)
-  for name in "${tests[@]}"; do
-    spoken+=("dump/${name}/text") needs+=(--needs "2:dump/${name}/text")
-  done
-  step "unpaired text" --output dump/text --needs 1:data/text/unpaired.txt "${needs[@]}" -- \
+  step "unpaired text" --output dump/text --needs data/text/unpaired.txt "${spoken[@]}" -- \
     python -m speechlm.bin.normalize_text --input data/text/unpaired.txt --kind lines \
     --exclude "${spoken[@]}" --dev_share "${dev_share}" --dev_output dump/text/dev.txt \
     --output dump/text/train.txt
 }
 
+# format_set SET [options of format_data]
+format_set() {
+  step "format $1" --output "dump/$1" --needs "data/$1" -- \
+    python -m speechlm.bin.format_data --input "data/$1" --output "dump/$1" \
+    "${@:2}" --max_bad_share "${max_bad_share}" --nj "${nj}"
+}
+
+format_training_set() {
+  format_set "$1" --min_seconds "${min_seconds}" --max_seconds "${max_seconds}"
+}
+
 stage_3() {
-  local more=() needs=()
-  if [[ -n ${lexicon} ]]; then
-    more=(--lexicon "${lexicon}") needs=(--needs "given:${lexicon}")
-  fi
-  step "lexicon" --output exp/lexicon/lexicon.txt --needs 2:dump/paired --needs 2:dump/text \
-    "${needs[@]}" -- \
+  pretrains || return 0
+  step "lexicon" --output exp/lexicon/lexicon.txt --also exp/lexicon/words.txt \
+    --needs dump/paired dump/text ${lexicon:+"${lexicon}"} -- \
     python -m speechlm.bin.make_lexicon --text dump/paired/text dump/text/train.txt \
-    --max_words "${max_words}" "${more[@]}" --output exp/lexicon
-  step "word model" --output exp/word_lm/lm.arpa --needs 2:dump/text \
-    --needs 3:exp/lexicon/lexicon.txt --needs 3:exp/lexicon/words.txt -- \
+    --max_words "${max_words}" ${lexicon:+--lexicon "${lexicon}"} --output exp/lexicon
+  step "word model" --output exp/word_lm/lm.arpa \
+    --needs dump/text exp/lexicon/lexicon.txt exp/lexicon/words.txt -- \
     python -m speechlm.bin.train_ngram --text dump/text/train.txt \
     --vocabulary exp/lexicon/words.txt --order "${lm_order}" --output exp/word_lm/lm.arpa
 }
@@ -291,94 +218,44 @@ stage_3() {
 # stage_4 and stage_5: recognizer.sh; stage_6 to stage_9: hidden_units.sh
 
 stage_10() {
-  local init needed=()
-  for init in "${inits[@]}"; do
-    [[ ${init} == scratch ]] || needed+=("${init}")
-  done
-  side_by_side pretrain "${needed[@]}"
+  local wanted
+  pretrains || return 0
+  mapfile -t wanted < <(chosen pretrained)
+  side_by_side pretrain "${wanted[@]}"
 }
 
-# pretrain INIT: on speech, or on speech and text.
+# pretrain SYSTEM: on speech, or on speech and text.
 pretrain() {
-  local init=$1 output text=() inputs=() needs=() more conf
-  conf=${pretrain_config:-$(config "pretrain_${config_size}.yaml")}
+  local system=$1 kind=${system_units[$1]} output conf units options needs text=() more
+  conf=${pretrain_config:-$(config "${system_config[${system}]}_${config_size}.yaml")}
+  units=$("${kind}_units") output=$(pretrained "${system}")
+  mapfile -t options < <("${kind}_options" "${system}")
+  mapfile -t needs < <("${kind}_needs" "${system}")
   read -ra more <<< "${pretrain_args}"
-  output=$(pretrained "${init}")
-  if [[ ${init} == *_text ]]; then
-    text=(--text dump/text/train.txt --dev_text dump/text/dev.txt) needs=(--needs 2:dump/text)
+  if is "${system}" text; then
+    text=(--text dump/text/train.txt --dev_text dump/text/dev.txt) needs+=(dump/text)
   fi
-  if [[ ${init} == hidden* ]]; then hidden_inputs; else phoneme_inputs; fi
-  if [[ -n ${init_speech} ]]; then
-    inputs+=(--init_speech "${init_speech}")
-    [[ ! -e ${init_speech} ]] || needs+=(--needs "given:${init_speech}") # else a name on the hub
-  fi
-  train "pre-train ${init}" "${output}" "${output}" --needs "given:${conf}" "${needs[@]}" -- \
+  if [[ -e ${init_speech} ]]; then needs+=("${init_speech}"); fi # else a name on the hub
+  train "pre-train ${system}" "${output}" \
+    --needs "${conf}" "dump/speech/${units}" "dump/dev/${units}" "${needs[@]}" -- \
     python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
-    --speech_dir dump/speech --dev_dir dump/dev "${inputs[@]}" --output "${output}" \
+    --speech_dir dump/speech --dev_dir dump/dev --units "${units}" "${text[@]}" "${options[@]}" \
+    ${init_speech:+--init_speech "${init_speech}"} --output "${output}" \
     --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
 }
 
-stage_11() { side_by_side finetune "${inits[@]}"; }
+# stage_11 to stage_14: the file of the task
 
-# finetune INIT: with CTC on the paired set, from what INIT names.
-finetune() {
-  local init=$1 output from=() needs=() more conf
-  conf=${finetune_config:-$(config "finetune_${finetune_names[${config_size}]}.yaml")}
-  read -ra more <<< "${finetune_args}"
-  output=$(asr "${init}")
-  if [[ ${init} != scratch ]]; then
-    from=(--init "$(pretrained "${init}")")
-    needs=(--needs "10:${from[1]}")
-  fi
-  train "fine-tune ${init}" "${output}" "${output}" --needs "given:${conf}" \
-    --needs 2:dump/paired --needs 2:dump/dev "${needs[@]}" -- \
-    python -m speechlm.bin.finetune_asr --config "${conf}" --config_size "${config_size}" \
-    --train_dir dump/paired --dev_dir dump/dev "${from[@]}" --output "${output}" \
-    --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
-}
-
-stage_12() {
-  echo "stage 12 | not needed for greedy decoding" >&2
-}
-
-stage_13() {
-  local init test output
-  for init in "${inits[@]}"; do
-    for test in "${tests[@]}"; do
-      output=$(asr "${init}")/decode_${test}
-      parallel "decode ${test} with ${init}" "dump/${test}" "${output}" \
-        --needs "11:$(asr "${init}")" -- \
-        python -m speechlm.bin.decode_ctc --model "$(asr "${init}")" --data_dir "{split}/JOB" \
-        --output "${output}/parts/JOB" ++ \
-        python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
-    done
-  done
-}
-
-stage_14() {
-  local init test decoded scores=() report=exp/RESULTS${finetune_tag:+_${finetune_tag}}.md
-  for init in "${inits[@]}"; do
-    for test in "${tests[@]}"; do
-      decoded=$(asr "${init}")/decode_${test}
-      step "score ${test} with ${init}" --output "${decoded}/score" \
-        --needs "13:${decoded}" --needs "2:dump/${test}/text" -- \
-        python -m speechlm.bin.score --name "${test}" --ref "dump/${test}/text" \
-        --hyp "${decoded}/text" --output "${decoded}/score"
-      scores+=("${init}:${test}:${decoded}/score")
-    done
-  done
+# write_report MAIN [its options] --include [TITLE:FILE...]: the table of all scores, and the times.
+write_report() {
+  local main=$1 report=exp/RESULTS${finetune_tag:+_${finetune_tag}}.md
+  shift
   if ${dry_run}; then return; fi
   show_times.py exp/times.tsv > exp/times.md
-  local more=()
-  if [[ -n ${dev_textgrids} ]]; then
-    more=("Phone recogniser against the TextGrids of dev:exp/recognizer/report.md")
-  fi
-  hidden_reports
-  python -m speechlm.bin.report --title "$(basename "${PWD}")" --scores "${scores[@]}" \
-    --command "$(command_line)" --seed "${seed}" --output "${report}" \
-    --include "${more[@]}" "Wall time (seconds):exp/times.md"
+  python -m "speechlm.bin.${main}" --title "$(basename "${PWD}")" --command "$(command_line)" \
+    --seed "${seed}" --output "${report}" "$@" "Wall time (seconds):exp/times.md"
   cat exp/times.md
-  echo "stage 14 | report: ${PWD}/${report}" >&2
+  say "report: ${PWD}/${report}"
 }
 
 # The command that gives these results: the options without those that choose stages.

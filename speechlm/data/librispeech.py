@@ -50,7 +50,7 @@ def read_librispeech(
         )
     transcripts = None
     if with_text:
-        transcripts = _match(wav, text, report)
+        transcripts = match_transcripts(wav, text, report)
         if not wav:
             raise ValueError(f"no utterance of {root} ({' '.join(parts)}) has audio and transcript")
     utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
@@ -89,7 +89,7 @@ def _read_part(
             elif path.suffix.lower() in _OTHER_AUDIO:
                 report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
             elif name.endswith(".trans.txt") and text is not None:
-                _read_transcripts(path, text, report)
+                read_transcripts(path, text, report)
 
 
 def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:
@@ -102,8 +102,11 @@ def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:
         wav[path.stem] = str(path)
 
 
-def _read_transcripts(path: Path, text: dict[str, str | None], report: Report) -> None:
-    """Add `ID WORDS` lines; an id with two different transcripts gets None."""
+def read_transcripts(path: Path, text: dict[str, str | None], report: Report) -> None:
+    """Add the `ID WORDS` lines of a file to a table, and what is wrong with them to a report.
+
+    An id with two different transcripts gets None.
+    """
     raw = path.read_bytes()
     try:
         content = raw.decode("utf-8-sig")
@@ -132,8 +135,19 @@ def _read_transcripts(path: Path, text: dict[str, str | None], report: Report) -
         report.fix("unsorted transcripts", path.name, path)
 
 
-def _match(wav: dict[str, str], text: dict[str, str | None], report: Report) -> dict[str, str]:
-    """Keep the audio that has a transcript; the transcripts that have audio."""
+def match_transcripts(
+    wav: dict[str, str], text: dict[str, str | None], report: Report
+) -> dict[str, str]:
+    """Remove from both tables what is not in the other; the report says what.
+
+    Args:
+        wav: paths of recordings by id.
+        text: transcripts by id; None where there are two.
+        report: takes what is left out.
+
+    Returns:
+        The transcripts that have audio.
+    """
     for utterance in sorted(wav.keys() - text.keys()):
         report.leave_out("no transcript", utterance, wav.pop(utterance))
     for utterance in sorted(text.keys() - wav.keys()):

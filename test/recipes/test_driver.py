@@ -15,21 +15,14 @@ HIDDEN = ["--systems", "hidden_text", "--iterations", "1"]
 
 
 @pytest.fixture
-def recipe(copy_recipe, tmp_path):
+def recipe(copy_recipe, run_sh, tmp_path):
     """Run a recipe's run.sh in a copy of it."""
 
     def run(name: str, *words: str) -> subprocess.CompletedProcess:
         folder = tmp_path / "egs" / name
         if not folder.exists():
             copy_recipe(tmp_path, name)
-        return subprocess.run(
-            ["./run.sh", *words],
-            cwd=folder,
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_sh(folder, *words)
 
     return run
 
@@ -38,10 +31,13 @@ def recipe(copy_recipe, tmp_path):
 def test_help_lists_every_option(recipe, root, name):
     result = recipe(name, "--help")
     assert result.returncode == 0 and not result.stderr
-    block = (root / "egs" / "TEMPLATE" / "speechlm.sh").read_text()
-    block = block.partition("# <options>")[2].partition("# </options>")[0]
-    options = re.findall(r"^([a-z]\w*)=", block, re.MULTILINE)
-    assert {"stage", "stop_stage", "dry_run", "nj", "ngpu", "corpus"} <= set(options)
+    options = []
+    for file in ("speechlm", "recognizer", "hidden_units"):
+        block = (root / "egs" / "TEMPLATE" / f"{file}.sh").read_text()
+        block = block.partition("# <options>")[2].partition("# </options>")[0]
+        options += re.findall(r"^([a-z]\w*)=", block, re.MULTILINE)
+    assert {"stage", "stop_stage", "dry_run", "nj", "ngpu", "corpus", "speeds"} <= set(options)
+    assert "clusters" in options and len(options) == len(set(options))
     for option in options:
         assert re.search(rf"^  --{option} +\S", result.stdout, re.MULTILINE), option
 
@@ -51,11 +47,16 @@ def test_help_shows_the_recipes_own_choices(recipe):
     assert "[tiny]" in recipe("mini", "--help").stdout
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_dry_run_names_every_stage_and_makes_nothing(recipe, tmp_path, name):
-    result = recipe(name, "--dry_run")
+@pytest.fixture(scope="module", params=RECIPES)
+def dry(request, copy_recipe, run_sh, tmp_path_factory):
+    """(folder, result) of a dry run of all stages."""
+    folder = copy_recipe(tmp_path_factory.mktemp("dry"), request.param)
+    return folder, run_sh(folder, "--dry_run")
+
+
+def test_dry_run_names_every_stage_and_makes_nothing(dry):
+    folder, result = dry
     assert result.returncode == 0, result.stderr
-    folder = tmp_path / "egs" / name
     assert not {p.name for p in folder.iterdir()} & {"data", "dump", "exp", "downloads"}
     for stage in range(1, 15):
         assert f"== stage {stage}: " in result.stderr
@@ -64,9 +65,8 @@ def test_dry_run_names_every_stage_and_makes_nothing(recipe, tmp_path, name):
     assert {"prepare_librispeech", "format_data", "pretrain", "finetune_asr", "score"} <= named
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_command_of_the_driver_exists(recipe, root, name):
-    for main in set(re.findall(r"speechlm\.bin\.(\w+)", recipe(name, "--dry_run").stderr)):
+def test_every_command_of_the_driver_exists(dry, root):
+    for main in set(re.findall(r"speechlm\.bin\.(\w+)", dry[1].stderr)):
         assert (root / "speechlm" / "bin" / f"{main}.py").is_file(), main
 
 
@@ -75,7 +75,8 @@ def test_the_downloaded_text_is_what_the_recipe_reads(recipe, root):
     script = (root / "egs" / "librispeech" / "local" / "data.sh").read_text()
     read = re.search(r"texts=\(downloads/(\S+)\)", script)
     assert read and read[1] in TEXT_MD5
-    shown = recipe("librispeech", "--dry_run", "--data_opts", "--mirror http://localhost:1").stderr
+    words = ("--dry_run", "--stop_stage", "1", "--data_opts", "--mirror http://localhost:1")
+    shown = recipe("librispeech", *words).stderr
     assert shown.count("--mirror http://localhost:1") == 8  # seven parts and the text
 
 
@@ -107,6 +108,9 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--stage", "15"], "stages are 1 to 14"),
         (["--stage", "5", "--stop_stage", "4"], "it can be 5 (--stage) to 14"),
         (["--unit_type", "letter"], "it can be phoneme or hidden"),
+        (["--unit_type", "phoneme hidden"], "it can be phoneme or hidden"),
+        (["--task", "asr st"], "--task is 'asr st'; it can be asr or st"),
+        (["--task", "steps"], "it can be asr or st"),
         (["--config_size", "huge"], "it can be tiny, base or large"),
         (["--systems", "speech_txt"], "it can have scratch, speech, speech_text"),
         (["--systems", ""], "none of scratch"),

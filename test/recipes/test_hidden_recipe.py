@@ -1,6 +1,5 @@
 """Hidden units in the recipes' driver: options, what runs in which order."""
 
-import os
 import re
 import subprocess
 
@@ -11,20 +10,13 @@ FROM_TEXT = ("make_unit_pairs", "train_text_to_unit", "generate_text_units")
 
 
 @pytest.fixture(scope="module")
-def recipe(copy_recipe, tmp_path_factory):
+def recipe(copy_recipe, run_sh, tmp_path_factory):
     """Run a recipe's run.sh; the result's stderr is what would run."""
     root = tmp_path_factory.mktemp("hidden")
     folders = {name: copy_recipe(root, name) for name in ("mini", "mini_st")}
 
     def run(name: str, *words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            ["./run.sh", *words],
-            cwd=folders[name],
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_sh(folders[name], *words)
 
     return run
 

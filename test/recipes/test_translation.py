@@ -1,7 +1,6 @@
 """The translation recipes: options, dry runs, and a very small run of all stages."""
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -17,7 +16,7 @@ TUNE = "--max_epoch 2 --num_iters_per_epoch 6 --batch_bins 200000"
 
 
 @pytest.fixture(scope="module")
-def recipe(copy_recipe, tmp_path_factory):
+def recipe(copy_recipe, run_sh, tmp_path_factory):
     """Run a recipe's run.sh in a copy of it; returns (its folder, what it said)."""
     root = tmp_path_factory.mktemp("recipes")
     for name in ("covost2", "mini_st"):  # the second uses the first's copy
@@ -25,14 +24,7 @@ def recipe(copy_recipe, tmp_path_factory):
 
     def run(name: str, *words: str) -> tuple[Path, subprocess.CompletedProcess]:
         folder = root / "egs" / name
-        return folder, subprocess.run(
-            ["./run.sh", *words],
-            cwd=folder,
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
+        return folder, run_sh(folder, *words, timeout=900)
 
     return run
 
@@ -84,7 +76,8 @@ def test_dry_run_of_mini_st_pretrains(recipe):
         ("mini_st", ["--target_kind", "word"], "it can be char or bpe"),
         ("mini_st", ["--target_style", "upper"], "it can be cased or lower"),
         ("mini_st", ["--systems", "given"], "--systems given needs --init_model"),
-        ("mini_st", ["--task", "asr", "--systems", "given"], "it can have scratch, speech"),
+        ("mini_st", ["--task", "asr", "--systems", "given"], "--systems given needs --init_model"),
+        ("mini_st", ["--task", "asr", "--systems", "giving"], "it can have scratch, speech"),
         ("covost2", [], "--corpus, the folder of Common Voice"),
         ("covost2", ["--corpus", "nowhere"], "needs nowhere/en, which is not there"),
     ],

@@ -79,3 +79,40 @@ def test_help_is_the_option_block(script):
 def test_wrong_options_are_explained(script, words, message):
     result = script(*words)
     assert result.returncode == 1 and message in result.stderr and not result.stdout
+
+
+PART = """#!/usr/bin/env bash
+# A part of the script.
+
+# <options>
+# The part
+layers=2       # how many
+# </options>
+unlisted=7     # no option
+"""
+
+
+@pytest.fixture
+def in_parts(script, tmp_path):
+    """The same script with a file that it sources, which has options of its own."""
+    (tmp_path / "part.sh").write_text(PART)
+    path = tmp_path / "script.sh"
+    before = f'. "{tmp_path}/part.sh"\noption_files=("{tmp_path}/part.sh")\n. "'
+    after = "printf '<%s>' \"${layers}\"\n"
+    path.write_text(path.read_text().replace('. "', before, 1) + after)
+    return script
+
+
+def test_options_of_a_sourced_file(in_parts):
+    assert in_parts().stdout == "<1><false><a b><><2>"
+    assert in_parts("--layers", "5", "--stage", "3").stdout == "<3><false><a b><><5>"
+    lines = in_parts("--layers", "5", "--help").stdout.splitlines()
+    assert "  --stage              first stage [1]" in lines
+    assert lines[-2:] == ["The part", "  --layers             how many [5]"]
+    assert "A part of the script." not in lines
+
+
+def test_wrong_options_of_a_sourced_file(in_parts):
+    assert "--layers takes a number, not 'all'" in in_parts("--layers", "all").stderr
+    assert "the nearest valid one is --layers" in in_parts("--layer", "3").stderr
+    assert "unknown option --unlisted" in in_parts("--unlisted", "3").stderr

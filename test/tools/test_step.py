@@ -18,7 +18,7 @@ def step(root, tmp_path):
     """Run tools/step.py in a folder that has a file "in"."""
     (tmp_path / "in").write_text("a\n")
 
-    def run(*words: str, output: str = "out", needs: tuple[str, ...] = ("1:in",), command=None):
+    def run(*words: str, output: str = "out", needs: tuple[str, ...] = ("in",), command=None):
         command = command or ("sh", "-c", APPEND, output)
         options = [word for need in needs for word in ("--needs", need)]
         return subprocess.run(
@@ -59,12 +59,53 @@ def test_a_finished_step_is_skipped_and_its_time_noted(step, tmp_path):
     assert (stage, name) == ("2", "make it") and 0 <= float(seconds) < 30
 
 
-def test_a_missing_input_names_the_stage_that_makes_it(step, tmp_path):
-    result = step(needs=("1:in", "4:exp/model", "given:conf.yaml"))
+LISTED = r"printf '%s\t%s\t%s\n' 3 exp/model first 4 exp/model again 5 exp/model/graph graph"
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("exp/model", "3"),  # the first of two that make it
+        ("exp/model/weights", "3"),
+        ("exp/model/graph/words.txt", "5"),  # the innermost folder
+        ("exp/../exp/model/graph", "5"),
+        ("exp/models", None),
+        ("exp", None),
+        ("conf.yaml", None),
+    ],
+)
+def test_a_missing_input_names_the_stage_that_makes_it(step, tmp_path, monkeypatch, name, stage):
+    monkeypatch.setenv("LIST_STEPS", LISTED)
+    result = step(needs=("in", name))
     assert result.returncode == 1 and runs(tmp_path) == 0
-    assert "needs exp/model, which is not there" in result.stderr
-    assert "./run.sh --stage 4 --stop_stage 4" in result.stderr
-    assert "conf.yaml" in result.stderr and "for you to provide" in result.stderr
+    assert f"stage 2 needs {name}, which is not there; " in result.stderr
+    remedy = f"stage {stage} makes it: run ./run.sh --stage {stage} --stop_stage {stage} with your"
+    assert (remedy if stage else "; it is for you to provide") in result.stderr
+    assert "needs in," not in result.stderr
+
+
+def test_all_missing_inputs_are_named_once(step, monkeypatch):
+    monkeypatch.setenv("LIST_STEPS", LISTED)
+    result = step("--needs", "exp/model", needs=("conf.yaml", "exp/model"))
+    assert result.stderr.count("stage 2 needs ") == 2
+    assert "for you to provide" in result.stderr and "--stage 3" in result.stderr
+
+
+@pytest.mark.parametrize("command", [None, "exit 1", "echo; echo 3"])
+def test_a_missing_input_where_steps_cannot_be_listed(step, monkeypatch, command):
+    monkeypatch.delenv("LIST_STEPS", raising=False)
+    if command is not None:
+        monkeypatch.setenv("LIST_STEPS", command)
+    result = step(needs=("exp/model",))
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "needs exp/model, which is not there; it is for you to provide" in result.stderr
+
+
+def test_steps_are_listed_only_where_an_input_is_missing(step, tmp_path, monkeypatch):
+    monkeypatch.setenv("LIST_STEPS", "touch listed")
+    assert step().returncode == 0 and "done already" in step().stderr
+    assert step("--dry_run", output="other", needs=("not_there",)).returncode == 0
+    assert not (tmp_path / "listed").exists()
 
 
 def test_content_counts_not_time(step, tmp_path):
@@ -96,7 +137,7 @@ def test_the_launcher_does_not_count(step, tmp_path):
 
 def test_a_change_reaches_what_depends_on_it(step, tmp_path):
     step(output="out")
-    last = {"output": "last", "needs": ("2:out",), "command": ("cp", "out", "last")}
+    last = {"output": "last", "needs": ("out",), "command": ("cp", "out", "last")}
     step(**last)
     (tmp_path / "out").unlink()
     step(output="out")  # the same again: what depends on it stays valid
@@ -109,7 +150,7 @@ def test_a_change_reaches_what_depends_on_it(step, tmp_path):
 
 def test_an_output_changed_by_hand_counts_as_changed(step, tmp_path):
     folder = {"output": "dir", "command": ("sh", "-c", "mkdir -p dir && cp in dir/text")}
-    last = {"output": "last", "needs": ("2:dir",), "command": ("cp", "dir/text", "last")}
+    last = {"output": "last", "needs": ("dir",), "command": ("cp", "dir/text", "last")}
     step(**folder)
     step(**last)
     (tmp_path / "dir" / "added_later").write_text("more")
@@ -128,15 +169,35 @@ def test_inputs_removed_since_do_not_matter(step, tmp_path):
 def test_a_failed_command_leaves_no_record(step, tmp_path):
     result = step(command=("sh", "-c", "touch out; exit 5"))
     assert result.returncode == 5 and "failed with code 5" in result.stderr
-    user = step(output="last", needs=("2:out",), command=("cp", "out", "last"))
+    user = step(output="last", needs=("out",), command=("cp", "out", "last"))
     assert user.returncode == 1 and "out, which is not finished" in user.stderr
     assert step().returncode == 0 and runs(tmp_path) == 1
-    assert step(output="last", needs=("2:out",), command=("cp", "out", "last")).returncode == 0
+    assert step(output="last", needs=("out",), command=("cp", "out", "last")).returncode == 0
 
 
 def test_a_command_that_does_not_make_its_output(step):
     result = step(command=("true",))
     assert result.returncode == 1 and "did not make out" in result.stderr
+
+
+def test_a_command_that_does_not_make_all_of_its_files(step, tmp_path):
+    result = step("--also", "second", output="out")
+    assert result.returncode == 1 and "did not make second" in result.stderr
+    (tmp_path / "second").touch()
+    assert step("--also", "second", output="out").returncode == 0
+    assert "done already" in step(output="out").stderr  # the same step, to the record
+
+
+def test_no_command(step, root):
+    words = ("--name", "n", "--stage", "2", "--output", "out")
+    for more in ((), ("--",), ("--needs", "in")):
+        result = subprocess.run(
+            [sys.executable, root / "tools" / "step.py", *words, *more],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert result.returncode == 2 and "the command goes behind a '--'" in result.stderr
 
 
 def test_a_command_that_is_not_there(step):
@@ -145,14 +206,14 @@ def test_a_command_that_is_not_there(step):
 
 
 def test_a_dry_run_only_says(step, tmp_path):
-    result = step("--dry_run", needs=("1:not_yet",))
+    result = step("--dry_run", needs=("not_yet",))
     assert result.returncode == 0 and "would run" in result.stderr and "cat in" in result.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
 def test_trainings_do_not_mix(step, tmp_path):
     train = ("sh", "-c", "echo x >> runs; touch model/checkpoint.pth; [ -e go_on ]", "--lr")
-    options = {"output": "model", "needs": ("1:in",)}
+    options = {"output": "model", "needs": ("in",)}
     assert step("--training", "model", **options, command=(*train, "1")).returncode == 1
     refused = step("--training", "model", **options, command=(*train, "2"))
     assert refused.returncode == 1 and runs(tmp_path) == 1
@@ -190,7 +251,7 @@ def test_a_killed_step_is_done_again(root, step, tmp_path, signum):
             "--output",
             "out",
             "--needs",
-            "1:in",
+            "in",
             "--",
             *slow,
         ],
@@ -204,7 +265,7 @@ def test_a_killed_step_is_done_again(root, step, tmp_path, signum):
     process.send_signal(signum)
     process.wait(timeout=20)
     (tmp_path / "fast").touch()
-    user = step(output="last", needs=("2:out",), command=("cp", "out", "last"))
+    user = step(output="last", needs=("out",), command=("cp", "out", "last"))
     assert "not finished" in user.stderr
     result = step(command=slow)
     assert result.returncode == 0 and (tmp_path / "out").read_text() == "a\n"
@@ -237,7 +298,7 @@ def test_an_output_that_lost_a_file_is_made_again(step, tmp_path):
 
 def test_a_deleted_input_does_not_hide_a_changed_one(step, tmp_path):
     (tmp_path / "other").write_text("a\n")
-    both = ("1:in", "1:other")
+    both = ("in", "other")
     assert step(needs=both).returncode == 0
     (tmp_path / "other").unlink()
     assert "is gone since" in step(needs=both).stderr
@@ -255,6 +316,6 @@ def test_changes_deep_in_a_corpus_are_seen(step, tmp_path):
             (chapter / "7-100.trans.txt").write_text("7-100-0000 A B\n")
         if change == "recording":
             (chapter / "7-100-0001.flac").touch()
-        assert step(needs=("given:corpus",), command=make).returncode == 0
-        assert "done already" in step(needs=("given:corpus",), command=make).stderr
+        assert step(needs=("corpus",), command=make).returncode == 0
+        assert "done already" in step(needs=("corpus",), command=make).stderr
     assert runs(tmp_path) == 3

@@ -23,27 +23,20 @@ max_bad_share=0.1       # stop if more of a part is wrong
 . ../TEMPLATE/path.sh
 # shellcheck source=../../../tools/parse_options.sh
 . parse_options.sh
+current=1
+# shellcheck source=../../TEMPLATE/steps.sh
+. ../TEMPLATE/steps.sh
 
-[[ -n ${corpus} ]] || {
-  echo "error: --corpus, the folder of Common Voice with a folder for each language, is needed" >&2
-  exit 1
-}
+[[ -n ${corpus} ]] || ${listing} ||
+  die "--corpus, the folder of Common Voice with a folder for each language, is needed"
 translations=${translations:-${corpus}}
 read -ra targets <<< "${target_lang}"
-maker=given
-[[ ${corpus} != data/corpus ]] || maker=1
-
-step() {
-  local options=(--stage 1 --name "$1")
-  shift
-  if ${dry_run}; then options+=(--dry_run); fi
-  step.py "${options[@]}" --needs "${maker}:${corpus}/${source_lang}" "$@"
-}
+release=${corpus}/${source_lang}
 
 for part in train dev test; do
   set=${part/train/translated}
-  step "data ${set}" --output "data/${set}" --needs "${maker}:${translations}" -- \
-    python -m speechlm.bin.prepare_covost --common_voice "${corpus}/${source_lang}" \
+  step "data ${set}" --output "data/${set}" --needs "${release}" "${translations}" -- \
+    python -m speechlm.bin.prepare_covost --common_voice "${release}" \
     --translations "${translations}" --source "${source_lang}" --target "${targets[@]}" \
     --part "${part}" --max_bad_share "${max_bad_share}" --output "data/${set}"
 done
@@ -52,18 +45,14 @@ if ! ${pretrain}; then exit; fi
 for set in paired speech; do
   table=(--table validated.tsv --without_text)
   [[ ${set} == speech ]] || table=(--table "${paired_table}")
-  step "data ${set}" --output "data/${set}" --needs 1:data/dev --needs 1:data/test -- \
-    python -m speechlm.bin.prepare_common_voice --release "${corpus}/${source_lang}" \
+  step "data ${set}" --output "data/${set}" --needs "${release}" data/dev data/test -- \
+    python -m speechlm.bin.prepare_common_voice --release "${release}" \
     --language "${source_lang}" --exclude data/dev data/test --max_bad_share "${max_bad_share}" \
     --output "data/${set}" "${table[@]}"
 done
 read -ra texts <<< "${text_corpus}"
-((${#texts[@]})) || {
-  echo "error: --text_corpus, text in the language of the speech, is needed for pre-training" >&2
-  exit 1
-}
-needs=()
-for text in "${texts[@]}"; do needs+=(--needs "${maker}:${text}"); done
-step "unpaired text" --output data/text/unpaired.txt "${needs[@]}" -- \
+((${#texts[@]})) || ${listing} ||
+  die "--text_corpus, text in the language of the speech, is needed for pre-training"
+step "unpaired text" --output data/text/unpaired.txt --needs "${release}" "${texts[@]}" -- \
   python -m speechlm.bin.normalize_text --input "${texts[@]}" --kind lines \
   --output data/text/unpaired.txt

@@ -20,23 +20,18 @@ text_kind=auto    # book (paragraphs between blank lines) or lines
 . ../TEMPLATE/path.sh
 # shellcheck source=../../../tools/parse_options.sh
 . parse_options.sh
-
-step() {
-  local options=(--stage 1 --name "$1")
-  shift
-  if ${dry_run}; then options+=(--dry_run); fi
-  step.py "${options[@]}" "$@"
-}
+current=1
+# shellcheck source=../../TEMPLATE/steps.sh
+. ../TEMPLATE/steps.sh
 
 # prepare SET "PARTS" [further options]: parts of the corpus to data/SET.
 prepare() {
-  local set=$1 parts part needs=()
+  local set=$1 parts part folders=()
   read -ra parts <<< "$2"
-  shift 2
-  for part in "${parts[@]}"; do needs+=(--needs "${maker}:${corpus}/${part}"); done
-  step "data ${set}" --output "data/${set}" "${needs[@]}" -- \
+  for part in "${parts[@]}"; do folders+=("${corpus}/${part}"); done
+  step "data ${set}" --output "data/${set}" --needs "${folders[@]}" -- \
     python -m speechlm.bin.prepare_librispeech --corpus "${corpus}" --parts "${parts[@]}" \
-    --output "data/${set}" "$@"
+    --output "data/${set}" "${@:3}"
 }
 
 from=()
@@ -44,9 +39,8 @@ from=()
 read -ra texts <<< "${text_corpus}"
 [[ ! -e ${text_corpus} ]] || texts=("${text_corpus}") # one path, which may have spaces
 read -ra tests <<< "${test_parts}"
-maker=given
 if [[ -z ${corpus} ]]; then
-  corpus=downloads/LibriSpeech maker=1
+  corpus=downloads/LibriSpeech
   read -ra parts <<< "${paired_parts} ${speech_parts} ${dev_parts} ${test_parts}"
   mapfile -t parts < <(printf '%s\n' "${parts[@]}" | sort -u)
   for part in "${parts[@]}"; do
@@ -66,8 +60,6 @@ if [[ -z ${text_corpus} ]]; then
   step "download text" --output "${texts[0]}" -- \
     python -m speechlm.bin.download_librispeech --text --output downloads "${from[@]}"
 fi
-needs=()
-for text in "${texts[@]}"; do needs+=(--needs "given:${text}"); done
-step "unpaired text" --output data/text/unpaired.txt "${needs[@]}" -- \
+step "unpaired text" --output data/text/unpaired.txt --needs "${texts[@]}" -- \
   python -m speechlm.bin.normalize_text --input "${texts[@]}" --kind "${text_kind}" \
   --output data/text/unpaired.txt

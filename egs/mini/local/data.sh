@@ -26,13 +26,14 @@ nj=2                      # processes
 . ../TEMPLATE/path.sh
 # shellcheck source=../../../tools/parse_options.sh
 . parse_options.sh
+current=1
+# shellcheck source=../../TEMPLATE/steps.sh
+. ../TEMPLATE/steps.sh
 
 if [[ -z ${corpus} ]]; then
   corpus=data/corpus
   IFS=, read -ra numbers <<< "${speakers}"
-  options=()
-  if ${dry_run}; then options=(--dry_run); fi
-  step.py --stage 1 --name "make the corpus" --output "${corpus}" "${options[@]}" -- \
+  step "make the corpus" --output "${corpus}" -- \
     python local/make_corpus.py --output "${corpus}" --paired "${paired}" --unpaired "${unpaired}" \
     --dev "${dev}" --test "${test}" --text "${text}" --speakers "${numbers[@]}" --seed "${seed}" \
     --min_snr "${min_snr}" --max_snr "${max_snr}" --nj "${nj}"

@@ -25,12 +25,13 @@ nj=2                      # processes
 . ../TEMPLATE/path.sh
 # shellcheck source=../../../tools/parse_options.sh
 . parse_options.sh
+current=1
+# shellcheck source=../../TEMPLATE/steps.sh
+. ../TEMPLATE/steps.sh
 
 if [[ -z ${corpus} ]]; then
   corpus=data/corpus
-  options=()
-  if ${dry_run}; then options=(--dry_run); fi
-  step.py --stage 1 --name "make the corpus" --output "${corpus}" "${options[@]}" -- \
+  step "make the corpus" --output "${corpus}" -- \
     python local/make_corpus.py --output "${corpus}" --train "${train}" --dev "${dev}" \
     --test "${test}" --speech "${speech}" --transcribed "${transcribed}" --text "${text}" \
     --seed "${seed}" --nj "${nj}"

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Makes a recipe for a corpus of your own: egs/NAME with run.sh, its choices, and local/data.sh, which
+# reads the corpus.
+#
+#   egs/TEMPLATE/new_recipe.sh NAME
+#   cd egs/NAME && ./run.sh --corpus DIR
+#
+# NAME: small letters, digits and underscores. local/data.sh says what DIR must have, and what to
+# change where a corpus looks different.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+die() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+if [[ $# -ne 1 || $1 == -* ]]; then
+  [[ ${1:-} == --help ]] || die "the name of the new recipe is wanted, and nothing else (--help)"
+  sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' TEMPLATE/new_recipe.sh
+  exit
+fi
+name=$1
+[[ ${name} =~ ^[a-z][a-z0-9_]*$ ]] ||
+  die "'${name}' cannot be a recipe's name; small letters, digits and underscores are wanted"
+[[ ! -e ${name} && ! -L ${name} ]] || die "${PWD}/${name} is there already"
+
+mkdir -p "${name}/local"
+for file in run.sh local/data.sh; do
+  content=$(< "TEMPLATE/skeleton/${file}")
+  printf '%s\n' "${content//NAME:/${name}:}" > "${name}/${file}"
+  chmod +x "${name}/${file}"
+done
+echo "${PWD}/${name}: put its choices into run.sh, and what reads the corpus into local/data.sh"
+echo "next: cd egs/${name} && ./run.sh --corpus DIR --dry_run"

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# How steps are run: sourced by speechlm.sh and by the recipes' local/data.sh, after their options.
+# `current` is the number of the stage that is running, `dry_run` an option of all of them. With
+# LISTING_STEPS=true in the environment steps are listed in place of being run: stage, output, name.
+# shellcheck disable=SC2154  # options are of the script that sources this; launchers are cmd.sh's
+
+listing=false
+[[ ${LISTING_STEPS:-} != true ]] || listing=true
+
+die() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+# among WORD WORD...: whether the first is one of the others.
+among() {
+  local word
+  for word in "${@:2}"; do
+    if [[ ${word} == "$1" ]]; then return; fi
+  done
+  return 1
+}
+
+# alternatives WORD...: "a, b or c".
+alternatives() {
+  local listed=$1 n
+  for ((n = 2; n < $#; n++)); do listed+=", ${!n}"; done
+  if (($# > 1)); then listed+=" or ${!#}"; fi
+  echo "${listed}"
+}
+
+# say WORDS: a line of the stage, such as why it has nothing to do.
+say() { echo "stage ${current} | $*" >&2; }
+
+# step NAME [options of tools/step.py] -- COMMAND...: skipped when its output is there already.
+step() {
+  local name=$1 options=()
+  shift
+  if ${listing}; then
+    list_outputs "${name}" "$@"
+    return
+  fi
+  if ${dry_run}; then options=(--dry_run); fi
+  step.py --stage "${current}" --name "${name}" "${options[@]}" "$@"
+}
+
+# list_outputs NAME [options of tools/step.py] -- COMMAND...
+list_outputs() {
+  local name=$1
+  shift
+  while [[ $1 != -- ]]; do
+    if [[ $1 == --output || $1 == --also ]]; then
+      printf '%s\t%s\t%s\n' "${current}" "$2" "${name}"
+    fi
+    shift
+  done
+}
+
+# train NAME OUTPUT [options of step] -- COMMAND...: a training, which resumes in OUTPUT, or in the
+# folder that a --training among the options names.
+train() {
+  local name=$1 output=$2 folder=$2
+  shift 2
+  if [[ $1 == --training ]]; then
+    folder=$2
+    shift 2
+  fi
+  step "${name}" --training "${folder}" --output "${output}" --log "${folder}/train.log" \
+    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${folder}/job.log" "$@"
+}
+
+# parallel NAME DATA OUTPUT [--cmd LAUNCHER] [--keep] [options of step] -- COMMAND... [++ JOIN...]:
+# jobs over the parts of a data directory, whose results are joined (see parallel.sh).
+parallel() {
+  local name=$1 data=$2 output=$3 cmd=${train_cmd} keep=() options=()
+  shift 3
+  while [[ $1 != -- ]]; do
+    case "$1" in
+      --cmd) cmd=$2 && shift ;;
+      --keep) keep=(--keep true) ;;
+      *) options+=("$1") ;;
+    esac
+    shift
+  done
+  step "${name}" --output "${output}" --needs "${data}" "${options[@]}" -- \
+    ../TEMPLATE/parallel.sh --data "${data}" --nj "${nj}" --cmd "${cmd}" \
+    --output "${output}" "${keep[@]}" "$@"
+}
+
+# side_by_side FUNCTION ARGUMENT...: FUNCTION for each, ${train_jobs} at a time; what is under way is
+# stopped when one fails or when the run is interrupted.
+side_by_side() {
+  local function=$1 argument running=0
+  shift
+  if ${dry_run}; then
+    for argument in "$@"; do "${function}" "${argument}"; done
+    return
+  fi
+  set -m # each in a process group of its own
+  trap 'trap - EXIT; stop_groups' EXIT
+  trap 'exit 130' INT TERM
+  for argument in "$@"; do
+    if ((running == train_jobs)); then
+      wait -n || exit 1
+      running=$((running - 1))
+    fi
+    "${function}" "${argument}" &
+    running=$((running + 1))
+  done
+  for (( ; running > 0; running--)); do wait -n || exit 1; done
+  trap - EXIT INT TERM
+  set +m
+}
+
+stop_groups() {
+  local group
+  for group in $(jobs -p); do kill -TERM -- "-${group}" 2> /dev/null || true; done
+  { wait; } 2> /dev/null
+}

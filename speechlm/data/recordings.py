@@ -1,0 +1,115 @@
+"""The simplest layout of a corpus: PART/SPEAKER-NAME.wav with their transcripts in PART/text.
+
+Lines of the table are `SPEAKER-NAME WORDS`. The file name is the utterance id, so that the speaker
+is its prefix.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechlm.data.common_voice import AUDIO
+from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.data.librispeech import match_transcripts, read_transcripts
+from speechlm.data.report import Report
+from speechlm.data.text_normalize import expand, to_words
+
+TABLE = "text"
+"""File of a part that has the transcripts."""
+
+
+def read_recordings(
+    corpus: str | os.PathLike[str], parts: Sequence[str], with_text: bool = True
+) -> tuple[DataDir, Report]:
+    """Read folders of recordings into one data directory, without opening the audio.
+
+    Transcripts are brought to A-Z and apostrophes; numbers and abbreviations are spoken out.
+
+    Args:
+        corpus: folder that has the parts.
+        parts: names of folders, each with recordings and, where wanted, a table `text`.
+        with_text: whether transcripts are wanted; without them speech alone is read.
+
+    Returns:
+        The data, and what was left out: recordings without transcript, transcripts without
+        recording, duplicates, names with spaces.
+
+    Raises:
+        ValueError: The corpus, a part or its table is not there, or nothing can be used.
+    """
+    report = Report()
+    wav: dict[str, str] = {}
+    text: dict[str, str | None] = {}
+    for part in parts:
+        folder = _part(Path(corpus), part)
+        _add_recordings(folder, wav, report)
+        if with_text:
+            read_transcripts(_table(folder), text, report)
+    where = " ".join(str(Path(corpus) / part) for part in parts)
+    if not wav:
+        raise ValueError(
+            f"no recordings in {where}: files like SPEAKER-NAME.wav expected"
+            f" ({', '.join(AUDIO)}). {report.summary()}"
+        )
+    if with_text:
+        match_transcripts(wav, text, report)
+        _normalize(wav, text, report)
+        if not wav:
+            raise ValueError(f"no recording in {where} has a transcript. {report.summary()}")
+    utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
+    return DataDir(wav, utt2spk, text if with_text else None), report
+
+
+def lone_names(data: DataDir) -> str:
+    """Return a warning if recordings have names without a speaker, else an empty string."""
+    lone = [utterance for utterance in data.ids if "-" not in utterance]
+    if not lone:
+        return ""
+    return (
+        f"{len(lone)} of {len(data)} recordings have names without SPEAKER- and count as speakers"
+        f" of their own: {show_ids(lone)}"
+    )
+
+
+def _part(corpus: Path, part: str) -> Path:
+    if not corpus.is_dir():
+        raise ValueError(f"a folder with the parts of a corpus expected, but {corpus} is none")
+    if not (corpus / part).is_dir():
+        there = sorted(path.name for path in corpus.iterdir() if path.is_dir())
+        raise ValueError(f"no part {part} in {corpus}; it has: {' '.join(there) or 'no parts'}")
+    return corpus / part
+
+
+def _table(folder: Path) -> Path:
+    table = folder / TABLE
+    if not table.is_file():
+        raise ValueError(
+            f"transcripts expected in {table}, which is not there: on each line the name of a"
+            " recording without its ending, and its words"
+        )
+    return table
+
+
+def _add_recordings(folder: Path, wav: dict[str, str], report: Report) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name == TABLE or path.is_dir():
+            continue
+        if path.suffix.lower() not in AUDIO:
+            report.filter("no recording", path.name, path, f"one of {' '.join(AUDIO)} expected")
+        elif path.stem.split() != [path.stem]:
+            report.leave_out("space in the name", path.stem, path)
+        elif path.stem in wav:
+            report.leave_out("duplicate id", path.stem, path, f"{wav[path.stem]} is used")
+        else:
+            wav[path.stem] = str(path)
+
+
+def _normalize(wav: dict[str, str], text: dict[str, str | None], report: Report) -> None:
+    """Bring transcripts to A-Z and apostrophes; those of which nothing is left go."""
+    for utterance, words in list(text.items()):
+        text[utterance] = to_words(expand(words))
+        if not text[utterance]:
+            report.leave_out("empty transcript", utterance, wav.pop(utterance), words[:60])
+            del text[utterance]

@@ -1,0 +1,73 @@
+"""Folders of recordings with a table of transcripts, intact and damaged."""
+
+import pytest
+
+from speechlm.data.recordings import lone_names, read_recordings
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Three recordings of two speakers in train, one in more."""
+    for part, names in (("train", ("anna-1", "anna-2", "bob-7")), ("more", ("carl-1",))):
+        (tmp_path / part).mkdir()
+        for name in names:
+            (tmp_path / part / f"{name}.wav").touch()
+        lines = "".join(f"{name} It's Dr. Smith, no. {len(name)}!\n" for name in names)
+        (tmp_path / part / "text").write_text(lines)
+    return tmp_path
+
+
+def test_parts_are_read_as_one(corpus):
+    (corpus / "train" / "bob-7.wav").rename(corpus / "train" / "bob-7.MP3")
+    data, report = read_recordings(corpus, ["train", "more"])
+    assert data.ids == ["anna-1", "anna-2", "bob-7", "carl-1"] and not report.items
+    assert data.wav["bob-7"] == str(corpus / "train" / "bob-7.MP3")
+    assert data.spk2utt["anna"] == ["anna-1", "anna-2"] and not lone_names(data)
+    assert data.text["anna-1"].startswith("IT'S DOCTOR SMITH") and "SIX" in data.text["anna-1"]
+
+
+def test_speech_alone_needs_no_table(corpus):
+    (corpus / "train" / "text").unlink()
+    data, _ = read_recordings(corpus, ["train"], with_text=False)
+    assert len(data) == 3 and data.text is None
+    with pytest.raises(ValueError, match=r"train/text, which is not there: on each line"):
+        read_recordings(corpus, ["train"])
+
+
+def test_what_is_wrong_is_left_out(corpus):
+    train = corpus / "train"
+    for name in ("anna-3.wav", "anna-1.flac", "eve 1.wav", "notes.doc", ".hidden.wav", "bob-8.wav"):
+        (train / name).touch()
+    with (train / "text").open("a") as table:
+        table.write("bob-8 ...\nbob-9 NOBODY\n")
+    data, report = read_recordings(corpus, ["train"])
+    assert data.ids == ["anna-1", "anna-2", "bob-7"]
+    assert {(i.what, i.kind, i.utterance) for i in report.items} == {
+        ("left out", "no transcript", "anna-3"),
+        ("left out", "duplicate id", "anna-1"),
+        ("left out", "space in the name", "eve 1"),
+        ("filtered", "no recording", "notes.doc"),
+        ("left out", "empty transcript", "bob-8"),
+        ("left out", "transcript without audio", "bob-9"),
+    }
+
+
+def test_names_without_speakers_are_mentioned(corpus):
+    (corpus / "train" / "anna-1.wav").rename(corpus / "train" / "x.wav")
+    data, _ = read_recordings(corpus, ["train"], with_text=False)
+    assert data.utt2spk["x"] == "x"
+    assert "1 of 3 recordings have names without SPEAKER-" in lone_names(data)
+    assert lone_names(data).endswith(": x")
+
+
+def test_what_is_not_there_is_named(corpus):
+    with pytest.raises(ValueError, match=r"no part trian in .*; it has: more train"):
+        read_recordings(corpus, ["trian"])
+    with pytest.raises(ValueError, match="nowhere is none"):
+        read_recordings(corpus / "nowhere", ["train"])
+    (corpus / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"no recordings in .*/empty: files like SPEAKER-NAME.wav"):
+        read_recordings(corpus, ["empty"], with_text=False)
+    (corpus / "more" / "text").write_text("carl-2 HELLO\n")
+    with pytest.raises(ValueError, match="no recording in .*/more has a transcript"):
+        read_recordings(corpus, ["more"])
