@@ -8,6 +8,7 @@ import soundfile
 import torch
 
 from speechlm.checkpoints.model_dir import save_speechlm
+from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models import SpeechLM, SpeechLMConfig
@@ -86,6 +87,7 @@ def huggingface_folder(tmp_path_factory):
     """Function that writes a small random model in Hugging Face's format, and its folder."""
 
     def make(kind: str = "Hubert", large: bool = False, seed: int = 0, **changes) -> Path:
+        import_torchaudio()
         import transformers
 
         torch.manual_seed(seed)
