@@ -8,6 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.conventions import PAPER_FRAMING, Framing
 
 TYPES = ("hubert", "wavlm", "wav2vec2")
@@ -24,6 +25,7 @@ def load_huggingface(name: str) -> tuple[Any, bool]:
     Raises:
         ValueError: it is not there (offline: what is missing), or of a kind that does not fit.
     """
+    import_torchaudio()
     try:
         import transformers
     except ImportError:
@@ -65,12 +67,13 @@ def _check_type(name: str, config: Any) -> None:
 
 
 def _normalizes(name: str, config: Any) -> bool:
-    from transformers import AutoFeatureExtractor
+    from transformers import FeatureExtractionMixin
 
-    try:
-        return bool(AutoFeatureExtractor.from_pretrained(name).do_normalize)
+    try:  # the values alone: the extractor itself needs a torchaudio that can be loaded
+        values, _ = FeatureExtractionMixin.get_feature_extractor_dict(name)
     except (OSError, ValueError):
         return config.feat_extract_norm == "layer"
+    return bool(values.get("do_normalize", True))
 
 
 def _what_is_missing(name: str, error: Exception) -> str:

@@ -2,8 +2,7 @@
 
 Importing `espnet2` as it is fails or is slow for three reasons, each of which has a remedy here:
 
-- torchaudio's wheel is a CUDA build, whose compiled part a CPU torch cannot load. ESPnet uses only
-  the parts in Python: torchaudio is imported as if the compiled part had not been installed.
+- torchaudio's wheel is a CUDA build, which a CPU torch cannot load: see `torchaudio_cpu`.
 - g2p_en tries to download NLTK data at import and prints its failures; g2p_en and tacotron_cleaner
   take five seconds. Their modules are there at once, and run when something of them is used.
 - ESPnet's adapters (LoRA, Houlsby) import transformers. Only ESPnet's `abs_task` gets a function
@@ -16,17 +15,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
+
+from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 
 PUT_OFF = ("g2p_en", "tacotron_cleaner", "tacotron_cleaner.cleaners")
 """Modules that run when something of them is first used; a package before its modules."""
-_UTILS = "torchaudio._extension.utils"
 _ADAPTER = "espnet2.layers.create_adapter"
 
 
@@ -69,21 +67,6 @@ def put_off(name: str) -> None:
     parent, _, child = name.rpartition(".")
     if parent:
         setattr(sys.modules[parent], child, module)
-
-
-def import_torchaudio() -> None:
-    """Import torchaudio, without its compiled part where that cannot be loaded."""
-    try:
-        importlib.import_module("torchaudio")
-    except OSError:
-        utils = sys.modules.get(_UTILS)
-        if not hasattr(utils, "_LIB_DIR"):
-            raise
-        for name in [n for n in sys.modules if n.startswith("torchaudio.")]:
-            del sys.modules[name]
-        utils._LIB_DIR = Path(os.devnull)  # where it finds no compiled part, and does without
-        sys.modules[_UTILS] = utils
-        importlib.import_module("torchaudio")._extension.utils = utils
 
 
 @contextmanager

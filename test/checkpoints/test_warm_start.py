@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from speechlm.checkpoints.model_dir import load_speechlm, save_speechlm
+from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.checkpoints.warm_start import warm_start
 from speechlm.data.vocabulary import PHONES, UnitVocabulary
 from speechlm.models import SpeechLM, SpeechLMConfig
@@ -23,6 +24,7 @@ SIZES = {
 
 def make_hubert(folder, large=False, kind="Hubert", **changes):
     """A Hugging Face folder of random weights (norms and biases too), and the model."""
+    import_torchaudio()
     import transformers
 
     torch.manual_seed(7)

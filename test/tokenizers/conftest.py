@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 
+from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.data.kaldi_dir import DataDir
 
 PITCHES = (200, 450, 900, 1700, 3100, 5200)
@@ -56,6 +57,7 @@ def huggingface_folder(tmp_path_factory):
     """Function that writes a small random model in Hugging Face's format, and its folder."""
 
     def make(kind: str = "Hubert", large: bool = False, seed: int = 0, **changes) -> Path:
+        import_torchaudio()
         import transformers
 
         torch.manual_seed(seed)

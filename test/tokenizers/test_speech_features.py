@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import speechlm
+from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.conventions import PAPER_FRAMING, Framing
 from speechlm.data.archives import n_labels
 from speechlm.tokenizers import speech_features as module
@@ -28,6 +31,7 @@ def wave():
 
 
 def test_mfcc_are_those_of_huberts_first_iteration(wave):
+    import_torchaudio()
     from torchaudio.compliance.kaldi import mfcc as reference
     from torchaudio.functional import compute_deltas
 
@@ -121,6 +125,21 @@ def test_the_preprocessor_says_whether_to_normalise(wave, huggingface_folder, tm
     assert scaled.config.normalize and not plain.config.normalize
     np.testing.assert_allclose(scaled(wave), plain(normalized(wave)), atol=1e-5)
     assert abs(scaled(wave) - plain(wave)).max() > 1e-3
+
+
+def test_the_preprocessor_counts_where_torchaudio_cannot_be_loaded(tmp_path, root):
+    values = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
+    (tmp_path / "torchaudio.py").write_text("raise OSError('its library cannot be loaded')\n")
+    code = (
+        f"import sys, types\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "from speechlm.checkpoints.huggingface import _normalizes\n"
+        "group = types.SimpleNamespace(feat_extract_norm='group')\n"
+        f"print(_normalizes({str(tmp_path)!r}, group), _normalizes({str(root)!r}, group))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "False"], done.stderr
 
 
 def test_long_audio_is_seen_in_parts(wave, model_folder, monkeypatch):
