@@ -15,6 +15,7 @@ FOREIGN = {
     "a role of Sphinx": re.compile(r":(func|meth|class|mod|attr):"),
     "fields of Sphinx": re.compile(r"^\s*:(param|returns?|raises?|type)\b", re.MULTILINE),
     "underlined headings": re.compile(r"^\s*-{4,}$", re.MULTILINE),
+    "a first sentence of more than a line": re.compile(r"\A[^\n]+\n[^\n]"),
     "errors without `Raises:`": re.compile(r"^\s*Raises [A-Z]\w+", re.MULTILINE),
 }
 

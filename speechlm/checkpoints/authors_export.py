@@ -46,7 +46,7 @@ _ORDER = (
 
 
 def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> int:
-    """Write the authors' cleaned form of a model folder; the number of tensors in it.
+    """Write the authors' cleaned form of a model folder; returns the number of its tensors.
 
     Tensors, their types and order, and the configuration are those of the checkpoint that the
     folder was imported from; of a model trained here the configuration is made.

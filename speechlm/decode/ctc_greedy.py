@@ -160,7 +160,7 @@ def decode_dir(
 
 
 def merge_hypotheses(folders: list[str], output: str | os.PathLike[str]) -> int:
-    """Write one sorted `output/text` from the `text` of several jobs; number of utterances."""
+    """Join the `text` of several jobs, sorted; returns the number of utterances."""
     merged: dict[str, str] = {}
     for folder in folders:
         path = Path(folder) / "text"

@@ -37,7 +37,7 @@ def extract_dir(
     batch_samples: int = 1_600_000,
     device: str = "cpu",
 ) -> int:
-    """Write features of a (part of a) data directory; the number of utterances.
+    """Write features of a (part of a) data directory; returns the number of utterances.
 
     `output` gets `feats.JOB.ark`, `feats.JOB.scp` (float matrices (T, D)) and `frame_shift`. A
     job that is complete, from the same model, layer and utterances, is not done again.

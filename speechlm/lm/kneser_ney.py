@@ -54,7 +54,7 @@ class _Ids(dict[str, int]):
 
 
 class KneserNey:
-    """An n-gram model, estimated on making.
+    """An n-gram model, which is estimated when the object is made.
 
     `sentences`: words separated by spaces. `vocabulary`: the words of the model, all of them with
     a probability, also those not seen; None: the words of the sentences. `prune`: n-grams seen that

@@ -112,7 +112,11 @@ def _compute(source: FeatureSource, path: str, expected: int) -> tuple[np.ndarra
 def write_features(
     data: DataDir, source: Features, folder: str | os.PathLike[str], job: int = 1
 ) -> int:
-    """Write `feats.JOB.{ark,scp}`, `features.json`, `frame_shift`, `skipped.JOB`; utterances."""
+    """Write `feats.JOB.{ark,scp}`, `features.json`, `frame_shift` and `skipped.JOB`.
+
+    Returns:
+        The number of utterances.
+    """
     skipped: dict[str, str] = {}
     count = 0
     with ArchiveWriter(folder, NAME, job) as writer:

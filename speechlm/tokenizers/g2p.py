@@ -1,5 +1,7 @@
-"""Pronunciations of words that no dictionary has: endings, prefixes and compounds of known words
-first (see `derive`), a small neural network for the rest.
+"""Pronunciations of words that no dictionary has.
+
+They are derived from known words by endings, prefixes and compounds where that is possible (see
+`derive`); a small neural network predicts the rest.
 
 The network is the one of the g2p_en package (an encoder-decoder of two GRU layers trained on
 CMUdict). Only its weight file is read: the package itself, which would fetch NLTK data when

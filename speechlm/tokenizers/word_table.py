@@ -49,8 +49,13 @@ class WordTable:
     def __call__(self, raw: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Number of each word in the list that the table was made of, -1 if it is not there.
 
-        `raw` (n,) uint8 bytes of a text, `ends` (W,) places of the byte after each word; a word
-        starts behind the end of the one before. Returns int64 (W,).
+        Args:
+            raw: (n,) uint8 bytes of a text.
+            ends: (W,) places of the byte after each word; a word starts behind the end of the one
+                before.
+
+        Returns:
+            (W,) int64.
         """
         # for all words the first hash of their slots, then the next one for those not found
         hashes = self._hash(raw, ends)
