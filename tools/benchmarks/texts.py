@@ -41,7 +41,7 @@ def text(args: argparse.Namespace) -> dict[str, float]:
 
     torch.manual_seed(args.seed)
     model = TextToUnit(TextToUnitConfig(), n_phones=46, n_units=500)
-    predictor = model.encoder.var_adaptor.duration_predictor.proj
+    predictor = model.encoder.duration_predictor.proj
     torch.nn.init.zeros_(predictor.weight)
     torch.nn.init.constant_(predictor.bias, math.log(1 + 6))  # six units a phone
     frozen = model.freeze(getattr(torch, args.dtype))

@@ -44,7 +44,8 @@ def beam(args: argparse.Namespace) -> dict[str, float]:
 
     def translate(batch_samples: int) -> tuple[dict[str, tuple[int, ...]], float, float]:
         """Tokens of each utterance, and seconds: of all, of the search alone."""
-        found, start, searching = {}, time.perf_counter(), 0.0
+        found: dict[str, tuple[int, ...]] = {}
+        start, searching = time.perf_counter(), 0.0
         for ids in batches({name: len(wave) for name, wave in waves.items()}, batch_samples):
             padded = torch.nn.utils.rnn.pad_sequence([waves[i] for i in ids], batch_first=True)
             counts = torch.tensor([len(waves[i]) for i in ids])
@@ -58,14 +59,16 @@ def beam(args: argparse.Namespace) -> dict[str, float]:
             found |= {i: hypotheses[0].tokens for i, hypotheses in zip(ids, best, strict=True)}
         return found, time.perf_counter() - start, searching
 
-    runs, figures = {}, {}
+    found, seconds, searches, figures = {}, {}, {}, {}
     for name, batch_samples in (("batched", args.batch_samples), ("one_by_one", 1)):
         tries = [translate(batch_samples) for _ in range(args.repeats)]
-        runs[name] = [tries[0][0], *(statistics.median(t[i] for t in tries) for i in (1, 2))]
-        figures[f"{name}_sentences_per_second"] = round(args.utterances / runs[name][1], 3)
-    one, many = runs["one_by_one"], runs["batched"]
-    figures["speed_up"] = round(one[1] / many[1], 2)
-    figures["search_speed_up"] = round(one[2] / many[2], 2)
-    figures["tokens_written"] = sum(map(len, many[0].values()))
-    figures["same_outputs"] = sum(many[0][name] == one[0][name] for name in waves)
+        found[name] = tries[0][0]
+        seconds[name] = statistics.median(everything for _, everything, _ in tries)
+        searches[name] = statistics.median(search for _, _, search in tries)
+        figures[f"{name}_sentences_per_second"] = round(args.utterances / seconds[name], 3)
+    one, many = found["one_by_one"], found["batched"]
+    figures["speed_up"] = round(seconds["one_by_one"] / seconds["batched"], 2)
+    figures["search_speed_up"] = round(searches["one_by_one"] / searches["batched"], 2)
+    figures["tokens_written"] = sum(map(len, many.values()))
+    figures["same_outputs"] = sum(many[name] == one[name] for name in waves)
     return {**figures, "peak_gib": round(peak_rss(), 3)}
