@@ -45,7 +45,7 @@ def without_heads(model: SpeechLM, keep_ctc: bool = False) -> SpeechLM:
 
     Args:
         model: is changed.
-        keep_ctc: leave the CTC head, without which only unit prediction is taken out.
+        keep_ctc: take out what predicts units only, and leave the CTC head.
     """
     drop_units(model)
     model.final_proj_list = nn.ModuleList()
