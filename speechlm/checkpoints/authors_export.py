@@ -13,13 +13,13 @@ import torch
 from speechlm.checkpoints.authors_config import to_authors
 from speechlm.checkpoints.model_dir import (
     DECODER,
-    PARTS,
     WEIGHTS,
     check_names,
     read_description,
     read_weights,
 )
 from speechlm.data.atomic import output_file
+from speechlm.models.heads import PARTS
 
 METADATA = "authors"
 """Name of the string in model.safetensors that keeps what only an export needs."""

@@ -33,7 +33,6 @@ from speechlm.checkpoints.model_dir import (
     CHARACTERS,
     CONFIG,
     DECODER,
-    PARTS,
     TARGETS,
     TOKENS,
     WEIGHTS,
@@ -48,6 +47,7 @@ from speechlm.conventions import SPECIALS
 from speechlm.data.atomic import output_dir
 from speechlm.data.fairseq_format import read_dictionary
 from speechlm.data.vocabulary import MASK, PHONES, CharacterVocabulary, UnitVocabulary
+from speechlm.models.heads import PARTS
 
 ENCODER = {"pretrained": "", "ctc": "w2v_encoder.w2v_model.", "translation": "encoder.w2v_model."}
 """How the names of the SpeechLM's weights begin, by kind of checkpoint."""

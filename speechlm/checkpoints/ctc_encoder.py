@@ -15,13 +15,8 @@ from speechlm.checkpoints.model_dir import check_characters, load_speechlm, read
 from speechlm.conventions import PAD, Framing
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
+from speechlm.models.heads import CTC_HEAD, PREDICTIONS, required, without_heads
 
-_PRETRAINING_ONLY = (
-    "final_proj_list.",
-    "label_embs_list.",
-    "unit_embed_tokens.",
-    "unit_encoder.embed_tokens.",
-)
 _OUTPUT_LAYER = "unit_encoder_ctc_head.5."
 
 
@@ -35,12 +30,8 @@ class CTCEncoder(nn.Module):
     def __init__(self, config: SpeechLMConfig, augment: AugmentOptions | None = None) -> None:
         super().__init__()
         model = SpeechLM(config, n_units=PAD + 1, n_characters=CharacterVocabulary.n_ids)
-        model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
-        model.register_module("unit_embed_tokens", None)
-        model.unit_encoder.register_module("embed_tokens", None)
-        model.unit_encoder_ctc_head.add_module("5", nn.Identity())
-        if config.feature_grad_mult == 0.0:
-            model.feature_extractor.requires_grad_(False)
+        model = without_heads(model, keep_ctc=True)
+        required(model.unit_encoder_ctc_head, CTC_HEAD).add_module("5", nn.Identity())
         model.mask_emb.requires_grad_(augment is not None and augment.time_prob > 0.0)
         self.speechlm, self.augment = model, augment
 
@@ -56,7 +47,8 @@ class CTCEncoder(nn.Module):
         """
         augment = self.augment if self.training else None
         encoded = self.speechlm.encode(waveforms, sample_lengths, augment)
-        hidden = self.speechlm.unit_encoder_ctc_head.before_output(encoded.features)
+        head = required(self.speechlm.unit_encoder_ctc_head, CTC_HEAD)
+        hidden = head.before_output(encoded.features)
         return hidden[:, : int(encoded.lengths.max())], encoded.lengths
 
 
@@ -65,7 +57,7 @@ def split_weights(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
     encoder = {
         f"speechlm.{name}": value
         for name, value in weights.items()
-        if not name.startswith((*_PRETRAINING_ONLY, _OUTPUT_LAYER))
+        if not name.startswith((*PREDICTIONS, _OUTPUT_LAYER))
     }
     output = {name: weights[_OUTPUT_LAYER + name] for name in ("weight", "bias")}
     return encoder, output

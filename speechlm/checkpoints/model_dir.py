@@ -33,6 +33,7 @@ from speechlm.data.atomic import output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.heads import PARTS
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
@@ -46,11 +47,6 @@ TOKENS, CHARACTERS, TARGETS = "tokens.txt", "characters.txt", "target_tokens.txt
 DECODER = "decoder."
 """How the names of a translation decoder's weights begin."""
 KINDS = ("pretrained", "ctc", "translation")
-PARTS = {
-    "units": ("label_embs_list.", "unit_embed_tokens.", "unit_encoder.embed_tokens."),
-    "characters": ("unit_encoder_ctc_head.",),
-}
-"""Parts that a model may lack (the authors' cleaned checkpoints lack both): their weights."""
 
 
 @dataclasses.dataclass

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any, Self, cast
 
-from torch import nn
-
 from speechlm import models
 from speechlm.checkpoints.model_dir import load_speechlm, read_description
+from speechlm.models.heads import drop_characters, drop_units
 
 
 class SpeechLM(models.SpeechLM):
@@ -37,9 +36,7 @@ class SpeechLM(models.SpeechLM):
         model = cast(Self, load_speechlm(folder, cls, **changes)[0])
         without = read_description(folder).without
         if "units" in without:
-            model.label_embs_list = nn.ParameterList()
-            model.register_module("unit_embed_tokens", None)
-            model.unit_encoder.register_module("embed_tokens", None)
+            drop_units(model)
         if "characters" in without:
-            model.register_module("unit_encoder_ctc_head", None)
+            drop_characters(model)
         return model.eval()

@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechlm.checkpoints.model_dir import PARTS, load_speechlm, load_translation
+from speechlm.checkpoints.model_dir import load_speechlm, load_translation
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD, Framing
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
+from speechlm.models.heads import HEADS, without_heads
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 VOCABULARY = "vocabulary"
@@ -31,7 +32,6 @@ VOCABULARY = "vocabulary"
 BEST = ("valid.accuracy.ave.pth", "valid.accuracy.best.pth")
 """Weights that a translation fine-tuning ends with, the preferred ones first."""
 _ASR_BEST = ("valid.cer_ctc.ave.pth", "valid.cer_ctc.best.pth")
-_PRETRAINING_ONLY = ("final_proj_list.", *(name for part in PARTS.values() for name in part))
 
 
 class TranslationModel(nn.Module):
@@ -78,17 +78,6 @@ class TranslationModel(nn.Module):
         """Loss a token, statistics, number of tokens; targets (B, U) as in the decoder's loss."""
         features, padding = self.encode(waveforms, lengths)
         return self.decoder.loss(features, padding, targets)
-
-
-def without_heads(model: SpeechLM) -> SpeechLM:
-    """The model without what only pre-training and CTC use."""
-    model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
-    model.register_module("unit_embed_tokens", None)
-    model.unit_encoder.register_module("embed_tokens", None)
-    model.register_module("unit_encoder_ctc_head", None)
-    if model.config.feature_grad_mult == 0.0:
-        model.feature_extractor.requires_grad_(False)
-    return model
 
 
 def load_translator(
@@ -149,7 +138,7 @@ def read_encoder(
         path = _weights_file(folder, names)
         stored = load_weights_only(path)
         weights = {n[len(prefix) :]: w for n, w in stored.items() if n.startswith(prefix)}
-    return config, {n: w for n, w in weights.items() if not n.startswith(_PRETRAINING_ONLY)}
+    return config, {n: w for n, w in weights.items() if not n.startswith(HEADS)}
 
 
 def read_decoder(

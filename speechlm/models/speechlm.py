@@ -38,6 +38,7 @@ from speechlm.models.front_end import (
     normalize_waveform,
     scale_gradient,
 )
+from speechlm.models.heads import CTC_HEAD, UNIT_EMBEDDINGS, required
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.losses import UnitPrediction, ctc_loss, predict_units
 from speechlm.models.masking import indices, span_mask
@@ -59,6 +60,11 @@ class SpeechLM(nn.Module):
     `find_unused_parameters` then.
     """
 
+    unit_embed_tokens: nn.Embedding | None
+    """None: taken out, see `heads`."""
+    unit_encoder_ctc_head: CTCHead | None
+    """None: taken out."""
+
     def __init__(self, config: SpeechLMConfig, n_units: int, n_characters: int):
         super().__init__()
         self.config = config
@@ -74,10 +80,11 @@ class SpeechLM(nn.Module):
         self.label_embs_list = nn.ParameterList(
             nn.Parameter(torch.empty(n_units, config.unit_dim).uniform_()) for _ in depths
         )
-        self.unit_embed_tokens = nn.Embedding(n_units, dim, padding_idx=PAD)
-        self.unit_encoder = SharedEncoder(config, self.unit_embed_tokens)
+        embed = nn.Embedding(n_units, dim, padding_idx=PAD)
+        self.unit_embed_tokens = embed
+        self.unit_encoder = SharedEncoder(config, embed)
         self.unit_encoder_ctc_head = CTCHead(dim, n_characters, config.ctc_dropout)
-        self._initialize()
+        self._initialize(embed)
 
     @property
     def framing(self) -> Framing:
@@ -136,7 +143,7 @@ class SpeechLM(nn.Module):
         middle = self.encoder(x, padding).last
 
         # Shared Transformer over its states, some of them swapped for their units' embeddings
-        units = self.unit_embed_tokens(targets)
+        units = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)(targets)
         shared_input = swap_with_units(middle, units, swapped)
         shared_input = shared_input.masked_fill(padding[..., None], 0.0)
         top = self.unit_encoder(shared_input, targets == PAD).last
@@ -175,8 +182,9 @@ class SpeechLM(nn.Module):
             mask = span_mask(
                 lengths, units.shape[1], self.config.mask_prob, self.config.mask_length
             )
-        x = self._mask_frames(self.unit_embed_tokens(units), mask)
-        logits = self.unit_encoder_ctc_head(self.unit_encoder(x, padding).last)
+        embed = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)
+        x = self._mask_frames(embed(units), mask)
+        logits = required(self.unit_encoder_ctc_head, CTC_HEAD)(self.unit_encoder(x, padding).last)
         return TextOutput(
             ctc=ctc_loss(logits, lengths, characters),
             n_tokens=(characters != PAD).sum(),
@@ -258,7 +266,7 @@ class SpeechLM(nn.Module):
 
     def ctc_logits(self, encoded: Encoded) -> Tensor:
         """Character logits (B, T + 1, n_characters) of encoded speech; T + 1 is never scored."""
-        return self.unit_encoder_ctc_head(encoded.features)
+        return required(self.unit_encoder_ctc_head, CTC_HEAD)(encoded.features)
 
     @torch.no_grad()
     def extract_features(
@@ -391,7 +399,7 @@ class SpeechLM(nn.Module):
         return middle, top
 
     @torch.no_grad()
-    def _initialize(self) -> None:
+    def _initialize(self, embed: nn.Embedding) -> None:
         """BERT's normal(0, 0.02) in the Speech Transformer, Xavier in the Shared attention."""
         for module in self.encoder.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
@@ -403,6 +411,6 @@ class SpeechLM(nn.Module):
                 nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
             nn.init.xavier_uniform_(attention.out_proj.weight)
             nn.init.zeros_(attention.out_proj.bias)
-        nn.init.normal_(self.unit_embed_tokens.weight, std=self.config.embed_dim**-0.5)
-        self.unit_embed_tokens.weight[PAD] = 0.0
+        nn.init.normal_(embed.weight, std=self.config.embed_dim**-0.5)
+        embed.weight[PAD] = 0.0
         self.unit_encoder.embed_positions.weight[PAD] = 0.0

@@ -155,6 +155,8 @@ class SharedEncoder(LayerStack):
     """The Shared Transformer over unit embeddings or speech states (paper section III-A)."""
 
     version: Tensor
+    embed_tokens: nn.Embedding | None
+    """The unit embeddings under the name that the authors' checkpoints have, too; None: none."""
 
     def __init__(self, config: SpeechLMConfig, embed_tokens: nn.Embedding):
         super().__init__(config, config.shared_layers, config.shared_layerdrop)

@@ -20,11 +20,12 @@ from typing import Any
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.tasks.asr import encoder_choices, frontend_choices
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.decode.extract import check_layer
 from speechlm.models import AugmentOptions, SpeechLM
+from speechlm.models.heads import without_heads
 
 
 class SpeechLMFrontend(AbsFrontend):
@@ -115,14 +116,8 @@ def _encoder_of(folder: str, changes: dict[str, Any] | None) -> SpeechLM:
     if not isinstance(changes or {}, dict):
         raise ValueError(f"changes: `option: value` lines expected, got {changes!r}")
     model = load_speechlm(folder, **{"ignore_padding": True, **(changes or {})})[0]
-    model.final_proj_list, model.label_embs_list = nn.ModuleList(), nn.ParameterList()
-    model.register_module("unit_embed_tokens", None)
-    model.unit_encoder.register_module("embed_tokens", None)
-    model.register_module("unit_encoder_ctc_head", None)
     model.mask_emb.requires_grad_(False)
-    if model.config.feature_grad_mult == 0.0:
-        model.feature_extractor.requires_grad_(False)
-    return model
+    return without_heads(model)
 
 
 frontend_choices.classes["speechlm"] = SpeechLMFrontend

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,8 +13,11 @@ from benchmarks.measure import autocast, peak_rss
 from speechlm.conventions import EOS, SAMPLE_RATE
 from speechlm.models import SpeechLMConfig
 
+if TYPE_CHECKING:
+    from speechlm.checkpoints.translation import TranslationModel
 
-def translator(args: argparse.Namespace) -> torch.nn.Module:
+
+def translator(args: argparse.Namespace) -> TranslationModel:
     """A model with random weights, whose translations are as long as they may be."""
     from speechlm.checkpoints.translation import TranslationModel
     from speechlm.models.translation_decoder import TranslationDecoderConfig

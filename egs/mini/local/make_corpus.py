@@ -21,11 +21,11 @@ from espeak import DIALECTS, RATE, Synthesizer, variants
 from grammar import Grammar, lexemes
 
 from speechlm.bin._cli import parser, run
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_dir
 from speechlm.data.audio import resample, write_flac
 
 PARTS = ("train-paired", "train-unpaired", "dev", "test")
-TARGET_RATE = 16000
 CHAPTER = 25  # utterances a chapter
 
 
@@ -144,8 +144,8 @@ def sound_of(utterance: Utterance, synthesizer: Synthesizer, sound: Sound) -> np
     pitch = round(speaker.pitch * rng.uniform(0.95, 1.05))
     seed = int(rng.integers(1, 2**31))
     samples = synthesizer.say(utterance.text.lower(), speaker.voice, speed, pitch, seed)
-    speech = resample(samples.astype(np.float32) / 2**15, RATE, TARGET_RATE)
-    before, after = rng.integers(TARGET_RATE // 10, TARGET_RATE // 3, size=2)
+    speech = resample(samples.astype(np.float32) / 2**15, RATE, SAMPLE_RATE)
+    before, after = rng.integers(SAMPLE_RATE // 10, SAMPLE_RATE // 3, size=2)
     power = float(np.mean(speech**2))
     speech = np.pad(speech, (int(before), int(after)))
     snr = rng.uniform(sound.min_snr, sound.max_snr)
@@ -158,7 +158,7 @@ def colored_noise(n: int, rng: np.random.Generator) -> np.ndarray:
     """(n,) of unit power with a spectrum f ** -slope, slope drawn from 0 (white) to 2 (brown)."""
     size = 1 << (n - 1).bit_length()  # powers of two transform fast
     spectrum = np.fft.rfft(rng.standard_normal(size))
-    frequency = np.maximum(np.fft.rfftfreq(size, 1 / TARGET_RATE), 50.0)
+    frequency = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 50.0)
     noise = np.fft.irfft(spectrum * frequency ** (-rng.uniform(0, 2) / 2), size)[:n]
     return noise / np.sqrt(np.mean(noise**2))
 
@@ -172,8 +172,8 @@ def _make_one(utterance: Utterance, folder: Path, sound: Sound) -> float:
     """Write one file; returns its length in seconds."""
     waveform = sound_of(utterance, _synthesizer(), sound)
     path = folder / utterance.folder / f"{utterance.id}.flac"
-    write_flac(path, waveform, TARGET_RATE)
-    return len(waveform) / TARGET_RATE
+    write_flac(path, waveform, SAMPLE_RATE)
+    return len(waveform) / SAMPLE_RATE
 
 
 def write_corpus(folder: Path, utterances: list[Utterance], sound: Sound, nj: int) -> list[float]:
