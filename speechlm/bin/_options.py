@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from speechlm.tokenizers.feature_stream import Features
+    from speechlm.tokenizers.speech_features import FeatureSource
 
 RECOGNIZER = {
     "data_dir": "(part of a) data directory",
@@ -127,8 +128,12 @@ def device_of(args: argparse.Namespace) -> str:
 def source_of(args: argparse.Namespace, feats: str | None = None) -> Features:
     """Features that the options ask for, from the archives in `feats` if given."""
     from speechlm.tokenizers.feature_stream import FeatureArchive
+
+    return computed_source(args) if feats is None else FeatureArchive(feats)
+
+
+def computed_source(args: argparse.Namespace) -> FeatureSource:
+    """Features that the options ask for, computed from audio."""
     from speechlm.tokenizers.speech_features import open_features
 
-    if feats is not None:
-        return FeatureArchive(feats)
     return open_features(args.features, args.model, args.layer, device_of(args))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._options import add_device, add_features, add_job, source_of
+from speechlm.bin._options import add_device, add_features, add_job, computed_source
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.tokenizers.feature_stream import write_features
 
-    n = write_features(DataDir.read(args.data_dir), source_of(args), args.output, args.job)
+    n = write_features(DataDir.read(args.data_dir), computed_source(args), args.output, args.job)
     logging.info("features of %d utterances in %s, job %d", n, args.output, args.job)
 
 

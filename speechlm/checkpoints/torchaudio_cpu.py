@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 _UTILS = "torchaudio._extension.utils"
 
@@ -22,7 +23,7 @@ def import_torchaudio() -> None:
     try:
         importlib.import_module("torchaudio")
     except OSError:
-        utils = sys.modules.get(_UTILS)
+        utils: Any = sys.modules.get(_UTILS)
         if not hasattr(utils, "_LIB_DIR"):
             raise
         for name in [n for n in sys.modules if n.startswith("torchaudio.")]:

@@ -42,6 +42,7 @@ def read_recordings(
     report = Report()
     wav: dict[str, str] = {}
     text: dict[str, str | None] = {}
+    transcripts = None
     for part in parts:
         folder = _part(Path(corpus), part)
         _add_recordings(folder, wav, report)
@@ -54,12 +55,11 @@ def read_recordings(
             f" ({', '.join(AUDIO)}). {report.summary()}"
         )
     if with_text:
-        match_transcripts(wav, text, report)
-        _normalize(wav, text, report)
+        transcripts = _normalize(wav, match_transcripts(wav, text, report), report)
         if not wav:
             raise ValueError(f"no recording in {where} has a transcript. {report.summary()}")
     utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
-    return DataDir(wav, utt2spk, text if with_text else None), report
+    return DataDir(wav, utt2spk, transcripts), report
 
 
 def lone_names(data: DataDir) -> str:
@@ -106,10 +106,10 @@ def _add_recordings(folder: Path, wav: dict[str, str], report: Report) -> None:
             wav[path.stem] = str(path)
 
 
-def _normalize(wav: dict[str, str], text: dict[str, str | None], report: Report) -> None:
-    """Bring transcripts to A-Z and apostrophes; those of which nothing is left go."""
-    for utterance, words in list(text.items()):
-        text[utterance] = to_words(expand(words))
-        if not text[utterance]:
-            report.leave_out("empty transcript", utterance, wav.pop(utterance), words[:60])
-            del text[utterance]
+def _normalize(wav: dict[str, str], text: dict[str, str], report: Report) -> dict[str, str]:
+    """Transcripts in A-Z and apostrophes; where nothing is left, the recording goes, too."""
+    normalized = {utterance: to_words(expand(words)) for utterance, words in text.items()}
+    for utterance in [u for u, words in normalized.items() if not words]:
+        report.leave_out("empty transcript", utterance, wav.pop(utterance), text[utterance][:60])
+        del normalized[utterance]
+    return normalized

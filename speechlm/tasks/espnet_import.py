@@ -46,11 +46,12 @@ class _LateModule(types.ModuleType):
         return dir(self)
 
     def _run(self) -> None:
-        self.__class__ = types.ModuleType  # modules look things up in themselves while they run
+        module: Any = self
+        module.__class__ = types.ModuleType  # it looks things up in itself while it runs
         try:
-            self.__spec__.loader.exec_module(self)
+            module.__spec__.loader.exec_module(self)
         except BaseException:
-            self.__class__ = _LateModule  # the next use says again what is wrong
+            module.__class__ = _LateModule  # the next use says again what is wrong
             raise
 
 
@@ -79,7 +80,7 @@ def _adapters_later() -> Iterator[None]:
     def create_adapter(*args: Any, **kwargs: Any) -> None:
         importlib.import_module(_ADAPTER).create_adapter(*args, **kwargs)
 
-    stand_in = types.ModuleType(_ADAPTER)
+    stand_in: Any = types.ModuleType(_ADAPTER)
     stand_in.create_adapter = create_adapter
     sys.modules[_ADAPTER] = stand_in
     try:

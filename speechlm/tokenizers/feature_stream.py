@@ -110,7 +110,7 @@ def _compute(source: FeatureSource, path: str, expected: int) -> tuple[np.ndarra
 
 
 def write_features(
-    data: DataDir, source: Features, folder: str | os.PathLike[str], job: int = 1
+    data: DataDir, source: FeatureSource, folder: str | os.PathLike[str], job: int = 1
 ) -> int:
     """Write `feats.JOB.{ark,scp}`, `features.json`, `frame_shift` and `skipped.JOB`.
 
