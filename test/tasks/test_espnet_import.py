@@ -55,12 +55,21 @@ def python(root, tmp_path_factory):
 
 
 ADAPTERS = {
-    "module": "import espnet2.layers.create_adapter_fn\nm = espnet2.layers.create_adapter_fn",
-    "alias": "import espnet2.layers.create_adapter_fn as m",
-    "from_package": "from espnet2.layers import create_adapter_fn as m",
-    "through_espnet": "import espnet2.layers.create_adapter as a, sys\n"
-    "assert a.create_lora_adapter.__module__ == 'espnet2.layers.create_adapter_fn'\n"
-    "m = sys.modules['espnet2.layers.create_adapter_fn']",
+    "imported": "import espnet2.layers.create_adapter_fn as m",
+    "asked_for_by_a_training": """
+import sys
+assert 'transformers' not in sys.modules
+assert 'espnet2.layers.create_adapter' not in sys.modules
+import espnet2.tasks.abs_task as abs_task, torch
+try:
+    abs_task.create_adapter(torch.nn.Linear(2, 2), 'bottleneck', {})
+except AssertionError as error:
+    assert 'bottleneck is not supported' in str(error)
+else:
+    raise SystemExit('ESPnet was not asked')
+assert 'transformers' in sys.modules
+m = sys.modules['espnet2.layers.create_adapter_fn']
+""",
 }
 
 
@@ -68,76 +77,65 @@ ADAPTERS = {
 def test_adapters_are_espnets_own(python, statement):
     python(
         f"{statement}\nimport inspect\n"
+        "from espnet2.layers.create_adapter import create_lora_adapter as of_espnet\n"
         "from espnet2.layers.create_adapter_fn import create_lora_adapter as named\n"
         "assert m.__spec__.name == m.__name__ == 'espnet2.layers.create_adapter_fn'\n"
         "assert hasattr(m, 'create_houlsby_adapter') and hasattr(m, 'is_lora_available')\n"
         "assert not hasattr(m, 'no_such_name')\n"
-        "assert named is m.create_lora_adapter\n"
+        "assert named is of_espnet is m.create_lora_adapter\n"
         "assert 'rank' in inspect.signature(named).parameters\n"
         "assert 'def create_lora_adapter' in inspect.getsource(m)\n"
     )
 
 
-def test_a_training_that_asks_for_an_adapter_gets_it(python):
-    python(
-        "import sys\n"
-        "assert 'transformers' not in sys.modules\n"
-        "assert 'espnet2.layers.create_adapter' not in sys.modules\n"
-        "import espnet2.tasks.abs_task as abs_task, torch\n"
-        "try:\n"
-        "    abs_task.create_adapter(torch.nn.Linear(2, 2), 'bottleneck', {})\n"
-        "except AssertionError as error:\n"
-        "    assert 'bottleneck is not supported' in str(error)\n"
-        "else:\n"
-        "    raise SystemExit('ESPnet was not asked')\n"
-        "assert 'transformers' in sys.modules\n"
-    )
-
-
-LATE = {
-    "module": "import g2p_en\nG = g2p_en.G2p",
-    "alias": "import g2p_en as m\nG = m.G2p",
-    "name": "from g2p_en import G2p as G",
-    "hasattr": "import g2p_en\nassert hasattr(g2p_en, 'G2p')\nG = g2p_en.G2p",
-    "inspect": "import g2p_en, inspect\nG = dict(inspect.getmembers(g2p_en))['G2p']",
-    "star": "from g2p_en import *\nG = G2p",
-    "submodule": "import g2p_en.g2p as m\nG = m.G2p",
-    "from_submodule": "from g2p_en.g2p import G2p as G",
-}
-
-
-@pytest.mark.parametrize("statement", LATE.values(), ids=LATE)
-def test_g2p_en_runs_when_it_is_used(python, statement):
+def test_g2p_en_and_tacotron_cleaner_run_when_they_are_used(python):
     python(
         "import sys, inspect\n"
         "inspect.getmodule(sys.modules['speechlm.tasks'].import_espnet)\n"
-        "assert 'g2p_en.g2p' not in sys.modules and 'nltk' not in sys.modules\n"
-        f"{statement}\n"
-        "assert inspect.isclass(G) and G.__module__ == 'g2p_en.g2p'\n"
+        "assert not {'g2p_en.g2p', 'nltk', 'tacotron_cleaner.numbers'} & sys.modules.keys()\n"
+        "from tacotron_cleaner import cleaners\n"
+        "assert cleaners.lowercase('A') == 'a' and 'tacotron_cleaner.numbers' in sys.modules\n"
+        "import tacotron_cleaner\n"
+        "assert tacotron_cleaner.cleaners is cleaners\n"
+        "from g2p_en import G2p\n"
         "import g2p_en, types\n"
-        "assert g2p_en.G2p is G and type(g2p_en) is types.ModuleType\n"
+        "assert inspect.isclass(G2p) and G2p.__module__ == 'g2p_en.g2p'\n"
+        "assert g2p_en.G2p is G2p and type(g2p_en) is types.ModuleType\n"
         "assert g2p_en.__spec__.name == 'g2p_en' and not hasattr(g2p_en, 'no_such_name')\n"
     )
 
 
-CLEANERS = {
-    "module": "import tacotron_cleaner.cleaners\nf = tacotron_cleaner.cleaners.lowercase",
-    "alias": "import tacotron_cleaner.cleaners as m\nf = m.lowercase",
-    "name": "from tacotron_cleaner.cleaners import lowercase as f",
-    "from_package": "from tacotron_cleaner import cleaners, symbols\nf = cleaners.lowercase",
+LATE = {
+    "module": "import late\nC = late.Class",
+    "alias": "import late as m\nC = m.Class",
+    "name": "from late import Class as C",
+    "hasattr": "import late\nassert hasattr(late, 'Class')\nC = late.Class",
+    "inspect": "import late, inspect\nC = dict(inspect.getmembers(late))['Class']",
+    "star": "from late import *\nC = Class",
+    "submodule": "import late.inner\nC = late.inner.Class",
+    "alias_of_submodule": "import late.inner as m\nC = m.Class",
+    "from_submodule": "from late.inner import Class as C",
+    "from_package": "from late import inner\nC = inner.Class",
 }
 
 
-@pytest.mark.parametrize("statement", CLEANERS.values(), ids=CLEANERS)
-def test_tacotron_cleaner_runs_when_it_is_used(python, statement):
+@pytest.mark.parametrize("statement", LATE.values(), ids=LATE)
+def test_a_late_module_is_like_any_other(python, tmp_path, statement):
+    """A package that takes a class from its module, as g2p_en does."""
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "__init__.py").write_text("from .inner import Class\n")
+    (tmp_path / "late" / "inner.py").write_text("class Class:\n    pass\n")
     python(
-        "import sys\n"
-        "assert 'tacotron_cleaner.numbers' not in sys.modules\n"
+        f"import sys, types\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "from speechlm.tasks.espnet_import import put_off\n"
+        "put_off('late')\nput_off('late.inner')\n"
+        "inner = sys.modules['late.inner']\n"
+        "assert 'Class' not in vars(inner) and 'Class' not in vars(sys.modules['late'])\n"
         f"{statement}\n"
-        "assert f('A') == 'a'\n"
-        "assert 'tacotron_cleaner.numbers' in sys.modules\n"
-        "import tacotron_cleaner\n"
-        "assert tacotron_cleaner.cleaners.lowercase is f\n"
+        "import late\n"
+        "assert C.__module__ == 'late.inner' and late.Class is C and late.inner is inner\n"
+        "assert type(late) is type(inner) is types.ModuleType\n"
+        "assert late.__spec__.name == 'late' and not hasattr(late, 'no_such_name')\n"
     )
 
 
