@@ -15,7 +15,8 @@ from speechlm.checkpoints.model_dir import check_characters, load_speechlm, read
 from speechlm.conventions import PAD, Framing
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
-from speechlm.models.heads import CTC_HEAD, PREDICTIONS, required, without_heads
+from speechlm.models.heads import CTC_HEAD, PREDICTIONS, required
+from speechlm.models.without_heads import without_heads
 
 _OUTPUT_LAYER = "unit_encoder_ctc_head.5."
 

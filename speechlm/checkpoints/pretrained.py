@@ -7,7 +7,7 @@ from typing import Any, Self, cast
 
 from speechlm import models
 from speechlm.checkpoints.model_dir import load_speechlm, read_description
-from speechlm.models.heads import drop_characters, drop_units
+from speechlm.models.without_heads import drop_characters, drop_units
 
 
 class SpeechLM(models.SpeechLM):

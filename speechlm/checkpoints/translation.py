@@ -24,8 +24,9 @@ from speechlm.data.target_text import TargetVocabulary
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
-from speechlm.models.heads import HEADS, without_heads
+from speechlm.models.heads import HEADS
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
+from speechlm.models.without_heads import without_heads
 
 VOCABULARY = "vocabulary"
 """Folder of the target vocabulary inside that of a fine-tuning."""

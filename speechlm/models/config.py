@@ -104,7 +104,11 @@ class SpeechLMConfig(Options):
         self.framing.labels_per_frame(self.label_rate)
 
     def check_share(self, name: str, value: float) -> None:
-        """Raises ValueError for a share or probability above 1."""
+        """Refuse a share or probability above 1.
+
+        Raises:
+            ValueError: it is.
+        """
         if name.endswith(("dropout", "layerdrop", "_prob")) and value > 1:
             raise ValueError(f"{name}: expected a number in [0, 1], got {value!r}")
 

@@ -1,16 +1,13 @@
-"""The parts of a SpeechLM that only its pre-training and CTC use, and models without them.
+"""The parts of a SpeechLM that only its pre-training and CTC use.
 
 Weights of checkpoints are told apart by how their names begin.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from torch import nn
-
-if TYPE_CHECKING:
-    from speechlm.models.speechlm import SpeechLM
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -25,35 +22,6 @@ HEADS = (*PREDICTIONS, *PARTS["characters"])
 """Weights that the hidden states of speech do not need."""
 UNIT_EMBEDDINGS, CTC_HEAD = "unit embeddings", "CTC head"
 """What messages call the parts."""
-
-
-def drop_units(model: SpeechLM) -> None:
-    """Takes the unit embeddings out; the model can no longer be pre-trained."""
-    model.label_embs_list = nn.ParameterList()
-    model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
-
-
-def drop_characters(model: SpeechLM) -> None:
-    """Takes the CTC head out."""
-    model.unit_encoder_ctc_head = None
-
-
-def without_heads(model: SpeechLM, keep_ctc: bool = False) -> SpeechLM:
-    """The model, from now on an encoder of speech for another task.
-
-    A front end whose gradient the config multiplies by 0 is frozen.
-
-    Args:
-        model: is changed.
-        keep_ctc: take out what predicts units only, and leave the CTC head.
-    """
-    drop_units(model)
-    model.final_proj_list = nn.ModuleList()
-    if not keep_ctc:
-        drop_characters(model)
-    if model.config.feature_grad_mult == 0.0:
-        model.feature_extractor.requires_grad_(False)
-    return model
 
 
 def required(part: Part | None, name: str) -> Part:

@@ -27,7 +27,11 @@ class Options:
                 raise ValueError(f"{field.name}: expected true or false, got {value!r}")
 
     def check_share(self, name: str, value: float) -> None:
-        """Raises ValueError for a dropout or smoothing that leaves nothing over."""
+        """Refuse a dropout or smoothing that leaves nothing over.
+
+        Raises:
+            ValueError: it does.
+        """
         if name.endswith(("dropout", "smoothing", "layerdrop")) and value >= 1:
             raise ValueError(f"{name}: expected a number in [0, 1), got {value!r}")
 

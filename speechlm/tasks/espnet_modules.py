@@ -25,7 +25,7 @@ from torch import Tensor
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.decode.extract import check_layer
 from speechlm.models import AugmentOptions, SpeechLM
-from speechlm.models.heads import without_heads
+from speechlm.models.without_heads import without_heads
 
 
 class SpeechLMFrontend(AbsFrontend):

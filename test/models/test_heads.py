@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from speechlm.models.heads import HEADS, PREDICTIONS, without_heads
+from speechlm.models.heads import HEADS, PREDICTIONS
+from speechlm.models.without_heads import without_heads
 
 
 @pytest.mark.parametrize("keep_ctc, gone", [(False, HEADS), (True, PREDICTIONS)])
