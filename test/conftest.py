@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -12,9 +14,24 @@ ROOT = Path(__file__).resolve().parents[1]
 # One thread a process: the suite's tensors are small, and jobs of a recipe run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SPEC = importlib.util.spec_from_file_location("corpus", Path(__file__).with_name("corpus.py"))
-corpus = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(corpus)
+# A recipe starts a hundred programs. Where PYTHONDONTWRITEBYTECODE is set each of them compiles
+# torch (2 s) and ESPnet (4 s) again: the suite then keeps the bytecode in a folder of its own.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(ROOT / ".pytest_cache" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+
+def module(name: str) -> ModuleType:
+    """Return a module of this folder."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "test" / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+corpus, programs = module("corpus"), module("programs")
 
 MODEL = {
     "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
@@ -87,6 +104,12 @@ def chords(tmp_path_factory) -> Path:
 def make_data_dir():
     """Function that makes a data directory of chords."""
     return corpus.make_data_dir
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Function that runs a program of speechlm.bin here: program("score", "--ref", ...)."""
+    return programs.run_program
 
 
 @pytest.fixture(scope="session")
