@@ -307,25 +307,18 @@ def test_folders_of_early_trainings_open(tmp_path):
     assert units.n_ids == 24 and opened.config == config
 
 
-def test_command_lines(tmp_path):
+def test_command_lines(program, tmp_path):
     """Import, export, and what a hostile file gets; the package itself imports without torch."""
     kept = files.cleaned(files.random(files.keys()))
     path = files.save({"cfg": files.full_cfg(), "model": kept}, tmp_path / "in.pt")
-
-    def run(*arguments):
-        command = [sys.executable, "-m", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    done = run("speechlm.bin.import_checkpoint", "--input", path, "--output", tmp_path / "m")
+    done = program("import_checkpoint", "--input", path, "--output", tmp_path / "m")
     assert done.returncode == 0, done.stderr
     assert "pretrained SpeechLM, without units and characters" in done.stderr
-    done = run(
-        "speechlm.bin.export_checkpoint", "--input", tmp_path / "m", "--output", tmp_path / "out.pt"
-    )
+    done = program("export_checkpoint", "--input", tmp_path / "m", "--output", tmp_path / "out.pt")
     assert done.returncode == 0, done.stderr
     same(torch.load(tmp_path / "out.pt", weights_only=True)["model"], kept)
     path.write_text("not a checkpoint\n")
-    done = run("speechlm.bin.import_checkpoint", "--input", path, "--output", tmp_path / "n")
+    done = program("import_checkpoint", "--input", path, "--output", tmp_path / "n")
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: {path}") and "Traceback" not in done.stderr
     code = "import sys, speechlm; assert 'torch' not in sys.modules; speechlm.SpeechLM"

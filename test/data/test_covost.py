@@ -1,8 +1,6 @@
 """Common Voice with CoVoST 2: both published forms, wrong rows and clips, conversion."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -267,7 +265,7 @@ def test_mp3s_become_flac_and_bad_ones_are_listed(corpus, tmp_path):
     assert os.stat(data.wav["speakera-a"]).st_mtime_ns == before
 
 
-def test_common_voice_alone(corpus):
+def test_common_voice_alone(program, corpus):
     data, report = read_common_voice(corpus / "en", "validated.tsv", "en")
     assert len(data) == 4 and not report.items and data.translations == {}
     assert set(data.text.values()) >= {"NEVER", "SO IT GOES"}
@@ -275,30 +273,30 @@ def test_common_voice_alone(corpus):
     assert speech.text is None and speech.wav == data.wav
     with pytest.raises(ValueError, match=r"train.tsv expected"):
         read_common_voice(corpus / "en", "train.tsv", "en")
-    command = [sys.executable, "-m", "speechlm.bin.prepare_common_voice", "--release"]
+    command = ["prepare_common_voice", "--release"]
     command += [corpus / "en", "--language", "en", "--output", corpus / "out", "--without_text"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = program(*command)
     assert result.returncode == 0 and "4 utterances, 4 speakers" in result.stderr, result.stderr
     assert DataDir.read(corpus / "out") == speech
     read(corpus, "test")[0].write(corpus / "test")
     command += ["--exclude", corpus / "test"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = program(*command)
     assert result.returncode == 0 and "filtered: 1 excluded" in result.stderr, result.stderr
     rest = DataDir.read(corpus / "out")
     assert len(rest) == 3 and not set(rest.wav) & set(DataDir.read(corpus / "test").wav)
 
 
-def test_main(corpus):
+def test_main(program, corpus):
     write_split_form(corpus, rows=["a.mp3\tA.\tA.\ts1", "e.mp3\tB.\tB.\ts1"])
-    command = [sys.executable, "-m", "speechlm.bin.prepare_covost", "--common_voice", corpus / "en"]
+    command = ["prepare_covost", "--common_voice", corpus / "en"]
     command += ["--translations", corpus, "--source", "en", "--target", "de", "--part", "train"]
     command += ["--output", corpus / "out"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = program(*command)
     assert result.returncode == 1 and "1 of 2 utterances are wrong" in result.stderr
     assert "missing clip: 1" in (corpus / "out" / "report.tsv").read_text()
     assert not (corpus / "out" / "wav.scp").exists()
     command += ["--max_bad_share", "0.5"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = program(*command)
     assert result.returncode == 0 and "1 utterances, 1 speakers; left out: 1" in result.stderr
     assert (corpus / "out" / "text.de").read_text() == "s1-a A.\n"
 

@@ -1,8 +1,5 @@
 """Target sentences: styles, character and BPE vocabularies, what they do not cover."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -114,15 +111,15 @@ def test_folders(tmp_path):
         TargetVocabulary(b"nothing", VocabularyOptions(), "a file")
 
 
-def test_main(tmp_path):
+def test_main(program, tmp_path):
     write_table(tmp_path / "text.de", {f"u{i}": s for i, s in enumerate(SENTENCES)})
     write_table(tmp_path / "dev.de", {"u1": "Der Hund sieht die Katze là"})
-    command = [sys.executable, "-m", "speechlm.bin.train_vocabulary", "--output", tmp_path / "v"]
+    command = ["train_vocabulary", "--output", tmp_path / "v"]
     command += ["--text", tmp_path / "text.de", "--check", tmp_path / "dev.de"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = program(*command)
     assert result.returncode == 1 and "does not cover" in result.stderr
     assert not (tmp_path / "v").exists()
     command += ["--max_unknown_share", "0.1"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = program(*command)
     assert result.returncode == 0 and "pieces of 6 sentences" in result.stderr
     assert "1 characters are not covered" in result.stderr

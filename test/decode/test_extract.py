@@ -1,7 +1,6 @@
 """Features of data directories, in jobs, and SpeechLM in ESPnet's own recipes."""
 
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -134,30 +133,26 @@ def test_audio_that_cannot_be_used_is_named(folder, make_data_dir, tmp_path):
     assert not list((tmp_path / "f").glob("feats.*"))
 
 
-def test_command_line(folder, chords, tmp_path):
+def test_command_line(program, folder, chords, tmp_path):
     command = [
-        sys.executable,
-        "-m",
-        "speechlm.bin.extract_features",
+        "extract_features",
         "--model",
-        str(folder),
+        folder,
         "--data_dir",
-        str(chords / "dev"),
+        chords / "dev",
         "--output",
-        str(tmp_path / "f"),
+        tmp_path / "f",
         "--layer",
-        "2",
+        2,
         "--job",
-        "7",
+        7,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = program(*command)
     assert done.returncode == 0, done.stderr
     assert "features of 8 utterances" in done.stderr
     assert len(ArchiveReader(tmp_path / "f" / "feats.7.scp")) == 8
     if not torch.cuda.is_available():
-        done = subprocess.run(
-            [*command, "--ngpu", "1"], capture_output=True, text=True, check=False
-        )
+        done = program(*command, "--ngpu", 1)
         assert done.returncode == 1 and done.stderr.startswith(
             "error: --ngpu 1: torch finds no GPU"
         )

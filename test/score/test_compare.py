@@ -1,8 +1,5 @@
 """Comparison of two results: intervals, the paired test, what is refused."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import sacrebleu
@@ -143,22 +140,17 @@ def test_other_utterances_or_references_are_named():
         check_comparable(a, Result("B", "asr", a.sentences))
 
 
-def call(main, *words):
-    command = [sys.executable, "-m", f"speechlm.bin.{main}", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_main_on_folders_and_files(tmp_path):
+def test_main_on_folders_and_files(program, tmp_path):
     a, b = results(0.1, 0.3, 40)
     write_table(tmp_path / "ref", texts(a)[0])
     for result in (a, b):
         write_table(tmp_path / result.name / "text", texts(result)[1])
     words = ["--ref", tmp_path / "ref", "--samples", 50]
-    found = call("compare", tmp_path / "A", tmp_path / "B" / "text", *words, "--kind", "asr")
+    found = program("compare", tmp_path / "A", tmp_path / "B" / "text", *words, "--kind", "asr")
     assert found.returncode == 0 and "|WER|" in found.stdout, found.stderr
     assert "Sentences that differ most (errors)" in found.stdout
     for result in (a, b):
-        scored = call(
+        scored = program(
             "score_st",
             "--ref",
             tmp_path / "ref",
@@ -172,7 +164,7 @@ def test_main_on_folders_and_files(tmp_path):
             tmp_path / result.name / "score",
         )
         assert scored.returncode == 0
-    found = call(
+    found = program(
         "compare",
         tmp_path / "A",
         tmp_path / "B" / "score",
@@ -183,7 +175,7 @@ def test_main_on_folders_and_files(tmp_path):
     )
     assert found.returncode == 0 and "|BLEU|" in found.stdout, found.stderr
     assert (tmp_path / "c.md").read_text() == found.stdout
-    scored = call(
+    scored = program(
         "score",
         "--ref",
         tmp_path / "ref",
@@ -198,14 +190,14 @@ def test_main_on_folders_and_files(tmp_path):
     assert read_result(tmp_path / "asr", None, None).kind == "asr"
 
 
-def test_main_refuses_what_is_incomplete(tmp_path):
+def test_main_refuses_what_is_incomplete(program, tmp_path):
     a, b = results(0.1, 0.3, 10)
     write_table(tmp_path / "ref", texts(a)[0])
     write_table(tmp_path / "a", texts(a)[1])
     write_table(tmp_path / "b", dict(list(texts(b)[1].items())[:-1]) | {"zz": "x"})
     words = [tmp_path / "a", tmp_path / "b", "--ref", tmp_path / "ref", "--kind", "st"]
-    found = call("compare", *words)
+    found = program("compare", *words)
     assert found.returncode == 1
     assert "1 not recognised: u0009; 1 without a reference: zz" in found.stderr
-    assert "--ref and --kind are needed" in call("compare", *words[:2]).stderr
-    assert "or a text file, expected" in call("compare", tmp_path / "x", tmp_path / "a").stderr
+    assert "--ref and --kind are needed" in program("compare", *words[:2]).stderr
+    assert "or a text file, expected" in program("compare", tmp_path / "x", tmp_path / "a").stderr

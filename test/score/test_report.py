@@ -1,16 +1,11 @@
 """RESULTS.md and its mains."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from speechlm.score.error_rate import error_rates
 from speechlm.score.report import error_table, read_scores, save_scores, systems_table
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_tables(tmp_path):
@@ -27,25 +22,15 @@ def test_missing_scores_are_named(tmp_path):
         read_scores(tmp_path)
 
 
-def test_mains(tmp_path):
+def test_mains(program, tmp_path, monkeypatch):
     (tmp_path / "ref").write_text("u1 A B\nu2 C\n")
     (tmp_path / "hyp").write_text("u1 A B\nu2\n")
-
-    def main(name, *arguments):
-        command = [sys.executable, "-m", f"speechlm.bin.{name}", *arguments]
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        )
-
-    done = main("score", "--ref", "ref", "--hyp", "hyp", "--name", "test", "--output", "out")
+    monkeypatch.chdir(tmp_path)
+    done = program("score", "--ref", "ref", "--hyp", "hyp", "--name", "test", "--output", "out")
     assert done.returncode == 0, done.stderr
     assert "WER 33.33 %, CER 25.00 %" in done.stderr
     assert "u2" in (tmp_path / "out/alignments.txt").read_text()
-    done = main(
+    done = program(
         "report",
         "--title",
         "T",
@@ -65,7 +50,7 @@ def test_mains(tmp_path):
         assert wanted in text
     assert re.search(r"\|speech/test\|2\|3\|66\.7\|0\.0\|33\.3\|0\.0\|33\.3\|50\.0\|", text)
     assert (
-        main(
+        program(
             "report",
             "--title",
             "T",

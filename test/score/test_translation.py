@@ -1,8 +1,6 @@
 """BLEU and chrF: sacreBLEU's values, signatures, styles; what is refused; the tables."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import sacrebleu
@@ -86,16 +84,11 @@ def test_files(tmp_path):
         read_translation_scores(tmp_path / "nowhere")
 
 
-def call(main, *words):
-    command = [sys.executable, "-m", f"speechlm.bin.{main}", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_mains(tmp_path):
+def test_mains(program, tmp_path):
     write_table(tmp_path / "ref", REF)
     write_table(tmp_path / "hyp", HYP)
     write_table(tmp_path / "source", dict.fromkeys(REF, "THE DOG"))
-    result = call(
+    result = program(
         "score_st",
         "--ref",
         tmp_path / "ref",
@@ -115,7 +108,7 @@ def test_mains(tmp_path):
     assert rows[0].split("\t") == ["id", "reference", "hypothesis", "chrF", "source"]
     assert rows[3].split("\t")[3:] == ["100.0", "THE DOG"]
     scored = [f"{name}:test:{tmp_path / 'score'}" for name in ("scratch", "speech_text")]
-    result = call(
+    result = program(
         "report_st",
         "--title",
         "mini",
@@ -133,7 +126,7 @@ def test_mains(tmp_path):
     assert "|speech_text/test|3|" in report and "- scratch: Der Hund sieht die" in report
     assert "- seed: 1" in report and "tok:13a" in report
     write_table(tmp_path / "hyp", {"a": "x"})
-    result = call(
+    result = program(
         "score_st",
         "--ref",
         tmp_path / "ref",

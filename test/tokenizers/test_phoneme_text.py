@@ -3,8 +3,6 @@
 import math
 import pickle
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -328,14 +326,9 @@ def files(tmp_path, lexicon, lines):
     return tmp_path
 
 
-def _run(*arguments):
-    command = [sys.executable, "-m", "speechlm.bin.text_units", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_program_prints_and_reports(files, lexicon, lines):
+def test_program_prints_and_reports(program, files, lexicon, lines):
     common = ("--text", files / "text.txt", "--lexicon", files / "lexicon.txt", "--seed", 8)
-    done = _run(*common, "--print", 2, "--report", files / "report.txt")
+    done = program("text_units", *common, "--print", 2, "--report", files / "report.txt")
     assert done.returncode == 0, done.stderr
     expected = PhonemeTextTokenizer(lexicon, 8)(lines[:2], [0, 1], 0)
     printed = done.stdout.splitlines()
@@ -351,13 +344,14 @@ def test_program_prints_and_reports(files, lexicon, lines):
     assert "dropped: 1 " in report and "unknown words: 1 " in report
 
 
-def test_program_measures(files):
+def test_program_measures(program, files):
     import json
 
-    done = _run("--text", files / "text.txt", "--lexicon", files / "lexicon.txt", "--benchmark", 2)
+    text = ("text_units", "--text", files / "text.txt", "--lexicon")
+    done = program(*text, files / "lexicon.txt", "--benchmark", 2)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["lines"] >= 701 and figures["lines_per_cpu_second"] > 1000
     assert 1 < figures["units_per_line"] < 2800
-    bad = _run("--text", files / "text.txt", "--lexicon", files / "nowhere")
+    bad = program(*text, files / "nowhere")
     assert bad.returncode == 1 and "nowhere" in bad.stderr and "Traceback" not in bad.stderr
