@@ -2,10 +2,10 @@
 
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -21,9 +21,24 @@ ROOT = Path(__file__).resolve().parents[1]
 # One thread a process: the suite's tensors are small, and jobs of a recipe run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SPEC = importlib.util.spec_from_file_location("corpus", Path(__file__).with_name("corpus.py"))
-corpus = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(corpus)
+# A recipe starts a hundred programs. Where PYTHONDONTWRITEBYTECODE is set each of them compiles
+# torch (2 s) and ESPnet (4 s) again: the suite then keeps the bytecode in a folder of its own.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(ROOT / ".pytest_cache" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+
+def module(name: str) -> ModuleType:
+    """Return a module of this folder."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "test" / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+corpus, programs = module("corpus"), module("programs")
 
 MODEL = {
     "conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 4 + [[16, 2, 2]] * 2,
@@ -88,21 +103,8 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def run_main():
-    """Function that runs a main as a program; returns the process, with what it printed."""
-
-    def run(
-        name: str, *words: object, cwd: Path | None = None, **environment: str
-    ) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", f"speechlm.bin.{name}", *map(str, words)],
-            cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
+    """Function that runs a program of speechlm.bin here: run_main("score", "--ref", ...)."""
+    return programs.run_main
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """The data mains as programs: from a corpus to split dump directories, and their errors."""
 
+import os
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
@@ -10,9 +10,19 @@ import soundfile
 
 
 @pytest.fixture
-def run(run_main, tmp_path):
-    """Run a main in tmp_path."""
-    return partial(run_main, cwd=tmp_path)
+def run(root, tmp_path):
+    """Run `python -m speechlm.bin.NAME ARGUMENTS` in tmp_path; returns the process."""
+
+    def call(name: str, *arguments: str, traceback: bool = False) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        if traceback:
+            environment["SPEECHLM_TRACEBACK"] = "1"
+        command = [sys.executable, "-m", f"speechlm.bin.{name}", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return call
 
 
 @pytest.fixture
@@ -61,7 +71,7 @@ def test_users_errors_are_one_line(run, corpus, tmp_path):
     assert done.returncode == 1
     assert done.stderr.strip() == "error: no part dev in the corpus; it has: train"
     assert not (tmp_path / "d").exists()
-    done = run("format_data", "--input", "data/none", "--output", "d", SPEECHLM_TRACEBACK="1")
+    done = run("format_data", "--input", "data/none", "--output", "d", traceback=True)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.strip().endswith(

@@ -35,7 +35,7 @@ CONFIG = {
     "batch_type": "numel",
     "batch_bins": 1000,
     "max_epoch": 4,
-    "num_iters_per_epoch": 60,
+    "num_iters_per_epoch": 35,
     "optim_conf": {"lr": 5.0e-3},
     "num_workers": 0,
     "use_matplotlib": False,

@@ -239,7 +239,7 @@ def test_a_training_without_weights_makes_room(step, tmp_path):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_step_is_done_again(root, step, tmp_path, signum):
-    slow = ("sh", "-c", "echo half > out; echo $$ > pid; [ -e fast ] || sleep 6; cp in out")
+    slow = ("sh", "-c", "echo half > out; echo $$ > pid; [ -e fast ] || sleep 3; cp in out")
     process = subprocess.Popen(
         [
             sys.executable,
