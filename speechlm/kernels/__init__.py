@@ -53,7 +53,7 @@ KERNELS = {
     ),
     "front_end": Kernel(
         "convolution, norm, GELU, layer after layer, of a waveform",
-        "models.front_end.FrontEnd.by_blocks",
+        "models.front_end.ConvolutionalFrontEnd.by_blocks",
         "models/test_front_end",
         "",
     ),
@@ -130,7 +130,7 @@ def _known(names: Iterable[str], source: str) -> frozenset[str]:
 
 def _from_environment(value: str) -> frozenset[str]:
     names = value.replace(",", " ").split()
-    return _known(KERNELS if names == ["all"] else names, VARIABLE)
+    return _known(KERNELS if "all" in names else names, VARIABLE)
 
 
 _plain = _from_environment(os.environ.get(VARIABLE, ""))

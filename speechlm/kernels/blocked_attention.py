@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from speechlm.kernels.dropout import KeepMasks, draw_seed
+from speechlm.kernels.products import without_autocast
 
 BLOCK_BYTES = 512
 """Of a column of a head's scores: 128 queries of a block in float32, 256 in bfloat16."""
@@ -78,6 +79,7 @@ class _BlockedAttention(torch.autograd.Function):
         return output
 
     @staticmethod
+    @without_autocast
     def backward(ctx, gradient):
         query, key, value, table, output = ctx.saved_tensors
         # With dA = (do v^T) * M and o = (M * A) v, masks scaled, the softmax S = q k^T + .. has

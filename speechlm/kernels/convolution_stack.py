@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechlm.kernels.products import compute_type
+from speechlm.kernels.products import compute_type, without_autocast
 from speechlm.kernels.row_convolution import RowConvolution, row_convolution
 
 CHUNK = 2048
@@ -78,6 +78,7 @@ class _Stack(torch.autograd.Function):
         return torch.stack(features)
 
     @staticmethod
+    @without_autocast
     def backward(ctx, gradient):
         waveforms, first, first_bias, *rest = ctx.saved_tensors
         parameters, kept = rest[: ctx.n_parameters], rest[ctx.n_parameters :]

@@ -9,12 +9,16 @@ N rows, D_in and D_out widths.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.kernels import fast
+
+Backward = TypeVar("Backward", bound=Callable[..., Any])
 
 
 @functools.cache
@@ -43,6 +47,20 @@ def compute_type(x: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
         return torch.get_autocast_dtype(device)
     return x.dtype
+
+
+def without_autocast(backward: Backward) -> Backward:
+    """Runs a backward pass outside of autocast: its types are those that the forward pass chose.
+
+    Autocast is usually over when gradients are computed, but a user may call `backward()` in it.
+    """
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *gradients: Tensor) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return backward(ctx, *gradients)
+
+    return cast(Backward, run)
 
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
@@ -78,6 +96,7 @@ class _Linear(torch.autograd.Function):
         return y.view(*x.shape[:-1], len(weight))
 
     @staticmethod
+    @without_autocast
     def backward(ctx, gradient: Tensor):
         # y = h W^T + b with h = x or GELU(x):  dW = dy^T h,  dh = dy W,  db = sum of dy over rows
         x, weight = ctx.saved_tensors

@@ -1,6 +1,9 @@
+from contextlib import nullcontext
+
 import pytest
 import torch
 
+from speechlm import kernels
 from speechlm.models import AugmentOptions, SpeechDraws, SpeechLM, SpeechLMConfig
 
 NO_DROPOUT = {
@@ -275,3 +278,25 @@ def test_tiny_config_runs(batch):
     loss, _, _ = model(**batch)
     loss.backward()
     assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("path", ["kernels", "plain"])
+@pytest.mark.parametrize("size", ["base", "large"])
+def test_the_backward_pass_may_be_inside_autocast(small_model, batch, path, size):
+    large = {"pre_norm": True, "conv_norm": "layer"} if size == "large" else {}
+    model = small_model(attention_dropout=0.0, dropout=0.0, input_dropout=0.0, **large)
+    model.eval()
+    gradients = []
+    for inside in (False, True):
+        torch.manual_seed(0)
+        model.zero_grad()
+        with kernels.plain() if path == "plain" else nullcontext():
+            with torch.autocast("cpu", torch.bfloat16):
+                loss, _, _ = model(**batch)
+                if inside:
+                    loss.backward()
+            if not inside:
+                loss.backward()
+        parts = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        gradients.append(torch.cat(parts))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.999
