@@ -176,7 +176,7 @@ stage_1() {
   read -ra more <<< "${data_opts}"
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --paired_parts "${paired_parts}" \
     --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" --test_parts "${test_parts}" \
-    --text_corpus "${text_corpus}" "${more[@]}"
+    --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" "${more[@]}"
 }
 
 stage_2() {

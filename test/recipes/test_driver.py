@@ -94,6 +94,15 @@ def test_systems_choose_what_is_trained(recipe):
     assert "exp/pretrain_speech_text_b " in both and "--text dump/text/train.txt" in both
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_share_of_what_may_be_wrong_is_that_of_stages_1_and_2(recipe, name):
+    words = ("--stop_stage", "2", "--dry_run", "--corpus", "c", "--max_bad_share", "0.25")
+    shown = recipe(name, *words).stderr
+    checking = re.findall(r"speechlm\.bin\.((?:prepare_|format_)\w+) (.*)", shown)
+    assert {main for main, _ in checking} == {"prepare_librispeech", "format_data"}
+    assert all("--max_bad_share 0.25 " in options for _, options in checking), shown
+
+
 def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
     words = ("--dry_run", "--stage", "5", "--stop_stage", "5")
     assert "alignment_report" not in recipe("mini", *words).stderr

@@ -111,6 +111,12 @@ def test_dry_through_all_stages(fresh, run_sh, root, kind):
     assert {path.name for path in fresh.iterdir()} == {"run.sh", "local"}
 
 
+def test_the_share_of_what_may_be_wrong_reaches_its_data(fresh, run_sh):
+    words = ("--corpus", "c", "--dry_run", "--stop_stage", "1", "--max_bad_share", "0.25")
+    shown = run_sh(fresh, *words).stderr
+    assert shown.count("prepare_recordings") == shown.count("--max_bad_share 0.25 ") == 4
+
+
 @pytest.mark.recipe
 def test_the_first_three_stages(fresh, run_sh, corpus):
     words = ("--corpus", str(corpus), "--stop_stage", "3", "--dev_share", "0.2")
