@@ -72,9 +72,13 @@ export LIST_STEPS
 . ../TEMPLATE/systems.sh
 # shellcheck source=recognizer.sh
 . ../TEMPLATE/recognizer.sh # stages 4 and 5
-# shellcheck source=hidden_units.sh
-. ../TEMPLATE/hidden_units.sh # stages 6 to 9
-option_files=(../TEMPLATE/recognizer.sh ../TEMPLATE/hidden_units.sh)
+option_files=(../TEMPLATE/recognizer.sh)
+for kind in "${unit_kinds[@]}"; do
+  [[ -f ${template}/${kind}_units.sh ]] || continue # phoneme units are the recogniser's
+  # shellcheck source=hidden_units.sh
+  . "${template}/${kind}_units.sh" # stages 6 to 9 of this kind: KIND_6 ...
+  option_files+=("${template}/${kind}_units.sh")
+done
 
 # tasks: the names of all: each is a file NAME.sh with stages NAME_N.
 tasks() {
@@ -122,16 +126,29 @@ main() {
   done
 }
 
-# The task's own stage, else that of all tasks.
+defined() { declare -F "$1" > /dev/null; }
+
+# The task's own stage, else that of all tasks, else those of the kinds of unit that this run has.
 run_stage() {
-  local name
+  local name kind having=() wanted=()
   for name in "${task}_${current}" "stage_${current}"; do
-    if declare -F "${name}" > /dev/null; then
+    if defined "${name}"; then
       "${name}"
       return
     fi
   done
-  say "not needed for --task ${task}"
+  for kind in "${unit_kinds[@]}"; do
+    if defined "${kind}_${current}"; then
+      having+=("${kind}")
+      if any "${kind}"; then wanted+=("${kind}"); fi
+    fi
+  done
+  if ((${#having[@]} == 0)); then
+    say "not needed for --task ${task}"
+  elif ((${#wanted[@]} == 0)); then
+    say "not needed without $(alternatives "${having[@]}") units"
+  fi
+  for kind in "${wanted[@]}"; do "${kind}_${current}"; done
 }
 
 list_all_steps() {
@@ -146,7 +163,7 @@ check_options() {
     die "--stop_stage is ${stop_stage}; it can be ${stage} (--stage) to 14"
   [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
     die "--config_size is '${config_size}'; it can be tiny, base or large"
-  local test option
+  local test option name
   for test in "${tests[@]}"; do
     [[ ! ${test} =~ ^(paired|speech|text|translated)$ && (${test} != dev || ${dev_parts} == dev) ]] ||
       die "--test_parts has '${test}', which is the recipe's own name for another set"
@@ -161,8 +178,9 @@ check_options() {
     [[ -z ${!option} || -f ${!option} ]] || die "--${option} is '${!option}', which is no file"
   done
   check_recognizer
-  check_hidden
-  if declare -F "check_${task}" > /dev/null; then "check_${task}"; fi
+  for name in "${unit_kinds[@]}" "${task}"; do
+    if defined "check_${name}"; then "check_${name}"; fi
+  done
   check_systems
 }
 
@@ -215,7 +233,7 @@ stage_3() {
     --vocabulary exp/lexicon/words.txt --order "${lm_order}" --output exp/word_lm/lm.arpa
 }
 
-# stage_4 and stage_5: recognizer.sh; stage_6 to stage_9: hidden_units.sh
+# stage_4 and stage_5: recognizer.sh; stages 6 to 9: the files of the kinds of unit
 
 stage_10() {
   local wanted
@@ -245,6 +263,15 @@ pretrain() {
 }
 
 # stage_11 to stage_14: the file of the task
+
+# unit_reports: what stages 5 to 9 have measured of this run's units, a TITLE:FILE a line.
+unit_reports() {
+  local kind
+  recognizer_reports
+  for kind in "${unit_kinds[@]}"; do
+    if any "${kind}" && defined "${kind}_reports"; then "${kind}_reports"; fi
+  done
+}
 
 # write_report MAIN [its options] --include [TITLE:FILE...]: the table of all scores, and the times.
 write_report() {
