@@ -120,6 +120,7 @@ main() {
     list_all_steps
     return
   fi
+  if ${dry_run}; then warn_of_absent; fi
   for ((current = stage; current <= stop_stage; current++)); do
     echo "== stage ${current}: ${names[current]} ==" >&2
     run_stage
@@ -157,6 +158,23 @@ list_all_steps() {
   for ((current = 1; current < ${#names[@]}; current++)); do run_stage 2> /dev/null || true; done
 }
 
+# What a dry run does not come across otherwise: folders of the user's that are not there.
+warn_of_absent() {
+  local option word words
+  read -ra words <<< "${text_corpus}"
+  [[ ! -e ${text_corpus} ]] || words=()
+  if ((stage == 1)); then
+    for option in corpus translations; do warn_unless_there "--${option} is" "${!option:-}"; done
+    for word in "${words[@]}"; do warn_unless_there "--text_corpus has" "${word}"; done
+  fi
+  if ((stop_stage >= 11)) && any given; then warn_unless_there "--init_model is" "${init_model}"; fi
+}
+
+# warn_unless_there WHAT PATH
+warn_unless_there() {
+  [[ -z $2 || -e $2 ]] || echo "warning: $1 '$2', which is not there" >&2
+}
+
 check_options() {
   ((stage >= 1 && stage <= 14)) || die "--stage is ${stage}; stages are 1 to 14"
   ((stop_stage >= stage && stop_stage <= 14)) ||
@@ -177,11 +195,23 @@ check_options() {
   for option in lexicon {phone_model,pretrain,finetune,text_to_unit}_config; do
     [[ -z ${!option} || -f ${!option} ]] || die "--${option} is '${!option}', which is no file"
   done
+  check_reserved
   check_recognizer
   for name in "${unit_kinds[@]}" "${task}"; do
     if defined "check_${name}"; then "check_${name}"; fi
   done
   check_systems
+}
+
+# Launchers reserve what these options say; a training that is told something else takes more.
+check_reserved() {
+  local option name
+  for option in {phone_model,pretrain,finetune,iteration,text_to_unit}_args; do
+    for name in --num_threads --ngpu; do
+      [[ ! " ${!option}" =~ [[:space:]]${name}([[:space:]=]|$) ]] ||
+        die "--${option} has ${name}, which ./run.sh takes itself: ./run.sh ${name} N"
+    done
+  done
 }
 
 # config FILE: the recipe's own conf/FILE, else the template's.

@@ -179,6 +179,38 @@ def test_a_corpus_that_is_not_there(recipe):
     assert "for you to provide" in result.stderr
 
 
+def warnings(result):
+    """The lines that begin with `warning: ` of a run."""
+    return [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+
+
+def test_a_dry_run_warns_of_folders_that_are_not_there(recipe, tmp_path):
+    words = ("--systems", "given", "--corpus", "nowhere", "--text_corpus", "text other")
+    shown = recipe("librispeech", "--dry_run", *words, "--init_model", "none")
+    assert shown.returncode == 0 and "would run" in shown.stderr
+    assert warnings(shown) == [
+        "warning: --corpus is 'nowhere', which is not there",
+        "warning: --text_corpus has 'text', which is not there",
+        "warning: --text_corpus has 'other', which is not there",
+        "warning: --init_model is 'none', which is not there",
+    ]
+    later = recipe("librispeech", "--dry_run", "--stage", "2", *words, "--init_model", "none")
+    assert warnings(later) == ["warning: --init_model is 'none', which is not there"]
+    (tmp_path / "my text").mkdir()
+    words = ("--corpus", str(tmp_path), "--text_corpus", str(tmp_path / "my text"))
+    assert not warnings(recipe("librispeech", "--dry_run", *words))
+
+
+@pytest.mark.parametrize("option", ["--pretrain_args", "--finetune_args", "--phone_model_args"])
+@pytest.mark.parametrize("words", ["--max_epoch 1 --num_threads 4", "--ngpu=2"])
+def test_what_launchers_reserve_is_an_option_of_the_driver(recipe, option, words):
+    """Else a training would take other threads and GPUs than its launcher reserves."""
+    result = recipe("mini", "--dry_run", option, words)
+    name = "--num_threads" if "threads" in words else "--ngpu"
+    assert result.returncode == 1 and "== stage" not in result.stderr
+    assert f"{option} has {name}, which ./run.sh takes itself: ./run.sh {name} N" in result.stderr
+
+
 def test_more_jobs_than_utterances(root, tmp_path):
     data = tmp_path / "data"
     ids = ("7-1", "7-2")
