@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import json
+import shutil
 import subprocess
 import sys
 
@@ -12,9 +13,9 @@ import soundfile
 import torch
 from packaging.requirements import Requirement
 
-from speechlm.checkpoints.model_dir import save_speechlm
+from speechlm.checkpoints.model_dir import Description, save_model
 from speechlm.data.audio import resample
-from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
 from speechlm.decode.ctc_greedy import decode_file, decode_waveforms, load_model
 from speechlm.models import SpeechLM, SpeechLMConfig
 
@@ -91,8 +92,19 @@ def folder(tmp_path_factory):
     units = UnitVocabulary(map(str, range(9)))
     weights = SpeechLM(config, units.n_ids, 33).state_dict()
     weights["unit_encoder_ctc_head.5.weight"] *= 20
-    save_speechlm(path, config, units, weights, imported_from="a test")
+    description = Description(config, "ctc", units, CharacterVocabulary.symbols)
+    save_model(path, description, weights, imported_from="a test")
     return path
+
+
+@pytest.mark.parametrize("kind", ["pretrained", "translation"])
+def test_a_model_of_another_kind_is_not_decoded_with(folder, tmp_path, kind):
+    """Their CTC heads may have weights; what they write has nothing to do with the audio."""
+    shutil.copytree(folder, tmp_path / "model")
+    path = tmp_path / "model" / "config.yaml"
+    path.write_text(path.read_text().replace("kind: ctc", f"kind: {kind}"))
+    with pytest.raises(ValueError, match=f"holds a model of kind {kind}, not ctc; fine-tune"):
+        load_model(tmp_path / "model")
 
 
 @pytest.fixture(scope="module")

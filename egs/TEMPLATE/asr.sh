@@ -51,6 +51,6 @@ asr_14() {
       scores+=("${system}:${test}:${decoded}/score")
     done
   done
-  mapfile -t reports < <(recognizer_reports; hidden_reports)
+  mapfile -t reports < <(unit_reports)
   write_report report --scores "${scores[@]}" --include "${reports[@]}"
 }

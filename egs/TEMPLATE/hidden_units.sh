@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stages 6 to 9 of speechlm.sh, which sources this: hidden units of speech by k-means, and of text
+# Stages 6 to 9 for hidden units, sourced by speechlm.sh: units of speech by k-means, and of text
 # by a text-to-unit model, for the systems hidden and hidden_text.
 
 # shellcheck disable=SC2154  # options and helpers are speechlm.sh's
@@ -36,11 +36,7 @@ iteration() { echo "exp/hubert_$1"; }
 
 # k-means on MFCC; in a further iteration a model is trained on the units before, and its middle
 # layer is clustered.
-stage_6() {
-  if ! any hidden; then
-    say "not needed for phoneme units"
-    return
-  fi
+hidden_6() {
   local turn last
   for turn in $(turns); do
     if [[ ${turn} == model ]]; then
@@ -116,11 +112,7 @@ train_iteration() {
 }
 
 # Units of all sets, and how well those of each iteration tell phones apart.
-stage_7() {
-  if ! any hidden; then
-    say "not needed for phoneme units"
-    return
-  fi
+hidden_7() {
   local turn last
   last=$(last_turn)
   for turn in $(turns); do
@@ -149,7 +141,7 @@ compare_units() {
     --output "${output}"
 }
 
-stage_8() {
+hidden_8() {
   if ! any hidden text; then
     say "not needed without units of text"
     return
@@ -170,7 +162,7 @@ stage_8() {
 }
 
 # Jobs that are stopped go on with the lines that are missing.
-stage_9() {
+hidden_9() {
   if ! any hidden text; then
     say "not needed without units of text"
     return
@@ -210,7 +202,6 @@ hidden_needs() {
 
 # hidden_reports: what stages 7 and 8 have measured, a TITLE:FILE a line.
 hidden_reports() {
-  if ! any hidden; then return; fi
   echo "Hidden units of paired against the recogniser's alignments:exp/unit_quality/units.md"
   [[ -z ${dev_textgrids} ]] ||
     echo "Hidden units of dev against the TextGrids:exp/unit_quality_dev/units.md"

@@ -72,9 +72,13 @@ export LIST_STEPS
 . ../TEMPLATE/systems.sh
 # shellcheck source=recognizer.sh
 . ../TEMPLATE/recognizer.sh # stages 4 and 5
-# shellcheck source=hidden_units.sh
-. ../TEMPLATE/hidden_units.sh # stages 6 to 9
-option_files=(../TEMPLATE/recognizer.sh ../TEMPLATE/hidden_units.sh)
+option_files=(../TEMPLATE/recognizer.sh)
+for kind in "${unit_kinds[@]}"; do
+  [[ -f ${template}/${kind}_units.sh ]] || continue # phoneme units are the recogniser's
+  # shellcheck source=hidden_units.sh
+  . "${template}/${kind}_units.sh" # stages 6 to 9 of this kind: KIND_6 ...
+  option_files+=("${template}/${kind}_units.sh")
+done
 
 # tasks: the names of all: each is a file NAME.sh with stages NAME_N.
 tasks() {
@@ -116,22 +120,36 @@ main() {
     list_all_steps
     return
   fi
+  if ${dry_run}; then warn_of_absent; fi
   for ((current = stage; current <= stop_stage; current++)); do
     echo "== stage ${current}: ${names[current]} ==" >&2
     run_stage
   done
 }
 
-# The task's own stage, else that of all tasks.
+defined() { declare -F "$1" > /dev/null; }
+
+# The task's own stage, else that of all tasks, else those of the kinds of unit that this run has.
 run_stage() {
-  local name
+  local name kind having=() wanted=()
   for name in "${task}_${current}" "stage_${current}"; do
-    if declare -F "${name}" > /dev/null; then
+    if defined "${name}"; then
       "${name}"
       return
     fi
   done
-  say "not needed for --task ${task}"
+  for kind in "${unit_kinds[@]}"; do
+    if defined "${kind}_${current}"; then
+      having+=("${kind}")
+      if any "${kind}"; then wanted+=("${kind}"); fi
+    fi
+  done
+  if ((${#having[@]} == 0)); then
+    say "not needed for --task ${task}"
+  elif ((${#wanted[@]} == 0)); then
+    say "not needed without $(alternatives "${having[@]}") units"
+  fi
+  for kind in "${wanted[@]}"; do "${kind}_${current}"; done
 }
 
 list_all_steps() {
@@ -140,13 +158,30 @@ list_all_steps() {
   for ((current = 1; current < ${#names[@]}; current++)); do run_stage 2> /dev/null || true; done
 }
 
+# What a dry run does not come across otherwise: folders of the user's that are not there.
+warn_of_absent() {
+  local option word words
+  read -ra words <<< "${text_corpus}"
+  [[ ! -e ${text_corpus} ]] || words=()
+  if ((stage == 1)); then
+    for option in corpus translations; do warn_unless_there "--${option} is" "${!option:-}"; done
+    for word in "${words[@]}"; do warn_unless_there "--text_corpus has" "${word}"; done
+  fi
+  if ((stop_stage >= 11)) && any given; then warn_unless_there "--init_model is" "${init_model}"; fi
+}
+
+# warn_unless_there WHAT PATH
+warn_unless_there() {
+  [[ -z $2 || -e $2 ]] || echo "warning: $1 '$2', which is not there" >&2
+}
+
 check_options() {
   ((stage >= 1 && stage <= 14)) || die "--stage is ${stage}; stages are 1 to 14"
   ((stop_stage >= stage && stop_stage <= 14)) ||
     die "--stop_stage is ${stop_stage}; it can be ${stage} (--stage) to 14"
   [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
     die "--config_size is '${config_size}'; it can be tiny, base or large"
-  local test option
+  local test option name
   for test in "${tests[@]}"; do
     [[ ! ${test} =~ ^(paired|speech|text|translated)$ && (${test} != dev || ${dev_parts} == dev) ]] ||
       die "--test_parts has '${test}', which is the recipe's own name for another set"
@@ -160,10 +195,23 @@ check_options() {
   for option in lexicon {phone_model,pretrain,finetune,text_to_unit}_config; do
     [[ -z ${!option} || -f ${!option} ]] || die "--${option} is '${!option}', which is no file"
   done
+  check_reserved
   check_recognizer
-  check_hidden
-  if declare -F "check_${task}" > /dev/null; then "check_${task}"; fi
+  for name in "${unit_kinds[@]}" "${task}"; do
+    if defined "check_${name}"; then "check_${name}"; fi
+  done
   check_systems
+}
+
+# Launchers reserve what these options say; a training that is told something else takes more.
+check_reserved() {
+  local option name
+  for option in {phone_model,pretrain,finetune,iteration,text_to_unit}_args; do
+    for name in --num_threads --ngpu; do
+      [[ ! " ${!option}" =~ [[:space:]]${name}([[:space:]=]|$) ]] ||
+        die "--${option} has ${name}, which ./run.sh takes itself: ./run.sh ${name} N"
+    done
+  done
 }
 
 # config FILE: the recipe's own conf/FILE, else the template's.
@@ -176,7 +224,7 @@ stage_1() {
   read -ra more <<< "${data_opts}"
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --paired_parts "${paired_parts}" \
     --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" --test_parts "${test_parts}" \
-    --text_corpus "${text_corpus}" "${more[@]}"
+    --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" "${more[@]}"
 }
 
 stage_2() {
@@ -215,7 +263,7 @@ stage_3() {
     --vocabulary exp/lexicon/words.txt --order "${lm_order}" --output exp/word_lm/lm.arpa
 }
 
-# stage_4 and stage_5: recognizer.sh; stage_6 to stage_9: hidden_units.sh
+# stage_4 and stage_5: recognizer.sh; stages 6 to 9: the files of the kinds of unit
 
 stage_10() {
   local wanted
@@ -245,6 +293,15 @@ pretrain() {
 }
 
 # stage_11 to stage_14: the file of the task
+
+# unit_reports: what stages 5 to 9 have measured of this run's units, a TITLE:FILE a line.
+unit_reports() {
+  local kind
+  recognizer_reports
+  for kind in "${unit_kinds[@]}"; do
+    if any "${kind}" && defined "${kind}_reports"; then "${kind}_reports"; fi
+  done
+}
 
 # write_report MAIN [its options] --include [TITLE:FILE...]: the table of all scores, and the times.
 write_report() {

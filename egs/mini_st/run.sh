@@ -18,9 +18,8 @@ exec ../TEMPLATE/speechlm.sh \
   --adapt_seconds 20 \
   --phone_model_config ../TEMPLATE/conf/phone_model_tiny.yaml \
   --phone_model_args "--max_epoch 4" \
-  --pretrain_args "--max_epoch 4 --num_iters_per_epoch 120 --num_threads 2" \
+  --pretrain_args "--max_epoch 4 --num_iters_per_epoch 120" \
   --systems "scratch speech_text" \
   --nj 2 \
-  --num_threads 1 \
-  --train_jobs 2 \
+  --num_threads 2 \
   "$@"

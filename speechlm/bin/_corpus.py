@@ -20,7 +20,7 @@ def add_max_bad_share(options: argparse.ArgumentParser) -> None:
 
 
 def write_corpus(
-    output: str, data: DataDir, report: Report, source: str, max_bad_share: float = 1.0
+    output: str, data: DataDir, report: Report, source: str, max_bad_share: float
 ) -> None:
     """Write the report and, unless too much is wrong, the data directory.
 

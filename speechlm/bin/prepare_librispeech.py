@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._corpus import write_corpus
+from speechlm.bin._corpus import add_max_bad_share, write_corpus
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
     options.add_argument("--corpus", required=True, help="folder that has the parts")
     options.add_argument("--parts", required=True, nargs="+", help="such as train-clean-100")
     options.add_argument("--output", required=True, help="data directory to write")
+    add_max_bad_share(options)
     options.add_argument("--without_text", action="store_true", help="speech alone")
     args = options.parse_args()
 
@@ -25,7 +26,7 @@ def main() -> None:
     warning = unlisted_speakers(data, genders)
     if warning:
         logging.warning(warning)
-    write_corpus(args.output, data, report, args.corpus)
+    write_corpus(args.output, data, report, args.corpus, args.max_bad_share)
     if genders:
         table = {speaker: genders[speaker] for speaker in data.spk2utt if speaker in genders}
         write_table(f"{args.output}/spk2gender", table)

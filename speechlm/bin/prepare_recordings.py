@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._corpus import add_max_bad_share, write_corpus
 
 
 def main() -> None:
@@ -19,28 +20,17 @@ def main() -> None:
     )
     options.add_argument("--output", required=True, help="data directory to write")
     options.add_argument("--without_text", action="store_true", help="speech alone")
-    options.add_argument(
-        "--max_bad_share", type=float, default=0.1, help="stop if more than this share is left out"
-    )
+    add_max_bad_share(options)
     args = options.parse_args()
 
     from speechlm.data.recordings import lone_names, read_recordings
-    from speechlm.data.validate import REPORT
 
     data, report = read_recordings(args.corpus, args.parts, not args.without_text)
-    report.check_share(len(data), args.max_bad_share, f"{args.corpus} ({' '.join(args.parts)})")
     warning = lone_names(data)
     if warning:
         logging.warning(warning)
-    data.write(args.output)
-    report.write(f"{args.output}/{REPORT}")
-    logging.info(
-        "%s: %d utterances, %d speakers; %s",
-        args.output,
-        len(data),
-        len(data.spk2utt),
-        report.summary(),
-    )
+    source = f"{args.corpus} ({' '.join(args.parts)})"
+    write_corpus(args.output, data, report, source, args.max_bad_share)
 
 
 if __name__ == "__main__":

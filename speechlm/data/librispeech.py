@@ -132,7 +132,7 @@ def read_transcripts(path: Path, text: dict[str, str | None], report: Report) ->
             report.leave_out("two different transcripts", utterance, path)
             text[utterance] = None
     if ids != sorted(ids):
-        report.fix("unsorted transcripts", path.name, path)
+        report.sort("table of transcripts", path)
 
 
 def match_transcripts(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from speechlm.data.atomic import output_file
 
-_LEFT_OUT, _FILTERED, _FIXED = "left out", "filtered", "fixed"
+_LEFT_OUT, _FILTERED, _FIXED, _SORTED = "left out", "filtered", "fixed", "sorted"
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Item:
     """One line of a report."""
 
     what: str
-    """left out (wrong), filtered (sound, but not wanted) or fixed (wrong, put right)."""
+    """left out (wrong), filtered (sound, but not wanted), fixed (wrong, put right) or sorted."""
     kind: str
     utterance: str
     path: str
@@ -49,6 +49,10 @@ class Report:
         """Note something that was wrong and has been put right."""
         self._add(_FIXED, kind, utterance, path, detail)
 
+    def sort(self, kind: str, path: str | os.PathLike[str], detail: str = "") -> None:
+        """Note a file that is sound, but whose lines stood in another order than is used."""
+        self._add(_SORTED, kind, Path(path).name, path, detail)
+
     def counts(self) -> dict[tuple[str, str], int]:
         """{(what, kind): number of items}, the most frequent first."""
         return dict(Counter((item.what, item.kind) for item in self.items).most_common())
@@ -60,7 +64,7 @@ class Report:
     def summary(self) -> str:
         """One line, such as `left out: 2 no transcript, 1 truncated; filtered: 3 too short`."""
         groups = []
-        for what in (_LEFT_OUT, _FILTERED, _FIXED):
+        for what in (_LEFT_OUT, _FILTERED, _FIXED, _SORTED):
             kinds = [f"{n} {kind}" for (w, kind), n in self.counts().items() if w == what]
             if kinds:
                 groups.append(f"{what}: {', '.join(kinds)}")

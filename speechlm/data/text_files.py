@@ -27,7 +27,7 @@ class TextOptions:
     exclude_words: int = 8
     """A run of so many words in common with an excluded transcript drops a sentence; 0: none."""
     dev_share: float = 0.0
-    """Share of the sentences that goes to the held-out file."""
+    """Share of the sentences that goes to the held-out file, which gets at least one."""
     seed: int = 1
     """Of the choice of held-out sentences; equal sentences are always on the same side."""
 
@@ -113,12 +113,13 @@ def normalize_files(
     or share a long run of words with, an excluded transcript are dropped.
 
     Raises:
-        ValueError: missing files, a held-out share without a file for it, or no sentences.
+        ValueError: missing files, a held-out share without a file for it, no sentences, or none
+            beside the held-out ones.
     """
     if bool(options.dev_share) != bool(dev_output):
         raise ValueError("dev_share and dev_output belong together: give both or none")
     excluded = Excluded(exclude, options.exclude_words)
-    report = TextReport()
+    report, nearest = TextReport(), (2**64, "")
     with ExitStack() as stack:
         paths = [stack.enter_context(output_file(p)) for p in (output, dev_output) if p]
         out = [stack.enter_context(p.open("w", encoding="ascii")) for p in paths]
@@ -127,14 +128,24 @@ def normalize_files(
                 if sentence in excluded:
                     report.drop("in an excluded transcript", where, sentence)
                     continue
-                held = bool(dev_output) and _held_out(sentence, options)
+                held = False
+                if dev_output:
+                    draw = _draw(sentence, options.seed)
+                    held, nearest = draw < options.dev_share * 2**64, min(nearest, (draw, sentence))
                 out[held].write(sentence + "\n")
                 report.n_dev += held
                 report.n_train += not held
                 report.n_words += sentence.count(" ") + 1
+        for file in out:
+            file.close()
+        if dev_output and not report.n_dev:
+            report.n_dev = _move(nearest[1], *paths)
+            report.n_train -= report.n_dev
         if not report.n_train:
+            wanted = f"; more different sentences are needed (--dev_share {options.dev_share:g})"
             raise ValueError(
                 f"no sentence is left of {' '.join(map(str, files))}: {report.summary()}"
+                f"{wanted if report.n_dev else ''}"
             )
     return report
 
@@ -169,6 +180,23 @@ def _sentences(
                     yield where, sentence
 
 
-def _held_out(sentence: str, options: TextOptions) -> bool:
-    digest = hashlib.blake2b(f"{options.seed} {sentence}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < options.dev_share * 2**64
+def _draw(sentence: str, seed: int) -> int:
+    """A number from 0 to 2^64 - 1 that depends on sentence and seed alone."""
+    digest = hashlib.blake2b(f"{seed} {sentence}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _move(sentence: str, source: Path, target: Path) -> int:
+    """Move all lines that are a sentence to the end of another file; returns their number."""
+    n_moved = 0
+    with ExitStack() as stack:
+        rest = stack.enter_context(output_file(source))
+        lines, kept, moved = (
+            stack.enter_context(path.open(mode, encoding="ascii"))
+            for path, mode in ((source, "r"), (rest, "w"), (target, "a"))
+        )
+        for line in lines:
+            is_it = line == sentence + "\n"
+            (moved if is_it else kept).write(line)
+            n_moved += is_it
+    return n_moved

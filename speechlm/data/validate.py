@@ -92,7 +92,7 @@ def _read_table(path: Path, report: Report, empty: bool = False) -> dict[str, st
         n_unsorted += key < last
         table[key], last = value, key
     if n_unsorted:
-        report.fix("unsorted ids", path.name, path, f"{n_unsorted} lines out of order")
+        report.sort("table", path, f"{n_unsorted} lines were out of order")
     return table
 
 

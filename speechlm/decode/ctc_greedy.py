@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from speechlm.checkpoints.ctc_encoder import CTCModel
+from speechlm.checkpoints.model_dir import WEIGHTS
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
@@ -49,15 +50,25 @@ def load_model(
 ) -> CTCModel:
     """The model of a fine-tuning's or an imported fine-tuning's folder, in evaluation mode.
 
-    weights: file name in the folder; None: the first of `BEST` that is there. An imported one has
-    one file.
+    Args:
+        folder: of the fine-tuning.
+        weights: file name in the folder; None: the first of `BEST` that is there. An imported
+            fine-tuning has one file.
+        device: where to put the model.
 
     Raises:
         ValueError: the folder holds no finished CTC fine-tuning of a SpeechLM.
     """
     path = Path(folder)
     config = read_yaml(path / "config.yaml", "; fine-tune first")
-    if "imported_from" in config and weights is None:
+    if "kind" in config:  # a model folder; that of a fine-tuning is ESPnet's and has no such entry
+        if config["kind"] != "ctc":
+            raise ValueError(
+                f"{path} holds a model of kind {config['kind']}, not ctc; fine-tune it first "
+                "(finetune_asr)"
+            )
+        if weights not in (None, WEIGHTS):
+            raise ValueError(f"{path} has one file of weights, {WEIGHTS}, got {weights}")
         return CTCModel.of_folder(path).eval().to(device)
     if config.get("encoder") != "speechlm":
         raise ValueError(

@@ -96,6 +96,11 @@ def utterance_frames(
         yield utterance, speaker.frames(model, cepstra)
 
 
+def speed_mark(speed: float) -> str:
+    """What ids of a copy at another speed begin with: `sp0.9-`; nothing at speed 1."""
+    return "" if speed == 1.0 else f"sp{speed:g}-"
+
+
 def align_data(
     data: DataDir,
     model: AlignmentModel,
@@ -123,7 +128,7 @@ def align_data(
         raise ValueError("alignment needs transcripts, but the data directory has no text")
     score = scores or model.scores
     outcome, start = Outcome(), time.process_time()
-    prefix = "" if speed == 1.0 else f"sp{speed:g}-"
+    prefix = speed_mark(speed)
     with ExitStack() as stack:
         units = stack.enter_context(ArchiveWriter(output, "units", job))
         if with_features:

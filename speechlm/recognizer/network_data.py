@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from speechlm.data.archives import ArchiveReader, ArchiveWriter
 from speechlm.data.atomic import output_dir, output_file
 from speechlm.data.kaldi_dir import read_table, write_table
 from speechlm.recognizer.contexts import ContextStatistics, build_classes, count_stay, frame_classes
+from speechlm.recognizer.labelling import speed_mark
 from speechlm.recognizer.topology import N_PDFS
 
 SUBSAMPLING = 3
 NAMES = ("feats", "classes", "states")
+
+_SPEED_MARK = re.compile(r"sp(\d+(?:\.\d+)?)-")
 
 
 @dataclass
@@ -56,17 +60,45 @@ class ClassTable:
             return ClassTable(**{name: data[name] for name in data.files})
 
 
-def original_id(utterance: str) -> str:
-    """Id without the mark of a copy at another speed: `sp0.9-1-2-3` -> `1-2-3`."""
-    return utterance.partition("-")[2] if utterance.startswith("sp") else utterance
+def original_ids(folders: Iterable[Iterable[str]]) -> dict[str, str]:
+    """Id of the utterance at speed 1 for each id of all folders: `sp0.9-1-2-3` -> `1-2-3`.
+
+    A user's own ids may look like marked ones. A folder holds copies only if all its ids begin with
+    one mark of a speed (`align --speed`) and some id of another folder is one of them without it.
+
+    Args:
+        folders: ids of each folder of alignments.
+    """
+    listed = [list(ids) for ids in folders]
+    originals: dict[str, str] = {}
+    for n, ids in enumerate(listed):
+        mark = _common_mark(ids)
+        others = {u for other in listed[:n] + listed[n + 1 :] for u in other}
+        if any(u[len(mark) :] in others for u in ids):
+            originals |= {u: u[len(mark) :] for u in ids}
+        else:
+            originals |= {u: u for u in ids}
+    return originals
 
 
-def held_out(utterances: Sequence[str], every: int = 20) -> set[str]:
-    """Original ids kept for validation: every `every`-th of the sorted ones, at least one."""
-    originals = sorted({original_id(u) for u in utterances})
-    if len(originals) < 2:
-        raise ValueError(f"at least 2 aligned utterances expected, got {len(originals)}")
-    return set(originals[min(every // 2, len(originals) - 1) :: every])
+def _common_mark(ids: Sequence[str]) -> str:
+    """The mark of a speed that all ids begin with, or nothing."""
+    found = _SPEED_MARK.match(ids[0]) if ids else None
+    if found is None or found[0] != speed_mark(float(found[1])):
+        return ""
+    return found[0] if all(u.startswith(found[0]) for u in ids) else ""
+
+
+def held_out(originals: Iterable[str], every: int = 20) -> set[str]:
+    """Original ids kept for validation: every `every`-th of the sorted ones, at least one.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    ordered = sorted(set(originals))
+    if len(ordered) < 2:
+        raise ValueError(f"at least 2 aligned utterances expected, got {len(ordered)}")
+    return set(ordered[min(every // 2, len(ordered) - 1) :: every])
 
 
 def _log_prior(counts: np.ndarray) -> np.ndarray:
@@ -145,7 +177,7 @@ def make_network_data(
         for states in ArchiveReader(folder / "states.scp").values():
             state_counts += np.bincount(states, minlength=N_PDFS)
     indices["classes"] = read_table(output / "classes.1.scp")
-    _write_lists(output, indices, held_out(list(folder_of)))
+    _write_lists(output, indices, original_ids(units.values()))
     stay = count_stay((units[folder][u] for u, folder in folder_of.items()), table, SUBSAMPLING)
     result = ClassTable(table, stay, _log_prior(class_counts), _log_prior(state_counts))
     result.save(output / "classes.npz")
@@ -153,12 +185,15 @@ def make_network_data(
     return result
 
 
-def _write_lists(output: Path, indices: dict[str, dict[str, str]], valid: set[str]) -> None:
+def _write_lists(
+    output: Path, indices: dict[str, dict[str, str]], originals: dict[str, str]
+) -> None:
     """`train/` and `valid/` indices of all three archives; validation has one speed only."""
     ids = sorted(indices["classes"])
+    valid = held_out(originals.values())
     parts = {
-        "valid": [u for u in ids if u in valid],
-        "train": [u for u in ids if original_id(u) not in valid],
+        "valid": [u for u in ids if u == originals[u] and u in valid],
+        "train": [u for u in ids if originals[u] not in valid],
     }
     for part, members in parts.items():
         with output_dir(output / part) as folder:

@@ -12,7 +12,6 @@ from speechlm.data.archives import ArchiveReader
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder
 from speechlm.recognizer.network import Network
-from speechlm.recognizer.network_data import original_id
 
 
 def tune_scale(
@@ -34,7 +33,7 @@ def tune_scale(
     if data.text is None:
         raise ValueError("transcripts expected, but the data directory has no text")
     feats = ArchiveReader(net_data / "valid" / "feats.scp")
-    chosen = [u for u in feats if original_id(u) in data.text][:max_utterances]
+    chosen = [u for u in feats if u in data.text][:max_utterances]
     if not chosen:
         raise ValueError(f"{net_data}/valid has no utterance of the data directory")
     scores = {u: network.class_scores(feats[u]) for u in chosen}
@@ -44,7 +43,7 @@ def tune_scale(
         decoder.config = SearchConfig(scale, beam, max_active)
         errors = words = 0
         for utterance in chosen:
-            reference = data.text[original_id(utterance)].split()
+            reference = data.text[utterance].split()
             found, _ = decoder.decode(scores[utterance])
             errors += kaldialign.edit_distance(reference, found)["total"]
             words += len(reference)

@@ -66,6 +66,24 @@ def test_from_corpus_to_split_dump(run, corpus, tmp_path):
     assert (tmp_path / "x/t.txt.report.txt").exists()
 
 
+@pytest.mark.parametrize("layout", ["librispeech", "recordings"])
+def test_a_corpus_that_is_mostly_wrong_stops_it(run, corpus, tmp_path, layout):
+    folder = corpus / "train" / "1" / "5"
+    if layout == "librispeech":
+        (folder / "1-5.trans.txt").unlink()  # a half of the six recordings
+        part = "train"
+    else:
+        part = "train/1/5"
+        (folder / "text").write_text("1-5-0000 ONE\n1-5-0001 TWO\n")  # two of three
+    words = (f"prepare_{layout}", "--corpus", "the corpus", "--parts", part, "--output", "d")
+    done = run(*words)
+    assert done.returncode == 1 and "that is allowed (--max_bad_share)" in done.stderr
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["report.tsv"]
+    done = run(*words, "--max_bad_share", "0.5")
+    assert done.returncode == 0 and "left out: " in done.stderr
+    assert (tmp_path / "d" / "wav.scp").is_file()
+
+
 def test_users_errors_are_one_line(run, corpus, tmp_path):
     done = run("prepare_librispeech", "--corpus", "the corpus", "--parts", "dev", "--output", "d")
     assert done.returncode == 1

@@ -183,8 +183,11 @@ def test_an_imported_ctc_checkpoint_decodes(chords, tmp_path):
 
     clean = {"cfg": files.full_cfg(), "model": files.cleaned(weights)}
     import_checkpoint(files.save(clean, tmp_path / "clean.pt"), tmp_path / "clean")
-    with pytest.raises(ValueError, match="without CTC head; fine-tune it first"):
+    with pytest.raises(ValueError, match="kind pretrained, not ctc; fine-tune it first"):
         load_model(tmp_path / "clean")
+    with pytest.raises(ValueError, match="one file of weights, model.safetensors, got a.pth"):
+        load_model(tmp_path / "model", "a.pth")
+    load_model(tmp_path / "model", "model.safetensors")
     (tmp_path / "model" / "characters.txt").write_text("".join(f"{i}\n" for i in range(33)))
     with pytest.raises(ValueError, match="characters.txt: the 33 characters <s>"):
         load_model(tmp_path / "model")

@@ -52,6 +52,14 @@ def test_what_is_wrong_is_left_out(corpus):
     }
 
 
+def test_tables_in_another_order_are_no_damage(corpus):
+    table = corpus / "train" / "text"
+    table.write_text("".join(f"{line}\n" for line in reversed(table.read_text().splitlines())))
+    data, report = read_recordings(corpus, ["train", "more"])
+    assert data.ids == ["anna-1", "anna-2", "bob-7", "carl-1"]
+    assert report.summary() == "sorted: 1 table of transcripts"
+
+
 def test_names_without_speakers_are_mentioned(corpus):
     (corpus / "train" / "anna-1.wav").rename(corpus / "train" / "x.wav")
     data, _ = read_recordings(corpus, ["train"], with_text=False)

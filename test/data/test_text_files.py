@@ -151,6 +151,38 @@ def test_held_out_sentences(tmp_path):
         normalize_files([tmp_path / "in"], train, options)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("content", [["A B", "C D"], ["A B", "C D", "A B"], ["E F", "A B", "G H"]])
+def test_a_small_text_has_something_held_out_too(tmp_path, content, seed):
+    (tmp_path / "in").write_text("\n".join(content))
+    train, dev = tmp_path / "train", tmp_path / "dev"
+    options = TextOptions(dev_share=1e-12, seed=seed)
+    report = normalize_files([tmp_path / "in"], train, options, dev_output=dev)
+    held = set(lines(dev))
+    assert len(held) == 1 and lines(train) == [s for s in content if s not in held]
+    assert (report.n_train, report.n_dev) == (len(lines(train)), len(lines(dev)))
+
+
+def test_a_larger_share_holds_out_what_a_smaller_one_does(tmp_path):
+    """So a text's size decides nothing but how much is held out."""
+    (tmp_path / "in").write_text("\n".join(f"{a} B" for a in "ACDEFGHIJKLMNOP"))
+    held = []
+    for share in (1e-12, 0.2, 0.5):
+        options = TextOptions(dev_share=share)
+        normalize_files([tmp_path / "in"], tmp_path / "train", options, (), tmp_path / "dev")
+        held.append(set(lines(tmp_path / "dev")))
+    assert len(held[0]) == 1 and held[0] < held[1] < held[2]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.99])
+def test_a_text_of_one_sentence_cannot_be_divided(tmp_path, share):
+    (tmp_path / "in").write_text("A B\nA B\n")
+    options, dev = TextOptions(dev_share=share), tmp_path / "dev"
+    with pytest.raises(ValueError, match=f"more different sentences.*--dev_share {share}"):
+        normalize_files([tmp_path / "in"], tmp_path / "out", options, dev_output=dev)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 def test_nothing_left_and_nothing_there(tmp_path):
     (tmp_path / "in").write_text("12mo\n\n* * *\n")
     with pytest.raises(ValueError, match="no sentence is left of .*1 no words"):

@@ -60,7 +60,7 @@ def test_dry_run_names_every_stage_and_makes_nothing(dry):
     assert not {p.name for p in folder.iterdir()} & {"data", "dump", "exp", "downloads"}
     for stage in range(1, 15):
         assert f"== stage {stage}: " in result.stderr
-    assert "not needed for phoneme units" in result.stderr
+    assert "not needed without hidden units" in result.stderr
     named = set(re.findall(r"speechlm\.bin\.(\w+)", result.stderr))
     assert {"prepare_librispeech", "format_data", "pretrain", "finetune_asr", "score"} <= named
 
@@ -92,6 +92,15 @@ def test_systems_choose_what_is_trained(recipe):
     assert "exp/pretrain_speech " in speech and "--text dump" not in speech
     both = recipe("mini", *words, "speech_text", "--tag", "b").stderr
     assert "exp/pretrain_speech_text_b " in both and "--text dump/text/train.txt" in both
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_share_of_what_may_be_wrong_is_that_of_stages_1_and_2(recipe, name):
+    words = ("--stop_stage", "2", "--dry_run", "--corpus", "c", "--max_bad_share", "0.25")
+    shown = recipe(name, *words).stderr
+    checking = re.findall(r"speechlm\.bin\.((?:prepare_|format_)\w+) (.*)", shown)
+    assert {main for main, _ in checking} == {"prepare_librispeech", "format_data"}
+    assert all("--max_bad_share 0.25 " in options for _, options in checking), shown
 
 
 def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
@@ -168,6 +177,38 @@ def test_a_corpus_that_is_not_there(recipe):
     result = recipe("librispeech", "--corpus", "nowhere", "--stop_stage", "1")
     assert result.returncode == 1 and "needs nowhere/train-clean-100" in result.stderr
     assert "for you to provide" in result.stderr
+
+
+def warnings(result):
+    """The lines that begin with `warning: ` of a run."""
+    return [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+
+
+def test_a_dry_run_warns_of_folders_that_are_not_there(recipe, tmp_path):
+    words = ("--systems", "given", "--corpus", "nowhere", "--text_corpus", "text other")
+    shown = recipe("librispeech", "--dry_run", *words, "--init_model", "none")
+    assert shown.returncode == 0 and "would run" in shown.stderr
+    assert warnings(shown) == [
+        "warning: --corpus is 'nowhere', which is not there",
+        "warning: --text_corpus has 'text', which is not there",
+        "warning: --text_corpus has 'other', which is not there",
+        "warning: --init_model is 'none', which is not there",
+    ]
+    later = recipe("librispeech", "--dry_run", "--stage", "2", *words, "--init_model", "none")
+    assert warnings(later) == ["warning: --init_model is 'none', which is not there"]
+    (tmp_path / "my text").mkdir()
+    words = ("--corpus", str(tmp_path), "--text_corpus", str(tmp_path / "my text"))
+    assert not warnings(recipe("librispeech", "--dry_run", *words))
+
+
+@pytest.mark.parametrize("option", ["--pretrain_args", "--finetune_args", "--phone_model_args"])
+@pytest.mark.parametrize("words", ["--max_epoch 1 --num_threads 4", "--ngpu=2"])
+def test_what_launchers_reserve_is_an_option_of_the_driver(recipe, option, words):
+    """Else a training would take other threads and GPUs than its launcher reserves."""
+    result = recipe("mini", "--dry_run", option, words)
+    name = "--num_threads" if "threads" in words else "--ngpu"
+    assert result.returncode == 1 and "== stage" not in result.stderr
+    assert f"{option} has {name}, which ./run.sh takes itself: ./run.sh {name} N" in result.stderr
 
 
 def test_more_jobs_than_utterances(root, tmp_path):

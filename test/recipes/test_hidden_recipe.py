@@ -46,7 +46,7 @@ def test_hidden_units_of_two_iterations_in_order(recipe, root):
     words = ("--unit_type", "hidden", "--systems", "speech_text", "--iterations", "2", "--clusters")
     shown = recipe("mini", *stages(5, 11), *words, "30 70").stderr
     assert [m for m in mains(shown) if m in HIDDEN + FROM_TEXT] == [*HIDDEN, *FROM_TEXT]
-    assert "decode_phones" not in shown and "not needed for phoneme" not in shown
+    assert "decode_phones" not in shown and "not needed without hidden" not in shown
     for main in mains(shown):
         assert (root / "speechlm" / "bin" / f"{main}.py").is_file(), main
     order = [
@@ -149,4 +149,4 @@ def test_translation_from_hidden_units(recipe):
     assert find(shown, "finetune_st", "--init exp/pretrain_hidden_text")
     plain = recipe("mini_st", *stages(1, 9), "--systems", "scratch").stderr
     assert not set(HIDDEN) & set(mains(plain))
-    assert plain.count("not needed for phoneme units") == 2
+    assert plain.count("not needed without hidden units") == 4

@@ -111,9 +111,15 @@ def test_dry_through_all_stages(fresh, run_sh, root, kind):
     assert {path.name for path in fresh.iterdir()} == {"run.sh", "local"}
 
 
+def test_the_share_of_what_may_be_wrong_reaches_its_data(fresh, run_sh):
+    words = ("--corpus", "c", "--dry_run", "--stop_stage", "1", "--max_bad_share", "0.25")
+    shown = run_sh(fresh, *words).stderr
+    assert shown.count("prepare_recordings") == shown.count("--max_bad_share 0.25 ") == 4
+
+
 @pytest.mark.recipe
 def test_the_first_three_stages(fresh, run_sh, corpus):
-    words = ("--corpus", str(corpus), "--stop_stage", "3", "--dev_share", "0.2")
+    words = ("--corpus", str(corpus), "--stop_stage", "3")
     result = run_sh(fresh, *words, timeout=600)
     assert result.returncode == 0, result.stderr[-4000:]
     paired, speech = (DataDir.read(fresh / "dump" / name) for name in ("paired", "speech"))
@@ -126,6 +132,8 @@ def test_the_first_three_stages(fresh, run_sh, corpus):
     assert "ngram 3=" in (fresh / "exp" / "word_lm" / "lm.arpa").read_text()
     again = run_sh(fresh, *words)
     assert again.returncode == 0 and ": starts" not in again.stderr
+    texts = (fresh / "dump" / "text" / f"{part}.txt" for part in ("train", "dev"))
+    assert all(len(path.read_text().splitlines()) >= 1 for path in texts)
     next_one = run_sh(fresh, *words[:2], "--stage", "5", "--stop_stage", "5").stderr
     assert "needs exp/recognizer/gmm, which is not there; stage 4 makes it" in next_one
 

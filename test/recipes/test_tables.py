@@ -29,6 +29,27 @@ probe_11() {
 }
 """
 
+KIND = """#!/usr/bin/env bash
+# Units of equal length (--systems fixed).
+
+# <options>
+# Units of equal length
+frames=10                  # of a unit
+# </options>
+
+check_fixed() { ((frames >= 1)) || die "--frames is ${frames}; it can be 1 or more"; }
+
+fixed_units() { echo "units_fixed_${frames}"; }
+fixed_options() { echo --dropout; }
+fixed_needs() { echo dump/fixed; }
+fixed_reports() { echo "Units of equal length:exp/fixed/units.md"; }
+
+fixed_7() {
+  step "fixed units" --output "dump/speech/$(fixed_units)" --needs dump/speech -- \\
+    cp -r dump/speech "dump/speech/$(fixed_units)"
+}
+"""
+
 
 @pytest.fixture
 def mini(copy_recipe, project):
@@ -94,6 +115,47 @@ def test_a_system_is_a_row(mini, run_sh):
     assert "--init exp/pretrain_cheap_text --output exp/asr_cheap_text" in shown
     wrong = run_sh(mini, "--systems", "cheap")
     assert "hidden_text, given, cheap_text" in wrong.stderr
+
+
+@pytest.fixture
+def fixed(mini):
+    """egs/mini with a further kind of unit, made up here, and a system that has it."""
+    template = mini.parent / "TEMPLATE"
+    (template / "fixed_units.sh").write_text(KIND)
+    table = template / "systems.sh"
+    row = "  given        given       -        -     -\n"
+    new = "  fixed        pretrained  fixed    -     pretrain\n"
+    table.write_text(table.read_text().replace(row, new + row))
+    return mini
+
+
+def test_a_kind_of_unit_is_a_file(fixed, run_sh):
+    shown = run_sh(fixed, "--dry_run", "--systems", "fixed hidden", "--frames", "7").stderr
+    assert "stage 7 | fixed units: would run" in shown
+    assert "stage 7 | hidden units 1 of paired: would run" in shown
+    assert "--units units_fixed_7 --dropout --output exp/pretrain_fixed " in shown
+    alone = run_sh(fixed, "--dry_run", "--systems", "fixed").stderr
+    assert "fixed units: would run" in alone and "apply_kmeans" not in alone
+    assert alone.count("not needed without hidden units") == 3
+    neither = run_sh(fixed, "--dry_run", "--systems", "speech_text").stderr
+    assert "stage 7 | not needed without hidden or fixed units" in neither
+    assert "fixed units: would" not in neither and "apply_kmeans" not in neither
+    meant = run_sh(fixed, "--dry_run", "--systems", "speech", "--unit_type", "fixed").stderr
+    assert "exp/pretrain_fixed " in meant
+
+
+def test_a_kinds_file_has_its_options_help_checks_and_reports(fixed, run_sh):
+    text = run_sh(fixed, "--help").stdout
+    assert "\nUnits of equal length\n" in text and re.search(r"--frames +of a unit \[10\]", text)
+    wrong = run_sh(fixed, "--frames", "0")
+    assert wrong.returncode == 1 and "--frames is 0; it can be 1 or more" in wrong.stderr
+    listed = fixed.parent / "TEMPLATE" / "asr.sh"
+    listed.write_text(
+        listed.read_text().replace("  write_report", '  say "${reports[*]}"\n  write_report')
+    )
+    words = ("--dry_run", "--stage", "14", "--systems")
+    assert "Units of equal length:exp/fixed/units.md" in run_sh(fixed, *words, "fixed").stderr
+    assert "Units of equal length" not in run_sh(fixed, *words, "hidden").stderr
 
 
 def test_recognition_from_a_given_model(mini, run_sh, tmp_path):

@@ -68,6 +68,19 @@ def test_dry_run_of_mini_st_pretrains(recipe):
     assert "pretrain" not in set(re.findall(r"speechlm\.bin\.(\w+)", plain))
 
 
+def test_a_dry_run_of_covost2_warns_of_translations_that_are_not_there(recipe):
+    words = ("--dry_run", "--corpus", "cv", "--translations", "tsv", "--systems", "scratch")
+    shown = recipe("covost2", *words)[1].stderr
+    assert shown.count("warning: ") == 2
+    assert "warning: --translations is 'tsv', which is not there" in shown
+
+
+def test_trainings_of_mini_st_take_the_threads_that_their_launcher_reserves(recipe):
+    shown = recipe("mini_st", "--dry_run")[1].stderr
+    threads = re.findall(r"--num_threads (\d+)", shown)
+    assert len(threads) >= 8 and set(threads) == {"2"}
+
+
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [

@@ -12,7 +12,7 @@ from speechlm.recognizer.contexts import (
     left_bases,
 )
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder, label_words
-from speechlm.recognizer.network_data import ClassTable, held_out
+from speechlm.recognizer.network_data import ClassTable
 from speechlm.recognizer.search_graph import make_graph
 from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID, positioned
 
@@ -153,13 +153,6 @@ def test_stay_probabilities():
     stay = count_stay([labels], classes.table, 3)
     expected = (2 + 2) / (4 + 100)  # two visits in 100 steps, with the prior counts
     assert np.exp(stay[BASE_OF_PHONE[SILENCE_ID], 1]) == pytest.approx(expected)
-
-
-def test_held_out_takes_all_speeds_of_an_utterance():
-    ids = [f"{prefix}1-2-{n:03d}" for prefix in ("", "sp0.9-", "sp1.1-") for n in range(100)]
-    assert held_out(ids) == {f"1-2-{n:03d}" for n in (10, 30, 50, 70, 90)}
-    with pytest.raises(ValueError, match="at least 2"):
-        held_out(["1-2-3"])
 
 
 class _Model:

@@ -12,6 +12,7 @@ speech_parts=     # parts whose speech alone is used
 dev_parts=        # parts for validation
 test_parts=       # parts to be tested, each a set of its own
 text_corpus=      # files, or folders of *.txt; without it LibriSpeech's language model text
+max_bad_share=0.1 # stop if more of a set is wrong
 mirror=           # base URL to download from instead of openslr.org
 text_kind=auto    # book (paragraphs between blank lines) or lines
 # </options>
@@ -31,7 +32,7 @@ prepare() {
   for part in "${parts[@]}"; do folders+=("${corpus}/${part}"); done
   step "data ${set}" --output "data/${set}" --needs "${folders[@]}" -- \
     python -m speechlm.bin.prepare_librispeech --corpus "${corpus}" --parts "${parts[@]}" \
-    --output "data/${set}" "${@:3}"
+    --max_bad_share "${max_bad_share}" --output "data/${set}" "${@:3}"
 }
 
 from=()

@@ -10,6 +10,7 @@ speech_parts=
 dev_parts=
 test_parts=
 text_corpus=              # its text
+max_bad_share=0.1         # stop if more of a set is wrong
 paired=300                # utterances with transcripts
 unpaired=1500             # utterances of speech alone
 dev=100                   # utterances for validation
@@ -40,4 +41,5 @@ if [[ -z ${corpus} ]]; then
 fi
 exec ../librispeech/local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" \
   --paired_parts "${paired_parts}" --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" \
-  --test_parts "${test_parts}" --text_corpus "${text_corpus:-${corpus}/text}" --text_kind lines
+  --test_parts "${test_parts}" --text_corpus "${text_corpus:-${corpus}/text}" --text_kind lines \
+  --max_bad_share "${max_bad_share}"
