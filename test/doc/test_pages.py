@@ -18,8 +18,21 @@ FILE = re.compile(r"\.(md|sh|yaml|json|txt|tsv|png|pth|scp|npz|ark|safetensors)$
 """A name that is a file's, not of Python."""
 PLACEHOLDER = re.compile(r"[A-Z]{3,}|[*]")
 """In a path: a word that stands for others, as NAME or JOB does."""
-FOREIGN = {"DataLoader", "HubertModel", "SpeechLM.py", "ValueError"}
-"""Names of other programs."""
+FOREIGN = {
+    "DataLoader",
+    "HubertModel",
+    "SpeechLM.py",
+    "ValueError",
+    "all_gather",
+    "found_inf",
+    "iterator_stop",
+    "label_smoothed_loss_sum",
+}
+"""Names of other programs, and of a reference tensor."""
+OURS = [path for path in PAGES if path.name not in {"CHANGELOG.md", "traps.md"}]
+"""Pages that name nothing but what is there; the others have former names, and the authors'."""
+SNAKE = r"_?[a-z][a-z0-9]*(?:_[a-z0-9]+)+"
+"""A name with an underscore inside: a function, a module, an option, a key."""
 
 
 def page_id(path: Path) -> str:
@@ -45,7 +58,7 @@ def spans(text: str) -> list[str]:
 
 
 class Names:
-    """The names that the files under some folders define."""
+    """The names that some files, or those under some folders, define."""
 
     def __init__(self, *folders: str) -> None:
         self.modules: dict[str, list[Path]] = defaultdict(list)
@@ -54,7 +67,8 @@ class Names:
         """Of a module (by its stem) or a class."""
         self.bases: dict[str, set[str]] = defaultdict(set)
         for folder in folders:
-            for path in sorted((ROOT / folder).rglob("*.py")):
+            paths = [ROOT / folder] if folder.endswith(".py") else (ROOT / folder).rglob("*.py")
+            for path in sorted(paths):
                 if not set(path.relative_to(ROOT).parts) & MADE - {"data"}:
                     self.read(path)
 
@@ -185,15 +199,48 @@ def resolves_member(parts: list[str], code: Names) -> bool:
 
 def is_name(word: str, code: Names) -> bool:
     """Whether a word claims to be a module, class or function of this project."""
-    if word in FOREIGN or re.search(
-        r"\.(md|sh|yaml|json|txt|tsv|png|pth|scp|npz|ark|safetensors)$", word
-    ):
+    if word in FOREIGN or FILE.search(word):
         return False
     if re.fullmatch(r"[A-Z][a-z]+(?:[A-Z]+[a-z]*)+(?:\.\w+)*(?:\(\))?", word):
         return True
     first = word.partition(".")[0]
     known = first in code.modules or first in ROOMS | {"speechlm"}
     return known and re.fullmatch(r"\w+(\.\w+)+(\(\))?", word) is not None
+
+
+@pytest.fixture(scope="module")
+def written() -> set[str]:
+    """All names with an underscore in the sources and the tests: in code, YAML and shell."""
+    names: set[str] = set()
+    for folder in ("speechlm", "tools", "egs", "test"):
+        for path in (ROOT / folder).rglob("*.*"):
+            if set(path.relative_to(ROOT).parts) & MADE - {"data"} or path == Path(__file__):
+                continue
+            if path.suffix in {".py", ".sh", ".yaml"}:
+                names |= set(re.findall(rf"\b{SNAKE}\b", path.read_text(encoding="utf-8")))
+    return names
+
+
+@pytest.mark.parametrize("page", OURS, ids=page_id, indirect=True)
+def test_names_with_underscores_occur_in_the_sources(page, written):
+    words = re.split(r"[\s,]+", " ".join(spans(page.read_text(encoding="utf-8"))))
+    names = {word.removesuffix("()") for word in words}
+    missing = {name for name in names if re.fullmatch(SNAKE, name)} - written - FOREIGN
+    assert not missing
+
+
+def test_names_are_in_the_files_that_are_said_to_have_them():
+    """`NAME` in `FILE`, or of it."""
+    found, missing = 0, []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        pattern = r"`([\w.]+)`\s+(?:in|of)\s+`((?:speechlm|tools|test)/[\w/]+\.py)`"
+        for name, file in re.findall(pattern, text):
+            defined = Names(file)
+            found += 1
+            missing += [] if set(name.split(".")) <= defined.defined else [f"{name} in {file}"]
+    assert not missing
+    assert found > 10
 
 
 @pytest.mark.parametrize("name", EXPLAIN)
