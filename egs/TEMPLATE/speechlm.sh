@@ -36,7 +36,7 @@ data_opts=                 # further options of local/data.sh (local/data.sh --h
 min_seconds=0.5            # shorter utterances of the paired and speech sets are left out
 max_seconds=36             # longer ones too
 max_bad_share=0.1          # stages 1 and 2 stop if a larger share of a set is wrong
-dev_share=0.01             # share of the unpaired text that is kept for validation
+dev_share=0.01             # share of the unpaired text kept for validation, at least a sentence
 # Lexicon and word model of the recogniser
 lexicon=                   # a lexicon looked at before CMUdict (WORD PHONE PHONE ...)
 max_words=200000           # words of the lexicon: the most frequent, and those of transcripts
