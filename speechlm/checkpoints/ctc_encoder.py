@@ -25,7 +25,7 @@ class CTCEncoder(nn.Module):
     """SpeechLM up to the GELU of its CTC head; the head's linear layer is the caller's.
 
     The modules that only pre-training uses (unit embeddings and predictions) are left out.
-    DESIGN section 2, "UCTC head", reused by CTC fine-tuning.
+    Source: paper, UCTC loss; the head is reused by CTC fine-tuning (doc/paper_map.md).
     """
 
     def __init__(self, config: SpeechLMConfig, augment: AugmentOptions | None = None) -> None:

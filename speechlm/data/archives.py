@@ -26,7 +26,7 @@ from speechlm.data.vocabulary import UnitVocabulary, write_tokens
 
 
 def n_labels(n_samples: int, frame_shift: float = 0.01) -> int:
-    """Number of frame labels of an utterance: (n_samples - 400) // shift + 1 (DESIGN 2)."""
+    """Number of frame labels of an utterance: (n_samples - 400) // shift + 1."""
     return Framing(WINDOW, round(frame_shift * SAMPLE_RATE)).frames(n_samples)
 
 

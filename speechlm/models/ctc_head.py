@@ -16,7 +16,7 @@ from speechlm.kernels.products import affine, compute_type, linear
 class CTCHead(nn.Module):
     """Conv1d (kernel 2, padding 1, no bias) -> dropout -> layer norm -> GELU -> linear.
 
-    Source: paper, UCTC loss; DESIGN section 2.
+    Source: paper, UCTC loss (doc/paper_map.md).
     """
 
     def __init__(self, dim: int, n_characters: int, dropout: float = 0.1):

@@ -20,7 +20,7 @@ class LinearDecayLR(LRScheduler, AbsBatchStepScheduler):
     """Linear warm-up to the optimiser's rate, then linear decay to 0.
 
     Update n = 1, 2, ... has rate lr * n / warmup_steps up to the warm-up's end, and after it
-    lr * (max_steps - n) / (max_steps - warmup_steps). DESIGN section 2, pre-training.
+    lr * (max_steps - n) / (max_steps - warmup_steps). Source: the paper's setup (doc/paper_map.md).
 
     Args:
         optimizer: whose rates to set.

@@ -1,4 +1,4 @@
-"""ESPnet task that trains the text-to-unit model of SpeechLM-H (DESIGN section 2)."""
+"""ESPnet task that trains the text-to-unit model of SpeechLM-H."""
 
 from __future__ import annotations
 

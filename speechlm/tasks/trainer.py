@@ -10,7 +10,7 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
   epoch anew, therefore the weights are equal to the last bit on the same machine;
 - `checkpoint.pth` is read without executing what it may contain;
 - a loss that is not finite, or too many updates in a row with a gradient that is not, stop the
-  training with a message that says where (DESIGN section 2, "Traps": NaN).
+  training with a message that says where.
 """
 
 from __future__ import annotations
