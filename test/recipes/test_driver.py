@@ -94,6 +94,13 @@ def test_systems_choose_what_is_trained(recipe):
     assert "exp/pretrain_speech_text_b " in both and "--text dump/text/train.txt" in both
 
 
+def test_a_callers_listing_is_not_this_ones(recipe, monkeypatch):
+    monkeypatch.setenv("LISTING_STEPS", "true")
+    shown = recipe("mini", "--stop_stage", "2", "--dry_run")
+    assert shown.returncode == 0 and not shown.stdout
+    assert "make_corpus" in shown.stderr and "| format paired: would run" in shown.stderr
+
+
 def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
     words = ("--dry_run", "--stage", "5", "--stop_stage", "5")
     assert "alignment_report" not in recipe("mini", *words).stderr
@@ -120,6 +127,16 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--durations", "guessed"], "paper or measured"),
         (["--dev_textgrids", "nowhere"], "which is no folder"),
         (["--nj", "0"], "--nj is 0; it can be 1 or more"),
+        (["--num_threads", "0"], "--num_threads is 0; it can be 1 or more"),
+        (["--ngpu", "-1"], "--ngpu takes a number, not '-1'"),
+        (["--tag", "two words"], "--tag has 'two words', which cannot be part of a folder's"),
+        (["--tag", "a/b"], "--tag has 'a/b'"),
+        (["--finetune_tag", "it's"], "--finetune_tag has 'it's'"),
+        (["--test_parts", "test ../x"], "--test_parts has '../x'"),
+        (["--test_parts", "a/b"], "--test_parts has 'a/b'"),
+        (["--test_parts", ".."], "--test_parts has '..'"),
+        (["--task", "st", "--target_lang", "de ../fr"], "--target_lang has '../fr'"),
+        (["--task", "st", "--target_lang", "de", "--source_lang", "e:n"], "--source_lang has 'e:n'"),
         (["--finetune_config", "nowhere"], "--finetune_config is 'nowhere', which is no file"),
         (["--test_parts", ""], "names nothing to decode"),
         (["--systems", "scratch scratch"], "names one twice"),
