@@ -136,7 +136,7 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--test_parts", "a/b"], "--test_parts has 'a/b'"),
         (["--test_parts", ".."], "--test_parts has '..'"),
         (["--task", "st", "--target_lang", "de ../fr"], "--target_lang has '../fr'"),
-        (["--task", "st", "--target_lang", "de", "--source_lang", "e:n"], "--source_lang has 'e:n'"),
+        (["--source_lang", "e:n", "--target_lang", "de", "--task", "st"], "--source_lang has"),
         (["--finetune_config", "nowhere"], "--finetune_config is 'nowhere', which is no file"),
         (["--test_parts", ""], "names nothing to decode"),
         (["--systems", "scratch scratch"], "names one twice"),

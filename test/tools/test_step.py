@@ -18,7 +18,7 @@ def step(root, tmp_path):
     """Run tools/step.py in a folder that has a file "in"."""
     (tmp_path / "in").write_text("a\n")
 
-    def run(*words: str, output: str = "out", needs: tuple[str, ...] = ("in",), command=None, cwd=tmp_path):
+    def run(*words: str, output="out", needs=("in",), command=None, cwd=tmp_path):
         command = command or ("sh", "-c", APPEND, output)
         options = [word for need in needs for word in ("--needs", need)]
         return subprocess.run(
