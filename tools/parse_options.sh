@@ -4,6 +4,7 @@
 #   # <options>
 #   # A heading
 #   stage=1          # what it is for; it must be a number because its default is one
+#   share=0.1        # likewise, with decimals
 #   dry_run=false    # "--dry_run" alone, or "--dry_run true|false"
 #   # </options>
 #   . parse_options.sh    (with the script's "$@")
@@ -73,7 +74,7 @@ _edit_distance() {
 
 _nearest_option() {
   local name distance nearest="" least=1000
-  for name in "${option_names[@]}"; do
+  for name in "${option_names[@]}" help; do
     distance=$(_edit_distance "$1" "${name}")
     if ((distance < least)); then
       least=${distance} nearest=${name}
@@ -87,6 +88,8 @@ _option_error() {
   exit 1
 }
 
+_decimal='^-?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?$'
+
 # Sets one variable, after checking that the value is of its default's kind.
 _set_option() {
   local name=$1 value=$2 default=${option_defaults[$1]}
@@ -94,6 +97,10 @@ _set_option() {
     _option_error "--${name} takes true or false, not '${value}'"
   elif [[ ${default} =~ ^[0-9]+$ && ! ${value} =~ ^[0-9]+$ ]]; then
     _option_error "--${name} takes a number, not '${value}'"
+  elif [[ ${default} =~ ^[0-9]+$ && ${#value} -gt 18 ]]; then # bash reckons with 63 bits
+    _option_error "--${name} takes a number of at most 18 digits, not '${value}'"
+  elif [[ ${default} =~ ^[0-9]*[.][0-9]+$ && ! ${value} =~ ${_decimal} ]]; then
+    _option_error "--${name} takes a decimal number, not '${value}'"
   fi
   [[ ! ${default} =~ ^[0-9]+$ ]] || value=$((10#${value}))
   printf -v "${name}" '%s' "${value}"
@@ -113,12 +120,13 @@ _parse_options() {
     if [[ ${name} == *=* ]]; then
       value=${name#*=} name=${name%%=*} inline=true
     fi
+    [[ ${name} != help ]] || _option_error "--help takes no value"
     name=${name//-/_}
     [[ " ${option_names[*]} " == *" ${name} "* ]] ||
       _option_error "unknown option --${name}; the nearest valid one is --$(_nearest_option "${name}")"
     shift
     if ! ${inline}; then
-      if [[ ${!name} =~ ^(true|false)$ && ! ${1:-} =~ ^(true|false)$ ]]; then
+      if [[ ${option_defaults[${name}]} =~ ^(true|false)$ && ${1---} == --* ]]; then
         value=true
       else
         [[ $# -gt 0 && " ${option_names[*]/#/--} " != *" $1 "* ]] ||

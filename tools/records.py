@@ -62,6 +62,8 @@ def digest(*parts: object) -> str:
 
 def record_path(output: Path, kind: str) -> Path:
     """Return where the record of an output is kept; `kind` is done, started or running."""
+    if output.name in ("", ".."):  # of ".", for one, only the whole path ends in a name
+        output = Path(os.path.abspath(output))
     inside = kind != "running" and output.is_dir()
     return output / f".{kind}" if inside else output.with_name(f".{output.name}.{kind}")
 

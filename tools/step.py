@@ -111,6 +111,15 @@ def say(args: argparse.Namespace, text: str) -> None:
     print(f"stage {args.stage} | {args.name}: {text}", file=sys.stderr, flush=True)
 
 
+def check_inputs(args: argparse.Namespace) -> None:
+    """Stop where an input is the root folder: all that the machine has would be looked through."""
+    for name in args.needs:
+        if os.path.realpath(name) == os.path.sep:
+            raise StepError(
+                f"stage {args.stage} needs {name!r}, the root folder; name a folder in it"
+            )
+
+
 def missing_inputs(args: argparse.Namespace) -> list[str]:
     """Return the inputs that are not there, or not finished, each once."""
     names = dict.fromkeys(args.needs)
@@ -252,6 +261,7 @@ def note_time(args: argparse.Namespace, seconds: float) -> None:
 
 def run_step(args: argparse.Namespace) -> int:
     """Run the step where it is needed, record it, and return the command's exit code."""
+    check_inputs(args)
     missing = missing_inputs(args)
     running = record_path(args.output, "running")
     if is_done(args, missing):

@@ -62,6 +62,7 @@ given=("$@")
 # Where an input is missing, tools/step.py runs this to learn which stage makes it.
 printf -v LIST_STEPS '%q ' "$0" "$@" --list_steps true
 export LIST_STEPS
+unset LISTING_STEPS # only list_all_steps, below, sets it
 # shellcheck source=path.sh
 . ../TEMPLATE/path.sh
 # shellcheck source=cmd.sh
@@ -182,14 +183,16 @@ check_options() {
   [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
     die "--config_size is '${config_size}'; it can be tiny, base or large"
   local test option name
+  for option in tag finetune_tag; do check_name "${option}" "${!option}"; done
   for test in "${tests[@]}"; do
+    check_name test_parts "${test}"
     [[ ! ${test} =~ ^(paired|speech|text|translated)$ && (${test} != dev || ${dev_parts} == dev) ]] ||
       die "--test_parts has '${test}', which is the recipe's own name for another set"
   done
   [[ -z $(printf '%s\n' "${tests[@]}" | sort | uniq -d) ]] ||
     die "--test_parts '${test_parts}' names one twice"
   ((stop_stage < 13 || ${#tests[@]} > 0)) || die "--test_parts names nothing to decode"
-  for option in nj train_jobs; do
+  for option in nj train_jobs num_threads; do
     ((${!option} >= 1)) || die "--${option} is ${!option}; it can be 1 or more"
   done
   for option in lexicon {phone_model,pretrain,finetune,text_to_unit}_config; do
@@ -212,6 +215,13 @@ check_reserved() {
         die "--${option} has ${name}, which ./run.sh takes itself: ./run.sh ${name} N"
     done
   done
+}
+
+# check_name OPTION WORD: what becomes part of the name of a folder, in commands that launchers read.
+check_name() {
+  [[ $2 =~ ^([A-Za-z0-9_][A-Za-z0-9._-]*)?$ ]] ||
+    die "--$1 has '$2', which cannot be part of a folder's name; it can have letters of English," \
+      "digits, '_', and behind these '.' and '-'"
 }
 
 # config FILE: the recipe's own conf/FILE, else the template's.

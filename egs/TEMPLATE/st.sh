@@ -17,8 +17,11 @@ length_penalty=1.0         # their scores are divided by the length to this powe
 # </options>
 
 check_st() {
+  local language
   [[ ${target_lang} == *[![:space:]]* ]] ||
     die "--task st needs --target_lang, the language to translate into"
+  for language in ${target_lang}; do check_name target_lang "${language}"; done
+  check_name source_lang "${source_lang}"
   [[ ${target_kind} =~ ^(char|bpe)$ ]] ||
     die "--target_kind is '${target_kind}'; it can be char or bpe"
   [[ ${target_style} =~ ^(cased|lower)$ ]] ||

@@ -50,6 +50,21 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option that takes whole numbers from `least` on."""
+
+    def number(word: str) -> int:
+        try:
+            value = int(word)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{least} or more expected, got {word!r}")
+        return value
+
+    return number
+
+
 def fields(item: str, form: str) -> list[str]:
     """The parts of an option's value in a form such as `NAME:DIR`; the last may contain colons.
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechlm.bin._cli import at_least
+
 if TYPE_CHECKING:
     from speechlm.tokenizers.feature_stream import Features
     from speechlm.tokenizers.speech_features import FeatureSource
@@ -33,7 +35,7 @@ def add_recognizer(options: argparse.ArgumentParser, *names: str, **changes: str
 
 def add_job(options: argparse.ArgumentParser) -> None:
     """--job."""
-    options.add_argument("--job", type=int, default=1, help="number of this part")
+    options.add_argument("--job", type=at_least(1), default=1, help="number of this part")
 
 
 def add_per_utterance(options: argparse.ArgumentParser) -> None:
@@ -69,7 +71,7 @@ def add_decoding(
     options.add_argument("--output", required=True, help=output)
     options.add_argument(
         "--batch_samples",
-        type=int,
+        type=at_least(1),
         default=batch_samples,
         help="padded samples of a batch; results do not depend on it",
     )
@@ -90,7 +92,7 @@ def add_named_units(options: argparse.ArgumentParser) -> None:
 def add_device(options: argparse.ArgumentParser) -> None:
     """--ngpu and --num_threads."""
     options.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="GPUs; 0: CPU")
-    options.add_argument("--num_threads", type=int, default=1, help="CPU threads")
+    options.add_argument("--num_threads", type=at_least(1), default=1, help="CPU threads")
 
 
 def add_features(options: argparse.ArgumentParser) -> None:

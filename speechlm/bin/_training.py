@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from speechlm.bin._cli import parser
+from speechlm.bin._cli import at_least, parser
 
 SIZES = ("base", "large", "tiny")
 
@@ -20,9 +20,9 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     p.add_argument("--output", required=True, help="folder of the trained model")
     p.add_argument("--config", help="YAML file with differences from the default values")
     p.add_argument("--seed", type=int, help="of everything random")
-    p.add_argument("--ngpu", type=int, default=0, help="GPUs; 0: CPU")
-    p.add_argument("--num_threads", type=int, default=1, help="CPU threads")
-    p.add_argument("--num_workers", type=int, help="processes that prepare batches")
+    p.add_argument("--ngpu", type=at_least(0), default=0, help="GPUs; 0: CPU")
+    p.add_argument("--num_threads", type=at_least(1), default=1, help="CPU threads")
+    p.add_argument("--num_workers", type=at_least(0), help="processes that prepare batches")
     p.add_argument("--max_epoch", type=int, help="epochs")
     return p
 

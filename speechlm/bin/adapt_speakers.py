@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import add_job, add_per_utterance, add_recognizer
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     options.add_argument("--max_seconds", type=float, default=120.0, help="audio used a speaker")
     add_per_utterance(options)
     add_job(options)
-    options.add_argument("--n_jobs", type=int, default=1, help="number of parts")
+    options.add_argument("--n_jobs", type=at_least(1), default=1, help="number of parts")
     args = options.parse_args()
 
     from speechlm.data.kaldi_dir import DataDir

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import at_least, parser, run
 from speechlm.conventions import SAMPLE_RATE
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     options.add_argument(
         "--max_bad_share", type=float, default=0.1, help="stop if more than this share is wrong"
     )
-    options.add_argument("--nj", type=int, default=1, help="processes")
+    options.add_argument("--nj", type=at_least(1), default=1, help="processes")
     args = options.parse_args()
 
     from speechlm.data.format import FormatOptions, format_data

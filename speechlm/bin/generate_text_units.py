@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import at_least, parser, run
 
 
 def main() -> None:
@@ -28,19 +28,19 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0, help="of the silences")
     options.add_argument(
         "--chunk_lines",
-        type=int,
+        type=at_least(1),
         default=10_000,
         help="lines that are generated and stored at a time",
     )
     options.add_argument("--output", type=Path, required=True, help="folder of the units")
-    options.add_argument("--job", type=int, default=1, help="this job")
-    options.add_argument("--nj", type=int, default=1, help="of so many")
+    options.add_argument("--job", type=at_least(1), default=1, help="this job")
+    options.add_argument("--nj", type=at_least(1), default=1, help="of so many")
     options.add_argument(
         "--bfloat16",
         action="store_true",
         help="compute in bfloat16: faster on processors that multiply it, and some units differ",
     )
-    options.add_argument("--num_threads", type=int, default=1, help="CPU threads of a job")
+    options.add_argument("--num_threads", type=at_least(1), default=1, help="CPU threads of a job")
     options.add_argument(
         "--replace", action="store_true", help="remove what OUTPUT has of another text or model"
     )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import at_least, parser, run
 
 
 def main() -> None:
     """Merge NAME.1.scp ... NAME.n.scp of a folder; with --data count the labels too."""
     options = parser(__doc__)
     options.add_argument("--input", required=True, help="folder of the archives")
-    options.add_argument("--n", required=True, type=int, help="number of jobs")
+    options.add_argument("--n", required=True, type=at_least(1), help="number of jobs")
     options.add_argument("--name", default="units", help="name of the archives")
     options.add_argument("--data", help="dump directory whose audio the labels must fit")
     args = options.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from speechlm.bin._cli import fields, parser, run
+from speechlm.bin._cli import at_least, fields, parser, run
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     options.add_argument("--command", required=True, help="command that gives these results")
     options.add_argument("--seed", required=True, type=int, help="seed of the run")
     options.add_argument(
-        "--samples", type=int, default=3, help="translations of each test set to show"
+        "--samples", type=at_least(0), default=3, help="translations of each test set to show"
     )
     options.add_argument(
         "--include",

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import at_least, parser, run
 
 
 def main() -> None:
     """Split and write; prints the number of parts."""
     options = parser(__doc__)
     options.add_argument("--input", required=True, help="data directory to read")
-    options.add_argument("--n", required=True, type=int, help="number of parts")
+    options.add_argument("--n", required=True, type=at_least(1), help="number of parts")
     options.add_argument("--output", help="folder for 1 ... N (default: INPUT/splitN)")
     options.add_argument(
         "--by_speaker", action="store_true", help="keep all utterances of a speaker in one part"

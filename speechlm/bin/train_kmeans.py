@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import add_device, add_features, add_sampling, source_of
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     options.add_argument("--data_dir", help="data directory with utt2num_samples")
     options.add_argument("--feats", help="folder of feature archives, instead of --features")
     options.add_argument("--samples", help="folder of sample_features, instead of --data_dir")
-    options.add_argument("--n", type=int, default=1, help="jobs that have written --samples")
+    options.add_argument("--n", type=at_least(1), default=1, help="jobs that wrote --samples")
     add_features(options)
     options.add_argument("--n_clusters", type=int, default=500, help="number of units")
     add_sampling(options)

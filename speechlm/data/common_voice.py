@@ -10,7 +10,7 @@ from pathlib import Path
 
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
-from speechlm.data.text_normalize import expand, to_words
+from speechlm.data.text_normalize import FOREIGN, expand, is_normal, to_words
 from speechlm.data.tsv import Row, read_tsv
 
 AUDIO = (".mp3", ".flac", ".wav", ".ogg", ".opus")
@@ -157,6 +157,8 @@ def data_dir(
             transcript = plain_transcript(known.sentence, language)
             if not transcript:
                 report.leave_out("empty transcript", stem, folder / clip, known.sentence[:60])
+            elif language == "en" and not is_normal(transcript):
+                report.leave_out(FOREIGN, stem, folder / clip, known.sentence[:60])
             else:
                 chosen[clip] = transcript
     if not chosen:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.report import Report
+from speechlm.data.report import Report, tidy_lines
 
 _OTHER_AUDIO = (".wav", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
 _UTTERANCE = re.compile(r"(\d+)-(\d+)-\d+")
@@ -52,7 +52,10 @@ def read_librispeech(
     if with_text:
         transcripts = match_transcripts(wav, text, report)
         if not wav:
-            raise ValueError(f"no utterance of {root} ({' '.join(parts)}) has audio and transcript")
+            raise ValueError(
+                f"no utterance of {root} ({' '.join(parts)}) has audio and transcript."
+                f" {report.summary()}. {unmatched(report)}"
+            )
     utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
     return DataDir(wav, utt2spk, transcripts), report
 
@@ -82,13 +85,13 @@ def _read_part(
             subfolders.clear()
             continue
         seen.add(real)
-        for name in sorted(files):
+        for name in sorted(name for name in files if not name.startswith(".")):
             path = Path(folder, name)
             if path.suffix.lower() == ".flac":
                 _add_audio(path, wav, report)
             elif path.suffix.lower() in _OTHER_AUDIO:
                 report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
-            elif name.endswith(".trans.txt") and text is not None:
+            elif name.lower().endswith(".trans.txt") and text is not None:
                 read_transcripts(path, text, report)
 
 
@@ -105,23 +108,17 @@ def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:
 def read_transcripts(path: Path, text: dict[str, str | None], report: Report) -> None:
     """Add the `ID WORDS` lines of a file to a table, and what is wrong with them to a report.
 
-    An id with two different transcripts gets None.
+    An id with two different transcripts gets None, and one whose line is no UTF-8 text.
     """
-    raw = path.read_bytes()
-    try:
-        content = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        report.leave_out("unreadable transcripts", path.name, path, "not UTF-8 text")
-        return
-    if raw.startswith(b"\xef\xbb\xbf"):
-        report.fix("byte order mark", path.name, path)
-    if "\r\n" in content:
-        report.fix("CR LF line ends", path.name, path)
+
+    def spoiled(number: int, raw: bytes) -> str:
+        utterance = raw.split()[0].decode("utf-8", "replace")
+        text[utterance] = None
+        return utterance
+
     ids = []
-    for line in content.split("\n"):
-        utterance, *words = line.split() or [""]
-        if not utterance:
-            continue
+    for _, line in tidy_lines(path, report, spoiled):
+        utterance, *words = line.split()
         ids.append(utterance)
         transcript = " ".join(words)
         if utterance not in text:
@@ -151,10 +148,24 @@ def match_transcripts(
     for utterance in sorted(wav.keys() - text.keys()):
         report.leave_out("no transcript", utterance, wav.pop(utterance))
     for utterance in sorted(text.keys() - wav.keys()):
-        report.leave_out("transcript without audio", utterance, "", str(text.pop(utterance))[:60])
+        words = text.pop(utterance) or ""
+        report.leave_out("transcript without audio", utterance, "", words[:60])
     for utterance in sorted(u for u, words in text.items() if words is None):
         del wav[utterance], text[utterance]
     return {utterance: words for utterance, words in text.items() if words is not None}
+
+
+def unmatched(report: Report) -> str:
+    """What `match_transcripts` has noted, by examples of both sides: why their ids differ."""
+    sides = []
+    for kind, side in (
+        ("no transcript", "recordings"),
+        ("transcript without audio", "transcripts"),
+    ):
+        ids = [item.utterance for item in report.items if item.kind == kind]
+        if ids:
+            sides.append(f"ids of {side}: {show_ids(ids)}")
+    return "; ".join(sides)
 
 
 def unlisted_speakers(data: DataDir, genders: dict[str, str]) -> str:

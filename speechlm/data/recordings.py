@@ -12,9 +12,9 @@ from pathlib import Path
 
 from speechlm.data.common_voice import AUDIO
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.librispeech import match_transcripts, read_transcripts
+from speechlm.data.librispeech import match_transcripts, read_transcripts, unmatched
 from speechlm.data.report import Report
-from speechlm.data.text_normalize import expand, to_words
+from speechlm.data.text_normalize import FOREIGN, expand, is_normal, to_words
 
 TABLE = "text"
 """File of a part that has the transcripts."""
@@ -34,7 +34,7 @@ def read_recordings(
 
     Returns:
         The data, and what was left out: recordings without transcript, transcripts without
-        recording, duplicates, names with spaces.
+        recording, transcripts with letters of other scripts, duplicates, names with spaces.
 
     Raises:
         ValueError: The corpus, a part or its table is not there, or nothing can be used.
@@ -57,7 +57,9 @@ def read_recordings(
     if with_text:
         transcripts = _normalize(wav, match_transcripts(wav, text, report), report)
         if not wav:
-            raise ValueError(f"no recording in {where} has a transcript. {report.summary()}")
+            raise ValueError(
+                f"no recording in {where} has a transcript. {report.summary()}. {unmatched(report)}"
+            )
     utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
     return DataDir(wav, utt2spk, transcripts), report
 
@@ -107,9 +109,12 @@ def _add_recordings(folder: Path, wav: dict[str, str], report: Report) -> None:
 
 
 def _normalize(wav: dict[str, str], text: dict[str, str], report: Report) -> dict[str, str]:
-    """Transcripts in A-Z and apostrophes; where nothing is left, the recording goes, too."""
+    """Transcripts in A-Z and apostrophes; where that cannot be, the recording goes, too."""
     normalized = {utterance: to_words(expand(words)) for utterance, words in text.items()}
     for utterance in [u for u, words in normalized.items() if not words]:
         report.leave_out("empty transcript", utterance, wav.pop(utterance), text[utterance][:60])
+        del normalized[utterance]
+    for utterance in [u for u, words in normalized.items() if not is_normal(words)]:
+        report.leave_out(FOREIGN, utterance, wav.pop(utterance), text[utterance][:60])
         del normalized[utterance]
     return normalized

@@ -81,6 +81,7 @@ class Report:
         if n_kept and n_bad <= max_bad_share * total:
             return
         examples = [i for i in self.items if i.what == _LEFT_OUT] or self.items
+        examples = _by_turns(examples)  # the first of each kind, then the second of each, ...
         lines = "".join(
             f"\n  {i.utterance} ({i.path}): {i.kind}{', ' + i.detail if i.detail else ''}"
             for i in examples[:5]
@@ -123,6 +124,17 @@ class Report:
     ) -> None:
         values = (" ".join(str(value).split()) for value in (utterance, path, detail))
         self.items.append(Item(what, kind, *values))
+
+
+def _by_turns(items: list[Item]) -> list[Item]:
+    """Items of all kinds by turns; those of a kind stay in their order."""
+    turns: Counter[str] = Counter()
+
+    def turn(item: Item) -> int:
+        turns[item.kind] += 1
+        return turns[item.kind]
+
+    return sorted(items, key=turn)
 
 
 def tidy_lines(

@@ -151,14 +151,18 @@ def normalize_files(
 
 
 def find_files(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """The files named, and the *.txt files of the folders named, sorted."""
+    """The files named, and the *.txt files of the folders named, sorted; hidden ones are none."""
     found: list[Path] = []
     for path in map(Path, inputs):
-        inside = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+        inside = sorted(filter(_is_text, path.iterdir())) if path.is_dir() else [path]
         if not inside:
             raise ValueError(f"text files expected, but {path} has no *.txt")
         found += inside
     return found
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() == ".txt" and not path.name.startswith(".") and path.is_file()
 
 
 def _sentences(

@@ -81,6 +81,8 @@ _PAUSES = (
 )
 _STRIP = re.compile(r"(?<![A-Z])'+|'+(?![A-Z])")
 _SPACE = re.compile(r"[^A-Z'0-9À-\uffff]+")
+FOREIGN = "letters other than A-Z"
+"""What a report says of a transcript that `expand` and `to_words` do not make `is_normal`."""
 _NORMAL = re.compile(r"[A-Z']+(?: [A-Z']+)*")
 
 

@@ -31,7 +31,7 @@ def sections(results: Sequence[Scored], n_samples: int) -> tuple[str, dict[str, 
         n_samples: translations of each test set to show.
 
     Raises:
-        ValueError: a folder has no scores.
+        ValueError: a folder has no scores, or damaged ones.
     """
     translated = [r for r in results if KIND in read_figures(r.folder)]
     recognised = [r for r in results if r not in translated]
@@ -60,7 +60,10 @@ def _translation(results: Sequence[Scored], n_samples: int) -> tuple[str, dict[s
     shown: dict[tuple[str, str], list[str]] = {}
     for result in results:
         sentences = read_sentences(Path(result.folder, SENTENCES))
-        for utterance in sorted(sentences)[:: max(1, len(sentences) // max(1, n_samples))]:
+        names = sorted(sentences)
+        n_shown = min(n_samples, len(names))
+        for i in range(n_shown):  # as far from each other as they can be
+            utterance = names[i * len(names) // n_shown]
             known = sentences[utterance]
             lines = shown.setdefault((result.test, utterance), [f"reference: {known.reference}"])
             lines.append(f"{result.system}: {known.hypothesis}")

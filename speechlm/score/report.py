@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechlm.score.error_rate import ErrorCounts, ErrorRates
-from speechlm.score.sentences import read_figures, write_figures
+from speechlm.score.sentences import read_counts, write_figures
 
 COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
 PACKAGES = ("speechlm", "torch", "espnet", "numpy", "kaldi-decoder", "kaldialign")
@@ -24,9 +24,8 @@ def save_scores(rates: ErrorRates, folder: str | os.PathLike[str]) -> None:
 
 
 def read_scores(folder: str | os.PathLike[str]) -> dict[str, ErrorCounts]:
-    """WER and CER counts that `save_scores` wrote; ValueError if they are not there."""
-    stored = read_figures(folder)
-    return {kind: ErrorCounts(**stored[kind]) for kind in KINDS}
+    """WER and CER counts that `save_scores` wrote; ValueError if they are not there or damaged."""
+    return {kind: read_counts(folder, kind, ErrorCounts) for kind in KINDS}
 
 
 def error_table(rows: Mapping[str, ErrorCounts]) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 SENTENCES = "sentences.tsv"
 """Name of the table inside a folder of scores."""
 FIGURES = "scores.json"
 """Name of the file of figures there."""
+_AGAIN = "delete its folder and score again (stage 14)"
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,49 @@ def write_figures(folder: str | os.PathLike[str], figures: Mapping[str, Any]) ->
 
 
 def read_figures(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `write_figures` wrote; ValueError if it is not there."""
+    """What `write_figures` wrote; ValueError if it is not there or something else."""
     path = Path(folder, FIGURES)
     if not path.is_file():
         raise ValueError(f"{path} is not there; score {folder} first (stage 14)")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); {_AGAIN}") from None
+    if not isinstance(figures, dict):
+        raise ValueError(f"{path}: scores by name expected, got {str(figures)[:40]}; {_AGAIN}")
+    return figures
+
+
+def read_counts(folder: str | os.PathLike[str], name: str, kind: type[T]) -> T:
+    """One of the figures of a folder, as the dataclass whose fields were stored.
+
+    Args:
+        folder: what `write_figures` wrote into.
+        name: key of the figure.
+        kind: a dataclass of whole numbers, numbers, lists of numbers and strings.
+
+    Raises:
+        ValueError: it is not there, or has other fields or values of other kinds.
+    """
+    path = Path(folder, FIGURES)
+    stored = read_figures(folder).get(name)
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path}: no {name} in it; {_AGAIN}")
+    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    needed = {key for key, field in known.items() if field.default is dataclasses.MISSING}
+    odd = sorted((stored.keys() - known.keys()) | (needed - stored.keys()))
+    odd += [key for key in known if key in stored and not _is_a(known[key].type, stored[key])]
+    if odd:
+        raise ValueError(f"{path}: {name} has not what was stored: {' '.join(odd)}; {_AGAIN}")
+    return kind(**stored)
+
+
+def _is_a(kind: Any, value: Any) -> bool:
+    """Whether a value of a JSON file can be that of a field annotated so (in words)."""
+    if kind == "list[float]":
+        return isinstance(value, list) and all(_is_a("float", item) for item in value)
+    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,)}
+    return isinstance(value, kinds[kind])
 
 
 def write_sentences(

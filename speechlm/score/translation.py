@@ -13,7 +13,7 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from speechlm.data.target_text import write_as
 from speechlm.score.error_rate import check_same_utterances
-from speechlm.score.sentences import Sentence, read_figures, write_figures
+from speechlm.score.sentences import Sentence, read_counts, write_figures
 
 KIND = "translation"
 """Key of the scores among the figures of a folder."""
@@ -110,12 +110,9 @@ def read_translation_scores(folder: str | os.PathLike[str]) -> TranslationScores
     """What `save_translation_scores` wrote.
 
     Raises:
-        ValueError: it is not there.
+        ValueError: it is not there or damaged.
     """
-    stored = read_figures(folder)
-    if KIND not in stored:
-        raise ValueError(f"{folder} holds no scores of translations")
-    return TranslationScores(**stored[KIND])
+    return read_counts(folder, KIND, TranslationScores)
 
 
 def translation_table(rows: Mapping[str, TranslationScores]) -> str:

@@ -165,7 +165,8 @@ def parse_espnet(
 
     Raises:
         ValueError: an option or YAML key that does not exist (the nearest valid one is named), an
-            argument that the optimiser or scheduler does not take, or more GPUs than there are.
+            argument that the optimiser or scheduler does not take, a number of GPUs or threads
+            that cannot be, or more GPUs than there are.
     """
     parser = task.get_parser()
     known = [action.dest for action in parser._actions]
@@ -177,6 +178,9 @@ def parse_espnet(
         check_keys(read_yaml(config, " (given as --config)"), known, str(config))
         arguments = ["--config", str(config), *arguments]
     args = parser.parse_args(arguments)
+    for name, least in (("ngpu", 0), ("num_threads", 1)):
+        if getattr(args, name) < least:
+            raise ValueError(f"{name}: {least} or more expected, got {getattr(args, name)}")
     if args.ngpu > torch.cuda.device_count():
         raise ValueError(f"--ngpu {args.ngpu}: torch finds {torch.cuda.device_count()} GPUs here")
     check_conf("optim_conf", args.optim_conf, optim_classes[args.optim], ("params",))

@@ -116,6 +116,8 @@ def test_without_packages_it_says_where_they_are(root):
         ),
         (["--inp", "a"], "unknown option --inp (the nearest valid one is --input)"),
         (["--input", "a", "--output", "b", "c"], "unexpected argument 'c'"),
+        (["--nj", "0"], "argument --nj: 1 or more expected, got '0'"),
+        (["--nj", "two"], "argument --nj: 1 or more expected, got 'two'"),
         (["--input", "a"], "the following arguments are required: --output"),
     ],
 )
@@ -123,6 +125,25 @@ def test_unknown_options(run, arguments, message):
     done = run("format_data", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "least"),
+    [
+        ("decode_ctc", "--num_threads", 1),
+        ("decode_ctc", "--batch_samples", 1),
+        ("generate_text_units", "--num_threads", 1),
+        ("generate_text_units", "--nj", 1),
+        ("split_data", "--n", 1),
+        ("report", "--samples", 0),
+        ("pretrain", "--num_threads", 1),
+        ("pretrain", "--ngpu", 0),
+    ],
+)
+def test_numbers_that_cannot_be(run_main, name, option, least):
+    done = run_main(name, option, least - 1)
+    assert done.returncode == 2
+    assert f"argument {option}: {least} or more expected, got '{least - 1}'" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,10 @@ def test_wrong_rows_are_left_out_and_listed(corpus):
             "j.mp3\tNobody.\tNiemand.\t",
             "k.mp3",
             "l.mp3\tOther.\tAnders.\ts1",
+            "m.mp3\tSay 你好.\tHallo.\ts1",
         ],
     )
-    for name in ("i", "j"):
+    for name in ("i", "j", "m"):
         (corpus / "en" / "clips" / f"{name}.mp3").write_bytes(b"")
     (corpus / "en" / "clips" / "l.wav").write_bytes(b"")
     data, report = read(corpus)
@@ -136,6 +137,7 @@ def test_wrong_rows_are_left_out_and_listed(corpus):
         "j": "no client_id",
         "k": "wrong number of fields",
         "l": "wrong extension",
+        "m": "letters other than A-Z",
     }
     assert any("lines 6 and 7 differ" in item.detail for item in report.items)
 

@@ -96,11 +96,38 @@ def test_linked_folders_and_other_suffixes(tmp_path, helpers):
 
 def test_transcripts_that_are_no_text(tmp_path, helpers):
     helpers.write_corpus(tmp_path)
-    (tmp_path / "train" / "7" / "100" / "7-100.trans.txt").write_bytes(b"7-100-0000 \xff\xfe")
+    table = tmp_path / "train" / "7" / "100" / "7-100.trans.txt"
+    good = table.read_bytes()
+    bad = good.replace(b"7-100-0001 ", b"7-100-0001 \xe9T\xe9 ")
+    assert bad != good
+    table.write_bytes(bad)
     data, report = read_librispeech(tmp_path, ["train"])
-    assert len(data) == 3
-    assert report.counts()["left out", "unreadable transcripts"] == 1
-    assert report.counts()["left out", "no transcript"] == 3
+    assert len(data) == 5 and "7-100-0001" not in data.wav
+    (item,) = report.items
+    assert (item.kind, item.utterance, item.path) == ("not UTF-8 text", "7-100-0001", str(table))
+    assert item.detail == "line 2"
+    with pytest.raises(ValueError, match=r"7-100.trans.txt\): not UTF-8 text, line 2"):
+        report.check_share(len(data), 0.1, "train")
+
+
+def test_hidden_files_are_no_part_of_a_corpus(tmp_path, helpers):
+    ids = helpers.write_corpus(tmp_path)
+    folder = tmp_path / "train" / "7" / "100"
+    (folder / "._7-100-0000.flac").write_bytes(b"\0\5\26\7")
+    (folder / "._7-100.trans.txt").write_bytes(b"\0\5\26\7\xff 1")
+    (folder / "7-100.trans.txt").rename(folder / "7-100.TRANS.TXT")
+    data, report = read_librispeech(tmp_path, ["train"])
+    assert (data.ids, report.items) == (ids, [])
+
+
+def test_ids_that_do_not_match_are_shown(tmp_path, helpers):
+    helpers.write_corpus(tmp_path)
+    for table in tmp_path.rglob("*.trans.txt"):
+        lines = [line.replace(" ", ".flac ", 1) for line in table.read_text().splitlines()]
+        table.write_text("\n".join(lines))
+    message = "ids of recordings: .*7-100-0000.*; ids of transcripts: .*7-100-0000.flac"
+    with pytest.raises(ValueError, match=message):
+        read_librispeech(tmp_path, ["train"])
 
 
 def test_speech_alone_needs_no_transcripts(tmp_path, helpers):

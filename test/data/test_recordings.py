@@ -60,6 +60,41 @@ def test_tables_in_another_order_are_no_damage(corpus):
     assert report.summary() == "sorted: 1 table of transcripts"
 
 
+def test_letters_of_other_scripts_are_left_out(corpus):
+    with (corpus / "train" / "text").open("w", encoding="utf-8") as table:
+        table.write("anna-1 你好\nanna-2 Ça va, naïve café 2?\nbob-7 Привет you\n")
+    data, report = read_recordings(corpus, ["train"])
+    assert data.text == {"anna-2": "CA VA NAIVE CAFE TWO"}
+    items = [(i.kind, i.utterance, i.detail) for i in report.items]
+    assert items == [
+        ("letters other than A-Z", "anna-1", "你好"),
+        ("letters other than A-Z", "bob-7", "Привет you"),
+    ]
+    with pytest.raises(ValueError, match=r"2 of 3 utterances are wrong.*letters other than A-Z"):
+        report.check_share(len(data), 0.1, "train")
+
+
+def test_a_line_of_another_encoding_is_left_out_alone(corpus):
+    table = corpus / "train" / "text"
+    table.write_bytes("anna-1 HELLO\nanna-2 CAFÉ\nbob-7 YOU\n".encode("latin-1"))
+    data, report = read_recordings(corpus, ["train"])
+    assert data.text == {"anna-1": "HELLO", "bob-7": "YOU"}
+    assert [(i.kind, i.utterance, i.path, i.detail) for i in report.items] == [
+        ("not UTF-8 text", "anna-2", str(table), "line 2")
+    ]
+
+
+def test_ids_of_both_sides_are_shown_where_they_differ(corpus):
+    table = corpus / "train" / "text"
+    table.write_text("anna-1.wav ONE\nanna-2.wav TWO\nbob-7.wav SEVEN\n")
+    message = "ids of recordings: anna-1 .*; ids of transcripts: anna-1.wav "
+    with pytest.raises(ValueError, match=message):
+        read_recordings(corpus, ["train"])
+    data, report = read_recordings(corpus, ["train", "more"])
+    with pytest.raises(ValueError, match=r"6 of 7 .*\n  anna-1 .*\n  anna-1.wav .*\n  anna-2 "):
+        report.check_share(len(data), 0.1, "train")
+
+
 def test_names_without_speakers_are_mentioned(corpus):
     (corpus / "train" / "anna-1.wav").rename(corpus / "train" / "x.wav")
     data, _ = read_recordings(corpus, ["train"], with_text=False)

@@ -195,6 +195,13 @@ def test_nothing_left_and_nothing_there(tmp_path):
         list(read_paragraphs(tmp_path / "in", "novel"))
 
 
+def test_texts_of_a_folder(tmp_path):
+    for name in ("b.TXT", "a.txt", "._a.txt", ".txt", "notes.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.txt").mkdir()
+    assert [path.name for path in find_files([tmp_path])] == ["a.txt", "b.TXT"]
+
+
 def test_the_novels(tmp_path, shared):
     out = tmp_path / "out"
     options = TextOptions(lengths=SentenceOptions(2, 40))

@@ -103,6 +103,13 @@ def test_the_share_of_what_may_be_wrong_is_that_of_stages_1_and_2(recipe, name):
     assert all("--max_bad_share 0.25 " in options for _, options in checking), shown
 
 
+def test_a_callers_listing_is_not_this_ones(recipe, monkeypatch):
+    monkeypatch.setenv("LISTING_STEPS", "true")
+    shown = recipe("mini", "--stop_stage", "2", "--dry_run")
+    assert shown.returncode == 0 and not shown.stdout
+    assert "make_corpus" in shown.stderr and "| format paired: would run" in shown.stderr
+
+
 def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
     words = ("--dry_run", "--stage", "5", "--stop_stage", "5")
     assert "alignment_report" not in recipe("mini", *words).stderr
@@ -129,6 +136,16 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--durations", "guessed"], "paper or measured"),
         (["--dev_textgrids", "nowhere"], "which is no folder"),
         (["--nj", "0"], "--nj is 0; it can be 1 or more"),
+        (["--num_threads", "0"], "--num_threads is 0; it can be 1 or more"),
+        (["--ngpu", "-1"], "--ngpu takes a number, not '-1'"),
+        (["--tag", "two words"], "--tag has 'two words', which cannot be part of a folder's"),
+        (["--tag", "a/b"], "--tag has 'a/b'"),
+        (["--finetune_tag", "it's"], "--finetune_tag has 'it's'"),
+        (["--test_parts", "test ../x"], "--test_parts has '../x'"),
+        (["--test_parts", "a/b"], "--test_parts has 'a/b'"),
+        (["--test_parts", ".."], "--test_parts has '..'"),
+        (["--task", "st", "--target_lang", "de ../fr"], "--target_lang has '../fr'"),
+        (["--source_lang", "e:n", "--target_lang", "de", "--task", "st"], "--source_lang has"),
         (["--finetune_config", "nowhere"], "--finetune_config is 'nowhere', which is no file"),
         (["--test_parts", ""], "names nothing to decode"),
         (["--systems", "scratch scratch"], "names one twice"),

@@ -27,8 +27,31 @@ def test_both_kinds_in_one_report(tmp_path):
         "test a\n\n- reference: Satz a.\n- speech: Satz a.\n\n"
         "test c\n\n- reference: Satz c.\n- speech: Satz c."
     )
+    for n_samples, shown in ((3, "abc"), (4, "abcd"), (9, "abcd"), (1, "a")):
+        samples = sections(results, n_samples)[1]["Samples"]
+        assert samples.count("- reference: ") == len(shown) == samples.count("- speech: ")
+        assert all(f"test {name}\n" in samples for name in shown)
+    assert "Samples" not in sections(results, 0)[1]
     table, texts = sections(results[:1], 2)
     assert list(texts) == ["Translation", "Samples"] and "scratch" not in table
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", "no WER in it"),
+        ('{"WER": 3}', "no WER in it"),
+        ('{"WER": {"tokens": "3", "x": 1}}', "WER has not what was stored: x tokens"),
+        ("[1]", r"scores by name expected, got \[1\]"),
+        ("{", "is damaged"),
+        ('{"translation": null}', "no translation in it"),
+        ('{"translation": {"bleu": 1.5}}', "has not what was stored: .*chrf.* sentences style"),
+    ],
+)
+def test_damaged_scores_are_named(tmp_path, content, message):
+    (tmp_path / "scores.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"scores\.json.*{message}.*score again \(stage 14\)"):
+        sections([Scored("speech", "test", tmp_path)], 3)
 
 
 def test_folders_without_scores_are_named(tmp_path):

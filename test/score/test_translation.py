@@ -78,7 +78,7 @@ def test_files(tmp_path):
     with pytest.raises(ValueError, match="s.tsv:2: a is there with 2 fields"):
         read_sentences(tmp_path / "s.tsv")
     (tmp_path / "scores.json").write_text(json.dumps({"WER": {}}))
-    with pytest.raises(ValueError, match="holds no scores of translations"):
+    with pytest.raises(ValueError, match="scores.json: no translation in it"):
         read_translation_scores(tmp_path)
     with pytest.raises(ValueError, match="stage 14"):
         read_translation_scores(tmp_path / "nowhere")

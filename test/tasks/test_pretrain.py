@@ -116,6 +116,7 @@ WRONG = [
     ({"batch_sample": 5}, '"batch_sample" .*"batch_samples"'),
     ({"model_conf": {"embed_dims": 32}}, '"embed_dims"; did you mean "embed_dim"'),
     ({"optim_conf": {"lr": 1, "betta": 1}}, 'optim_conf of AdamW: .*"betta" .*"betas"'),
+    ({"num_threads": 0}, "num_threads: 1 or more expected, got 0"),
     ({"scheduler_conf": {"warmup": 1}}, 'scheduler_conf of LinearDecayLR: .*"warmup_steps"'),
 ]
 

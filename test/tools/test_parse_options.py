@@ -17,6 +17,7 @@ stage=1        # first stage
 dry_run=false  # only say
 # Data
 sets="a b"     # names of sets
+share=0.1      # part of them
 empty=         # nothing yet
 # </options>
 . "{tools}/parse_options.sh"
@@ -44,12 +45,21 @@ def script(root, tmp_path):
         (["--dry_run", "true", "--dry_run", "false"], "<1><false><a b><>"),
         (["--dry-run", "--empty=a=b"], "<1><true><a b><a=b>"),
         (["--sets", ""], "<1><false><><>"),
+        (["--empty", "true", "--empty", "b"], "<1><false><a b><b>"),
+        (["--stage", "999999999999999999"], "<999999999999999999><false><a b><>"),
         (["--sets", "5", "--empty", "7", "--sets", "c d", "--empty", "e"], "<1><false><c d><e>"),
     ],
 )
 def test_values(script, words, printed):
     result = script(*words)
     assert (result.returncode, result.stdout) == (0, printed), result.stderr
+
+
+@pytest.mark.parametrize("value", ["0.25", "3", ".5", "2.", "1e-3", "-0.5"])
+def test_decimal_numbers(script, tmp_path, value):
+    path = tmp_path / "script.sh"
+    path.write_text(path.read_text() + 'printf "<%s>" "${share}"\n')
+    assert script("--share", value).stdout == f"<1><false><a b><><{value}>"
 
 
 def test_help_is_the_option_block(script):
@@ -72,7 +82,16 @@ def test_help_is_the_option_block(script):
         (["--stage", "two"], "--stage takes a number, not 'two'"),
         (["--stage"], "--stage wants a value"),
         (["--sets", "--stage", "1"], "--sets wants a value"),
-        (["--dry_run=maybe"], "true or false"),
+        (["--dry_run=maybe"], "--dry_run takes true or false, not 'maybe'"),
+        (["--dry_run", "maybe"], "--dry_run takes true or false, not 'maybe'"),
+        (["--dry_run", "", "--stage", "2"], "--dry_run takes true or false, not ''"),
+        (["--help=x"], "--help takes no value"),
+        (["--hlep"], "unknown option --hlep; the nearest valid one is --help"),
+        (["--stage", "18446744073709551617"], "--stage takes a number of at most 18 digits"),
+        (["--share", "abc"], "--share takes a decimal number, not 'abc'"),
+        (["--share", "1.2.3"], "--share takes a decimal number, not '1.2.3'"),
+        (["--share", "."], "--share takes a decimal number, not '.'"),
+        (["--share="], "--share takes a decimal number, not ''"),
         (["3"], "'3' is not an option"),
     ],
 )

@@ -18,7 +18,7 @@ def step(root, tmp_path):
     """Run tools/step.py in a folder that has a file "in"."""
     (tmp_path / "in").write_text("a\n")
 
-    def run(*words: str, output: str = "out", needs: tuple[str, ...] = ("in",), command=None):
+    def run(*words: str, output="out", needs=("in",), command=None, cwd=tmp_path):
         command = command or ("sh", "-c", APPEND, output)
         options = [word for need in needs for word in ("--needs", need)]
         return subprocess.run(
@@ -36,7 +36,7 @@ def step(root, tmp_path):
                 "--",
                 *command,
             ],
-            cwd=tmp_path,
+            cwd=cwd,
             capture_output=True,
             text=True,
             timeout=60,
@@ -57,6 +57,31 @@ def test_a_finished_step_is_skipped_and_its_time_noted(step, tmp_path):
     assert "done already" in second.stderr
     stage, name, seconds = (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")
     assert (stage, name) == ("2", "make it") and 0 <= float(seconds) < 30
+
+
+@pytest.mark.parametrize("name", [".", "data/..", ".."])
+def test_an_input_without_a_name_is_one_by_its_place(step, tmp_path, name):
+    folder = tmp_path / "corpus"
+    (folder / "data").mkdir(parents=True)
+    (folder / "list").touch()
+    words = {"needs": (name,), "command": ("touch", "../made/out"), "output": "../made/out"}
+    first, second = (step(cwd=folder, **words) for _ in range(2))
+    assert first.returncode == 0 and "starts" in first.stderr, first.stderr
+    assert "done already" in second.stderr
+    (folder.parent if name == ".." else folder).joinpath("more").touch()
+    assert "has changed" in step(cwd=folder, **words).stderr
+    (tmp_path / ".corpus.running").touch()
+    if name != "..":
+        assert f"needs {name}, which is not finished" in step(cwd=folder, **words).stderr
+
+
+@pytest.mark.parametrize("name", ["/", "//", "/tmp/.."])
+def test_the_root_folder_is_no_input(step, tmp_path, name):
+    for words in ([], ["--dry_run"]):
+        result = step(*words, needs=(name,))
+        assert result.returncode == 1 and runs(tmp_path) == 0
+        assert f"stage 2 needs '{name}', the root folder; name" in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 LISTED = r"printf '%s\t%s\t%s\n' 3 exp/model first 4 exp/model again 5 exp/model/graph graph"
