@@ -306,7 +306,7 @@ def main(argv: list[str]) -> int:
             return run_step(args)
         with only_one(args.output):
             return run_step(args)
-    except StepError as error:
+    except (StepError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Stopped as stopped:

@@ -5,8 +5,8 @@
 #   egs/TEMPLATE/new_recipe.sh NAME
 #   cd egs/NAME && ./run.sh --corpus DIR
 #
-# NAME: small letters, digits and underscores. local/data.sh says what DIR must have, and what to
-# change where a corpus looks different.
+# NAME: small letters, digits and underscores, 100 at most. local/data.sh says what DIR must have, and
+# what to change where a corpus looks different.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,8 +21,8 @@ if [[ $# -ne 1 || $1 == -* ]]; then
   exit
 fi
 name=$1
-[[ ${name} =~ ^[a-z][a-z0-9_]*$ ]] ||
-  die "'${name}' cannot be a recipe's name; small letters, digits and underscores are wanted"
+[[ ${name} =~ ^[a-z][a-z0-9_]*$ && ${#name} -le 100 ]] ||
+  die "'${name}' cannot be a recipe's name; small letters, digits and underscores, 100 of them at most, are wanted"
 [[ ! -e ${name} && ! -L ${name} ]] || die "${PWD}/${name} is there already"
 
 mkdir -p "${name}/local"

@@ -219,9 +219,9 @@ check_reserved() {
 
 # check_name OPTION WORD: what becomes part of the name of a folder, in commands that launchers read.
 check_name() {
-  [[ $2 =~ ^([A-Za-z0-9_][A-Za-z0-9._-]*)?$ ]] ||
+  [[ $2 =~ ^([A-Za-z0-9_][A-Za-z0-9._-]*)?$ && ${#2} -le 100 ]] ||
     die "--$1 has '$2', which cannot be part of a folder's name; it can have letters of English," \
-      "digits, '_', and behind these '.' and '-'"
+      "digits, '_', and behind these '.' and '-', 100 at most"
 }
 
 # config FILE: the recipe's own conf/FILE, else the template's.

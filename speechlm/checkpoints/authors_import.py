@@ -51,6 +51,7 @@ from speechlm.models.heads import PARTS
 
 ENCODER = {"pretrained": "", "ctc": "w2v_encoder.w2v_model.", "translation": "encoder.w2v_model."}
 """How the names of the SpeechLM's weights begin, by kind of checkpoint."""
+_TEXT_TO_UNIT = "encoder.encoder_fft_layers."
 _CTC_COPY, _CTC_HEAD = "w2v_encoder.proj.", "unit_encoder_ctc_head."
 _TIED = ("unit_embed_tokens.weight", "unit_encoder.embed_tokens.weight")
 _TRAINING = ("optimizer_history", "task_state", "extra_state", "criterion")
@@ -134,6 +135,11 @@ def _read(path: str | os.PathLike[str]) -> _Checkpoint:
     with TorchFile(path) as file:
         content, source = file.content, str(path)
         stored = _stored_weights(content, source)
+        if any(name.startswith(_TEXT_TO_UNIT) for name in stored):
+            raise ValueError(
+                f"{source} is a text-to-unit model (it has weights {_TEXT_TO_UNIT}*); "
+                "a SpeechLM is expected here"
+            )
         kind = _kind(stored)
         names, decoder = _split(stored, kind, file)
         return _Checkpoint(

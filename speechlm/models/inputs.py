@@ -62,12 +62,22 @@ def check_speech(
             "move one of them with .to()"
         )
     if lengths is not None:
-        lengths = torch.as_tensor(lengths)
+        lengths = _as_tensor(lengths)
     check_shapes(waveforms, lengths, framing)
     if lengths is not None:
         _check_lengths(lengths, waveforms.shape[1], framing)
         lengths = lengths.to(weight.device)
     return waveforms.to(weight.dtype), lengths
+
+
+def _as_tensor(lengths: Any) -> Tensor:
+    try:
+        return torch.as_tensor(lengths)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            "lengths: integers, the valid samples of each utterance, as a tensor or a list "
+            f"expected; got {str(lengths)[:60]}"
+        ) from None
 
 
 @contextmanager

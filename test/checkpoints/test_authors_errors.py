@@ -54,6 +54,13 @@ def test_weights_that_do_not_fit_are_named(change, message, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+def test_the_text_to_unit_model_is_no_speechlm(shared, tmp_path):
+    path = shared / "golden" / "tiny_t2u.pt"
+    with pytest.raises(ValueError, match="tiny_t2u.pt is a text-to-unit model .*; a SpeechLM is"):
+        import_checkpoint(path, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
 def test_weights_beside_the_encoder_are_named(tmp_path):
     model = {f"w2v_encoder.w2v_model.{n}": w for n, w in files.random(files.keys()).items()}
     model["mask_emb"] = model["w2v_encoder.w2v_model.mask_emb"]

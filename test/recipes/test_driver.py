@@ -140,6 +140,7 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--ngpu", "-1"], "--ngpu takes a number, not '-1'"),
         (["--tag", "two words"], "--tag has 'two words', which cannot be part of a folder's"),
         (["--tag", "a/b"], "--tag has 'a/b'"),
+        (["--tag", "a" * 101], "and '-', 100 at most"),
         (["--finetune_tag", "it's"], "--finetune_tag has 'it's'"),
         (["--test_parts", "test ../x"], "--test_parts has '../x'"),
         (["--test_parts", "a/b"], "--test_parts has 'a/b'"),

@@ -67,6 +67,7 @@ def corpus(tmp_path):
         (["two words"], "cannot be a recipe's name"),
         (["2nd"], "cannot be a recipe's name"),
         ([""], "cannot be a recipe's name"),
+        (["a" * 300], "cannot be a recipe's name; small letters, digits and underscores, 100 of"),
     ],
 )
 def test_unsuitable_names_are_refused(project, new_recipe, words, message):

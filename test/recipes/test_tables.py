@@ -197,10 +197,10 @@ def test_missing_inputs_of_a_fresh_folder(copy_recipe, run_sh, tmp_path):
     folder = copy_recipe(tmp_path, "mini")
     own = tmp_path / "it's $mine; a lexicon\twith tabs"
     own.touch()
-    words = ("--lexicon", str(own), "--tag", "a b", "--systems", "speech_text")
+    words = ("--lexicon", str(own), "--tag", "a.b", "--systems", "speech_text")
     said = run_sh(folder, *words, "--stage", "3").stderr
     assert "needs dump/text, which is not there; stage 2 makes it" in said
     said = run_sh(folder, *words, "--stage", "11").stderr
-    assert "needs exp/pretrain_speech_text_a b, which is not there; stage 10 makes it" in said
+    assert "needs exp/pretrain_speech_text_a.b, which is not there; stage 10 makes it" in said
     corpus = run_sh(folder, "--corpus", "nowhere", "--stop_stage", "1").stderr
     assert "needs nowhere/train-paired, which is not there; it is for you to provide" in corpus

@@ -84,6 +84,12 @@ def test_the_root_folder_is_no_input(step, tmp_path, name):
         assert "Traceback" not in result.stderr
 
 
+def test_errors_of_the_system_are_one_line(step):
+    result = step(needs=("a" * 300,))
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert result.stderr.startswith("error: [Errno 36] File name too long")
+
+
 LISTED = r"printf '%s\t%s\t%s\n' 3 exp/model first 4 exp/model again 5 exp/model/graph graph"
 
 
