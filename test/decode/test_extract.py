@@ -1,5 +1,6 @@
 """Features of data directories, in jobs, and SpeechLM in ESPnet's own recipes."""
 
+import importlib
 import re
 import sys
 
@@ -170,9 +171,8 @@ COMMON = {
 
 def espnet_model(values, folder, tmp_path, **more):
     """The model that ESPnet's own task builds from a YAML file."""
+    importlib.import_module("speechlm.tasks.espnet_modules")  # makes ESPnet importable, so first
     from espnet2.tasks.asr import ASRTask
-
-    import speechlm.tasks.espnet_modules  # noqa: F401
 
     part = "encoder" if values.get("input_size") else "frontend"
     conf = {f"{part}_conf": {"model": str(folder), **values[f"{part}_conf"]}}
