@@ -187,6 +187,7 @@ def espnet_model(values, folder, tmp_path, **more):
 def test_espnets_task_builds_it_from_yaml(values, init, folder, tmp_path):
     model, _ = espnet_model(values, folder, tmp_path, init=init)
     ours = speechlm.SpeechLM.from_pretrained(folder, ignore_padding=True)
+    torch.manual_seed(0)
     waveforms, lengths = torch.randn(2, 9000) * 0.1, torch.tensor([9000, 5000])
     module = model.eval().frontend or model.encoder
     features, frames = module(waveforms, lengths)[:2]
@@ -202,8 +203,9 @@ def test_espnets_task_builds_it_from_yaml(values, init, folder, tmp_path):
     text, text_lengths = torch.tensor([[2, 3, 2], [3, 2, -1]]), torch.tensor([3, 2])
     loss = model.train()(waveforms, lengths, text, text_lengths)[0]
     loss.backward()
-    weight = dict(module.named_parameters())["speechlm.encoder.layers.0.fc1.weight"]
-    assert loss.isfinite() and weight.grad.abs().sum() > 0
+    # Layer drop may leave out some of the layers.
+    inner = [p.grad for name, p in module.named_parameters() if name.endswith("fc1.weight")]
+    assert loss.isfinite() and any(g is not None and g.abs().sum() > 0 for g in inner)
 
 
 @pytest.mark.parametrize("values", [FRONTEND, ENCODER], ids=["frontend", "encoder"])
