@@ -49,37 +49,25 @@ KERNELS = {
         "softmax(q . k + q . e_(i-j)) v over all keys, with dropout of the weights",
         "models.relative_attention.plain_relative_attention",
         "models/test_relative_attention",
-        "5.4 / 15.6, and half of what is kept for the backward pass",
+        "5.4 / 15.6; half of what is kept for the backward pass",
     ),
     "front_end": Kernel(
         "convolution, norm, GELU, layer after layer, of a waveform",
         "models.front_end.ConvolutionalFrontEnd.by_blocks",
         "models/test_front_end",
-        "8.3 / under 3; 1.7 GiB of 5.7",
-    ),
-    "three_taps": Kernel(
-        "convolution of 3 taps and stride 2 (inside front_end, float32)",
-        "kernels.row_convolution.RowConvolution",
-        "kernels/test_row_convolution",
-        "TODO",
-    ),
-    "position": Kernel(
-        "grouped convolution of 128 taps, the position embedding",
-        "torch.nn.functional.conv1d",
-        "kernels/test_tiled_convolution",
-        "TODO",
+        "8.3 / -2.0; peak memory 5.7 -> 3.9 GiB (float32)",
     ),
     "products": Kernel(
         "rows . weight^T + bias, and its gradients",
         "torch.nn.functional.linear",
         "kernels/test_products",
-        "2.7 / 3.9",
+        "-2.7 to 2.7 / 3.9",
     ),
     "gelu": Kernel(
         "linear(gelu(x)) that keeps x alone for the backward pass",
         "torch.nn.functional.linear of torch.nn.functional.gelu",
         "kernels/test_products",
-        "0.0 / 1.0; memory: a fifth of what is kept",
+        "0.0 / 1.0; a sixth of what is kept for the backward pass",
     ),
     "dropout": Kernel(
         "zeros with probability p, the rest scaled by 1 / (1 - p)",
@@ -91,7 +79,7 @@ KERNELS = {
         "convolutions of 9 taps of a frozen text-to-unit model",
         "torch.nn.Conv1d",
         "kernels/test_tiled_convolution",
-        "generation of units",
+        "none of a step: it makes hidden units of text",
     ),
 }
 
