@@ -131,10 +131,22 @@ def download(
 
 
 def extract(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
-    """Unpack a .tar.gz, refusing links and paths that lead out of `folder`."""
+    """Unpack the files and folders of a .tar.gz, refusing whatever would lie outside of `folder`.
+
+    tarfile's own filters would do, but Python 3.11 has them from 3.11.4 on only.
+    """
+    root = os.path.realpath(folder)
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(folder, filter="data")
+            for member in tar:
+                member.name = member.name.lstrip("/")
+                inside = os.path.realpath(os.path.join(root, member.name))
+                if os.path.commonpath([root, inside]) != root:
+                    raise tarfile.TarError(f"{member.name} is outside of the folder")
+                if not (member.isfile() or member.isdir()):
+                    raise tarfile.TarError(f"{member.name} is no file and no folder")
+                member.mode = 0o755 if member.isdir() else 0o644
+                tar.extract(member, root, set_attrs=not member.isdir())
     except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive} cannot be unpacked ({error}); delete it and retry") from None
 

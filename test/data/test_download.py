@@ -182,6 +182,16 @@ def test_archives_that_reach_outside(tmp_path, name):
     assert not (tmp_path / "evil").exists()
 
 
+def test_links_are_refused(tmp_path):
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as tar:
+        link = tarfile.TarInfo("LibriSpeech")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(link)
+    with pytest.raises(ValueError, match="LibriSpeech is no file and no folder"):
+        extract(tmp_path / "x.tar.gz", tmp_path / "out")
+    assert not (tmp_path / "out" / "LibriSpeech").exists()
+
+
 def test_truncated_archive(tmp_path):
     content = archive(a=bytes(range(256)) * 1000)
     (tmp_path / "x.tar.gz").write_bytes(content[: len(content) // 2])
