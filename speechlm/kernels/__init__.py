@@ -49,13 +49,25 @@ KERNELS = {
         "softmax(q . k + q . e_(i-j)) v over all keys, with dropout of the weights",
         "models.relative_attention.plain_relative_attention",
         "models/test_relative_attention",
-        "5.4 / 15.6; half of what is kept for the backward pass",
+        "5.4 / 15.6, and half of what is kept for the backward pass",
     ),
     "front_end": Kernel(
         "convolution, norm, GELU, layer after layer, of a waveform",
         "models.front_end.ConvolutionalFrontEnd.by_blocks",
         "models/test_front_end",
         "8.3 / -2.0; peak memory 5.7 -> 3.9 GiB (float32)",
+    ),
+    "three_taps": Kernel(
+        "convolution of 3 taps and stride 2 (inside front_end, float32)",
+        "kernels.row_convolution.RowConvolution",
+        "kernels/test_row_convolution",
+        "-0.8 / none (batch of 2)",
+    ),
+    "position": Kernel(
+        "grouped convolution of 128 taps, the position embedding",
+        "torch.nn.functional.conv1d",
+        "kernels/test_tiled_convolution",
+        "-6.7 / -1.0 (batch of 2); with three_taps 3.4 / 8.3 (batch of 4)",
     ),
     "products": Kernel(
         "rows . weight^T + bias, and its gradients",

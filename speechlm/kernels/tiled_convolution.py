@@ -2,7 +2,7 @@
 
 B batch, T frames, C input and O output channels, K taps; the time axis is cut into tiles of M
 outputs, which see N = M + K - 1 inputs; R products a tile (47 for 24 outputs of 9 taps, where
-the definition needs 216).
+the definition needs 216). `grouped_convolution` is the same for training, with one spectrum a step.
 
 A correlation is a product of discrete Fourier transforms: y = G [(F x) . W], with F (R, N) the
 transform, W (R, C, O) that of the kernel, and G (M, R) its inverse. A complex product is done by
@@ -61,6 +61,41 @@ class TiledConvolution(nn.Module):
         y = self.inverse @ products.flatten(1)  # G [..]: (M, B tiles O)
         y = y.view(self.outputs, batch, tiles, -1).permute(1, 2, 0, 3)
         return y.reshape(batch, tiles * self.outputs, -1)[:, :frames] + self.bias
+
+
+def grouped_convolution(x: Tensor, weight: Tensor, scale: Tensor, groups: int) -> Tensor:
+    """Correlation over time with `weight * scale`, float32 at least, each group on its own.
+
+    Args:
+        x: (B, T, C).
+        weight: (O, C / groups, K).
+        scale: (K,) factors of the taps.
+        groups: channels are cut into so many, inputs and outputs alike.
+
+    Returns:
+        (B, T, O); output t sees inputs t - K // 2 .. t - K // 2 + K - 1, zeros outside.
+    """
+    batch, frames, channels = x.shape
+    kernel = weight.shape[2]
+    size = max(4, 2 * kernel)  # N
+    step = size - kernel + 1  # M outputs a tile
+    transform, of_kernel, inverse = (m.to(x.dtype) for m in _matrices(size, x.device))
+    tiles = -(-frames // step)
+    left = kernel // 2
+    padded = F.pad(x, (0, 0, left, tiles * step + kernel - 1 - left - frames))
+    cut = padded.unfold(1, size, step)  # (B, tiles, C, N)
+    cut = cut.permute(3, 0, 1, 2).reshape(size, -1)
+    # F x: (R, B tiles, groups, C / groups)
+    spectra = (transform @ cut).view(-1, batch * tiles, groups, channels // groups)
+    # The taps' factors go into the transform of the kernel, (R, K) * (K,): the kernel itself, the
+    # largest weight here, is read once. W: (R, groups, O / groups, C / groups)
+    spectrum = (of_kernel[:, :kernel] * scale) @ weight.flatten(0, 1).T
+    spectrum = spectrum.view(len(of_kernel), groups, -1, channels // groups)
+    # (F x) . W, for each frequency and group: (R, groups, B tiles, O / groups)
+    products = spectra.transpose(1, 2) @ spectrum.transpose(2, 3)
+    y = inverse[:step] @ products.flatten(1)
+    y = y.view(step, groups, batch, tiles, -1).permute(2, 3, 0, 1, 4)
+    return y.reshape(batch, tiles * step, -1)[:, :frames]
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.conventions import PAD
+from speechlm.kernels import fast
 from speechlm.kernels.dropout import dropout
 from speechlm.kernels.products import gelu_linear, linear
+from speechlm.kernels.tiled_convolution import grouped_convolution
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.relative_attention import RelativePositions, RelativeSelfAttention
 
@@ -112,6 +114,12 @@ class PositionalConvolution(nn.Module):
         """The embedding alone, to be added to x."""
         # Weight norm with one length for each tap k: w_k = g_k v_k / |v_k|, |v_k| over (O, C)
         scale = self.weight_g[0, 0] / self.weight_v.flatten(0, 1).norm(dim=0)
+        if fast("position", x):
+            with torch.autocast("cpu", enabled=False):
+                y = grouped_convolution(
+                    x.to(self.weight_v.dtype), self.weight_v, scale, self.groups
+                )
+                return F.gelu(y + self.bias)
         frames, kernel = x.shape[1], self.weight_v.shape[2]
         weight = self.weight_v * scale
         # An even kernel, padded by half on both sides, gives a frame too many: the last is cut off.

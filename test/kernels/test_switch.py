@@ -16,6 +16,8 @@ from speechlm.models.text_to_unit import TextToUnit, TextToUnitConfig
 USED = {
     "attention": "speechlm.models.relative_attention.blocked_relative_attention",
     "front_end": "speechlm.models.front_end.convolution_stack",
+    "three_taps": "speechlm.kernels.row_convolution.ThreeTapConvolution.__call__",
+    "position": "speechlm.models.transformer.grouped_convolution",
     "products": "speechlm.kernels.products._onednn",
     "gelu": "speechlm.kernels.products._Linear.apply",
     "dropout": "speechlm.kernels.dropout._SeededDropout.apply",
@@ -94,7 +96,7 @@ def test_plain_ends_with_its_block():
 
 @pytest.mark.parametrize(
     "value, off",
-    [("", set()), ("all", set(KERNELS)), ("dropout, products", {"dropout", "products"})],
+    [("", set()), ("all", set(KERNELS)), ("dropout, position", {"dropout", "position"})],
 )
 def test_the_environment_switches_a_process(value, off):
     code = "from speechlm import kernels as k; print(*[n for n in k.KERNELS if n in k._plain])"

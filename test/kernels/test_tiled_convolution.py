@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from speechlm.kernels.tiled_convolution import TiledConvolution
+from speechlm.kernels.tiled_convolution import TiledConvolution, grouped_convolution
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 9, 15])
@@ -23,3 +24,21 @@ def test_equals_conv1d(kernel, frames):
 def test_takes_a_quarter_of_the_products():
     tiled = TiledConvolution(nn.Conv1d(2, 2, 9, padding=4), torch.float32)
     assert len(tiled.spectrum) * 4 < tiled.outputs * 9
+
+
+@pytest.mark.parametrize("frames, kernel", [(1, 16), (40, 15), (301, 128)])
+def test_grouped_convolution_equals_conv1d(frames, kernel):
+    torch.manual_seed(0)
+    x = torch.randn(2, frames, 12, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(12, 4, kernel, dtype=torch.float64, requires_grad=True)
+    scale = torch.rand(kernel, dtype=torch.float64, requires_grad=True)
+    ours = grouped_convolution(x, weight, scale, groups=3)
+    plain = F.conv1d(x.transpose(1, 2), weight * scale, padding=kernel // 2, groups=3)
+    plain = plain[..., :frames].transpose(1, 2)
+    torch.testing.assert_close(ours, plain)
+    for a, b in zip(
+        torch.autograd.grad(ours.square().sum(), (x, weight, scale)),
+        torch.autograd.grad(plain.square().sum(), (x, weight, scale)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
