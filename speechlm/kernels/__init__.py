@@ -57,17 +57,11 @@ KERNELS = {
         "models/test_front_end",
         "8.3 / -2.0; peak memory 5.7 -> 3.9 GiB (float32)",
     ),
-    "three_taps": Kernel(
-        "convolution of 3 taps and stride 2 (inside front_end, float32)",
-        "kernels.row_convolution.RowConvolution",
-        "kernels/test_row_convolution",
-        "-0.8 / none (batch of 2)",
-    ),
     "position": Kernel(
         "grouped convolution of 128 taps, the position embedding",
         "torch.nn.functional.conv1d",
         "kernels/test_tiled_convolution",
-        "-6.7 / -1.0 (batch of 2); with three_taps 3.4 / 8.3 (batch of 4)",
+        "-6.7 / -1.0 with a batch of 2; none / 8.3 with one of 4",
     ),
     "products": Kernel(
         "rows . weight^T + bias, and its gradients",

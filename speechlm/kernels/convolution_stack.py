@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.kernels.products import compute_type, without_autocast
-from speechlm.kernels.row_convolution import RowConvolution, row_convolution
+from speechlm.kernels.row_convolution import RowConvolution
 
 CHUNK = 2048
 """Output frames of a chunk."""
@@ -112,7 +112,7 @@ class _Run:
         self.norms[: len(norms) // 2] = zip(norms[::2], norms[1::2], strict=True)
         self.convolutions: dict[int, RowConvolution] = {}
         for index, (weight, stride) in enumerate(zip(weights, strides[1:], strict=True), 1):
-            self.convolutions[index] = row_convolution(weight.to(dtype), stride)
+            self.convolutions[index] = RowConvolution(weight.to(dtype), stride)
         self.outputs: dict[int, Tensor] = {}
 
     def forward(self) -> Tensor:

@@ -19,9 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from speechlm.kernels import fast
 from speechlm.kernels.products import product
-from speechlm.kernels.two_taps import TwoTaps, two_taps_gradient
 
 
 class RowConvolution:
@@ -68,40 +66,6 @@ class RowConvolution:
             taps = min(self.stride, self.kernel - first)
             parts.append(d_y.T @ _windows(x, first, len(d_y), self.stride, taps))
         return torch.cat(parts, 1)
-
-
-class ThreeTapConvolution(RowConvolution):
-    """K = 3, Z = 2: the two taps on even frames cost three quarters of their products."""
-
-    def __init__(self, weight: Tensor):
-        super().__init__(weight, 2)
-        self.even = TwoTaps(weight[..., 0], weight[..., 2])
-        self.odd = weight[..., 1].contiguous()
-        self.even_transposed = TwoTaps(weight[..., 2].T, weight[..., 0].T)
-
-    def __call__(self, x: Tensor, count: int) -> Tensor:
-        """As above: y_t = [x_2t w_0 + x_(2t+2) w_2] + x_(2t+1) w_1; the bracket has two taps."""
-        return self.even(x[: 2 * count + 1 : 2]).add_(product(x[1 : 2 * count : 2], self.odd))
-
-    def input_gradient(self, d_output: Tensor, first: int, count: int, phase: int) -> Tensor:
-        """As above: even frames d_x_2t = d_y_(t-1) w_2 + d_y_t w_0, odd ones have a single tap."""
-        if phase == 1:
-            return super().input_gradient(d_output, first, count, phase)
-        return self.even_transposed(d_output[first : first + count + 1])
-
-    def weight_gradient(self, x: Tensor, d_y: Tensor) -> Tensor:
-        """As above, (O, 3 C): taps 0 and 2 by three products of four, tap 1 by its own."""
-        count = len(d_y)
-        first, last = two_taps_gradient(x[: 2 * count + 1 : 2], d_y)
-        return torch.cat([first, d_y.T @ x[1 : 2 * count : 2], last], 1)
-
-
-def row_convolution(weight: Tensor, stride: int) -> RowConvolution:
-    """The cheapest one for weights (O, C, K); in bfloat16 differences would lose digits."""
-    suitable = weight.shape[2] == 3 and stride == 2 and weight.dtype != torch.bfloat16
-    if suitable and fast("three_taps", weight):
-        return ThreeTapConvolution(weight)
-    return RowConvolution(weight, stride)
 
 
 def _windows(x: Tensor, first: int, count: int, step: int, frames: int) -> Tensor:

@@ -16,7 +16,6 @@ from speechlm.models.text_to_unit import TextToUnit, TextToUnitConfig
 USED = {
     "attention": "speechlm.models.relative_attention.blocked_relative_attention",
     "front_end": "speechlm.models.front_end.convolution_stack",
-    "three_taps": "speechlm.kernels.row_convolution.ThreeTapConvolution.__call__",
     "position": "speechlm.models.transformer.grouped_convolution",
     "products": "speechlm.kernels.products._onednn",
     "gelu": "speechlm.kernels.products._Linear.apply",
