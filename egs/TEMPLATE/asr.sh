@@ -52,5 +52,5 @@ asr_14() {
     done
   done
   mapfile -t reports < <(unit_reports)
-  write_report report --scores "${scores[@]}" --include "${reports[@]}"
+  write_report --scores "${scores[@]}" --include "${reports[@]}"
 }

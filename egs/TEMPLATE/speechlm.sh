@@ -313,13 +313,12 @@ unit_reports() {
   done
 }
 
-# write_report MAIN [its options] --include [TITLE:FILE...]: the table of all scores, and the times.
+# write_report [options of report] --include [TITLE:FILE...]: the table of all scores, and the times.
 write_report() {
-  local main=$1 report=exp/RESULTS${finetune_tag:+_${finetune_tag}}.md
-  shift
+  local report=exp/RESULTS${finetune_tag:+_${finetune_tag}}.md
   if ${dry_run}; then return; fi
   show_times.py exp/times.tsv > exp/times.md
-  python -m "speechlm.bin.${main}" --title "$(basename "${PWD}")" --command "$(command_line)" \
+  python -m speechlm.bin.report --title "$(basename "${PWD}")" --command "$(command_line)" \
     --seed "${seed}" --output "${report}" "$@" "Wall time (seconds):exp/times.md"
   cat exp/times.md
   say "report: ${PWD}/${report}"

@@ -116,5 +116,5 @@ st_14() {
       done
     done
   done
-  write_report report --scores "${scores[@]}" --include
+  write_report --scores "${scores[@]}" --include
 }

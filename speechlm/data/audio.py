@@ -17,6 +17,8 @@ import soxr
 
 from speechlm.conventions import SAMPLE_RATE
 
+SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
+"""How names of audio files that corpora have end, in small letters."""
 _BLOCK = 1 << 20  # samples decoded at a time
 _TAIL = 1600  # samples read at the end of a file in the quick check
 _UNKNOWN_LENGTHS = {0, 0x7FFFFFFF, 0xFFFFFFFF}  # what streaming writers put into a WAV header

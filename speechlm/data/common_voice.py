@@ -8,13 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from speechlm.data.audio import SUFFIXES
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.text_normalize import FOREIGN, expand, is_normal, to_words
 from speechlm.data.tsv import Row, read_tsv
 
-AUDIO = (".mp3", ".flac", ".wav", ".ogg", ".opus")
-"""Extensions of clips; Common Voice has the first."""
 VALIDATED = "validated.tsv"
 COLUMNS = ("path", "sentence", "client_id")
 _SPEAKER = 20  # characters of a client_id (128 hexadecimal digits) that name the speaker
@@ -106,7 +105,7 @@ def is_sound(clip: str, row: Row, path: Path, report: Report) -> bool:
     stem, where = Path(clip).stem or "-", f"line {row.number}"
     if Path(clip).name != clip or not Path(clip).stem or clip.startswith("."):
         report.leave_out("bad clip name", stem, path, f"{where}: {clip[:60]!r}")
-    elif Path(clip).suffix.lower() not in AUDIO:
+    elif Path(clip).suffix.lower() not in SUFFIXES:
         report.leave_out("wrong extension", stem, path, f"{where}: {clip}")
     elif not row.values["client_id"].strip():
         report.leave_out("no client_id", stem, path, where)

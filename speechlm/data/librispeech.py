@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.report import Report, tidy_lines
+from speechlm.data.report import Report
+from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
 _OTHER_AUDIO = (".wav", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
 _UTTERANCE = re.compile(r"(\d+)-(\d+)-\d+")
@@ -103,69 +104,6 @@ def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:
         report.leave_out("duplicate id", path.stem, path, f"{wav[path.stem]} is used")
     else:
         wav[path.stem] = str(path)
-
-
-def read_transcripts(path: Path, text: dict[str, str | None], report: Report) -> None:
-    """Add the `ID WORDS` lines of a file to a table, and what is wrong with them to a report.
-
-    An id with two different transcripts gets None, and one whose line is no UTF-8 text.
-    """
-
-    def spoiled(number: int, raw: bytes) -> str:
-        utterance = raw.split()[0].decode("utf-8", "replace")
-        text[utterance] = None
-        return utterance
-
-    ids = []
-    for _, line in tidy_lines(path, report, spoiled):
-        utterance, *words = line.split()
-        ids.append(utterance)
-        transcript = " ".join(words)
-        if utterance not in text:
-            text[utterance] = transcript
-        elif text[utterance] == transcript:
-            report.fix("repeated line", utterance, path)
-        else:
-            report.leave_out("two different transcripts", utterance, path)
-            text[utterance] = None
-    if ids != sorted(ids):
-        report.sort("table of transcripts", path)
-
-
-def match_transcripts(
-    wav: dict[str, str], text: dict[str, str | None], report: Report
-) -> dict[str, str]:
-    """Remove from both tables what is not in the other; the report says what.
-
-    Args:
-        wav: paths of recordings by id.
-        text: transcripts by id; None where there are two.
-        report: takes what is left out.
-
-    Returns:
-        The transcripts that have audio.
-    """
-    for utterance in sorted(wav.keys() - text.keys()):
-        report.leave_out("no transcript", utterance, wav.pop(utterance))
-    for utterance in sorted(text.keys() - wav.keys()):
-        words = text.pop(utterance) or ""
-        report.leave_out("transcript without audio", utterance, "", words[:60])
-    for utterance in sorted(u for u, words in text.items() if words is None):
-        del wav[utterance], text[utterance]
-    return {utterance: words for utterance, words in text.items() if words is not None}
-
-
-def unmatched(report: Report) -> str:
-    """What `match_transcripts` has noted, by examples of both sides: why their ids differ."""
-    sides = []
-    for kind, side in (
-        ("no transcript", "recordings"),
-        ("transcript without audio", "transcripts"),
-    ):
-        ids = [item.utterance for item in report.items if item.kind == kind]
-        if ids:
-            sides.append(f"ids of {side}: {show_ids(ids)}")
-    return "; ".join(sides)
 
 
 def unlisted_speakers(data: DataDir, genders: dict[str, str]) -> str:

@@ -10,11 +10,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechlm.data.common_voice import AUDIO
+from speechlm.data.audio import SUFFIXES
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.librispeech import match_transcripts, read_transcripts, unmatched
 from speechlm.data.report import Report
 from speechlm.data.text_normalize import FOREIGN, expand, is_normal, to_words
+from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
 TABLE = "text"
 """File of a part that has the transcripts."""
@@ -52,7 +52,7 @@ def read_recordings(
     if not wav:
         raise ValueError(
             f"no recordings in {where}: files like SPEAKER-NAME.wav expected"
-            f" ({', '.join(AUDIO)}). {report.summary()}"
+            f" ({', '.join(SUFFIXES)}). {report.summary()}"
         )
     if with_text:
         transcripts = _normalize(wav, match_transcripts(wav, text, report), report)
@@ -98,8 +98,8 @@ def _add_recordings(folder: Path, wav: dict[str, str], report: Report) -> None:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.name == TABLE or path.is_dir():
             continue
-        if path.suffix.lower() not in AUDIO:
-            report.filter("no recording", path.name, path, f"one of {' '.join(AUDIO)} expected")
+        if path.suffix.lower() not in SUFFIXES:
+            report.filter("no recording", path.name, path, f"one of {' '.join(SUFFIXES)} expected")
         elif path.stem.split() != [path.stem]:
             report.leave_out("space in the name", path.stem, path)
         elif path.stem in wav:
@@ -110,11 +110,12 @@ def _add_recordings(folder: Path, wav: dict[str, str], report: Report) -> None:
 
 def _normalize(wav: dict[str, str], text: dict[str, str], report: Report) -> dict[str, str]:
     """Transcripts in A-Z and apostrophes; where that cannot be, the recording goes, too."""
-    normalized = {utterance: to_words(expand(words)) for utterance, words in text.items()}
-    for utterance in [u for u, words in normalized.items() if not words]:
-        report.leave_out("empty transcript", utterance, wav.pop(utterance), text[utterance][:60])
-        del normalized[utterance]
-    for utterance in [u for u, words in normalized.items() if not is_normal(words)]:
-        report.leave_out(FOREIGN, utterance, wav.pop(utterance), text[utterance][:60])
-        del normalized[utterance]
+    normalized = {}
+    for utterance, given in text.items():
+        words = to_words(expand(given))
+        if words and is_normal(words):
+            normalized[utterance] = words
+        else:
+            why = FOREIGN if words else "empty transcript"
+            report.leave_out(why, utterance, wav.pop(utterance), given[:60])
     return normalized

@@ -40,6 +40,7 @@ from speechlm.models.front_end import (
 )
 from speechlm.models.heads import CTC_HEAD, UNIT_EMBEDDINGS, required
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
+from speechlm.models.labels import align_labels
 from speechlm.models.losses import UnitPrediction, ctc_loss, predict_units
 from speechlm.models.masking import indices, span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
@@ -61,7 +62,7 @@ class SpeechLM(nn.Module):
     """
 
     unit_embed_tokens: nn.Embedding | None
-    """None: taken out, see `heads`."""
+    """None: taken out, see `without_heads`."""
     unit_encoder_ctc_head: CTCHead | None
     """None: taken out."""
 
@@ -133,7 +134,8 @@ class SpeechLM(nn.Module):
         check_shapes(waveforms, sample_lengths, self.framing)
         # Features, cut to the labels, and a target unit for each frame: (B, T, C), (B, T)
         features = self._front_end(waveforms, sample_lengths)
-        features, targets = self._align(features, labels, label_rate, draws.label_offset)
+        ratio = self.framing.labels_per_frame(label_rate or self.config.label_rate)
+        features, targets = align_labels(features, labels, ratio, draws.label_offset)
         feature_penalty = features.float().square().mean()
 
         # Speech Transformer over features of which the masked ones are hidden: (B, T, D)
@@ -304,30 +306,6 @@ class SpeechLM(nn.Module):
         if factor > 0.0:
             features = scale_gradient(features, factor)
         return features
-
-    def _align(
-        self, features: Tensor, labels: Tensor, label_rate: int | None, offset: int | None
-    ) -> tuple[Tensor, Tensor]:
-        """Cuts features to the labels and picks each frame's label: (B, T, C), (B, T).
-
-        Frame t gets label int(t * ratio) + offset, ratio = labels per frame; one random offset
-        below ratio a batch.
-        """
-        ratio = self.framing.labels_per_frame(label_rate or self.config.label_rate)
-        if labels.shape[0] != features.shape[0]:
-            raise ValueError(
-                f"labels of {labels.shape[0]} utterances for {features.shape[0]} waveforms"
-            )
-        frames = min(features.shape[1], labels.shape[1] // ratio)
-        if frames < 1:
-            raise ValueError(
-                f"{labels.shape[1]} labels are fewer than the {ratio} of one frame; are they made "
-                f"at {label_rate or self.config.label_rate} a second?"
-            )
-        if offset is None:
-            offset = int(torch.randint(ratio, ()).item()) if ratio > 1 else 0
-        targets = labels[:, offset : offset + (frames - 1) * ratio + 1 : ratio]
-        return features[:, :frames], targets
 
     def _frame_padding(self, sample_lengths: Tensor, samples: int, frames: int) -> Tensor:
         """(B, T) bool, True on frames that are padding.

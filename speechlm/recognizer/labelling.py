@@ -22,6 +22,8 @@ from speechlm.recognizer.speakers import Speaker, speaker_of
 from speechlm.recognizer.utterance_graph import Pronunciations
 
 FRAME_SHIFT = 0.01
+SPEED = "speed"
+"""File in a folder of alignments: how many times faster than its utterances the copies were."""
 Scores = Callable[[Frames], np.ndarray]
 """Adapted frames -> (T, P) log-likelihoods of HMM states."""
 
@@ -101,6 +103,19 @@ def speed_mark(speed: float) -> str:
     return "" if speed == 1.0 else f"sp{speed:g}-"
 
 
+def read_speed(folder: Path) -> float:
+    """The speed at which `align_data` aligned a folder's utterances.
+
+    Raises:
+        ValueError: the folder does not say.
+    """
+    path = folder / SPEED
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):
+        raise ValueError(f"{path}, the speed of the copies, expected; align them again") from None
+
+
 def align_data(
     data: DataDir,
     model: AlignmentModel,
@@ -151,5 +166,6 @@ def align_data(
     outcome.cpu_seconds = time.process_time() - start
     outcome.write(output, job)
     write_unit_info(output, FRAME_SHIFT, PHONES)
+    write_text(output / SPEED, f"{speed:g}\n")
     outcome.log(f"aligned (job {job})")
     return outcome

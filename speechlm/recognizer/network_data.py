@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,11 @@ from speechlm.data.archives import ArchiveReader, ArchiveWriter
 from speechlm.data.atomic import output_dir, output_file
 from speechlm.data.kaldi_dir import read_table, write_table
 from speechlm.recognizer.contexts import ContextStatistics, build_classes, count_stay, frame_classes
-from speechlm.recognizer.labelling import speed_mark
+from speechlm.recognizer.labelling import read_speed, speed_mark
 from speechlm.recognizer.topology import N_PDFS
 
 SUBSAMPLING = 3
 NAMES = ("feats", "classes", "states")
-
-_SPEED_MARK = re.compile(r"sp(\d+(?:\.\d+)?)-")
 
 
 @dataclass
@@ -60,33 +57,13 @@ class ClassTable:
             return ClassTable(**{name: data[name] for name in data.files})
 
 
-def original_ids(folders: Iterable[Iterable[str]]) -> dict[str, str]:
-    """Id of the utterance at speed 1 for each id of all folders: `sp0.9-1-2-3` -> `1-2-3`.
+def original_ids(folder: Path, ids: Iterable[str]) -> dict[str, str]:
+    """Id of the utterance at speed 1 for each id of a folder of alignments: `sp0.9-1-2` -> `1-2`.
 
-    A user's own ids may look like marked ones. A folder holds copies only if all its ids begin with
-    one mark of a speed (`align --speed`) and some id of another folder is one of them without it.
-
-    Args:
-        folders: ids of each folder of alignments.
+    What an id begins with would not tell: a user's own ids may look like marked ones.
     """
-    listed = [list(ids) for ids in folders]
-    originals: dict[str, str] = {}
-    for n, ids in enumerate(listed):
-        mark = _common_mark(ids)
-        others = {u for other in listed[:n] + listed[n + 1 :] for u in other}
-        if any(u[len(mark) :] in others for u in ids):
-            originals |= {u: u[len(mark) :] for u in ids}
-        else:
-            originals |= {u: u for u in ids}
-    return originals
-
-
-def _common_mark(ids: Sequence[str]) -> str:
-    """The mark of a speed that all ids begin with, or nothing."""
-    found = _SPEED_MARK.match(ids[0]) if ids else None
-    if found is None or found[0] != speed_mark(float(found[1])):
-        return ""
-    return found[0] if all(u.startswith(found[0]) for u in ids) else ""
+    mark = speed_mark(read_speed(folder))
+    return {utterance: utterance.removeprefix(mark) for utterance in ids}
 
 
 def held_out(originals: Iterable[str], every: int = 20) -> set[str]:
@@ -177,7 +154,8 @@ def make_network_data(
         for states in ArchiveReader(folder / "states.scp").values():
             state_counts += np.bincount(states, minlength=N_PDFS)
     indices["classes"] = read_table(output / "classes.1.scp")
-    _write_lists(output, indices, original_ids(units.values()))
+    originals = {u: o for folder in folders for u, o in original_ids(folder, units[folder]).items()}
+    _write_lists(output, indices, originals)
     stay = count_stay((units[folder][u] for u, folder in folder_of.items()), table, SUBSAMPLING)
     result = ClassTable(table, stay, _log_prior(class_counts), _log_prior(state_counts))
     result.save(output / "classes.npz")

@@ -7,11 +7,11 @@ from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import phone_id
 from speechlm.recognizer.decoding import SearchConfig
-from speechlm.recognizer.network_data import held_out, make_network_data, original_ids
+from speechlm.recognizer.network_data import held_out, make_network_data
 from speechlm.recognizer.tuning import tune_scale
 
-SPEEDS = ("", "sp0.9-", "sp1.1-")
-"""What ids of alignments begin with."""
+SPEEDS = {1.0: "", 0.9: "sp0.9-", 1.1: "sp1.1-"}
+"""What ids of alignments at these speeds begin with."""
 IDS = [
     ("1-2-{:03d}", "librispeech"),
     ("spk1-{:03d}", "speaker mark"),
@@ -29,26 +29,6 @@ def of(pattern, n=100):
     return [pattern.format(i) for i in range(n)]
 
 
-@pytest.mark.parametrize("pattern", [p for p, _ in IDS], ids=[name for _, name in IDS])
-@pytest.mark.parametrize("order", [SPEEDS, SPEEDS[::-1], SPEEDS[:1]], ids=["up", "down", "one"])
-def test_copies_belong_to_their_utterance(pattern, order):
-    ids = of(pattern)
-    found = original_ids([[mark + u for u in ids] for mark in order])
-    assert found == {mark + u: u for mark in order for u in ids}
-
-
-def test_an_utterance_that_is_there_as_a_copy_alone():
-    """Alignment fails at one speed and not at another."""
-    found = original_ids([["a-1", "a-2"], ["sp0.9-a-2", "sp0.9-a-3"]])
-    assert found == {"a-1": "a-1", "a-2": "a-2", "sp0.9-a-2": "a-2", "sp0.9-a-3": "a-3"}
-
-
-def test_one_corpus_with_marked_and_other_ids():
-    ids = ["sp0.9-x", "x", "y"]
-    found = original_ids([ids, [f"sp1.1-{u}" for u in ids]])
-    assert found == {f"{mark}{u}": u for mark in ("", "sp1.1-") for u in ids}
-
-
 def test_every_twentieth_is_held_out():
     assert held_out(of("1-2-{:03d}")) == {f"1-2-{n:03d}" for n in (10, 30, 50, 70, 90)}
     assert held_out(["a", "b"]) == {"b"}
@@ -56,8 +36,8 @@ def test_every_twentieth_is_held_out():
         held_out(["1-2-3", "1-2-3"])
 
 
-def write_alignment(folder, ids):
-    """Alignments of 30 frames of noise each."""
+def write_alignment(folder, ids, speed=1.0):
+    """Alignments of 30 frames of noise each, of copies at a speed."""
     random = np.random.default_rng(0)
     values = {
         "units": np.repeat([phone_id[p] for p in ("SIL", "T_B", "UW1_E")], 10).astype(np.int32),
@@ -69,20 +49,28 @@ def write_alignment(folder, ids):
             for utterance in ids:
                 writer.write(utterance, value)
         merge_archives(folder, 1, name)
+    (folder / "speed").write_text(f"{speed:g}\n")
 
 
 @pytest.mark.parametrize("pattern", [p for p, _ in IDS], ids=[name for _, name in IDS])
 def test_held_out_speech_is_in_training_at_no_speed(tmp_path, pattern):
     ids = of(pattern, 40)
     folders = [tmp_path / f"align_{n}" for n in range(len(SPEEDS))]
-    for folder, mark in zip(folders, SPEEDS, strict=True):
-        write_alignment(folder, [mark + u for u in ids])
-    make_network_data(folders, tmp_path / "net", min_count=30)
+    for folder, (speed, mark) in zip(folders, SPEEDS.items(), strict=True):
+        write_alignment(folder, [mark + u for u in ids], speed)
+    make_network_data(folders[::-1], tmp_path / "net", min_count=30)
     valid, train = (
         set(ArchiveReader(tmp_path / "net" / part / "feats.scp")) for part in ("valid", "train")
     )
     assert valid == {ids[10], ids[30]}
-    assert train == {mark + u for mark in SPEEDS for u in ids if u not in valid}
+    assert train == {mark + u for mark in SPEEDS.values() for u in ids if u not in valid}
+
+
+def test_a_folder_that_does_not_say_its_speed(tmp_path):
+    write_alignment(tmp_path / "align", of("1-2-{:03d}", 4))
+    (tmp_path / "align" / "speed").unlink()
+    with pytest.raises(ValueError, match="align/speed, the speed of the copies, expected; align"):
+        make_network_data([tmp_path / "align"], tmp_path / "net", min_count=30)
 
 
 def test_the_acoustic_scale_is_chosen_for_any_ids(tmp_path, monkeypatch):

@@ -41,11 +41,11 @@ def test_both_kinds_in_one_report(tmp_path):
     [
         ("{}", "no WER in it"),
         ('{"WER": 3}', "no WER in it"),
-        ('{"WER": {"tokens": "3", "x": 1}}', "WER has not what was stored: x tokens"),
+        ('{"WER": {"tokens": 3, "x": 1}}', "WER has not what was stored .*'x'"),
         ("[1]", r"scores by name expected, got \[1\]"),
         ("{", "is damaged"),
         ('{"translation": null}', "no translation in it"),
-        ('{"translation": {"bleu": 1.5}}', "has not what was stored: .*chrf.* sentences style"),
+        ('{"translation": {"bleu": 1.5}}', "has not what was stored .*chrf"),
     ],
 )
 def test_damaged_scores_are_named(tmp_path, content, message):
