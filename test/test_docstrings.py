@@ -16,7 +16,9 @@ FOREIGN = {
     "fields of Sphinx": re.compile(r"^\s*:(param|returns?|raises?|type)\b", re.MULTILINE),
     "underlined headings": re.compile(r"^\s*-{4,}$", re.MULTILINE),
     "a first sentence of more than a line": re.compile(r"\A[^\n]+\n[^\n]"),
-    "errors without `Raises:`": re.compile(r"^\s*Raises [A-Z]\w+", re.MULTILINE),
+    "errors without `Raises:`": re.compile(
+        r"\bRaises [A-Z]\w+|[.;:] [A-Z]\w*Error (if|for|unless|names|as|that)\b"
+    ),
 }
 
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

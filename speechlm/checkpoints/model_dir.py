@@ -362,7 +362,11 @@ def check_names(
 
 
 def _config(values: Any, changes: Mapping[str, Any], path: Path) -> SpeechLMConfig:
-    """The values of a YAML file with changes. ValueError names the file."""
+    """The values of a YAML file with changes.
+
+    Raises:
+        ValueError: they are no configuration; the file is named.
+    """
     try:
         return SpeechLMConfig.from_dict({**values, **changes})
     except (ValueError, TypeError) as error:

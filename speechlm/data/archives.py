@@ -107,7 +107,12 @@ class ArchiveReader(Mapping[str, np.ndarray]):
         return utterance in self._index
 
     def __getitem__(self, utterance: str) -> np.ndarray:
-        """(V,) int32 or (T, D) float32. KeyError for an unknown id, ValueError for bad data."""
+        """(V,) int32 or (T, D) float32.
+
+        Raises:
+            KeyError: an unknown id.
+            ValueError: bad data.
+        """
         entry = self._index[utterance]
         path, _, offset = entry.rpartition(":")
         if not path or not offset.isdigit():
@@ -159,7 +164,11 @@ def write_frame_shift(folder: str | os.PathLike[str], seconds: float) -> None:
 
 
 def read_frame_shift(folder: str | os.PathLike[str]) -> float:
-    """Read `frame_shift`. ValueError if it is not there, or no seconds."""
+    """Read `frame_shift`.
+
+    Raises:
+        ValueError: it is not there, or says no seconds.
+    """
     path = Path(folder) / "frame_shift"
     if not path.is_file():
         raise ValueError(f"{path} expected, but it is not there")
@@ -181,7 +190,11 @@ def write_unit_info(
 
 
 def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, UnitVocabulary]:
-    """Read (frame shift in seconds, units). ValueError if one is missing or damaged."""
+    """Read (frame shift in seconds, units).
+
+    Raises:
+        ValueError: one is missing or damaged.
+    """
     for name in ("frame_shift", "tokens.txt"):
         file = Path(folder) / name
         if not file.is_file():

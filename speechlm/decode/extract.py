@@ -108,7 +108,11 @@ def extract(
 
 
 def _waveform(utterance: str, path: str, expected: int) -> np.ndarray:
-    """(S,) float32; ValueError names the utterance, the file, and what to do."""
+    """The waveform of an utterance, (S,) float32.
+
+    Raises:
+        ValueError: it cannot be read; the utterance, the file and what to do are named.
+    """
     try:
         waveform = read_audio(path, SAMPLE_RATE)
         if len(waveform) != expected:

@@ -24,7 +24,11 @@ def save_scores(rates: ErrorRates, folder: str | os.PathLike[str]) -> None:
 
 
 def read_scores(folder: str | os.PathLike[str]) -> dict[str, ErrorCounts]:
-    """WER and CER counts that `save_scores` wrote; ValueError if they are not there or damaged."""
+    """WER and CER counts that `save_scores` wrote.
+
+    Raises:
+        ValueError: they are not there, or damaged.
+    """
     return {kind: read_counts(folder, kind, ErrorCounts) for kind in KINDS}
 
 

@@ -32,7 +32,11 @@ def write_figures(folder: str | os.PathLike[str], figures: Mapping[str, Any]) ->
 
 
 def read_figures(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `write_figures` wrote; ValueError if it is not there or something else."""
+    """What `write_figures` wrote.
+
+    Raises:
+        ValueError: it is not there, or something else.
+    """
     path = Path(folder, FIGURES)
     if not path.is_file():
         raise ValueError(f"{path} is not there; score {folder} first (stage 14)")

@@ -106,7 +106,11 @@ class SpeechUnits:
             )
 
     def _labels(self, index: int) -> np.ndarray:
-        """(L,) int64 model ids of a whole utterance. ValueError if tokens.txt lacks one."""
+        """(L,) int64 model ids of a whole utterance.
+
+        Raises:
+            ValueError: tokens.txt lacks one.
+        """
         utterance, expected = self.ids[index], self._expected[index]
         labels = fit_to_audio(self._archive[utterance], expected, utterance)
         try:

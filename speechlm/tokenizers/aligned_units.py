@@ -161,7 +161,11 @@ def read_pairs(folder: Path) -> Iterator[Pair]:
 
 
 class _Pairs:
-    """Pairs by utterance; ValueError for an utterance that cannot be one."""
+    """Pairs by utterance.
+
+    Raises:
+        ValueError: an utterance cannot be one.
+    """
 
     def __init__(self, align: Path, units: Path, table: np.ndarray, factor: int) -> None:
         self._labels = ArchiveReader(align / "units.scp")

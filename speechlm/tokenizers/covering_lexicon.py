@@ -16,9 +16,12 @@ from speechlm.tokenizers.g2p import Pronouncer
 def count_words(paths: Iterable[str | Path]) -> Counter[str]:
     """Occurrences of each word in texts: plain ones, and Kaldi transcripts.
 
-    A file named `text` is a Kaldi transcript, whose first column is the utterance-id. Streamed;
-    memory is that of the different words. Raises ValueError listing the words with characters
-    other than A-Z and apostrophe, and where they are.
+    A file named `text` is a Kaldi transcript, whose first column is the utterance-id. Texts are
+    streamed: only the different words are held in memory.
+
+    Raises:
+        ValueError: words with characters other than A-Z and apostrophe; they are listed with
+            their places.
     """
     total: Counter[str] = Counter()
     problems = []
@@ -56,7 +59,12 @@ def _places(path: Path, skip: int, words: set[str]) -> list[str]:
 def choose_words(paths: Iterable[str | Path], most: int = 0) -> list[str]:
     """Words of texts (see `count_words`), the most frequent first, ties in alphabetical order.
 
-    `most` > 0: no more than that many, except that Kaldi transcripts lose none of their words.
+    Args:
+        paths: the texts.
+        most: no more than so many words, except that Kaldi transcripts lose none; 0: all.
+
+    Raises:
+        ValueError: `most` is negative, or as `count_words`.
     """
     if most < 0:
         raise ValueError(f"{most} words at most: expected a positive number, or 0 for all")
