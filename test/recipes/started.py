@@ -1,4 +1,7 @@
-"""Trainings as recipes start them, up to their first update: models without numbers, no audio."""
+"""Trainings as recipes start them, and what they have in their hands when they begin.
+
+Their models have no numbers, their data no audio.
+"""
 
 import argparse
 import contextlib
@@ -206,3 +209,172 @@ def small(model: SpeechLM) -> SpeechLM:
     """A model of the same widths with numbers, a layer in each Transformer."""
     values = {**model.config.to_dict(), "speech_layers": 1, "shared_layers": 1}
     return SpeechLM(SpeechLMConfig.from_dict(values), 12, CharacterVocabulary.n_ids)
+
+
+def only(values):
+    """The one value that all have."""
+    (value,) = set(values)
+    return value
+
+
+def speech_model(training):
+    """The SpeechLM of a training."""
+    model = training.model
+    return next(m for m in model.modules() if type(m).__name__ == "SpeechLM")
+
+
+def optimisation(training):
+    """Optimiser, schedule, clip and what is kept."""
+    groups, schedule = training.optimizer.param_groups, training.scheduler
+    trained = {id(p) for group in groups for p in group["params"]}
+    assert trained == {id(p) for p in training.model.parameters()}, "some are left out"
+    rates = {share: rate_at(schedule, share) for share in (i / 10_000 for i in range(10_001))}
+    options = training.options
+    return {
+        "optimiser": (
+            type(training.optimizer).__name__,
+            only(tuple(group["betas"]) for group in groups),
+            only(group["eps"] for group in groups),
+            only(group["weight_decay"] for group in groups),
+        ),
+        "learning rate": schedule.base_lrs[0],
+        "updates": schedule.max_steps,
+        "rates": rates,
+        "clip": options.grad_clip,
+        "accumulated": options.accum_grad,
+        "best": [tuple(criterion) for criterion in options.best_model_criterion],
+        "averaged": only([options.keep_nbest_models])
+        if isinstance(options.keep_nbest_models, int)
+        else max(options.keep_nbest_models),
+    }
+
+
+def rate_at(schedule, share):
+    """Share of the rate after a share of the updates."""
+    before = schedule.last_epoch
+    schedule.last_epoch = min(round(share * schedule.max_steps), schedule.max_steps - 1)
+    rate = schedule.get_lr()[0]
+    schedule.last_epoch = before
+    return rate / schedule.base_lrs[0]
+
+
+def encoders(training):
+    """Dropouts, layer drops, heads and masks of a SpeechLM."""
+    model = speech_model(training)
+    layers = [*model.encoder.layers, *model.unit_encoder.layers]
+    augment = getattr(training.model, "encoder", getattr(training.model, "model", None))
+    masks = getattr(augment, "augment", None)
+    found = {
+        "dropout": only(
+            [*(layer.config.dropout for layer in layers), model.encoder.config.dropout]
+        ),
+        "attention dropout": only(layer.self_attn.dropout for layer in layers),
+        "activation dropout": only(layer.config.activation_dropout for layer in layers),
+        "input dropout": model.config.input_dropout,
+        "layer drop": (model.encoder.layerdrop, model.unit_encoder.layerdrop),
+        "heads": tuple(
+            only(layer.self_attn.heads for layer in encoder.layers)
+            for encoder in (model.encoder, model.unit_encoder)
+        ),
+        "front end": (
+            model.config.feature_grad_mult,
+            only(p.requires_grad for p in model.feature_extractor.parameters()),
+        ),
+    }
+    if model.unit_encoder_ctc_head is not None:
+        found["CTC head dropout"] = model.unit_encoder_ctc_head.dropout
+    if masks is None:
+        config = model.config
+        found["time masks"] = (config.mask_prob, config.mask_length)
+        found["swaps"] = (config.swap_prob, config.swap_length)
+        found["losses"] = {
+            "feature_penalty": config.feature_penalty_weight,
+            "text_ctc": config.text_ctc_weight,
+            "unmasked": config.unmasked_weight,
+            "temperature": config.temperature,
+        }
+    else:
+        found["time masks"] = (masks.time_prob, masks.time_length)
+        used = masks.channel_prob > 0
+        found["channel masks"] = (masks.channel_prob, masks.channel_length if used else None)
+    return found
+
+
+def fine_tuning_batches(training):
+    """The largest batch of a GPU: padded samples, and sentences where they have a limit."""
+    samples = (training.folder / training.args.train_shape_file[0]).read_text()
+    lengths = {u: int(n) for u, n in map(str.split, samples.splitlines())}
+    batches = list(training.share.sampler)
+    padded = max(len(batch) * max(lengths[u] for u in batch) for batch in batches)
+    rows = max(len(batch) for batch in batches)
+    return {"samples a GPU": padded, "sentences a GPU": rows if rows * SHORT < padded else None}
+
+
+def pretraining_batches(training):
+    """The largest batch of a GPU."""
+    epochs = training.batches.epochs
+    lengths = epochs.speech.lengths
+    batches = epochs.batches.worker_pass(0, 0)
+    args = training.args
+    return {
+        "samples a GPU": max(len(batch) * lengths[batch].max() for batch in batches),
+        "sentences a GPU": None,
+        "units a GPU": args.batch_units,
+        "crops": (args.min_samples, args.max_samples, args.pad_audio),
+    }
+
+
+def measured(name, training):
+    """All values of a training."""
+    found = optimisation(training)
+    kind = name.split("_")[0]
+    if kind != "text":
+        found |= encoders(training)
+    if kind == "pretrain":
+        found |= pretraining_batches(training)
+    elif kind in ("ctc", "st"):
+        found |= fine_tuning_batches(training)
+    if kind == "ctc":
+        found["output dropout"] = training.model.ctc.dropout_rate
+    if kind == "st":
+        decoder = training.model.model.decoder
+        layers, values = decoder.layers, decoder.config
+        attentions = [a for layer in layers for a in (layer.self_attn, layer.encoder_attn)]
+        found["decoder"] = (
+            len(layers),
+            values.embed_dim,
+            only(layer.fc1.out_features for layer in layers),
+            only(attention.heads for attention in attentions),
+        )
+        found["decoder dropouts"] = (
+            values.dropout,
+            only(attention.dropout for attention in attentions),
+            values.activation_dropout,
+            values.layerdrop,
+        )
+        found["label smoothing"] = values.label_smoothing
+    if kind == "text":
+        found |= text_to_unit(training)
+    return found
+
+
+def text_to_unit(training):
+    """Shape and dropouts of the text-to-unit model."""
+    network = training.model.text_to_unit.encoder
+    blocks = [*network.encoder_fft_layers, *network.decoder_fft_layers]
+    return {
+        "shape": (
+            network.embed_tokens.embedding_dim,
+            only(block.self_attn.heads for block in blocks),
+            len(network.encoder_fft_layers),
+            len(network.decoder_fft_layers),
+            only(block.ffn.ffn[0].out_channels for block in blocks),
+            only(
+                c.kernel_size[0] for block in blocks for c in (block.ffn.ffn[0], block.ffn.ffn[2])
+            ),
+        ),
+        "dropout": only([*(b.dropout for b in blocks), *(b.ffn.dropout for b in blocks)]),
+        "attention dropout": only(block.self_attn.dropout for block in blocks),
+        "predictor dropout": network.duration_predictor.dropout,
+        "label smoothing": training.model.text_to_unit.config.label_smoothing,
+    }
