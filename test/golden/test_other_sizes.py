@@ -8,7 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture
+def path():
+    """Once: in place of the fixture that runs every test of this folder on both paths."""
 
 
 def run(*command, folder):
