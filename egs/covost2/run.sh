@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# CoVoST 2: translation of Common Voice's speech, as in the paper, from a SpeechLM that was trained
-# before (--init_model; the default is that of egs/librispeech). --corpus names Common Voice, with a
+# CoVoST 2: translation of Common Voice's speech, from a SpeechLM that was trained before
+# (--init_model; the default is that of egs/librispeech). --corpus names Common Voice, with a
 # folder for each language, --translations CoVoST's TSV files; see local/data.sh for where they are.
 #   ./run.sh --corpus CV --translations TSVS --target_lang "de ca ar tr"    the paper's directions
 #   ./run.sh --corpus CV --translations TSVS --source_lang fr --target_lang en

@@ -18,7 +18,10 @@ def options() -> argparse.ArgumentParser:
         output="folder for the file text",
         batch_samples=3_200_000,
     )
-    p.add_argument("--weights", help="file in the model's folder; none: valid.cer_ctc.ave.pth")
+    p.add_argument(
+        "--weights",
+        help="file in the model's folder; none: the best by the validation's word errors",
+    )
     return p
 
 

@@ -10,7 +10,10 @@ def main() -> None:
     """Parse, decode, print."""
     p = parser(__doc__)
     p.add_argument("--model", required=True, help="folder of a fine-tuning, ours or imported")
-    p.add_argument("--weights", help="file in the model's folder; none: valid.cer_ctc.ave.pth")
+    p.add_argument(
+        "--weights",
+        help="file in the model's folder; none: the best by the validation's word errors",
+    )
     p.add_argument("audio", nargs="+", metavar="FILE", help="audio of any rate and format")
     add_device(p)
     args = p.parse_args()

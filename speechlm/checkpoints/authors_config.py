@@ -219,9 +219,9 @@ def to_decoder_config(model: Mapping[str, Any], source: str) -> TranslationDecod
             f"{source}: cfg.model.decoder_output_dim is {model['decoder_output_dim']}, "
             f"decoder_embed_dim {width}; expected equal"
         )
-    defaults = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
+    names = ("dropout", "attention_dropout", "activation_dropout", "layerdrop")
     try:
-        return TranslationDecoderConfig(**{**defaults, **values})
+        return TranslationDecoderConfig(**{**dict.fromkeys(names, 0.0), **values})
     except ValueError as error:
         raise ValueError(f"{source}: its decoder is not SpeechLM's: {error}") from None
 

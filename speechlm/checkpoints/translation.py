@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from speechlm.checkpoints import ctc_encoder
 from speechlm.checkpoints.model_dir import load_speechlm, load_translation
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD, Framing
@@ -32,7 +33,6 @@ VOCABULARY = "vocabulary"
 """Folder of the target vocabulary inside that of a fine-tuning."""
 BEST = ("valid.accuracy.ave.pth", "valid.accuracy.best.pth")
 """Weights that a translation fine-tuning ends with, the preferred ones first."""
-_ASR_BEST = ("valid.cer_ctc.ave.pth", "valid.cer_ctc.best.pth")
 
 
 class TranslationModel(nn.Module):
@@ -133,7 +133,7 @@ def read_encoder(
         config, weights = model.config, model.state_dict()
     else:
         config = SpeechLMConfig.from_dict({**values["encoder_conf"]["speechlm"], **changes})
-        prefix, names = "encoder.speechlm.", _ASR_BEST
+        prefix, names = "encoder.speechlm.", ctc_encoder.BEST
         if _translates(values):
             prefix, names = "model.speechlm.", BEST
         path = _weights_file(folder, names)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechlm.checkpoints.ctc_encoder import CTCModel
+from speechlm.checkpoints.ctc_encoder import BEST, CTCModel
 from speechlm.checkpoints.model_dir import WEIGHTS
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import SAMPLE_RATE
@@ -26,9 +26,6 @@ from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
 from speechlm.decode.extract import batches
-
-BEST = ("valid.cer_ctc.ave.pth", "valid.cer_ctc.best.pth")
-"""Weights that a fine-tuning ends with, the preferred ones first."""
 
 
 @dataclass

@@ -27,8 +27,11 @@ class MultiHeadAttention(nn.Module):
         self.v_proj = nn.Linear(memory_dim or dim, dim)
         self.q_proj = nn.Linear(dim, dim)
         self.out_proj = nn.Linear(dim, dim)
+        # Xavier with the variance that one matrix of 3 D rows for q, k and v would have, where
+        # their inputs are equally wide: 6 / (D + 3 D) = 2^-1 x 6 / (D + D).
+        gain = 2**-0.5 if memory_dim in (None, dim) else 1.0
         for projection in (self.k_proj, self.v_proj, self.q_proj):
-            nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
+            nn.init.xavier_uniform_(projection.weight, gain)
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 

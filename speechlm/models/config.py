@@ -1,4 +1,4 @@
-"""Hyper-parameters of SpeechLM: every value of the paper is stated here, once."""
+"""Hyper-parameters of SpeechLM: its shape, and what pre-training does to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ CONV_LAYERS_512 = ((512, 10, 5),) + ((512, 3, 2),) * 4 + ((512, 2, 2),) * 2
 
 @dataclasses.dataclass(frozen=True)
 class SpeechLMConfig(Options):
-    """Shape and training behaviour of a SpeechLM; the defaults are the paper's Base model."""
+    """Shape and training behaviour of a SpeechLM.
+
+    The defaults are those of Base in the authors' pre-training. What their fine-tunings change is
+    in `egs/TEMPLATE/conf`, and in doc/paper_map.md.
+    """
 
     conv_layers: tuple[tuple[int, int, int], ...] = CONV_LAYERS_512
     """(channels, kernel, stride) of each convolution of the waveform front end."""

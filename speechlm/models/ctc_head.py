@@ -22,7 +22,9 @@ class CTCHead(nn.Module):
     def __init__(self, dim: int, n_characters: int, dropout: float = 0.1):
         super().__init__()
         self.dropout = dropout
-        self.add_module("1", nn.Conv1d(dim, dim, 2, padding=1, bias=False))
+        convolution = nn.Conv1d(dim, dim, 2, padding=1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight)
+        self.add_module("1", convolution)
         self.add_module("3", nn.ModuleDict({"2": nn.LayerNorm(dim)}))
         self.add_module("5", nn.Linear(dim, n_characters))
 

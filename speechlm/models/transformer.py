@@ -101,11 +101,12 @@ class PositionalConvolution(nn.Module):
     Source: wav2vec 2.0 (Baevski et al. 2020), relative positional embedding.
     """
 
-    def __init__(self, dim: int, kernel: int, groups: int, dropout: float):
+    def __init__(self, dim: int, kernel: int, groups: int):
         super().__init__()
         self.groups = groups
         weight = torch.empty(dim, dim // groups, kernel)
-        nn.init.normal_(weight, std=(4 * (1.0 - dropout) / (kernel * dim)) ** 0.5)
+        # wav2vec 2.0 has 4 (1 - dropout) here, but its dropout is 0 at this place.
+        nn.init.normal_(weight, std=(4 / (kernel * dim)) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(dim))
         self.weight_g = nn.Parameter(weight.norm(dim=(0, 1), keepdim=True))
         self.weight_v = nn.Parameter(weight)
@@ -133,9 +134,7 @@ class SpeechEncoder(LayerStack):
     def __init__(self, config: SpeechLMConfig):
         super().__init__(config, config.speech_layers, config.speech_layerdrop)
         dim = config.embed_dim
-        position = PositionalConvolution(
-            dim, config.pos_conv_kernel, config.pos_conv_groups, config.dropout
-        )
+        position = PositionalConvolution(dim, config.pos_conv_kernel, config.pos_conv_groups)
         self.pos_conv = nn.Sequential(position)
         self.layer_norm = nn.LayerNorm(dim)
 

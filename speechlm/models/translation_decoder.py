@@ -28,7 +28,7 @@ FIRST_SLOTS = 64
 
 @dataclasses.dataclass(frozen=True)
 class TranslationDecoderConfig(Options):
-    """Shape and training behaviour; the defaults are the paper's for the Base encoder."""
+    """Shape and training behaviour; the defaults are the authors' for the Base encoder."""
 
     encoder_dim: int = 768
     """Width E of the encoder's output (1024 for Large)."""
@@ -42,14 +42,14 @@ class TranslationDecoderConfig(Options):
     """Attention heads; must divide embed_dim."""
     relative_clip: int = 24
     """Distances in self-attention are clipped to this many tokens."""
-    dropout: float = 0.1
+    dropout: float = 0.0
     """Dropout on embeddings and sub-layer outputs."""
     attention_dropout: float = 0.1
     """Dropout on attention weights."""
     activation_dropout: float = 0.0
     """Dropout inside the feed-forward layers."""
-    layerdrop: float = 0.0
-    """Probability of skipping a layer in training (0.1 for Large)."""
+    layerdrop: float = 0.1
+    """Probability of skipping a layer in training."""
     label_smoothing: float = 0.1
     """Share of the targets' probability that is spread over the other tokens."""
 
@@ -268,9 +268,6 @@ class DecoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(dim)
         # Unused without pre-norm; the authors' checkpoints have it.
         self.norm_k = nn.LayerNorm(dim // heads).requires_grad_(False)
-        for linear in (self.fc1, self.fc2):
-            nn.init.xavier_uniform_(linear.weight)
-            nn.init.zeros_(linear.bias)
 
     def forward(
         self, x: Tensor, table: Tensor, future: Tensor, memory: KeysValues, seen: Tensor | None

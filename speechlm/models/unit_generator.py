@@ -25,7 +25,7 @@ from speechlm.models.options import Options
 
 @dataclasses.dataclass(frozen=True)
 class TextToUnitConfig(Options):
-    """Shape and training behaviour; the defaults are the paper's."""
+    """Shape and training behaviour; the defaults are the authors'."""
 
     embed_dim: int = 256
     """Width D."""

@@ -78,6 +78,40 @@ class SpeechBatches:
         return [batches[i] for i in batch_order[rank :: self.workers]]
 
 
+def padded_batches(lengths: ArrayLike, limit: float, workers: int) -> list[list[np.ndarray]]:
+    """Batches of like length, each with (items x longest) at most `limit`, for all workers.
+
+    Args:
+        lengths: (U,) of the items, none above `limit`.
+        limit: of a batch of one worker.
+        workers: number of workers. All have equally many batches, for which some are halved, and
+            the n-th batches of all workers hold items of like length.
+
+    Returns:
+        The batches of each worker: indices of items, each item once.
+
+    Raises:
+        ValueError: too few items for so many workers.
+    """
+    sizes = np.asarray(lengths, np.int64)
+    order = np.argsort(sizes, kind="stable")
+    bounds = _share(sizes[order], limit, workers)
+    batches = [order[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [batches[rank::workers] for rank in range(workers)]
+
+
+def _share(lengths: np.ndarray, limit: float, workers: int) -> list[int]:
+    """Bounds of batches of ascending lengths, in a number that all workers can share equally."""
+    bounds = _pack(lengths, limit)
+    count = -(-(len(bounds) - 1) // workers) * workers
+    if count > len(lengths):
+        raise ValueError(
+            f"{len(lengths)} utterances in {len(bounds) - 1} batches cannot be shared equally by "
+            f"{workers} workers: use fewer workers, more utterances or larger batches"
+        )
+    return _halve(bounds, count)
+
+
 def _pack(longest: np.ndarray, limit: float) -> list[int]:
     """Bounds of batches of ascending lengths, each with count x longest <= limit (or one item)."""
     bounds = [0]

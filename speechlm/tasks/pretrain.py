@@ -127,7 +127,7 @@ class SpeechLMPretrainTask(OwnDataTask):
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Options of the model and of the data; ESPnet's own defaults become the paper's."""
+        """Options of the model and of the data; ESPnet's own defaults become the authors'."""
         group = parser.add_argument_group("SpeechLM")
         cls.add_size(group, "the model whose values model_conf changes")
         group.add_argument(

@@ -19,8 +19,8 @@ from speechlm.tasks.common import is_first_worker, parse_training, start_from
 from speechlm.tasks.pretrain import SpeechLMPretrainTask
 from speechlm.tasks.trainer import load_weights_only
 
-AVERAGE = "valid.loss.ave.pth"
-"""Link to the weights that pre-training ends with."""
+LAST = "latest.pth"
+"""Link to the weights after the last update, which are the trained model as the authors' are."""
 PREFIX = "speechlm."
 
 
@@ -47,7 +47,7 @@ def pretrain(
         start_from(args, lambda: _initial_weights(args))
     SpeechLMPretrainTask.main(args)
     if is_first_worker() and not args.dry_run:
-        weights = load_weights_only(folder / AVERAGE)
+        weights = load_weights_only(folder / LAST)
         save_speechlm(
             folder,
             SIZES[args.config_size](**args.model_conf),

@@ -31,7 +31,7 @@ DEFAULT_MASKS = {
     "channel_mask_prob": 0.0,
     "channel_mask_length": 64,
 }
-"""The paper's masks on the encoder's input."""
+"""Masks on the encoder's input, as the authors'."""
 
 
 class ESPnetTranslationModel(AbsESPnetModel):
@@ -40,6 +40,10 @@ class ESPnetTranslationModel(AbsESPnetModel):
     def __init__(self, model: TranslationModel) -> None:
         super().__init__()
         self.model = model
+
+    def count(self, batch: dict[str, torch.Tensor]) -> int:
+        """Target tokens of a batch, over which the loss is a mean."""
+        return int((batch["text"] != PAD).sum())
 
     def forward(
         self,
@@ -78,7 +82,7 @@ class SpeechLMSTTask(OwnDataTask):
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Options of the model; ESPnet's own defaults become the paper's."""
+        """Options of the model; ESPnet's own defaults become the authors' for Base."""
         group = parser.add_argument_group("speech translation")
         cls.add_size(
             group, "the encoder to train from scratch; with pre-trained weights their own is used"
@@ -96,16 +100,22 @@ class SpeechLMSTTask(OwnDataTask):
             default={},
             help="values of the decoder; what is left out is Base's",
         )
+        group.add_argument(
+            "--max_sentences",
+            type=int,
+            help="utterances of a batch at most, of all workers together as batch_bins; "
+            "none: no limit",
+        )
         cls.add_common_arguments(parser)
         parser.set_defaults(
             optim="adam",
-            optim_conf={"lr": 1e-4, "betas": [0.9, 0.98], "eps": 1e-6},
+            optim_conf={"lr": 1e-4, "betas": [0.9, 0.999], "eps": 1e-8},
             scheduler="linear_decay",
-            grad_clip=10.0,
+            grad_clip=1.0,
             batch_type="numel",
             batch_bins=1_600_000,
             best_model_criterion=[("valid", "accuracy", "max")],
-            keep_nbest_models=[5],
+            keep_nbest_models=[1],
         )
 
     @classmethod

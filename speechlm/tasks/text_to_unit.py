@@ -78,7 +78,7 @@ class TextToUnitTask(OwnDataTask):
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Options of the model; ESPnet's own defaults become the paper's."""
+        """Options of the model; ESPnet's own defaults become the authors'."""
         group = parser.add_argument_group("Text to unit")
         group.add_argument(
             "--model_conf",
@@ -89,11 +89,17 @@ class TextToUnitTask(OwnDataTask):
         group.add_argument(
             "--cpu_bfloat16", type=str2bool, default=False, help="bfloat16 autocast on the CPU"
         )
+        group.add_argument(
+            "--quick_start",
+            type=str2bool,
+            default=False,
+            help="initial values for trainings of some hundred updates",
+        )
         group.add_argument("--pairs", help="folder of make_unit_pairs")
         cls.add_common_arguments(parser)
         parser.set_defaults(
             optim="adam",
-            optim_conf={"lr": 5e-4, "betas": [0.9, 0.98], "eps": 1e-6},
+            optim_conf={"lr": 5e-4, "betas": [0.9, 0.999], "eps": 1e-8},
             scheduler="tristagelr",
             grad_clip=5.0,
             best_model_criterion=[("valid", "accuracy", "max")],
@@ -117,16 +123,18 @@ class TextToUnitTask(OwnDataTask):
             args.unit_tokens = list(read_unit_info(Path(args.pairs))[1].symbols)
         config = TextToUnitConfig.from_dict(args.model_conf)
         model = TextToUnit(config, N_PHONES, len(args.unit_tokens))
-        set_start(model)
+        if args.quick_start:
+            set_start(model)
         return TextToUnitTraining(model, args.cpu_bfloat16)
 
 
 def set_start(model: TextToUnit) -> None:
     """Initial values from which some hundred updates are enough to learn something.
 
-    With the authors' a phone's embedding has 1/64 of the variance of its position (at D = 128), and
-    each block mixes in branches as large as what it is given: at the output next to nothing is
-    left of the phone. Here embeddings begin with variance 1, and branches a tenth as large.
+    With the usual ones, which are the authors', a phone's embedding has 1/64 of the variance of its
+    position (at D = 128), and each block mixes in branches as large as what it is given: at the
+    output next to nothing is left of the phone. Here embeddings begin with variance 1, and branches
+    a tenth as large.
     """
     network = model.encoder
     with torch.no_grad():

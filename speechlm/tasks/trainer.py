@@ -9,6 +9,8 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
   so that a resumed run ends in the same files as one that was never disturbed. ESPnet seeds each
   epoch anew, therefore the weights are equal to the last bit on the same machine;
 - `checkpoint.pth` is read without executing what it may contain;
+- accumulated batches count by their sentences or tokens (`accumulation`), where the model has a
+  method `count`;
 - a loss that is not finite, or too many updates in a row with a gradient that is not, stop the
   training with a message that says where.
 """
@@ -34,6 +36,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.atomic import output_file, write_text
+from speechlm.tasks.accumulation import Accumulation
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
@@ -128,13 +131,20 @@ class SpeechLMTrainer(Trainer):
             # ESPnet gives all workers the same random stream; dropout must differ between them.
             torch.manual_seed(_worker_seed(options.seed, reporter.get_epoch(), _rank()))
         watch = _Watch(reporter, options)
-        handle = model.register_forward_hook(watch.check_loss, with_kwargs=True)
+        handles = [model.register_forward_hook(watch.check_loss, with_kwargs=True)]
+        count = getattr(getattr(model, "module", model), "count", None)  # within DDP: its module
+        if options.accum_grad > 1 and count is not None:
+            device = "cuda" if options.ngpu > 0 else "cpu"
+            batches = Accumulation(kwargs["iterator"], options.accum_grad, count, device)
+            kwargs["iterator"] = batches
+            handles.append(model.register_forward_hook(batches.weigh))
         try:
             return super().train_one_epoch(
                 model=model, reporter=reporter, options=options, **kwargs
             )
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
 
 def _rank() -> int:

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from speechlm import kernels
+from speechlm.checkpoints.authors_config import conv_layers
+from speechlm.conventions import PAD
+from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 CORE = Path(__file__).resolve().parent
@@ -94,8 +97,10 @@ def golden_model(golden_checkpoint):
     def load(name, **changes):
         checkpoint = golden_checkpoint(name)
         weights = checkpoint["model"]
-        config = config_of(checkpoint["cfg"]).to_dict()
-        model = SpeechLM(SpeechLMConfig.from_dict({**config, **changes}), 45, 33)
+        config = config_of(checkpoint).to_dict()
+        model = SpeechLM(
+            SpeechLMConfig.from_dict({**config, **changes}), *dictionary_sizes(weights)
+        )
         missing, unexpected = model.load_state_dict(weights, strict=False)
         assert not unexpected
         cleaned = (
@@ -111,12 +116,24 @@ def golden_model(golden_checkpoint):
     return load
 
 
-def config_of(cfg):
+def dictionary_sizes(weights):
+    """Units and characters of a model, special ids included; any, where it is without."""
+    units, characters = (
+        weights.get(name) for name in ("label_embs_list.0", "unit_encoder_ctc_head.5.weight")
+    )
+    return (
+        PAD + 1 if units is None else len(units),
+        CharacterVocabulary.n_ids if characters is None else len(characters),
+    )
+
+
+def config_of(checkpoint):
     """The authors' configuration in our terms."""
+    cfg = checkpoint["cfg"]
     model, text = cfg["model"], cfg["model"]["text_transformer"]
-    assert model["conv_feature_layers"] == "[(32,10,5)] + [(32,3,2)] * 4 + [(32,2,2)] * 2"
     return SpeechLMConfig(
-        conv_layers=((32, 10, 5),) + ((32, 3, 2),) * 4 + ((32, 2, 2),) * 2,
+        conv_layers=conv_layers(model["conv_feature_layers"], "golden"),
+        relative_clip=len(checkpoint["model"]["encoder.pos_emb.pe_k.weight"]) // 2,
         conv_norm="layer" if model["extractor_mode"] == "layer_norm" else "group",
         normalize_waveform=cfg["task"]["normalize"],
         feature_grad_mult=model["feature_grad_mult"],
@@ -151,18 +168,20 @@ def padded_inputs(golden_arrays):
     each before padding and the lengths are not given on.
     """
 
-    def build(case, normalize):
-        arrays = golden_arrays("tiny_large_io.npz")  # both sizes have the same
-        names = {"batch": "bc", "batch_nomask": "bc", "batch_ab": "ab"}.get(case) or case[7]
-        waves = [arrays[f"wav_{name}"] for name in names]
-        if normalize and case == "batch_nomask":
-            waves = [F.layer_norm(wave, wave.shape) for wave in waves]
-        lengths = torch.tensor([len(wave) for wave in waves])
-        batch = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        unmasked = case in ("batch_nomask", "single_a", "single_b", "single_c")
-        return batch, None if unmasked else lengths
+    arrays = golden_arrays("tiny_large_io.npz")  # both sizes have the same
+    return lambda case, normalize: pad_waves(arrays, case, normalize)
 
-    return build
+
+def pad_waves(arrays, case, normalize):
+    """What `padded_inputs` gives, from arrays that have `wav_a`, `wav_b` and `wav_c`."""
+    names = {"batch": "bc", "batch_nomask": "bc", "batch_ab": "ab"}.get(case) or case[7]
+    waves = [arrays[f"wav_{name}"] for name in names]
+    if normalize and case == "batch_nomask":
+        waves = [F.layer_norm(wave, wave.shape) for wave in waves]
+    lengths = torch.tensor([len(wave) for wave in waves])
+    batch = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+    unmasked = case in ("batch_nomask", "single_a", "single_b", "single_c")
+    return batch, None if unmasked else lengths
 
 
 @pytest.fixture
@@ -180,11 +199,14 @@ def close():
 
 @pytest.fixture
 def check_gradient_norms():
-    """Function: model, names, norms -> asserts every parameter's gradient norm (-1: none)."""
+    """Function: model, names, norms -> asserts every parameter's gradient norm (-1: none).
+
+    Parameters that are not named must be without gradient.
+    """
 
     def check(named_parameters, names, norms, translate=lambda name: name):
         parameters = dict(named_parameters)
-        checked = 0
+        checked = set()
         for name, norm in zip(names, norms.tolist(), strict=True):
             ours = translate(str(name))
             if ours is None:
@@ -193,11 +215,12 @@ def check_gradient_norms():
             if norm < 0:
                 assert gradient is None or not gradient.any(), f"{name}: no gradient expected"
                 continue
+            checked.add(ours)
             noise = ours.endswith(("k_proj.bias", "norm_k.bias"))
             tolerance = 1e-3 if noise else max(1e-4 * norm, 1e-6)
             got = 0.0 if gradient is None else gradient.norm().item()
             assert abs(got - norm) <= tolerance, f"{name}: gradient norm {got}, expected {norm}"
-            checked += 1
-        return checked
+        having = {n for n, p in parameters.items() if p.grad is not None and p.grad.any()}
+        assert checked and not having - checked, "these gradients are not compared"
 
     return check

@@ -40,13 +40,12 @@ def test_logits_loss_and_gradients(case, close, check_gradient_norms):
             return None
         return name.removeprefix("w2v_encoder.w2v_model.")
 
-    checked = check_gradient_norms(
+    check_gradient_norms(
         model.named_parameters(remove_duplicate=False),
         value("gradnorm_names"),
         value("gradnorm_values"),
         translate,
     )
-    assert checked > 70
 
 
 def test_single_utterance(case, close):

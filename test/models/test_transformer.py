@@ -55,7 +55,7 @@ def test_all_layers_dropped_passes_the_input(small_config):
 
 @pytest.mark.parametrize("kernel", [15, 16])
 def test_positional_convolution_keeps_the_length(kernel):
-    position = PositionalConvolution(32, kernel, 4, 0.1)
+    position = PositionalConvolution(32, kernel, 4)
     assert position(torch.randn(2, 9, 32)).shape == (2, 9, 32)
     effective = F.normalize(position.weight_v.flatten(0, 1), dim=0) * position.weight_g.flatten()
     torch.testing.assert_close(effective, position.weight_v.flatten(0, 1))

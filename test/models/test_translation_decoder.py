@@ -15,6 +15,7 @@ SMALL = {
     "relative_clip": 3,
     "dropout": 0.0,
     "attention_dropout": 0.0,
+    "layerdrop": 0.0,
 }
 
 

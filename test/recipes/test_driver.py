@@ -77,7 +77,7 @@ def test_the_downloaded_text_is_what_the_recipe_reads(recipe, root):
     assert read and read[1] in TEXT_MD5
     words = ("--dry_run", "--stop_stage", "1", "--data_opts", "--mirror http://localhost:1")
     shown = recipe("librispeech", *words).stderr
-    assert shown.count("--mirror http://localhost:1") == 8  # seven parts and the text
+    assert shown.count("--mirror http://localhost:1") == 7  # six parts and the text
 
 
 def test_only_the_stages_asked_for(recipe):

@@ -1,5 +1,7 @@
 """CTC fine-tuning from a pre-trained model and from scratch, and greedy decoding of the result."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,15 @@ from speechlm.checkpoints.authors_export import export_checkpoint
 from speechlm.checkpoints.authors_import import import_checkpoint
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.conventions import PAD
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_greedy import collapse, decode, decode_dir, load_model, merge_hypotheses
 from speechlm.models import SpeechLMConfig
+from speechlm.models.losses import ctc_loss
+from speechlm.score.error_rate import error_rates
+from speechlm.tasks.asr import SpeechLMASRTask
+from speechlm.tasks.ctc_model import greedy_errors, registering_rates
 from speechlm.tasks.run_asr import finetune_asr
 from speechlm.tasks.run_pretrain import pretrain
 
@@ -90,6 +98,63 @@ def test_from_scratch_the_front_end_learns(tmp_path, config, chords):
     assert any(m["exp_avg"].shape == first and m["exp_avg"].any() for m in moments.values())
 
 
+def test_validation_counts_the_words_that_decoding_writes(finetuned, chords):
+    """Of all batches together; the last weights decode what the last validation has counted."""
+    data = DataDir.read(chords / "dev")
+    text = decode(load_model(finetuned, "latest.pth"), data).text
+    rates = error_rates(data.text, text)
+    stats = load_weights_only(finetuned / "checkpoint.pth")["reporter"]["stats"][2]["valid"]
+    assert stats["wer"] == pytest.approx(rates.words.rate / 100)
+    assert stats["cer"] == pytest.approx(rates.characters.rate / 100)
+    assert not {"words", "word_errors"} & stats.keys()
+
+
+def test_greedy_errors_end_with_the_frames_and_the_words():
+    vocabulary = CharacterVocabulary()
+    texts = [vocabulary.encode(words) for words in ("A CAT SAT", "NO")]
+    written = [vocabulary.encode(words) for words in ("A CAP SAT", "NO NO")]
+    paths = torch.zeros(2, 12, dtype=torch.int64)
+    for row, ids in enumerate(written):
+        paths[row, : len(ids)] = torch.from_numpy(ids)
+    frames = torch.tensor([12, 3])  # of the second: N O |, the rest is padding
+    text = torch.full((2, 10), -1)
+    for row, ids in enumerate(texts):
+        text[row, : len(ids)] = torch.from_numpy(ids)
+    lengths = torch.tensor([len(ids) for ids in texts])
+    found = greedy_errors(paths, frames, text, lengths)
+    counts = {"word_errors": 1, "words": 4, "character_errors": 1, "characters": 9 + 2}
+    assert found == {name: count / 2 for name, count in counts.items()}
+
+
+def test_a_rate_is_a_quotient_of_sums():
+    """Not the mean of the batches' rates, weighted by their sentences."""
+    from espnet2.train.reporter import Reporter
+
+    reporter = Reporter()
+    reporter.set_epoch(1)
+    with reporter.observe("valid") as part:
+        register = registering_rates(part.register)
+        for sentences, errors, words in ((4, 3, 10), (1, 8, 8)):
+            counts = {"word_errors": errors / sentences, "words": words / sentences}
+            register({"loss": 1.0 * sentences, **counts}, sentences)
+            part.next()
+    assert reporter.get_value("valid", "wer") == pytest.approx(11 / 18)
+    assert reporter.get_value("valid", "loss") == pytest.approx((4 * 4 + 1) / 5)
+
+
+def test_the_loss_is_a_sum_over_sentences(finetuned):
+    args = argparse.Namespace(**yaml.safe_load((finetuned / "config.yaml").read_text()))
+    model = SpeechLMASRTask.build_model(args).eval()
+    waves, samples = torch.randn(3, 9000), torch.tensor([9000, 9000, 9000])
+    text = torch.tensor([[4, 5, 6, 6], [7, 8, 4, -1], [9, -1, -1, -1]])
+    loss, _, weight = model(waves, samples, text, torch.tensor([4, 3, 1]))
+    hidden, frames = model.encode(waves, samples)
+    targets = text.masked_fill(text < 0, PAD)
+    assert weight == 3
+    total = ctc_loss(model.ctc.ctc_lo(hidden), frames, targets)
+    assert loss.item() * 3 == pytest.approx(total.item(), rel=1e-5)
+
+
 def test_results_do_not_depend_on_the_batch(finetuned, chords):
     model = load_model(finetuned)
     with torch.no_grad():  # without this little training hypotheses would be empty
@@ -119,7 +184,7 @@ def test_espnets_own_inference_loads_the_model(finetuned):
     from espnet2.tasks.asr import ASRTask
 
     model, _ = ASRTask.build_model_from_file(
-        finetuned / "config.yaml", finetuned / "valid.cer_ctc.ave.pth"
+        finetuned / "config.yaml", finetuned / "valid.wer.ave.pth"
     )
     ours = load_model(finetuned)
     waveform = torch.tensor(np.random.default_rng(0).normal(0, 0.1, (1, 9000))).float()

@@ -61,10 +61,22 @@ def test_it_learns_both_tasks(trained):
     assert 0 < stats[3]["valid"]["accuracy_top"] <= 1
     model, vocabulary = load_speechlm(trained[0])
     assert vocabulary.symbols == PHONES
-    final = load_weights_only(trained[0] / "valid.loss.ave.pth")
+    final = load_weights_only(trained[0] / "latest.pth")
     assert torch.equal(model.mask_emb, final["speechlm.mask_emb"])
     assert "num_iters_per_epoch: 5" in (trained[0] / "config.yaml").read_text()
     assert "3epoch results" in (trained[0] / "train.log").read_text()
+
+
+def test_the_model_is_that_of_the_last_update(tmp_path, config, data_options):
+    """Whatever validation says: here the first epoch is "best", the one with the highest loss."""
+    path = config("pretrain", max_epoch=2, best_model_criterion=[["valid", "loss", "max"]])
+    folder = pretrain(tmp_path / "exp", path, data_options)
+    best, last = (
+        load_weights_only(folder / f"{name}.pth") for name in ("valid.loss.best", "2epoch")
+    )
+    mask = load_speechlm(folder)[0].mask_emb
+    assert torch.equal(mask, last["speechlm.mask_emb"])
+    assert not torch.equal(mask, best["speechlm.mask_emb"])
 
 
 @pytest.mark.parametrize("at_batch", [3, 9])

@@ -15,13 +15,10 @@ from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 from speechlm.decode.beam_search import BeamOptions
 from speechlm.decode.ctc_greedy import merge_hypotheses
 from speechlm.decode.translate import PARTIAL, translate, translate_dir
-from speechlm.models.translation_decoder import TranslationDecoderConfig
-from speechlm.tasks.common import check_keys, parse_espnet
+from speechlm.tasks.common import limited_batches
 from speechlm.tasks.run_asr import finetune_asr
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_st import TranslationData, finetune_st
-from speechlm.tasks.schedulers import complete_schedule
-from speechlm.tasks.st import MASKS, SpeechLMSTTask
 
 DECODER = {"embed_dim": 32, "ffn_dim": 64, "layers": 1, "heads": 2}
 CONF = {
@@ -91,23 +88,6 @@ def translator(tmp_path_factory, bilingual, pretrained):
     return finetune_st(folder / "exp", str(folder / "st.yaml"), data, pretrained, None, {"seed": 3})
 
 
-@pytest.mark.parametrize(
-    ("size", "samples", "clip"), [("base", 25.6e6, 10.0), ("large", 28.8e6, 1.0)]
-)
-def test_the_papers_values(root, size, samples, clip):
-    path = root / "egs" / "TEMPLATE" / "conf" / f"finetune_st_{size}.yaml"
-    args = parse_espnet(SpeechLMSTTask, ["--output_dir", "x"], str(path))
-    check_keys(args.encoder_conf, (*MASKS, "speechlm"), "encoder_conf")
-    assert args.max_epoch * args.num_iters_per_epoch / args.accum_grad == 50_000
-    assert args.batch_bins * args.accum_grad == samples and args.grad_clip == clip
-    complete_schedule(args)
-    assert args.scheduler_conf == {"warmup_steps": 5000, "max_steps": 50_000}
-    assert args.optim_conf["lr"] == 1e-4 and args.encoder_conf["time_mask_prob"] == 0.5
-    decoder = TranslationDecoderConfig.from_dict(args.decoder_conf)
-    assert (decoder.layers, decoder.label_smoothing) == (6, 0.1)
-    assert args.best_model_criterion == [("valid", "accuracy", "max")]
-
-
 def test_it_starts_from_the_pretrained_encoder(pretrained, translator):
     initial = load_weights_only(translator / "init.pth")
     final = load_weights_only(translator / "latest.pth")
@@ -154,7 +134,7 @@ def test_warm_starts_from_fine_tunings(tune, tmp_path, config, chords, pretraine
         pretrained,
         {"seed": 3},
     )
-    weights = load_weights_only(asr / "valid.cer_ctc.ave.pth")
+    weights = load_weights_only(asr / "valid.wer.ave.pth")
     _, found = read_encoder(asr, {})
     assert found and all(torch.equal(w, weights[f"encoder.speechlm.{n}"]) for n, w in found.items())
     folder = tune("from_asr", init=asr, num_iters_per_epoch=1)
@@ -277,3 +257,18 @@ def test_folders_without_a_translator(tmp_path, bilingual, pretrained):
         translate_dir(pretrained, bilingual / "dev", tmp_path / "out", BeamOptions())
     with pytest.raises(ValueError, match=r"config.yaml expected"):
         translate_dir(tmp_path, bilingual / "dev", tmp_path / "out", BeamOptions())
+
+
+def test_batches_keep_to_samples_and_sentences(tmp_path):
+    """10 samples or 2 sentences a worker, of two."""
+    sizes = {"a": 1, "b": 1, "c": 1, "d": 1, "e": 2, "f": 5, "g": 5, "h": 6}
+    (tmp_path / "shapes").write_text("".join(f"{u} {n}\n" for u, n in sizes.items()))
+    for limit, most in ((None, 3), (4, 2)):
+        parts = limited_batches(tmp_path / "shapes", 20, 2, limit)
+        batches = [batch for part in parts for batch in part]
+        assert sorted(u for batch in batches for u in batch) == sorted(sizes)
+        assert all(len(batch) * max(sizes[u] for u in batch) <= 10 for batch in batches)
+        assert max(map(len, batches)) == most
+        assert len(parts[0]) == len(parts[1])
+    with pytest.raises(ValueError, match="max_sentences: 2 or more expected, one a worker, got 1"):
+        limited_batches(tmp_path / "shapes", 20, 2, 1)

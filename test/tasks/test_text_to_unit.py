@@ -37,6 +37,7 @@ CONFIG = {
     "max_epoch": 4,
     "num_iters_per_epoch": 35,
     "optim_conf": {"lr": 5.0e-3},
+    "quick_start": True,
     "num_workers": 0,
     "use_matplotlib": False,
     "use_tensorboard": False,
