@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
+import math
 import os
 import sys
 import warnings
@@ -14,14 +15,18 @@ from typing import Any
 
 import torch
 import torch.distributed
-from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
+from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes, scheduler_classes
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.conventions import nearest
 from speechlm.data.atomic import output_file
+from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
+from speechlm.tasks.batching import padded_batches
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
 
@@ -57,6 +62,45 @@ class TrainingTask(AbsTask):
         return super().build_optimizers(args, model)
 
     @classmethod
+    def build_sequence_iter_factory(
+        cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
+    ) -> AbsIterFactory:
+        """ESPnet's loader; with `batch_type: numel` its batches keep the limit.
+
+        A batch of a worker has at most batch_bins / workers padded numbers. (ESPnet closes a batch
+        behind the utterance that exceeds batch_bins, and deals it to the workers after that.)
+
+        Raises:
+            ValueError: see `limited_batches`; options of ESPnet's that have no meaning then.
+        """
+        if iter_options.batch_type != "numel":
+            return super().build_sequence_iter_factory(args, iter_options, mode)
+        other = {"min_batch_size": 1, "drop_last_iter": False, "shuffle_within_batch": False}
+        wrong = [name for name, value in other.items() if getattr(args, name) != value]
+        if wrong:
+            raise ValueError(f"batch_type numel goes without {', '.join(wrong)}: leave it out")
+        rank, workers = 0, 1
+        if iter_options.distributed:
+            rank = torch.distributed.get_rank()
+            workers = torch.distributed.get_world_size()
+        shape_file, *_ = iter_options.shape_files
+        batches = limited_batches(shape_file, iter_options.batch_bins, workers)[rank]
+        sizes = [len(batch) for batch in batches]
+        logging.info(
+            "%s: %d batches of %d to %d utterances", mode, len(sizes), min(sizes), max(sizes)
+        )
+        return SequenceIterFactory(
+            dataset=cls.build_dataset(args, iter_options, {u for batch in batches for u in batch}),
+            batches=batches,
+            num_iters_per_epoch=iter_options.num_iters_per_epoch,
+            seed=args.seed,
+            shuffle=iter_options.train,
+            num_workers=args.num_workers,
+            collate_fn=iter_options.collate_fn,
+            pin_memory=args.ngpu > 0,
+        )
+
+    @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train in this process, logging to stderr and, at the first worker, to train.log."""
         torch.set_num_threads(args.num_threads)
@@ -90,6 +134,39 @@ class OwnDataTask(TrainingTask):
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         """Names of tensors that some batches have."""
         return cls.optional_names
+
+
+def limited_batches(
+    shape_file: str | os.PathLike[str], batch_bins: int, workers: int
+) -> list[list[tuple[str, ...]]]:
+    """The batches of each worker: ids, of like length, at most batch_bins / workers padded numbers.
+
+    Args:
+        shape_file: `id length` or `id length,width` a line.
+        batch_bins: limit of utterances x longest x width, of all workers together.
+        workers: number of workers.
+
+    Raises:
+        ValueError: an utterance is larger than a batch of one worker; too few utterances.
+    """
+    sizes = {
+        utterance: math.prod(map(int, shape.split(",")))
+        for utterance, shape in read_table(shape_file).items()
+    }
+    ids, limit = list(sizes), batch_bins // workers
+    large = [f"{u} ({n})" for u, n in sizes.items() if n > limit]
+    if large:
+        raise ValueError(
+            f"{shape_file}: {len(large)} of {len(ids)} utterances are larger than a batch, which "
+            f"has {limit} numbers (batch_bins {batch_bins} for {workers} workers); give a "
+            f"batch_bins of {workers * max(sizes.values())} or more, or leave them out: "
+            f"{show_ids(large)}"
+        )
+    try:
+        parts = padded_batches(list(sizes.values()), limit, workers)
+    except ValueError as error:
+        raise ValueError(f"{shape_file}: {error}") from None
+    return [[tuple(ids[i] for i in batch) for batch in batches] for batches in parts]
 
 
 def log_to(folder: str | os.PathLike[str], first: bool, level: str) -> None:
