@@ -128,11 +128,11 @@ def _pack(lengths: np.ndarray, limit: float) -> list[int]:
 
 
 def _halve(bounds: list[int], count: int) -> list[int]:
-    """Halve the batches with most items until there are `count`, or one for each item."""
+    """Halve the batches with most items until there are `count`, empty ones if items are few."""
     # a heap of (-items, first item), the batch with most items on top
     largest = [(a - b, a) for a, b in zip(bounds, bounds[1:], strict=False)]
     heapq.heapify(largest)
-    while len(largest) < min(count, bounds[-1]):
+    while len(largest) < count:
         items, start = heapq.heappop(largest)
         # n items: the first n - n // 2 stay, the last n // 2 become a batch of their own
         half = -items // 2
@@ -321,8 +321,7 @@ def _first_that_fit(units: np.ndarray, limit: int, count: int) -> int:
 def _level(units: np.ndarray, limit: int, count: int) -> list[int]:
     """Bounds of `count` batches of ascending units, the fullest of which is as small as can be.
 
-    There may be batches without a line. `limit` is one that `count` batches keep.
+    `limit` is one that `count` batches keep.
     """
     most = bisect_left(range(limit), True, key=lambda most: len(_pack(units, most)) - 1 <= count)
-    bounds = _halve(_pack(units, most), count)
-    return bounds + bounds[-1:] * (count + 1 - len(bounds))
+    return _halve(_pack(units, most), count)

@@ -124,7 +124,13 @@ def test_every_line_once_a_pass_at_one_worker_within_the_limit(workers):
     assert figures["empty"] == 0 and figures["padding"] < 0.01 and figures["full"] > 0.8
 
 
-@pytest.mark.parametrize("workers", [1, 4])
+def test_every_block_of_a_large_text_has_room():
+    """Blocks of other lines than those that their number of batches was planned with."""
+    figures = check(Text(130_000), 2, steps=8)
+    assert figures["empty"] == 0 and figures["full"] > 0.8
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("n", [1, 2, 10, 300])
 def test_texts_smaller_than_a_block(n, workers):
     figures = check(Text(n, bad=0), workers, steps=2)

@@ -5,11 +5,10 @@ import argparse
 import numpy as np
 import pytest
 import torch
-from espnet2.tasks.abs_task import IteratorOptions
 
 from speechlm.data.kaldi_dir import DataDir, read_table
 from speechlm.tasks.asr import SpeechLMASRTask
-from speechlm.tasks.common import data_options, limited_batches, parse_training
+from speechlm.tasks.common import IteratorOptions, data_options, limited_batches, parse_training
 from speechlm.tasks.phone_model import PhoneModelTask
 from speechlm.tasks.run_phone_model import write_shapes
 from speechlm.tasks.text_to_unit import TextToUnitTask

@@ -144,6 +144,18 @@ def test_epochs_go_on_with_the_text(chords, text_units):
     assert len(seen) == len(set(seen)) > 200
 
 
+def test_workers_share_the_text_of_validation(chords, text_units):
+    """Every epoch has the same lines, each once, so many as its batches hold."""
+    data = SpeechUnits(chords / "dev", "units_phone", 100, 8000)
+    lines = []
+    for rank in range(2):
+        epochs = JointEpochs(data, text_units, 60000, 500, 3, rank, 2, train=False)
+        first = [name for ids, _ in epochs.epoch(1) for name in ids if name not in data.ids]
+        assert first == [n for ids, _ in epochs.epoch(4) for n in ids if n not in data.ids]
+        lines += first
+    assert len(lines) == len(set(lines)) == epochs.lines.block_lines > 2 * epochs.steps
+
+
 def test_workers_share_the_batches(chords):
     data = SpeechUnits(chords / "train", "units_phone", 100, 8000, pad_audio=True)
     seen = []
