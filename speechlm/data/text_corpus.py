@@ -1,20 +1,20 @@
 """Plain-text corpora of any size, one sentence a line, with random access and next to no memory.
 
-The text stays in its file and is read through a memory map. An index beside it (`<path>.idx`, 8
-bytes a line, memory-mapped as well) holds where each line starts; it is made anew when it is
-missing or belongs to another version of the text. So 40 M lines take address space and page cache,
-but no memory of the process's own.
+The text stays in its file. An index beside it (`<path>.idx`, 8 bytes a line) holds where each line
+starts; it is made anew when it is missing or belongs to another version of the text. Both are read
+at the places that are asked for: 40 M lines take page cache, but no memory of a process.
 """
 
 from __future__ import annotations
 
 import logging
-import mmap
 import os
+import struct
 import tempfile
 from collections.abc import Iterable, Iterator
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import IO, Any, overload
 
 import numpy as np
 
@@ -45,12 +45,13 @@ class TextCorpus:
     """The lines of a text file, by number.
 
     `len(corpus)`, `corpus[i] -> str` (without line end; negative i and slices as in a list),
-    `corpus.lines(indices)`, iteration, `corpus.sizes(start, stop)`. An object can be pickled to
-    another process, which opens the file anew.
+    `corpus.lines(indices)`, iteration. An object can be pickled to another process, which opens the
+    file anew.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file has no line; on access, a line that is not UTF-8.
+        ValueError: the file has no line; on access, a line that is not UTF-8, or a file that was
+            made shorter since.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -61,10 +62,10 @@ class TextCorpus:
         status = os.stat(self.path)
         if not status.st_size:
             raise ValueError(f"{self.path} is empty: expected one sentence a line")
-        with open(self.path, "rb") as stream:
-            self._text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-        self._starts = _load_index(self.path, status)
-        self._n = len(self._starts) - 1
+        # Read at places (pread) and not mapped: pages of a map count as memory of each process.
+        self._text = FileIO(self.path)
+        self._index = _open_index(self.path, status)
+        self._n = _header(self._index)[3]
 
     def __len__(self) -> int:
         return self._n
@@ -79,10 +80,15 @@ class TextCorpus:
             return self.lines(range(*index.indices(self._n)))
         if not -self._n <= index < self._n:
             raise IndexError(f"line {index} of {self.path}, which has {self._n} lines")
-        return self._line(int(index) % self._n)
+        index = int(index) % self._n
+        entry = os.pread(self._index.fileno(), 16, 8 * (_HEADER + index))
+        start, stop = struct.unpack("<QQ", entry)
+        raw = os.pread(self._text.fileno(), stop - 1 - start, start)
+        if len(raw) != stop - 1 - start:
+            raise ValueError(f"{self.path} became shorter while it was read; start again")
+        return self._decode(raw, index)
 
-    def _line(self, index: int) -> str:
-        raw = self._text[int(self._starts[index]) : int(self._starts[index + 1]) - 1]
+    def _decode(self, raw: bytes, index: int) -> str:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -96,16 +102,9 @@ class TextCorpus:
         return [self[int(index)] for index in indices]
 
     def __iter__(self) -> Iterator[str]:
-        return (self._line(index) for index in range(self._n))
-
-    def sizes(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Bytes of lines start .. stop - 1 without their line ends, int64: a cheap length."""
-        stop = self._n if stop is None else stop
-        return np.diff(self._starts[start : stop + 1].astype(np.int64)) - 1
-
-    def sizes_of(self, lines: np.ndarray) -> np.ndarray:
-        """The same for lines by number, (n,) each; only the pages of the index needed are read."""
-        return (self._starts[lines + 1] - self._starts[lines]).astype(np.int64) - 1
+        with open(self.path, "rb") as stream:
+            for index, raw in enumerate(stream):
+                yield self._decode(raw.removesuffix(b"\n"), index)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
@@ -115,44 +114,46 @@ class TextCorpus:
         self._open()
 
 
-def _load_index(path: Path, status: os.stat_result) -> np.ndarray:
-    """Starts of all lines and one past the end of the last (as if it had a line end): uint64."""
+def _open_index(path: Path, status: os.stat_result) -> IO[bytes]:
+    """Header, starts of all lines, and one past the end of the last (as if it had a line end)."""
     index_path = Path(f"{path}.idx")
-    index = _read_index(index_path, status)
-    if index is not None:
+    if index := _stored_index(index_path, status):
         return index
     try:
         with output_file(index_path) as temporary, open(temporary, "wb") as stream:
             _build_index(path, status, stream)
     except PermissionError:
         logging.warning("%s cannot be written: the line index is made anew each time", index_path)
-        return _temporary_index(path, status)
-    index = _read_index(index_path, status)
-    if index is None:
-        raise ValueError(f"{path} changed while its lines were counted; start again")
-    return index
+        index = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the corpus
+        _build_index(path, status, index)
+        return index
+    if index := _stored_index(index_path, status):
+        return index
+    raise ValueError(f"{path} changed while its lines were counted; start again")
 
 
-def _temporary_index(path: Path, status: os.stat_result) -> np.ndarray:
-    """The index in an unnamed temporary file, for texts in folders that cannot be written."""
-    with tempfile.TemporaryFile() as stream:
-        _build_index(path, status, stream)
-        return np.memmap(stream, np.uint64, "r").view(np.ndarray)[_HEADER:]
-
-
-def _read_index(index_path: Path, status: os.stat_result) -> np.ndarray | None:
+def _stored_index(index_path: Path, status: os.stat_result) -> IO[bytes] | None:
     """The stored index, or None if it is missing, cut short, or not of this version of the text."""
-    size_of_index = os.path.getsize(index_path) if index_path.exists() else 0
-    if size_of_index < 8 * (_HEADER + 2) or size_of_index % 8:
+    try:
+        index = FileIO(index_path)
+    except FileNotFoundError:
         return None
-    words = np.memmap(index_path, np.uint64, "r").view(np.ndarray)
-    magic, size, mtime, n_lines = (int(word) for word in words[:_HEADER])
-    if (magic, size, mtime) != (_MAGIC, status.st_size, status.st_mtime_ns):
-        return None
-    return words[_HEADER:] if len(words) == _HEADER + n_lines + 1 else None
+    size_of_index = os.fstat(index.fileno()).st_size
+    if size_of_index >= 8 * (_HEADER + 2):
+        magic, size, mtime, n_lines = _header(index)
+        of_this_text = (magic, size, mtime) == (_MAGIC, status.st_size, status.st_mtime_ns)
+        if of_this_text and size_of_index == 8 * (_HEADER + n_lines + 1):
+            return index
+    index.close()
+    return None
 
 
-def _build_index(path: Path, status: os.stat_result, stream: BinaryIO) -> None:
+def _header(index: IO[bytes]) -> tuple[int, ...]:
+    """Magic, size of the text in bytes, its mtime in ns, number of lines."""
+    return struct.unpack(f"<{_HEADER}Q", os.pread(index.fileno(), 8 * _HEADER, 0))
+
+
+def _build_index(path: Path, status: os.stat_result, stream: IO[bytes]) -> None:
     """Stream the text once, block by block, writing where each line starts."""
     np.zeros(_HEADER + 1, np.uint64).tofile(stream)
     n_lines, position, last = 0, 0, b""

@@ -193,6 +193,20 @@ class UnitStore:
         starts, units = self._chunk(chunk)
         return units[int(starts[place]) : int(starts[place + 1])]
 
+    def counts(self, lines: np.ndarray) -> np.ndarray:
+        """Units of lines by number, (n,) int64 each; a chunk is opened once for all its lines.
+
+        Raises:
+            ChunkProblem: a chunk is missing or damaged.
+        """
+        counts = np.empty(len(lines), np.int64)
+        chunks, places = np.divmod(lines, self.chunk_lines)
+        for chunk in np.unique(chunks):
+            chosen = chunks == chunk
+            starts, _ = self._chunk(int(chunk))
+            counts[chosen] = starts[places[chosen] + 1] - starts[places[chosen]]
+        return counts
+
     def check_chunk(self, chunk: int, text: Sequence[str]) -> None:
         """ChunkProblem unless the chunk is whole and was made of this text."""
         words = self._words(chunk)

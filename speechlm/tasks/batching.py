@@ -1,24 +1,30 @@
 """Which utterances and which lines of text go into which batch of which worker.
 
-Everything follows from (seed, pass or epoch, position): any worker can name its n-th batch without
+Everything follows from (seed, pass or block, position): any worker can name its n-th batch without
 having seen the ones before, so that a resumed training goes on exactly, and memory does not grow
-with the text corpus.
+with the text corpus. The limits are of padded batches, and none exceeds them.
 """
 
 from __future__ import annotations
 
 import heapq
-import logging
+from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from speechlm.data.splitmix import FACTORS, GOLDEN
-from speechlm.data.text_corpus import TextCorpus
 
 LENGTH_STEP = 4000
 """Utterances whose lengths fall into one step (samples; 0.25 s) count as equally long."""
+BLOCK_LINES = 8192
+"""Lines of text that are counted, sorted and dealt to batches together, about."""
+_LEAST_LINES = 1024  # of a block of a smaller text: then it holds several passes
+_SAFETY = 5  # standard deviations by which a block is expected to stay below its batches' limit
 
 
 class SpeechBatches:
@@ -37,7 +43,8 @@ class SpeechBatches:
         shuffle: False: always sorted order (validation).
 
     Raises:
-        ValueError: an utterance is longer than `max_samples`; fewer utterances than workers.
+        ValueError: an utterance is longer than `max_samples`; fewer utterances than the workers
+            need.
     """
 
     def __init__(
@@ -45,8 +52,6 @@ class SpeechBatches:
     ) -> None:
         self.seed, self.workers, self.shuffle = seed, workers, shuffle
         samples = np.asarray(lengths, np.int64)
-        if len(samples) < workers:
-            raise ValueError(f"{len(samples)} utterances cannot be shared by {workers} workers")
         if samples.max() > max_samples:
             raise ValueError(
                 f"an utterance of {samples.max()} samples does not fit into batches of "
@@ -55,9 +60,7 @@ class SpeechBatches:
         self._steps = -(-samples // LENGTH_STEP)
         # Lengths are rounded up to steps, so that the bounds hold for every order of equals.
         longest = np.minimum(np.sort(self._steps) * LENGTH_STEP, max_samples)
-        bounds = _pack(longest, max_samples)
-        # a number of batches that all workers can share equally
-        self._bounds = _halve(bounds, -(-(len(bounds) - 1) // workers) * workers)
+        self._bounds = _share(longest, max_samples, workers)
 
     def __len__(self) -> int:
         """Batches of one worker in a pass."""
@@ -74,8 +77,8 @@ class SpeechBatches:
             batch_order = np.arange(len(self._bounds) - 1)
         # sorting is stable: equals stay in the random order
         order = ties[np.argsort(self._steps[ties], kind="stable")]
-        batches = [order[a:b] for a, b in zip(self._bounds, self._bounds[1:], strict=False)]
-        return [batches[i] for i in batch_order[rank :: self.workers]]
+        mine = batch_order[rank :: self.workers]
+        return [order[self._bounds[i] : self._bounds[i + 1]] for i in mine]
 
 
 def padded_batches(lengths: ArrayLike, limit: float, workers: int) -> list[list[np.ndarray]]:
@@ -112,17 +115,20 @@ def _share(lengths: np.ndarray, limit: float, workers: int) -> list[int]:
     return _halve(bounds, count)
 
 
-def _pack(longest: np.ndarray, limit: float) -> list[int]:
-    """Bounds of batches of ascending lengths, each with count x longest <= limit (or one item)."""
+def _pack(lengths: np.ndarray, limit: float) -> list[int]:
+    """Bounds of the fewest batches of ascending lengths with items x longest <= limit each.
+
+    An item longer than the limit has a batch of its own.
+    """
     bounds = [0]
-    for i, length in enumerate(longest):
+    for i, length in enumerate(lengths.tolist()):
         if i > bounds[-1] and (i + 1 - bounds[-1]) * length > limit:
             bounds.append(i)
-    return [*bounds, len(longest)]
+    return [*bounds, len(lengths)]
 
 
 def _halve(bounds: list[int], count: int) -> list[int]:
-    """Halve the batches with most items until there are `count`."""
+    """Halve the batches with most items until there are `count`, empty ones if items are few."""
     # a heap of (-items, first item), the batch with most items on top
     largest = [(a - b, a) for a, b in zip(bounds, bounds[1:], strict=False)]
     heapq.heapify(largest)
@@ -164,96 +170,158 @@ def permute(positions: np.ndarray, n: int, seed: Sequence[int]) -> np.ndarray:
     return x.astype(np.int64)
 
 
-class TextBatches:
-    """Lines of a text corpus in batches of similar length, cycling independently of the speech.
+class CountedText(Protocol):
+    """What `TextBatches` asks of a text: its lines, its name, and how many units lines have."""
 
-    The lines form an endless stream: pass after pass, each in a new random order. Epoch n takes
-    the n-th stretch of it, a fixed number of lines, and deals them to exactly as many batches as
-    the speech has, of about `max_units` padded units each. Lengths are estimated from bytes, as
-    units are drawn later.
+    @property
+    def path(self) -> Path:
+        """Its file."""
+
+    def __len__(self) -> int:
+        """Lines."""
+
+    def unit_counts(self, lines: np.ndarray, passes: np.ndarray) -> np.ndarray:
+        """(n,) units of lines in these passes through the text, as they enter a batch; 0: none."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of a batch.
+
+    Attributes: `numbers` (n,) in the text, from 0; `passes` (n,) through the text; `used` (n,)
+    bool, False for lines that are empty, too long or without room: they are only counted and named.
+    """
+
+    numbers: np.ndarray
+    passes: np.ndarray
+    used: np.ndarray
+
+
+class TextBatches:
+    """Lines of a text in batches of equal length and limited size, cycling apart from the speech.
+
+    The lines form an endless stream: pass after pass through the text, each in a new random order.
+    It is cut into blocks of some thousand lines, n each, and the workers take blocks by turns. The
+    units of a block's lines are counted, as they will enter the batches; then the lines are
+    sorted by these counts and dealt to K batches, which come in random order:
+
+        stream         | n lines | n lines | n lines | n lines | ...
+        worker 0 of 2  | its batches 0 .. K - 1
+        worker 1                 | its batches 0 .. K - 1
+        worker 0                           | its batches K .. 2 K - 1
+
+    n and K are fixed when training begins, from the counts of the first block: K batches have
+    room for the lines of any block, but for a chance of less than one in a million. Lines without
+    room would be left out like those that are too long. Every line is in one batch of a pass.
+
+    For validation K is given, and n follows: block 0 has the lines that K batches hold, not more
+    than a pass if that is one line a batch at least.
 
     Args:
-        corpus: the text.
-        units_per_byte: mean units of a byte of text.
-        max_units: aim for (lines x longest) of a batch of one worker.
-        line_units: longer lines (estimated) are left out.
-        batches: batches of an epoch, over all workers.
+        text: the text.
+        max_units: limit of padded units (lines x longest) of a batch of one worker.
         seed: of the order.
+        rank, workers: which worker this is, of how many.
+        batches: K; None: as many as a block of some thousand lines needs.
+
+    Raises:
+        ValueError: no line has 1 to `max_units` units.
     """
 
     def __init__(
         self,
-        corpus: TextCorpus,
-        units_per_byte: float,
+        text: CountedText,
         max_units: int,
-        line_units: int,
-        batches: int,
         seed: int,
+        rank: int = 0,
+        workers: int = 1,
+        batches: int | None = None,
     ) -> None:
-        self.corpus, self.seed, self.batches = corpus, seed, batches
-        self._max_bytes = max(1.0, max_units / units_per_byte)
-        self._line_bytes = line_units / units_per_byte
-        sample = corpus.sizes_of(
-            permute(np.arange(min(len(corpus), 20000)), len(corpus), [seed, 0])
-        )
-        sample = np.sort(sample[self._usable(sample)])
-        if not len(sample):
+        self.text, self.max_units, self.seed = text, max_units, seed
+        self.rank, self.workers = rank, workers
+        if batches is None:
+            self.block_lines = min(BLOCK_LINES, max(len(text), _LEAST_LINES))
+            self.block_batches = self._batches_for(self._first_counts())
+        else:
+            self.block_lines = min(max(BLOCK_LINES, batches), max(len(text), batches))
+            self.block_lines = _first_that_fit(self._first_counts(), max_units, batches)
+            self.block_batches = batches
+        self._dealt: tuple[int, list[Lines]] | None = None
+
+    def _first_counts(self) -> np.ndarray:
+        """Units of the lines of the first block, 0 for those that cannot be used."""
+        numbers, passes = self.stream(0)
+        units = self._usable(self.text.unit_counts(numbers, passes))
+        if not units.any():
             raise ValueError(
-                f"{corpus.path}: no line of 1 to {self._line_bytes:.0f} characters was found"
+                f"{self.text.path}: none of {len(np.unique(numbers))} lines that were looked at "
+                f"has 1 to {self.max_units} units (batch_units), as a line of a batch must; "
+                "text_units --report FILE says what is wrong with each"
             )
-        # Lines of a batch, measured on sorted sample lines. An epoch takes 1 % fewer than its
-        # batches hold on average, so that they seldom have to be fuller than the limit.
-        lines_per_batch = len(sample) / (len(_pack(sample, self._max_bytes)) - 1)
-        self.lines = max(batches, round(0.99 * batches * lines_per_batch))
+        return units
 
-    def _usable(self, sizes: np.ndarray) -> np.ndarray:
-        return (sizes > 0) & (sizes <= self._line_bytes)
+    def _usable(self, units: np.ndarray) -> np.ndarray:
+        """Numbers of units, with 0 for lines that are too long."""
+        return np.where(units <= self.max_units, units, 0)
 
-    def stretch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """(line numbers, passes) of epoch 1, 2, ...: int64 (lines,) each."""
-        positions = np.arange(self.lines * (epoch - 1), self.lines * epoch)
-        # position p of the endless stream is place p mod n of pass p div n
-        passes, places = np.divmod(positions, len(self.corpus))
+    def _batches_for(self, units: np.ndarray) -> int:
+        """K: batches that have room for the lines of any block, given the units of one."""
+        needed = len(_pack(np.sort(units[units > 0]), self.max_units)) - 1
+        # Two blocks' sums of units differ with standard deviation sigma sqrt(2 n), relative to
+        # their mean mu n; one more batch, as the last is seldom full, and one for rounding.
+        spread = units.std() / units.mean() * np.sqrt(2 / len(units))
+        return min(int(needed * (1 + _SAFETY * spread)) + 2, len(units))
+
+    def stream(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        """(line numbers, passes) of a block of the stream, (n,) int64 each."""
+        positions = np.arange(self.block_lines * block, self.block_lines * (block + 1))
+        # position p of the endless stream is place p mod L of pass p div L, L lines of the text
+        passes, places = np.divmod(positions, len(self.text))
         lines = np.empty_like(places)
         for number in np.unique(passes):
             chosen = passes == number
-            lines[chosen] = permute(places[chosen], len(self.corpus), [self.seed, 1 + int(number)])
+            lines[chosen] = permute(places[chosen], len(self.text), [self.seed, 1 + int(number)])
         return lines, passes
 
-    def epoch(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """All batches of an epoch: (line numbers, passes) of each, in random order."""
-        lines, passes = self.stretch(epoch)
-        sizes = self.corpus.sizes_of(lines)
-        usable = np.flatnonzero(self._usable(sizes))
-        if len(usable) < len(lines):
-            first = ", ".join(str(line + 1) for line in np.setdiff1d(lines, lines[usable])[:5])
-            logging.warning(
-                "%s: epoch %d leaves out %d of %d lines, empty or longer than %d bytes; "
-                "the first are lines %s",
-                self.corpus.path,
-                epoch,
-                len(lines) - len(usable),
-                len(lines),
-                self._line_bytes,
-                first,
-            )
-        usable = usable[np.argsort(sizes[usable], kind="stable")]
-        if len(usable) < self.batches:  # few lines, many of them unusable: use some twice
-            if not len(usable):
-                raise ValueError(f"{self.corpus.path}: epoch {epoch} has no usable line")
-            usable = usable[np.arange(self.batches) * len(usable) // self.batches]
-        # sorted by length, dealt to exactly `batches` batches, which come in random order
-        bounds = _deal(sizes[usable], self._max_bytes, self.batches)
-        parts = [usable[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
-        random = np.random.default_rng([self.seed, epoch])
-        return [(lines[parts[i]], passes[parts[i]]) for i in random.permutation(len(parts))]
+    def __getitem__(self, step: int) -> Lines:
+        """The lines of batch 0, 1, ... of this worker; their block is kept for the next ones."""
+        turn, place = divmod(step, self.block_batches)
+        if self._dealt is None or self._dealt[0] != turn:
+            self._dealt = turn, self._deal(turn * self.workers + self.rank)
+        return self._dealt[1][place]
+
+    def _deal(self, block: int) -> list[Lines]:
+        """The K batches of a block."""
+        numbers, passes = self.stream(block)
+        units = self._usable(self.text.unit_counts(numbers, passes))
+        room = _first_that_fit(units, self.max_units, self.block_batches)
+        usable = np.flatnonzero(units[:room])
+        order = usable[np.argsort(units[usable], kind="stable")]
+        rest = np.setdiff1d(np.arange(len(units)), order)
+        bounds = _level(units[order], self.max_units, self.block_batches)
+        batches = []
+        for n in np.random.default_rng([self.seed, block]).permutation(self.block_batches):
+            used = order[bounds[n] : bounds[n + 1]]
+            chosen = np.concatenate([used, rest[n :: self.block_batches]])
+            kept = np.arange(len(chosen)) < len(used)
+            batches.append(Lines(numbers[chosen], passes[chosen], kept))
+        return batches
 
 
-def _deal(sizes: np.ndarray, limit: float, count: int) -> list[int]:
-    """Bounds of exactly `count` batches of ascending sizes, of `limit` padded or little more."""
-    bounds = _pack(sizes, limit)
-    # too many batches: raise the limit by their excess; too few: halve the largest
-    while len(bounds) - 1 > count:
-        limit *= max(1.01, (len(bounds) - 1) / count)
-        bounds = _pack(sizes, limit)
-    return _halve(bounds, count)
+def _first_that_fit(units: np.ndarray, limit: int, count: int) -> int:
+    """How many of these lines, from the first on, `count` batches hold; some have no units."""
+
+    def too_many(lines: int) -> bool:
+        used = units[:lines]
+        return len(_pack(np.sort(used[used > 0]), limit)) - 1 > count
+
+    return bisect_left(range(len(units) + 1), True, key=too_many) - 1
+
+
+def _level(units: np.ndarray, limit: int, count: int) -> list[int]:
+    """Bounds of `count` batches of ascending units, the fullest of which is as small as can be.
+
+    `limit` is one that `count` batches keep.
+    """
+    most = bisect_left(range(limit), True, key=lambda most: len(_pack(units, most)) - 1 <= count)
+    return _halve(_pack(units, most), count)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
-from speechlm.tasks.batching import SpeechBatches, TextBatches
-from speechlm.tokenizers.phoneme_text import MOST_UNITS, PhonemeTextTokenizer, TextBatch
+from speechlm.tasks.batching import Lines, SpeechBatches, TextBatches
+from speechlm.tokenizers.phoneme_text import Dropped, PhonemeTextTokenizer, TextBatch
 from speechlm.tokenizers.stored_text import StoredTextTokenizer
 
 _LOOKED_AT = 200  # utterances whose labels are read before training begins
@@ -62,7 +63,7 @@ class SpeechUnits:
         normalize: bool = False,
         report: Path | None = None,
     ) -> None:
-        folder = Path(data_dir)
+        folder = self.folder = Path(data_dir)
         self.max_samples, self.pad_audio, self.normalize = max_samples, pad_audio, normalize
         self.label_rate = label_rate
         data = DataDir.read(folder)
@@ -172,58 +173,77 @@ class TextUnits:
         self.corpus = TextCorpus(path)
         self.tokenizer = tokenizer
 
-    def units_per_byte(self, n: int = 500) -> float:
-        """Mean units of a byte of text, from lines spread over the corpus."""
-        lines = np.unique(np.linspace(0, len(self.corpus) - 1, n).astype(np.int64))
-        sentences = self.corpus.lines(lines)
-        size = sum(len(sentence.encode()) for sentence in sentences)
-        if not size:
-            raise ValueError(
-                f"{self.corpus.path}: {len(lines)} lines were looked at, all are empty"
-            )
-        return self.expected_units(sentences, lines) / size
+    @property
+    def path(self) -> Path:
+        """The text's file."""
+        return self.corpus.path
 
-    def expected_units(self, sentences: Sequence[str], lines: np.ndarray) -> float:
-        """Sum of the mean units of sentences, the lines with these numbers."""
-        assert isinstance(self.tokenizer, PhonemeTextTokenizer)
-        return float(self.tokenizer.expected_unit_counts(sentences).sum())
+    def __len__(self) -> int:
+        return len(self.corpus)
 
-    def batch(self, lines: np.ndarray, epochs: np.ndarray) -> dict[str, torch.Tensor]:
+    def unit_counts(self, lines: np.ndarray, passes: np.ndarray) -> np.ndarray:
+        """(n,) units of lines by number in these passes through the text, as in `batch`.
+
+        `</s>` is counted; lines that the tokenizer drops have 0.
+
+        Raises:
+            ValueError: a line cannot be tokenized; it is named.
+        """
+        with self._named_errors():
+            return self.tokenizer.unit_counts(self.corpus.lines(lines), lines, passes)
+
+    def batch(self, lines: Lines) -> dict[str, torch.Tensor]:
         """units (B, T) and characters (B, U), each row ended by EOS and padded with PAD.
 
-        `epochs` (B,) tells the lines' passes through the corpus. Lines that the tokenizer drops
-        are logged and counted in `lines_left_out`, words that the lexicon lacks in
-        `unknown_words`, () each. If no line remains, only the two counts are there.
+        Lines that are not used, or that the tokenizer drops, are logged with the reason and counted
+        in `lines_left_out`, words of the others that the lexicon lacks in `unknown_words`, () each.
+        If no line remains, only the two counts are there.
+
+        Raises:
+            ValueError: a line cannot be tokenized; it is named.
         """
-        made, left_out, unknown = [], 0, 0
-        for epoch in np.unique(epochs):
-            chosen = lines[epochs == epoch]
-            try:
-                batch = self.tokenizer(self.corpus.lines(chosen), chosen, int(epoch))
-            except ValueError as error:
-                raise ValueError(f"{self.corpus.path}: {error}") from None
-            made += list(batch)
-            left_out += len(batch.dropped)
-            unknown += batch.unknown.total()
-            self._report(batch)
-        counts = {"lines_left_out": torch.tensor(left_out), "unknown_words": torch.tensor(unknown)}
-        if not made:
+        made = self._tokenize(lines, lines.used)
+        rest = self._tokenize(lines, ~lines.used)
+        no_room = [
+            Dropped(int(line), f"{len(units)} units have no room in the batches (batch_units)")
+            for line, (units, _) in zip(rest.indices, rest, strict=True)
+        ]
+        left_out = [*made.dropped, *rest.dropped, *no_room]
+        self._report(left_out, made.unknown)
+        counts = {
+            "lines_left_out": torch.tensor(len(left_out)),
+            "unknown_words": torch.tensor(made.unknown.total()),
+        }
+        if not len(made):
             return counts
         return {
             "units": pad([units for units, _ in made]),
             "characters": pad([characters for _, characters in made]),
         } | counts
 
-    def _report(self, batch: TextBatch) -> None:
-        for line in batch.dropped:
+    def _tokenize(self, lines: Lines, chosen: np.ndarray) -> TextBatch:
+        numbers, passes = lines.numbers[chosen], lines.passes[chosen]
+        with self._named_errors():
+            return self.tokenizer(self.corpus.lines(numbers), numbers, passes)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Errors within the block name the text."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
+    def _report(self, left_out: Sequence[Dropped], unknown: Mapping[str, int]) -> None:
+        for line in left_out:
             logging.warning("%s left out: %s", self.name(line.index), line.reason)
-        if batch.unknown:
-            words = ", ".join(sorted(batch.unknown)[:10])
-            logging.warning("%s: words that the lexicon lacks: %s", self.corpus.path, words)
+        if unknown:
+            words = ", ".join(sorted(unknown)[:10])
+            logging.warning("%s: words that the lexicon lacks: %s", self.path, words)
 
     def name(self, line: int) -> str:
         """How a line is called in messages: `file:number`, from 1."""
-        return f"{self.corpus.path}:{line + 1}"
+        return f"{self.path}:{line + 1}"
 
 
 class StoredTextUnits(TextUnits):
@@ -252,57 +272,25 @@ class StoredTextUnits(TextUnits):
             )
         self.tokenizer = StoredTextTokenizer(self.store)
 
-    def expected_units(self, sentences: Sequence[str], lines: np.ndarray) -> float:
-        """Sum of the units of the lines with these numbers."""
-        return float(sum(len(self.store[int(line)]) for line in lines))
-
-
-class JointBatches(Dataset):
-    """The batches of one epoch at one worker; an item is (ids, tensors by name).
-
-    `seed` is None in training. In validation it makes each batch carry a seed of its own, from
-    which the model draws its masks, so that all epochs see the same ones.
-    """
-
-    def __init__(
-        self,
-        speech: SpeechUnits,
-        text: TextUnits | None,
-        speech_batches: Sequence[tuple[np.ndarray, tuple[int, ...]]],
-        text_batches: Sequence[tuple[np.ndarray, np.ndarray]],
-        train: bool,
-    ) -> None:
-        self.speech, self.text, self.train = speech, text, train
-        self.speech_batches, self.text_batches = speech_batches, text_batches
-
-    def __len__(self) -> int:
-        return len(self.speech_batches)
-
-    def __getitem__(self, index: int) -> tuple[list[str], dict[str, torch.Tensor]]:
-        chosen, key = self.speech_batches[index]
-        random = np.random.default_rng(key)
-        batch = self.speech.batch(chosen, random if self.train else None)
-        ids = [self.speech.ids[i] for i in chosen]
-        if self.text is not None:
-            lines, epochs = self.text_batches[index]
-            batch |= self.text.batch(lines, epochs)
-            ids += [self.text.name(int(line)) for line in lines]
-        if not self.train:
-            batch["seed"] = torch.tensor(int(random.integers(2**31)))
-        return ids, batch
-
 
 class JointEpochs:
     """Makes the batches of any epoch for one worker.
 
+    A batch is (ids, tensors by name). It follows from its step alone: from the number of the
+    worker's batches before it, in all epochs.
+
     Args:
         speech, text: the data; text None: speech only.
         batch_samples: limit of padded samples of a speech batch of one worker.
-        batch_units: aim of padded units of a text batch of one worker.
+        batch_units: limit of padded units of a text batch of one worker.
         seed: of orders, crops and text units.
         rank, workers: which worker this is, of how many.
         steps: batches of an epoch at a worker; None: one pass over the speech.
-        train: False: fixed order, crops at the beginning, fixed masks.
+        train: False (validation): every epoch is the first one, in fixed order. Crops start at the
+            beginning, and each batch has a `seed` of its own, from which the model draws its masks.
+
+    Raises:
+        ValueError: batches of these sizes cannot be made of the data; the file is named.
     """
 
     def __init__(
@@ -319,32 +307,54 @@ class JointEpochs:
     ) -> None:
         self.speech, self.text, self.train = speech, text, train
         self.seed, self.rank, self.workers = seed, rank, workers
-        self.batches = SpeechBatches(speech.lengths, batch_samples, seed, workers, train)
+        try:
+            self.batches = SpeechBatches(speech.lengths, batch_samples, seed, workers, train)
+        except ValueError as error:
+            raise ValueError(f"{speech.folder}: {error}") from None
         self.steps = steps or len(self.batches)
         self.lines: TextBatches | None = None
         if text is not None:
-            self.lines = TextBatches(
-                text.corpus,
-                text.units_per_byte(),
-                batch_units,
-                MOST_UNITS,
-                self.steps * workers,
-                seed,
-            )
+            if train:
+                self.lines = TextBatches(text, batch_units, seed, rank, workers)
+            else:  # one block for the batches of all workers, which take them by turns
+                self.lines = TextBatches(text, batch_units, seed, batches=self.steps * workers)
 
     def epoch(self, number: int) -> JointBatches:
         """Epoch 1, 2, ..."""
-        number = number if self.train else 1
-        first = (number - 1) * self.steps
-        speech: list[tuple[np.ndarray, tuple[int, ...]]] = []
-        passes: dict[int, list[np.ndarray]] = {}
-        for step in range(first, first + self.steps):
-            turn, place = divmod(step, len(self.batches))
-            if turn not in passes:
-                passes[turn] = self.batches.worker_pass(turn, self.rank)
-            speech.append((passes[turn][place], (self.seed, step, self.rank)))
-        text = self.lines.epoch(number)[self.rank :: self.workers] if self.lines else []
-        return JointBatches(self.speech, self.text, speech, text, self.train)
+        first = (number - 1) * self.steps if self.train else 0
+        steps = range(first, first + self.steps)
+        chosen: list[np.ndarray] = []
+        while len(chosen) < len(steps):
+            # n batches in a pass: step s is batch s mod n of pass s div n
+            turn, place = divmod(steps[len(chosen)], len(self.batches))
+            chosen += self.batches.worker_pass(turn, self.rank)[place:]
+        return JointBatches(self, steps, chosen[: len(steps)])
+
+    def batch(self, step: int, chosen: np.ndarray) -> tuple[list[str], dict[str, torch.Tensor]]:
+        """The batch of a step, with the utterances that have the indices `chosen`."""
+        random = np.random.default_rng([self.seed, step, self.rank])
+        batch = self.speech.batch(chosen, random if self.train else None)
+        ids = [self.speech.ids[i] for i in chosen]
+        if self.text is not None and self.lines is not None:
+            lines = self.lines[step if self.train else step * self.workers + self.rank]
+            batch |= self.text.batch(lines)
+            ids += [self.text.name(int(line)) for line in lines.numbers[lines.used]]
+        if not self.train:
+            batch["seed"] = torch.tensor(int(random.integers(2**31)))
+        return ids, batch
+
+
+class JointBatches(Dataset):
+    """The batches of one epoch at one worker, each made when it is asked for."""
+
+    def __init__(self, epochs: JointEpochs, steps: range, chosen: Sequence[np.ndarray]) -> None:
+        self.epochs, self.steps, self.chosen = epochs, steps, chosen
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> tuple[list[str], dict[str, torch.Tensor]]:
+        return self.epochs.batch(self.steps[index], self.chosen[index])
 
 
 def pad(rows: Sequence[np.ndarray]) -> torch.Tensor:

@@ -144,10 +144,13 @@ class SpeechLMPretrainTask(OwnDataTask):
             "--batch_samples",
             type=int,
             default=1_400_000,
-            help="padded samples of speech of a batch and worker",
+            help="limit of the padded samples of speech of a batch and worker",
         )
         group.add_argument(
-            "--batch_units", type=int, default=4375, help="padded text units of a batch and worker"
+            "--batch_units",
+            type=int,
+            default=4375,
+            help="limit of the padded text units of a batch and worker",
         )
         group.add_argument(
             "--min_samples",

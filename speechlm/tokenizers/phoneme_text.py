@@ -10,7 +10,9 @@ the last with some probability, every phone repeated by a drawn duration, `</s>`
 target is the sentence's characters, `|` after each word, `</s>` at the end. A word that the
 lexicon lacks becomes noise (SPN_S), as the lexicon's `<UNK>` does in the released pipeline, and
 is counted. Sentences of 2,000 phones or letters, or of 2,800 units, and more are dropped (its
-filters are strict too), and so are empty ones: each is listed with its reason.
+filters are strict too), and so are empty ones: each is listed with its reason. As in that pipeline,
+a sentence that comes out with 4,375 units or more is first given durations without chance, of the
+mean less 1, or 2, .., until it has fewer; few of them have fewer than 2,800 then.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from speechlm.tokenizers.word_table import WordTable
 
 MOST_UNITS = 2800
 """Lines with as many units, or more, are left out."""
+_SHORTEN = 4375
+"""Lines that come out with as many units, or more, get shorter durations, without chance."""
 _LIMITS = {"phones": 2000, "characters": 2000, "units": MOST_UNITS}
 
 _SILENCE_STREAM = 0xD1B54A32D192ED03
@@ -45,13 +49,13 @@ _CHUNK = 256
 _VISIBLE = {code: repr(chr(code)) for code in range(32)}
 
 
-def line_keys(seed: int, epoch: int, indices: np.ndarray) -> np.ndarray:
-    """Key of each line's random numbers, uint64: a hash of (seed, epoch, line number)."""
-    # base = mix(mix(seed + g) + epoch + g) and key[n] = mix((index[n] + 1) g + base), modulo 2^64
-    base = 0
-    for number in (seed, epoch):
-        base = int(random_numbers(base + number, np.array([1]))[0])
-    return random_numbers(base, np.asarray(indices) + 1)
+def line_keys(seed: int, epochs: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Key of each line's random numbers, uint64 (n,): a hash of (seed, epoch, line number)."""
+    # base[n] = mix(mix(seed + g) + epoch[n] + g), key[n] = mix((index[n] + 1) g + base[n]), all
+    # modulo 2^64
+    start = random_numbers(seed, np.array([1]))
+    bases = mix(start + epochs.astype(np.uint64) + GOLDEN)
+    return mix((indices + 1).astype(np.uint64) * GOLDEN + bases)
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,7 @@ class PhonemeTextTokenizer:
         self._silence_below = np.uint64(min(int(silence_probability * 2**64), 2**64 - 1))
         self._words = WordTable(["", *lexicon])
         self._table = durations.rows.reshape(-1)
+        self._means = durations.means
         spellings = (add_positions(lexicon.entries[word][0]) for word in lexicon)
         special = [[EDGE], [EDGE, "</s>"], [NOISE], [EDGE, "</s>", EDGE]]
         self._build([*special, *spellings], durations)
@@ -196,24 +201,21 @@ class PhonemeTextTokenizer:
         self._phones = ids
         # first place of the phone's quantiles in the flat table of durations
         self._phone_rows = rows << RESOLUTION_BITS
-        # mean units of each row, without the silence behind it: a difference of running sums
-        means = np.concatenate([[0.0], np.cumsum(durations.means[rows])])
-        self._word_means = means[self._starts + self._sizes] - means[self._starts]
-        self._silence_mean = float(durations.means[durations.row(SILENCE)])
 
     def _id(self, symbol: str) -> int:
         return int(self.units.to_model_ids(np.array(self.units.label(symbol))))
 
-    def __call__(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> TextBatch:
-        """Units and characters of lines that have these numbers in their corpus, in this epoch.
+    def __call__(self, lines: Sequence[str], indices: ArrayLike, epochs: ArrayLike) -> TextBatch:
+        """Units and characters of lines that have these numbers in their corpus, in these epochs.
 
+        `epochs`: that of each line, or one of all.
         Lines that are too long or empty are dropped and listed.
 
         Raises:
             ValueError: characters other than A-Z, apostrophe and space.
         """
         none = np.zeros(0, np.int64)
-        plans = list(self._plans(lines, indices, epoch))
+        plans = list(self._plans(lines, indices, epochs))
         units = [np.repeat(plan.phones, plan.durations) for plan in plans]
         return TextBatch(
             np.concatenate([none, *(plan.indices for plan in plans)]),
@@ -225,41 +227,29 @@ class PhonemeTextTokenizer:
             Counter(word for plan in plans for word in plan.unknown),
         )
 
-    def unit_counts(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> np.ndarray:
+    def unit_counts(
+        self, lines: Sequence[str], indices: ArrayLike, epochs: ArrayLike
+    ) -> np.ndarray:
         """Number of units that `__call__` would give each line, `</s>` included; 0 if dropped."""
         counts = np.zeros(len(lines), np.int64)
-        for plan in self._plans(lines, indices, epoch):
+        for plan in self._plans(lines, indices, epochs):
             counts[plan.places] = plan.unit_counts
         return counts
 
-    def expected_unit_counts(self, lines: Sequence[str]) -> np.ndarray:
-        """Mean number of units of each line over all epochs, without drawing: float64."""
-        result = np.zeros(len(lines))
-        for start in range(0, len(lines), _CHUNK):
-            chosen = np.arange(start, min(start + _CHUNK, len(lines)))
-            chunk, kept, _ = _tidy(lines[start : start + _CHUNK], chosen)
-            words = self._find_words(self._encode(chunk, kept)[0])
-            # Between two markers are a line's words. The marker behind them counts as S e S: its
-            # last S is the next line's, but of the same mean as the S that this line begins with.
-            totals = np.cumsum(self._word_means[words.rows])[words.markers]
-            n_words = np.diff(words.markers) - 1
-            pauses = self.silence_probability * self._silence_mean * (n_words - 1)
-            result[kept] = np.diff(totals) + pauses
-            # the last line ends in _END, S e, and lacks that S
-            result[kept[-1:]] += self._word_means[_BEGIN]
-        return result
-
-    def _plans(self, lines: Sequence[str], indices: ArrayLike, epoch: int) -> Iterator[_Plan]:
+    def _plans(
+        self, lines: Sequence[str], indices: ArrayLike, epochs: ArrayLike
+    ) -> Iterator[_Plan]:
         """Plans of the lines, some hundred at a time so that all arrays stay in the cache."""
         numbers = np.asarray(indices, np.int64)
         if numbers.shape != (len(lines),):
             raise ValueError(f"{len(lines)} lines but line numbers of shape {numbers.shape}")
+        keys = line_keys(self.seed, np.broadcast_to(epochs, numbers.shape), numbers)
         for start in range(0, len(lines), _CHUNK):
             chunk = lines[start : start + _CHUNK]
-            yield self._plan(chunk, np.arange(start, start + len(chunk)), numbers, epoch)
+            yield self._plan(chunk, np.arange(start, start + len(chunk)), numbers, keys)
 
     def _plan(
-        self, lines: Sequence[str], places: np.ndarray, numbers: np.ndarray, epoch: int
+        self, lines: Sequence[str], places: np.ndarray, numbers: np.ndarray, keys: np.ndarray
     ) -> _Plan:
         lines, places, empty = _tidy(lines, places)
         dropped = [Dropped(int(index), "empty") for index in numbers[empty]]
@@ -268,7 +258,7 @@ class PhonemeTextTokenizer:
             return _Plan.of_nothing(dropped)
         raw, characters, character_counts = self._encode(lines, indices)
         words = self._find_words(raw)
-        keys = line_keys(self.seed, epoch, indices)
+        keys = keys[places]
         # Rows (R,) of the phone table, one behind the other; row r ends before place ends[r]:
         #
         #   rows  _BEGIN  HE               RAN            _BETWEEN  WE         _END
@@ -282,13 +272,7 @@ class PhonemeTextTokenizer:
         # first (lines,): a line begins with the last phone, an S, of the marker before it
         first = ends[words.markers[:-1]] - 1
         phone_counts = np.diff(first, append=len(flat))
-        # Phone j of a line draws mix(key + (j + 1) g), of which the upper 14 bits choose one of the
-        # 16,384 quantiles of its kind's durations: (phones,) numbers of units.
-        states = np.repeat(keys - first.astype(np.uint64) * GOLDEN, phone_counts)
-        states += np.arange(1, len(flat) + 1, dtype=np.uint64) * GOLDEN
-        draws = (mix(states) >> np.uint64(64 - RESOLUTION_BITS)).astype(np.int64)
-        durations = self._table[self._phone_rows[flat] + draws].astype(np.int64)
-        unit_counts = np.add.reduceat(durations, first) if len(first) else first
+        durations, unit_counts = self._durations(flat, first, phone_counts, keys)
         plan = _Plan(
             places,
             indices,
@@ -302,6 +286,40 @@ class PhonemeTextTokenizer:
             words.unknown,
         )
         return _drop_long(plan)
+
+    def _durations(
+        self, flat: np.ndarray, first: np.ndarray, phone_counts: np.ndarray, keys: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Units of each phone and of each line, int64.
+
+        Args:
+            flat: (phones,) places in the phone table.
+            first, phone_counts, keys: (lines,) first phone, number of phones, key of each line.
+        """
+        # Phone j of a line draws mix(key + (j + 1) g), of which the upper 14 bits choose one of the
+        # 16,384 quantiles of its kind's durations: (phones,) numbers of units.
+        states = np.repeat(keys - first.astype(np.uint64) * GOLDEN, phone_counts)
+        states += np.arange(1, len(flat) + 1, dtype=np.uint64) * GOLDEN
+        draws = (mix(states) >> np.uint64(64 - RESOLUTION_BITS)).astype(np.int64)
+        durations = self._table[self._phone_rows[flat] + draws].astype(np.int64)
+        unit_counts = np.add.reduceat(durations, first)
+        # counts are with </s>, the limits without
+        long = (unit_counts > _SHORTEN) & (phone_counts <= _LIMITS["phones"])
+        for n in np.flatnonzero(long):
+            phones = slice(first[n], first[n] + phone_counts[n])
+            durations[phones] = self._shorter(self._phone_rows[flat[phones]] >> RESOLUTION_BITS)
+            unit_counts[n] = durations[phones].sum()
+        return durations, unit_counts
+
+    def _shorter(self, rows: np.ndarray) -> np.ndarray:
+        """Units (phones,) of phones with these rows of durations: mean - 1, - 2, .., 1 at least.
+
+        The first of these is taken that brings the line below the limit.
+        """
+        means = np.rint(self._means[rows]) - 1
+        while np.maximum(1, means).sum() > _SHORTEN:
+            means -= 1
+        return np.maximum(1, means)
 
     def _find_words(self, raw: np.ndarray) -> _Words:
         """Look up the words of lines given as bytes, each word ended by a space, lines by LF."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from speechlm.conventions import EOS
 from speechlm.data.unit_store import UnitStore
@@ -22,19 +23,19 @@ class StoredTextTokenizer:
         self.units = store.units
         self._store, self._characters = store, CharacterVocabulary()
 
-    def __call__(self, lines: Sequence[str], indices: Sequence[int], epoch: int) -> TextBatch:
+    def __call__(self, lines: Sequence[str], indices: ArrayLike, epochs: ArrayLike) -> TextBatch:
         """Units and characters of lines that have these numbers; the same in every epoch.
 
         Lines that generation left out are dropped and listed. Words that the lexicon lacked were
         counted when the units were generated, and are not counted again.
         """
         kept, dropped, units, characters = [], [], [], []
-        for line, index in zip(lines, indices, strict=True):
-            labels = self._store[int(index)]
+        for line, index in zip(lines, np.asarray(indices).tolist(), strict=True):
+            labels = self._store[index]
             if not len(labels):
-                dropped.append(Dropped(int(index), "no units were generated"))
+                dropped.append(Dropped(index, "no units were generated"))
                 continue
-            kept.append(int(index))
+            kept.append(index)
             units.append(np.append(self.units.to_model_ids(labels), EOS))
             characters.append(np.append(self._characters.encode(line), EOS))
         none = np.zeros(0, np.int64)
@@ -46,3 +47,10 @@ class StoredTextTokenizer:
             np.cumsum([0, *map(len, characters)]),
             dropped,
         )
+
+    def unit_counts(
+        self, lines: Sequence[str], indices: ArrayLike, epochs: ArrayLike
+    ) -> np.ndarray:
+        """Number of units that `__call__` would give each line, `</s>` included; 0 if dropped."""
+        counts = self._store.counts(np.asarray(indices, np.int64))
+        return counts + (counts > 0)

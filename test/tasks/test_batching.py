@@ -1,12 +1,14 @@
-"""Batches of speech and of text: who gets what, and when."""
+"""Batches of speech and of text: who gets what, when, and how much of it."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from speechlm.data.text_corpus import TextCorpus
-from speechlm.tasks.batching import SpeechBatches, TextBatches, permute
+from speechlm.tasks.batching import SpeechBatches, TextBatches, padded_batches, permute
 
 LENGTHS = np.random.default_rng(0).integers(20000, 250000, 301)
+LIMIT = 4375
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
@@ -31,11 +33,36 @@ def test_passes_differ_and_can_be_made_again():
     assert first(1) != first(1, seed=6)
 
 
+@pytest.mark.parametrize(("n", "workers"), [(1, 1), (3, 1), (3, 3), (4, 3), (5, 5), (9, 4)])
+def test_speech_smaller_than_a_batch(n, workers):
+    """Every worker gets a batch, and no utterance is lost or given twice."""
+    batches = SpeechBatches(LENGTHS[:n], 10**9, 5, workers, shuffle=True)
+    shares = [batches.worker_pass(1, rank) for rank in range(workers)]
+    assert [len(share) for share in shares] == [1] * workers
+    assert sorted(np.concatenate([b for share in shares for b in share])) == list(range(n))
+
+
 def test_limits_of_speech_batches_are_explained():
     with pytest.raises(ValueError, match="300000 samples does not fit into batches of 200000"):
         SpeechBatches([300000, 10], 200000, 0, 1, True)
-    with pytest.raises(ValueError, match="2 utterances cannot be shared by 3 workers"):
+    with pytest.raises(ValueError, match="2 utterances in 1 batches cannot be .* by 3 workers"):
         SpeechBatches([30, 10], 200000, 0, 3, True)
+    with pytest.raises(ValueError, match="5 utterances in 4 batches cannot be .* by 3 workers"):
+        SpeechBatches([20000, 20000, 90000, 90000, 90000], 100000, 0, 3, True)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("seed", range(5))
+def test_padded_batches_keep_the_limit(seed, workers):
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, random.integers(2, 400), random.integers(20, 500))
+    limit = int(lengths.max() * random.uniform(1, 9))
+    shares = padded_batches(lengths, limit, workers)
+    assert len({len(share) for share in shares}) == 1
+    assert sorted(np.concatenate([b for share in shares for b in share])) == list(
+        range(len(lengths))
+    )
+    assert all(0 < len(b) * lengths[b].max() <= limit for share in shares for b in share)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 33, 1000])
@@ -45,33 +72,133 @@ def test_permutation(n):
     assert permute(np.array([n - 1]), n, [3, 1])[0] == places[-1]
 
 
-def text_batches(tmp_path, n_lines, batches, seed=1, max_units=400):
-    random = np.random.default_rng(0)
-    path = tmp_path / "text"
-    path.write_text("".join("A" * int(n) + "\n" for n in random.integers(0, 90, n_lines)))
-    return TextBatches(TextCorpus(path), 2.0, max_units, 160, batches, seed)
+class Text:
+    """Lines of drawn numbers of units, some of none and some of too many."""
+
+    path = Path("text.txt")
+
+    def __init__(self, n: int, shortest: int = 40, longest: int = 1000, bad: float = 0.1) -> None:
+        random = np.random.default_rng(n)
+        self.means = random.integers(shortest, longest, n)
+        kinds = random.random(n)
+        self.means[kinds < bad] = 0
+        self.means[kinds > 1 - bad / 2] = 5000
+        self.counted = 0
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    def unit_counts(self, lines: np.ndarray, passes: np.ndarray) -> np.ndarray:
+        self.counted += len(lines)
+        change = 1 + 0.01 * ((lines * 31 + passes * 17) % 11 - 5)
+        return np.rint(self.means[lines] * change).astype(np.int64)
 
 
-def test_text_is_dealt_once_a_pass(tmp_path):
-    text = text_batches(tmp_path, 3000, 40)
-    usable = {i for i, n in enumerate(text.corpus.sizes()) if 0 < n <= 80}
-    per_pass = 3000 / text.lines
-    seen: dict[int, list[int]] = {}
-    for epoch in range(1, int(2 * per_pass) + 2):
-        batches = text.epoch(epoch)
-        assert len(batches) == 40
-        for lines, passes in batches:
-            assert len(lines) and 2.0 * len(lines) * text.corpus.sizes()[lines].max() <= 440
-            for line, number in zip(lines, passes, strict=True):
-                seen.setdefault(int(number), []).append(int(line))
-    for number in (0, 1):
-        assert sorted(seen[number]) == sorted(usable)
-    assert seen[0][:20] != seen[1][:20]
+def check(text: Text, workers: int, steps: int, limit: int = LIMIT) -> dict[str, float]:
+    """Make all batches; each line of the stream must be in one of them, each within the limit."""
+    seen, empty, units, padded = [], 0, 0, 0
+    for rank in range(workers):
+        batches = TextBatches(text, limit, 1, rank, workers)
+        for step in range(steps * batches.block_batches):
+            lines = batches[step]
+            counts = text.unit_counts(lines.numbers, lines.passes)
+            used = counts[lines.used]
+            assert len(used) * used.max(initial=0) <= limit and (used > 0).all()
+            unused = counts[~lines.used]
+            assert ((unused == 0) | (unused > limit)).all()
+            seen += zip(lines.passes.tolist(), lines.numbers.tolist(), strict=True)
+            empty += not len(used)
+            units, padded = units + used.sum(), padded + len(used) * used.max(initial=0)
+    assert len(seen) == len(set(seen)) == workers * steps * batches.block_lines
+    whole, rest = divmod(len(seen), len(text))
+    for number in range(whole):
+        assert sum(turn == number for turn, _ in seen) == len(text)
+    assert sum(turn == whole for turn, _ in seen) == rest
+    n_batches = workers * steps * batches.block_batches
+    return {"empty": empty, "padding": 1 - units / padded, "full": padded / n_batches / limit}
 
 
-def test_little_text_cycles(tmp_path):
-    text = text_batches(tmp_path, 5, 12)
-    passes = np.concatenate([passes for _, passes in text.epoch(1)])
-    assert passes.max() >= 2
-    again = text.epoch(1)
-    assert all((a[0] == b[0]).all() for a, b in zip(again, text.epoch(1), strict=True))
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_every_line_once_a_pass_at_one_worker_within_the_limit(workers):
+    figures = check(Text(6000), workers, steps=3)
+    assert figures["empty"] == 0 and figures["padding"] < 0.01 and figures["full"] > 0.8
+
+
+def test_every_block_of_a_large_text_has_room():
+    """Blocks of other lines than those that their number of batches was planned with."""
+    figures = check(Text(130_000), 2, steps=8)
+    assert figures["empty"] == 0 and figures["full"] > 0.8
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("n", [1, 2, 10, 300])
+def test_texts_smaller_than_a_block(n, workers):
+    figures = check(Text(n, bad=0), workers, steps=2)
+    assert figures["empty"] == 0 and figures["padding"] < 0.02 and figures["full"] > 0.6
+
+
+@pytest.mark.parametrize("batches", [1, 7, 150, 4000])
+def test_validation_has_the_lines_that_fit(batches):
+    """A given number of batches: as many lines as these hold, a pass at most, none without text."""
+    text = Text(900, bad=0)
+    dealt = TextBatches(text, LIMIT, 1, batches=batches)
+    parts = [dealt[step] for step in range(batches)]
+    counts = [text.unit_counts(lines.numbers, lines.passes) for lines in parts]
+    assert all(lines.used.all() and len(lines.used) for lines in parts)
+    padded = [len(units) * units.max() for units in counts]
+    assert max(padded) <= LIMIT
+    seen = np.concatenate([lines.numbers for lines in parts])
+    assert len(seen) == 900 or batches != 150
+    assert len(seen) == len(set(seen)) or batches == 4000
+    assert np.mean(padded) > 0.7 * LIMIT or batches > 10
+
+
+def test_lines_that_fill_a_batch_each():
+    figures = check(Text(2000, 600, 760, bad=0), 2, steps=2, limit=800)
+    assert figures["empty"] == 0
+
+
+def test_any_batch_can_be_made_first():
+    """Resuming: a batch does not depend on those made before, nor on the process."""
+    text = Text(5000)
+    batches = TextBatches(text, LIMIT, 1, 1, 2)
+    steps = [0, 5, batches.block_batches - 1, batches.block_batches, 3 * batches.block_batches + 7]
+    for step in steps:
+        ours, alone = batches[step], TextBatches(text, LIMIT, 1, 1, 2)[step]
+        for name in ("numbers", "passes", "used"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(alone, name))
+    other = TextBatches(text, LIMIT, 2, 1, 2)[5]
+    assert set(other.numbers) != set(batches[5].numbers)
+
+
+def test_lines_are_counted_once_a_block():
+    text = Text(50_000)
+    batches = TextBatches(text, LIMIT, 1)
+    for step in range(2 * batches.block_batches):
+        batches[step]
+    assert text.counted == 3 * batches.block_lines  # the first one to plan the blocks as well
+
+
+def test_lines_without_room_are_not_lost_in_silence():
+    """A text whose later passes are longer than the first lines promise: the limit holds."""
+
+    class Growing(Text):
+        def unit_counts(self, lines, passes):
+            return super().unit_counts(lines, passes) * (1 + (passes > 3))
+
+    text = Growing(2000, bad=0, longest=400)
+    batches = TextBatches(text, LIMIT, 1)
+    seen, without = [], 0
+    for step in range(6 * batches.block_batches):
+        lines = batches[step]
+        counts = text.unit_counts(lines.numbers, lines.passes)[lines.used]
+        assert len(counts) * counts.max(initial=0) <= LIMIT
+        seen += zip(lines.passes.tolist(), lines.numbers.tolist(), strict=True)
+        without += int((~lines.used).sum())
+    assert len(seen) == len(set(seen)) == 6 * batches.block_lines and without > 100
+
+
+def test_a_text_without_a_usable_line_is_refused():
+    text = Text(50, 900, 1000, bad=0)
+    with pytest.raises(ValueError, match=r"text.txt: none of 50 lines .* 1 to 800 units \(batch_"):
+        TextBatches(text, 800, 1)

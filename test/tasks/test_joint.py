@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
 from speechlm.data.lexicon import Lexicon
-from speechlm.tasks.joint import SpeechUnits, TextUnits
+from speechlm.models.masking import span_mask
+from speechlm.tasks.batching import Lines, TextBatches
+from speechlm.tasks.joint import JointEpochs, SpeechUnits, TextUnits
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 
@@ -108,15 +111,106 @@ def test_labels_follow_the_crop(folder, pad_audio):
         assert (ids - 4 == labels[: len(ids)]).all()
 
 
+def all_used(numbers, passes) -> Lines:
+    return Lines(np.array(numbers), np.array(passes), np.ones(len(numbers), bool))
+
+
 def test_lines_and_words_that_do_not_fit_are_counted_and_named(tmp_path, caplog):
     (tmp_path / "lexicon.txt").write_text("A AH0\nCAT K AE1 T\n")
     long = " ".join(["CAT"] * 1000)
     (tmp_path / "text.txt").write_text(f"A CAT\n{long}\nCAT DOG CAT\n")
     tokenizer = PhonemeTextTokenizer(Lexicon.read(tmp_path / "lexicon.txt"), seed=1)
     text = TextUnits(tmp_path / "text.txt", tokenizer)
-    batch = text.batch(np.arange(3), np.array([0, 0, 1]))
+    batch = text.batch(all_used([0, 1, 2], [0, 0, 1]))
     assert len(batch["units"]) == 2
     assert (int(batch["lines_left_out"]), int(batch["unknown_words"])) == (1, 1)
     assert "text.txt:2 left out" in caplog.text and "lacks: DOG" in caplog.text
-    alone = text.batch(np.array([1]), np.array([0]))
+    alone = text.batch(all_used([1], [0]))
     assert "units" not in alone and int(alone["lines_left_out"]) == 1
+    without = text.batch(Lines(np.array([2, 0]), np.zeros(2, int), np.array([False, True])))
+    assert len(without["units"]) == 1 and int(without["unknown_words"]) == 0
+    assert int(without["lines_left_out"]) == 1
+    assert "text.txt:3 left out: " in caplog.text and "units have no room" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory):
+    """A text of 2,000 sentences of 3 to 60 words, as units."""
+    folder = tmp_path_factory.mktemp("sentences")
+    random = np.random.default_rng(0)
+    phones = np.array(["AH0", "T", "N", "S", "IY1", "R", "D", "L", "K", "EH1"])
+    words = ["".join(random.choice(list("ETAOINSHRDLU"), n)) for n in random.integers(1, 10, 500)]
+    words = sorted(set(words))
+    (folder / "lexicon").write_text(
+        "".join(f"{w} {' '.join(random.choice(phones, max(1, len(w) - 1)))}\n" for w in words)
+    )
+    lines = [" ".join(random.choice(words, n)) for n in random.integers(3, 60, 2000)]
+    lines[5], lines[70] = "", " ".join(["T" * 20] * 99)
+    (folder / "text").write_text("\n".join(lines) + "\n")
+    lexicon = Lexicon.read(folder / "lexicon")
+    return TextUnits(folder / "text", PhonemeTextTokenizer(lexicon, seed=1))
+
+
+def test_text_batches_are_full_equal_and_within_the_limit(sentences):
+    """By counts of units: nearly no padding, and as many units masked as can be."""
+    limit, padded, units, left_out = 4375, [], 0, 0
+    masked, equal = [], []  # shares: of the rows, of as many that are equally long
+    batches = TextBatches(sentences, limit, seed=1)
+    torch.manual_seed(0)
+    for step in range(batches.block_batches):
+        batch = sentences.batch(batches[step])
+        valid = batch["units"] != 1
+        padded.append(valid.numel())
+        units += int(valid.sum())
+        left_out += int(batch["lines_left_out"])
+        mask = span_mask(valid.sum(1), valid.shape[1], 0.8, 10)
+        masked.append(float(mask.sum() / valid.sum()))
+        full = torch.full((len(valid),), valid.shape[1])
+        equal.append(float(span_mask(full, valid.shape[1], 0.8, 10).float().mean()))
+    assert max(padded) <= limit and np.mean(padded) > 0.75 * limit
+    assert 1 - units / sum(padded) < 0.01  # 7 % and more if lines are sorted by bytes
+    assert np.mean(masked) > np.mean(equal) - 0.005 and np.mean(equal) > 0.53
+    assert left_out == 2
+
+
+def test_counts_are_those_of_the_batches(sentences):
+    numbers, passes = np.array([3, 5, 70, 9, 3]), np.array([0, 0, 0, 2, 7])
+    counts = sentences.unit_counts(numbers, passes)
+    batch = sentences.batch(all_used(numbers, passes))
+    assert (counts == 0).tolist() == [False, True, True, False, False]
+    assert ((batch["units"] != 1).sum(1).numpy() == counts[counts > 0]).all()
+    assert counts[0] != counts[4]  # another pass, other durations
+
+
+def test_a_damaged_line_is_named_by_its_file(sentences, tmp_path):
+    (tmp_path / "text").write_text("GOOD\nsmall letters\n")
+    text = TextUnits(tmp_path / "text", sentences.tokenizer)
+    with pytest.raises(ValueError, match="text: line 2 of the text: characters"):
+        TextBatches(text, 4375, seed=1)
+
+
+@pytest.mark.parametrize("n", [1, 10])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_joint_batches_of_little_text_and_speech(folder, sentences, tmp_path, n, workers):
+    """Fewer lines than a batch or than workers: they come again, with other durations."""
+    (tmp_path / "text").write_text("".join(f"{sentences.corpus[i]}\n" for i in range(8, 8 + n)))
+    text = TextUnits(tmp_path / "text", sentences.tokenizer)
+    speech = SpeechUnits(folder, "units_phone", 100, 8000)
+    heard = []
+    for rank in range(workers):
+        epochs = JointEpochs(speech, text, 10**6, 4375, 1, rank, workers)
+        assert epochs.steps == 1
+        for number in (1, 2):
+            for ids, batch in epochs.epoch(number):
+                assert 0 < batch["units"].numel() <= 4375
+                assert batch["waveforms"].numel() <= 10**6
+                heard += [name for name in ids if name in speech.ids]
+                rows = [tuple(row.tolist()) for row in batch["units"]]
+                assert len(rows) == len(set(rows)) > 1
+    assert sorted(heard) == sorted(2 * speech.ids)
+
+
+def test_speech_that_workers_cannot_share_names_its_folder(folder):
+    speech = SpeechUnits(folder, "units_phone", 100, 8000)
+    with pytest.raises(ValueError, match=f"{folder}: 6 utterances in 1 batches .* by 7 workers"):
+        JointEpochs(speech, None, 10**6, 500, 1, 0, 7)

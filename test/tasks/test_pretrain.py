@@ -11,11 +11,13 @@ import torch.distributed as dist
 
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.tasks.joint import JointEpochs, SpeechUnits
+from speechlm.tasks.joint import JointEpochs, SpeechUnits, TextUnits
 from speechlm.tasks.pretrain import JointIterFactory, PretrainModel
 from speechlm.tasks.run_pretrain import pretrain
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 
 def run_to_a_kill(function, *arguments, at_batch: int) -> None:
@@ -81,10 +83,11 @@ def test_the_model_is_that_of_the_last_update(tmp_path, config, data_options):
 
 @pytest.mark.parametrize("at_batch", [3, 9])
 def test_killed_within_an_epoch_ends_in_the_same_bits(trained, tmp_path, data_options, at_batch):
+    """Also if it goes on with another number of loader processes."""
     folder = tmp_path / "exp"
     run_to_a_kill(pretrain, folder, trained[1], data_options, at_batch=at_batch)
     assert not (folder / "model.safetensors").exists()
-    pretrain(folder, trained[1], data_options)
+    pretrain(folder, trained[1], data_options, ["--num_workers", "2"])
     ours, theirs = (load_weights_only(f / "checkpoint.pth")["model"] for f in (folder, trained[0]))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     same = [(f / "model.safetensors").read_bytes() for f in (folder, trained[0])]
@@ -111,6 +114,58 @@ def test_speech_alone(tmp_path, config, data_options):
     pretrain(folder, config("pretrain", max_epoch=1), options)
     assert "loss_ctc" not in losses(folder)[1]["valid"]
     assert load_speechlm(folder)[0].config.embed_dim == 32
+
+
+def batches_of(epochs: JointEpochs, number: int, num_workers: int) -> list:
+    """Ids and tensors of an epoch, made by so many loader processes."""
+    loader = JointIterFactory(epochs, num_workers, pin_memory=False).build_iter(number)
+    return [(ids, {name: x.tolist() for name, x in batch.items()}) for ids, batch in loader]
+
+
+@pytest.fixture(scope="module")
+def text_units(chords):
+    tokenizer = PhonemeTextTokenizer(Lexicon.read(chords / "lexicon"), 3)
+    return TextUnits(chords / "text", tokenizer)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_batches_do_not_depend_on_loader_processes(chords, text_units, train):
+    data = SpeechUnits(chords / "train", "units_phone", 100, 8000, pad_audio=True)
+    made = [
+        batches_of(JointEpochs(data, text_units, 160000, 500, 3, 1, 2, 7, train), 2, workers)
+        for workers in (0, 1, 2)
+    ]
+    assert len(made[0]) == 7 and made[0] == made[1] == made[2]
+
+
+def test_epochs_go_on_with_the_text(chords, text_units):
+    """Lines come once a pass, over the ends of epochs and at all workers; epochs in any order."""
+    data = SpeechUnits(chords / "train", "units_phone", 100, 8000, pad_audio=True)
+    workers = [JointEpochs(data, text_units, 160000, 500, 3, rank, 2, 7) for rank in range(2)]
+    steps = [w.lines.block_batches for w in workers]
+    assert steps[0] == steps[1] > 21
+    forwards = [batches_of(workers[0], number, 0) for number in (1, 2, 3, 4)]
+    backwards = [batches_of(workers[0], number, 0) for number in (4, 3, 2, 1)]
+    assert forwards == backwards[::-1]
+    seen = []
+    for worker in workers:
+        for number in range(1, steps[0] // 7 + 1):
+            for step in range(7):
+                lines = worker.lines[7 * (number - 1) + step]
+                seen += zip(lines.passes, lines.numbers, strict=True)
+    assert len(seen) == len(set(seen)) > 200
+
+
+def test_workers_share_the_text_of_validation(chords, text_units):
+    """Every epoch has the same lines, each once, so many as its batches hold."""
+    data = SpeechUnits(chords / "dev", "units_phone", 100, 8000)
+    lines = []
+    for rank in range(2):
+        epochs = JointEpochs(data, text_units, 60000, 500, 3, rank, 2, train=False)
+        first = [name for ids, _ in epochs.epoch(1) for name in ids if name not in data.ids]
+        assert first == [n for ids, _ in epochs.epoch(4) for n in ids if n not in data.ids]
+        lines += first
+    assert len(lines) == len(set(lines)) == epochs.lines.block_lines > 2 * epochs.steps
 
 
 def test_workers_share_the_batches(chords):

@@ -15,6 +15,7 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import phone_of_label
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
+from speechlm.tasks.batching import Lines
 from speechlm.tasks.joint import StoredTextUnits
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_text_to_unit import train_text_to_unit
@@ -152,6 +153,10 @@ def test_text_becomes_the_units_of_its_phones(trained, chords):
         assert 2.5 < len(units) / (len(row) - 1) < 5.5
 
 
+def all_used(lines) -> Lines:
+    return Lines(lines, np.zeros_like(lines), np.ones(len(lines), bool))
+
+
 def contents(folder):
     return {
         path.relative_to(folder): path.read_bytes()
@@ -230,7 +235,7 @@ def test_lines_left_out_are_listed(trained, chords, tmp_path):
     assert "dropped: 2 lines; unknown words: 1 (2 times)" in finish(task.text, task.output)
     report = (task.output / "report.txt").read_text()
     assert "\n2 empty\n" in report and "\n4 " in report and "\nOWL 2\n" in report
-    batch = StoredTextUnits(task.text, task.output, 0.02).batch(np.arange(5), np.zeros(5, np.int64))
+    batch = StoredTextUnits(task.text, task.output, 0.02).batch(all_used(np.arange(5)))
     assert int(batch["lines_left_out"]) == 2 and len(batch["units"]) == 3
     with pytest.raises(ValueError, match="text: line 2 of the text"):
         (tmp_path / "text").write_text("CAT\nCAT 5\n")
@@ -241,15 +246,14 @@ def test_stored_units_are_read_by_line_in_any_order(stores, chords):
     text = StoredTextUnits(chords / "text", stores[0], 0.02)
     store, corpus = UnitStore(stores[0]), TextCorpus(chords / "text")
     lines = np.array([150, 3, 77])
-    batch = text.batch(lines, np.array([0, 4, 4]))
+    batch = text.batch(all_used(lines))
     for n, line in enumerate((150, 3, 77)):
         row, units = batch["units"][n].numpy(), store[line]
         assert (row[: len(units)] == units + 4).all()
         assert row[len(units)] == 2 and (row[len(units) + 1 :] == 1).all()
         assert (batch["characters"][n] == 4).sum() == len(corpus[line].split())
-    units = sum(len(store[n]) for n in range(200))
-    expected = units / sum(len(line) for line in corpus)
-    assert abs(text.units_per_byte() - expected) < 1e-9
+    counts = text.unit_counts(np.arange(200)[::-1], np.zeros(200, np.int64))[::-1]
+    assert counts.tolist() == [len(store[n]) + 1 for n in range(200)]
     with pytest.raises(ValueError, match="has units of a text of 200 lines"):
         StoredTextUnits(chords / "dev_text", stores[0], 0.02)
     (stores[0] / "frame_shift").write_text("0.01\n")

@@ -18,7 +18,7 @@ from speechlm.tokenizers.durations import (
     quantiles,
     thin,
 )
-from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer, TextBatch
 
 M = (1 << 64) - 1
 G = 0x9E3779B97F4A7C15
@@ -196,14 +196,15 @@ def test_draws_are_independent():
         assert abs(np.corrcoef(x.ravel(), y.ravel())[0, 1]) < 5 / math.sqrt(x.size)
 
 
-def test_expected_counts_are_the_mean_over_epochs(lexicon, lines):
+def test_lines_may_have_epochs_of_their_own(lexicon, lines):
     tokenizer = PhonemeTextTokenizer(lexicon, 5)
-    chosen = [*lines[:40], "", "OOVOOVOOVOOV"]
-    counts = [tokenizer.unit_counts(chosen, range(42), epoch) for epoch in range(400)]
-    expected = tokenizer.expected_unit_counts(chosen)
-    deviation = np.std(counts, axis=0) / 20
-    assert (np.abs(np.mean(counts, axis=0) - expected) <= 4.5 * deviation + 1e-9).all()
-    assert expected[40] == 0
+    epochs = np.arange(600) % 7
+    batch = tokenizer(lines[:600], range(600), epochs)
+    for n in range(0, 600, 41):
+        alone = tokenizer([lines[n]], [n], int(epochs[n]))
+        np.testing.assert_array_equal(batch[n][0], alone.units)
+    counts = tokenizer.unit_counts(lines[:600], range(600), epochs)
+    np.testing.assert_array_equal(counts, np.diff(batch.unit_offsets))
 
 
 def test_long_and_empty_lines_are_listed():
@@ -231,6 +232,60 @@ def test_long_and_empty_lines_are_listed():
     counts = tokenizer.unit_counts(lines, range(10, 19), 0)
     np.testing.assert_array_equal(counts[[1, 2, 3, 4, 6]], 0)
     np.testing.assert_array_equal(counts[[0, 5, 7, 8]], np.diff(batch.unit_offsets))
+
+
+def _constant(**units: int) -> UnitDurations:
+    """Durations without chance: these of the kinds phone, SIL and SPN (1 if not given)."""
+    kinds = ("phone", "SIL", "SPN")
+    rows = [np.eye(1, 99, units.get(kind, 1))[0] for kind in kinds]
+    row_of = {kind: row for row, kind in enumerate(kinds, 1)}
+    return UnitDurations(rows, row_of | {EDGE: row_of["SIL"]}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "durations", "reason"),
+    [
+        ("B", {}, None),  # 1,999 phones
+        ("C", {}, "2000 phones"),
+        ("A" * 1998, {}, None),  # 1,999 characters
+        ("A" * 1999, {}, "2000 characters"),
+        ("A " * 931, {"phone": 3, "SIL": 3}, None),  # 2,799 units
+        ("A " * 932, {"phone": 3, "SIL": 2}, "2800 units"),
+        ("A", {}, None),
+    ],
+)
+def test_limits_are_strict(text, durations, reason):
+    """Fewer than 2,000 phones and letters and 2,800 units, as the released pipeline filters."""
+    words = {"A": 1, "B": 1997, "C": 1998, "A" * 1998: 1, "A" * 1999: 1}
+    lexicon = Lexicon({word: [("AH0",) * n] for word, n in words.items()})
+    tokenizer = PhonemeTextTokenizer(lexicon, 0, _constant(**durations))
+    batch = tokenizer([text], [4], 0)
+    assert [line.reason for line in batch.dropped] == [reason] * (reason is not None)
+    counts = tokenizer.unit_counts([text], [4], 0)
+    assert counts.tolist() == ([0] if reason else [len(batch.units)])
+
+
+def _long_sentence(phones: int, seed: int = 0, index: int = 0) -> TextBatch:
+    """100 words of so many phones each, with silences between all."""
+    words = ["A" * n for n in range(1, 16)]
+    lexicon = Lexicon({word: [("AH0",) * phones] for word in words})
+    line = " ".join(words[n % 15] for n in range(100))
+    tokenizer = PhonemeTextTokenizer(lexicon, seed, silence_probability=1)
+    return tokenizer(["A", line], [9, index], 3)
+
+
+def test_sentences_of_4375_units_become_shorter():
+    """As in the released pipeline: mean - 1, - 2, ... without chance, until there are fewer."""
+    # drawn: 1,700 x 5 + 101 x 14; less 3: 1,700 x 2 + 101 x 11 = 4,511; less 4: 1,700 + 101 x 10
+    batch = _long_sentence(17)
+    assert not batch.dropped and len(batch[1][0]) - 1 == 1700 + 1010
+    lengths = {int(n) for phone, n in _phones(batch[1][0]) if phone == phone_id["SIL"] + 4}
+    assert lengths == {10}
+    np.testing.assert_array_equal(_long_sentence(17, seed=5, index=7)[1][0], batch[1][0])
+    # less 4: 1,800 + 101 x 10 units, which is too long still
+    assert [line.reason for line in _long_sentence(18).dropped] == ["2810 units"]
+    # less 1: 800 x 4 + 101 x 13 = 4,513; less 2: 800 x 3 + 101 x 12
+    assert [line.reason for line in _long_sentence(8).dropped] == ["3612 units"]
 
 
 def test_nothing_but_empty_lines(lexicon):
