@@ -19,6 +19,7 @@ import soxr
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.audio_contents import open_contents, reason_of
 from speechlm.data.audio_parts import (
+    UNKNOWN,
     AudioError,
     Contents,
     EmptyAudio,
@@ -96,7 +97,7 @@ def read_audio(
         ValueError: a slice outside of the file.
     """
     try:
-        if stop is not None and (found := _range(path, rate, start, stop)) is not None:
+        if (found := _range(path, rate, start, stop)) is not None:
             return found
         contents = open_contents(path)
         info = _info(path, contents)
@@ -240,6 +241,9 @@ def _info(path: str | os.PathLike[str], contents: Contents) -> AudioInfo:
         try:
             with part.open() as file:
                 n, kind = part.promised(file), (file.samplerate, file.channels, file.format)
+                if n is not None and n + 1 < file.frames < UNKNOWN:  # some count a byte of padding
+                    reason = f"its header says {n} samples, and by other values {file.frames}"
+                    raise UnreadableAudio(path, reason)
         except soundfile.LibsndfileError as error:
             reason = f"not a readable audio file ({reason_of(error)})"
             raise UnreadableAudio(path, reason) from None
@@ -268,7 +272,7 @@ def _decode(path: str | os.PathLike[str], contents: Contents) -> Iterator[np.nda
             for block in _blocks(path, part, file, "int16" if is_short else "float32"):
                 n_samples += len(block)
                 if md5:
-                    md5.update(block.astype("<i2", copy=False).tobytes())
+                    md5.update(block.astype("<i2", copy=False).data)
                 yield block
         if promised is not None and n_samples < promised:
             reason = f"truncated or damaged: {promised} samples promised, found {n_samples}"
@@ -302,21 +306,30 @@ def _blocks(
             ) from None
 
 
-def _range(path: str | os.PathLike[str], rate: int, start: int, stop: int) -> np.ndarray | None:
-    """Samples start..stop, None where nothing but decoding the whole file is sure to find them."""
-    contents = open_contents(path, only_first=True)
+def _range(
+    path: str | os.PathLike[str], rate: int, start: int, stop: int | None
+) -> np.ndarray | None:
+    """Samples start..stop, None where nothing but decoding the whole file is sure to find them.
+
+    Of a whole file one sample more than promised is asked for, which must not be there.
+    """
+    contents = open_contents(path, only_first=stop is not None)
     part = contents.parts[0]
-    if len(contents.parts) > 1 or part.n_samples is None or stop > part.n_samples:
+    n_samples = part.n_samples
+    if len(contents.parts) > 1 or n_samples is None or (stop or 0) > n_samples:
         return None
-    _expect_range(path, start, stop, part.n_samples)
+    end = n_samples if stop is None else stop
+    _expect_range(path, start, end, n_samples)
+    by_name = contents.plain and stop is not None
     try:
-        with soundfile.SoundFile(os.fspath(path)) if contents.plain else part.open() as file:
+        with soundfile.SoundFile(os.fspath(path)) if by_name else part.open() as file:
             _expect(path, file.channels, file.samplerate, rate)
-            file.seek(start)
-            waveform = file.read(stop - start, dtype="float32")
+            if start:
+                file.seek(start)
+            waveform = file.read(end - start + (stop is None), dtype="float32")
     except soundfile.LibsndfileError:
         return None
-    return waveform if len(waveform) == stop - start else None
+    return waveform if len(waveform) == end - start else None
 
 
 def _ends_as_promised(part: Part) -> bool:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import soundfile
 
 Bytes = bytes | memoryview
-_UNKNOWN = 1 << 62  # libsndfile's length of what has none is 2 ** 63 - 1
+UNKNOWN = 1 << 62
+"""libsndfile's number of samples of what has none is beyond this."""
 
 
 class AudioError(ValueError):
@@ -64,7 +65,7 @@ class Part:
         """Samples that the opened stream must have; None where only decoding tells."""
         if self.n_samples is not None:
             return self.n_samples
-        return file.frames if file.frames < _UNKNOWN else None
+        return file.frames if file.frames < UNKNOWN else None
 
 
 @dataclass(frozen=True)

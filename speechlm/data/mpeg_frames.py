@@ -28,6 +28,8 @@ _BIT_RATES = {  # kbit/s, of (is version 1, layer), for the indices from 1
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _ROOM = 64  # bytes that a frame must have to hold a Xing header
+_UNKNOWN = 0x7FFF0000  # numbers from here on stand for lengths that were not known
+_MOST_ADDED = 3000  # samples that encoders add before or behind: less than three frames
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,18 @@ def mpeg_contents(path: str | os.PathLike[str], data: Data) -> Contents:
     view, parts, notes = memoryview(data), [], []
     for stream in streams:
         promised, n_bytes = _promise(stream)
-        if promised > stream.n_frames and n_bytes != stream.n_bytes + len(stream.header):
+        found = stream.n_bytes + len(stream.header)
+        is_short = promised > stream.n_frames and n_bytes != found
+        if is_short or not promised and n_bytes > len(data):
             raise TruncatedAudio(
-                path, f"its header promises {promised} MPEG frames, found {stream.n_frames}"
+                path,
+                f"truncated: its header promises {promised or '?'} MPEG frames and"
+                f" {n_bytes or '?'} bytes, found {stream.n_frames} and {found}",
             )
-        if promised and promised != stream.n_frames:
+        if promised not in (0, stream.n_frames):
             notes.append(f"its header promises {promised} MPEG frames, found {stream.n_frames}")
         pieces: list[Bytes] = [view[a:b] for a, b in stream.pieces]
-        parts.append(_part(path, stream, promised, pieces))
+        parts.append(_part(path, stream, pieces))
     if len(parts) > 1:
         notes.append(f"{len(parts)} streams one after the other")
     return Contents(parts, not notes and bool(_promise(streams[0])[0]), "; ".join(notes))
@@ -144,7 +150,8 @@ def _add(
     path: str | os.PathLike[str], streams: list[_Stream], data: Data, at: int, frame: Frame
 ) -> None:
     """Put a frame where it belongs: a Xing header begins a new stream."""
-    if _is_header(data[at : at + _ROOM], frame):
+    head = data[at : at + _ROOM]
+    if _xing_at(head, frame) or frame.layer == 3 and _is_vbri(head):
         streams.append(_Stream(frame, data[at : at + frame.size]))
         return
     if not streams:
@@ -160,11 +167,13 @@ def _add(
     streams[-1].add(at, frame)
 
 
-def _is_header(head: bytes, frame: Frame) -> bool:
-    if frame.layer != 3:
-        return False
-    xing = 4 + frame.side_information
-    return head[xing : xing + 4] in (b"Xing", b"Info") or _is_vbri(head)
+def _xing_at(head: bytes, frame: Frame) -> int:
+    """Where a frame has a Xing header, 0 if nowhere; some write it behind a checksum of 2 bytes."""
+    at = 4 + frame.side_information
+    for place in (at, at + 2):
+        if frame.layer == 3 and head[place : place + 4] in (b"Xing", b"Info"):
+            return place
+    return 0
 
 
 def _is_vbri(header: bytes) -> bool:
@@ -179,58 +188,85 @@ def _promise(stream: _Stream) -> tuple[int, int]:
     """
     header = stream.header
     if _is_vbri(header):
-        return int.from_bytes(header[50:54], "big"), int.from_bytes(header[46:50], "big")
-    at = 4 + stream.first.side_information
+        return _known(header[50:54]), _known(header[46:50])
+    if not (at := _xing_at(header, stream.first)):
+        return 0, 0
     # "Xing", flags: 1 frames are told, 2 bytes are told; then four bytes for each that is
     flags = int.from_bytes(header[at + 4 : at + 8], "big")
-    told = [int.from_bytes(header[at + 8 + 4 * i : at + 12 + 4 * i], "big") for i in range(2)]
+    told = [_known(header[at + 8 + 4 * i : at + 12 + 4 * i]) for i in range(2)]
     n_frames = told.pop(0) if flags & 1 else 0
     return n_frames, told[0] if flags & 2 else 0
 
 
-def _part(
-    path: str | os.PathLike[str], stream: _Stream, promised: int, pieces: list[Bytes]
-) -> Part:
-    """The stream with a header that is true."""
-    if stream.first.layer != 3:
-        return _without_header(path, stream, Part(tuple(pieces)))
-    header = stream.header
-    if promised == stream.n_frames and not _is_vbri(header):
-        return Part((header, *pieces))
-    count = stream.n_frames.to_bytes(4, "big")
-    at = 4 + stream.first.side_information
-    if header and not _is_vbri(header) and header[at + 7] & 1:
-        header = header[: at + 8] + count + header[at + 12 :]
-    else:
-        header = _xing_header(stream.first, bytes(pieces[0][:4]), count)
-    return Part((header, *pieces))
+def _known(number: bytes) -> int:
+    """A number of four bytes, 0 if it is one of those that are written for what is not known."""
+    value = int.from_bytes(number, "big")
+    return value if value < _UNKNOWN else 0
 
 
-def _without_header(path: str | os.PathLike[str], stream: _Stream, part: Part) -> Part:
-    """A stream of layer 1 or 2, which has no header: libsndfile's guess must be right."""
+def _part(path: str | os.PathLike[str], stream: _Stream, pieces: list[Bytes]) -> Part:
+    """The stream with a header that is true; layers 1 and 2 have none.
+
+    Raises:
+        UnreadableAudio: libsndfile would not read all of it.
+    """
+    if stream.first.layer == 3:
+        pieces = [_true_header(stream, bytes(pieces[0][:4])), *pieces]
+    part = Part(tuple(pieces))
     n_samples = stream.n_frames * stream.first.n_samples
     with part.open() as file:
-        guess = file.frames
-    if guess < n_samples:
+        missing = n_samples - file.frames
+    if missing > (2 * _MOST_ADDED if stream.first.layer == 3 else 0):
         raise UnreadableAudio(
             path,
-            f"MPEG of layer {stream.first.layer}, of which libsndfile reads {guess} of {n_samples}"
-            " samples: convert it to FLAC",
+            f"MPEG of layer {stream.first.layer}, of which libsndfile reads all but {missing} of"
+            f" {n_samples} samples: convert it to FLAC",
         )
     return part
 
 
-def _xing_header(frame: Frame, head: bytes, count: bytes) -> bytes:
-    """A frame of silence that tells the number of frames."""
+def _true_header(stream: _Stream, head: bytes) -> bytes:
+    """A frame with a Xing header that tells the number of frames.
+
+    Of the stream's own header, if it has one, it keeps how many samples the encoder has added.
+    """
+    header, start = stream.header, 4 + stream.first.side_information
+    at = _xing_at(header, stream.first)
+    if not at or not header[at + 7] & 1 or _has_odd_delays(header, at):
+        header, at = _xing_header(stream.first, head), start
+    # no checksum, nothing where a frame of sound has its side information
+    first = bytes([header[0], header[1] | 1, *header[2:4]]).ljust(start, b"\0")
+    # "Xing", flags, the number of frames, that of bytes if the flags say so
+    counts = stream.n_frames.to_bytes(4, "big")
+    if header[at + 7] & 2:
+        counts += (len(header) + stream.n_bytes).to_bytes(4, "big")
+    rest = header[at + 8 + len(counts) :]
+    return (first + header[at : at + 8] + counts + rest).ljust(len(header), b"\0")
+
+
+def _has_odd_delays(header: bytes, at: int) -> bool:
+    """Whether a decoder is told to take more away than encoders add.
+
+    Behind flags, numbers of frames and bytes, a table and a quality, each if there, stand a name
+    and other things (21 bytes), then 12 bits for the samples added before and 12 for those behind.
+    """
+    flags = header[at + 7]
+    at += 8 + sum(size for bit, size in enumerate((4, 4, 100, 4)) if flags >> bit & 1) + 21
+    both = int.from_bytes(header[at : at + 3], "big")
+    return max(both >> 12, both & 0xFFF) > _MOST_ADDED
+
+
+def _xing_header(frame: Frame, head: bytes) -> bytes:
+    """A frame of silence with room for the number of frames, and nothing else."""
     at = 4 + frame.side_information
-    # without a checksum, and of the lowest bit rate that has room, beside the first frame's format
+    # without a checksum, and of the lowest bit rate that has room, in the first frame's format
     for bit_rate in range(1, 15):
         start = bytes([head[0], head[1] | 1, bit_rate << 4 | head[2] & 0x0C, head[3]])
         made = parse_frame(start)
         if made and made.size >= _ROOM:
             break
     assert made
-    return (start.ljust(at, b"\0") + b"Xing" + bytes([0, 0, 0, 1]) + count).ljust(made.size, b"\0")
+    return (start.ljust(at, b"\0") + b"Xing" + bytes([0, 0, 0, 1])).ljust(made.size, b"\0")
 
 
 def _no_frame(data: Data, at: int, end: int) -> str:

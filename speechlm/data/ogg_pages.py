@@ -9,6 +9,7 @@ A file may hold several streams one after the other, of which libsndfile reads t
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 
 from speechlm.data.audio_parts import Contents, Part, TruncatedAudio, UnreadableAudio
@@ -16,6 +17,7 @@ from speechlm.data.audio_tags import Data, padding_length, tag_length
 
 _HEAD = 27  # bytes of a page's header, before the sizes of its segments
 _FIRST, _LAST = 2, 4  # flags of a page
+_REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 @dataclass
@@ -31,8 +33,8 @@ def ogg_contents(path: str | os.PathLike[str], data: Data) -> Contents:
     """The streams of an Ogg file.
 
     Raises:
-        UnreadableAudio: a page is missing, something else stands between pages, or several streams
-            run side by side.
+        UnreadableAudio: a page is missing or damaged, something else stands between pages, or
+            several streams run side by side.
         TruncatedAudio: a stream has no last page.
     """
     streams: list[_Stream] = []
@@ -65,6 +67,8 @@ def _add_page(path: str | os.PathLike[str], streams: list[_Stream], data: Data, 
     end = at + _HEAD + len(sizes) + sum(sizes)
     if len(head) < _HEAD or len(sizes) < head[26] or end > len(data):
         raise TruncatedAudio(path, "truncated: cut off inside of its last Ogg page")
+    if _sum(data[at : at + 22] + bytes(4) + data[at + 26 : end]) != head[22:26]:
+        raise UnreadableAudio(path, f"damaged: the checksum of the Ogg page at byte {at} is wrong")
     flags, serial, number = head[5], head[14:18], int.from_bytes(head[18:22], "little")
     if flags & _FIRST:
         if streams and not streams[-1].is_whole and streams[-1].n_pages == 1:
@@ -81,3 +85,13 @@ def _add_page(path: str | os.PathLike[str], streams: list[_Stream], data: Data, 
         )
     stream.end, stream.n_pages, stream.is_whole = end, number + 1, bool(flags & _LAST)
     return end
+
+
+def _sum(page: bytes) -> bytes:
+    """The page's cyclic sum, written as in its header.
+
+    It has zlib's polynomial with the highest bit first, and begins and ends without inversion:
+    zlib's sum of the bytes with their bits reversed, inverted before and after, reversed.
+    """
+    crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return crc.to_bytes(4, "big").translate(_REVERSED)

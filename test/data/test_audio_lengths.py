@@ -159,16 +159,51 @@ def test_mp3_with_a_vbri_header(make, save, share):
     assert n_of(save(bytes(header) + b"".join(rest))) == 576 * len(rest) - DELAY
 
 
+@pytest.mark.parametrize("count", [0x7FFFFFFF, 0xFFFFFFFF])
+def test_mp3_with_a_placeholder(make, save, count):
+    content = make("MP3")
+    assert n_of(save(with_count(content, count, count))) == 48000
+    assert n_of(save(with_count(content, count))) == 48000
+
+
+def test_mp3_with_a_header_that_libsndfile_does_not_see(make, save):
+    """It wants zeros before the header; others write a checksum there."""
+    content = bytearray(make("MP3"))
+    n_side = info_at(content) - 4
+    content[4 : 4 + n_side] = bytes(range(1, 1 + n_side))
+    assert n_of(save(content)) == 48000
+    first = frames(content)[0]
+    protected = bytes([first[0], first[1] & 0xFE]) + first[2:4] + bytes(n_side)
+    rest = first[4 + n_side : -2] + bytes(content[len(first) :])
+    assert n_of(save(protected + b"ab" + rest)) == 48000
+
+
+def test_mp3_whose_header_takes_too_much_away(make, save):
+    content = bytearray(make("MP3"))
+    at = content.find(b"LAME") + 21
+    assert int.from_bytes(content[at : at + 3], "big") >> 12 == 576
+    content[at : at + 3] = b"\xff\xff\xff"
+    assert n_of(save(content)) >= 48000
+
+
+def test_mp3_that_begins_in_the_middle(make, save):
+    """Its first frames need bits of frames that are not there: they count all the same."""
+    pieces = frames(make("MP3"))
+    assert n_of(save(b"".join(pieces[20:]))) == 576 * len(pieces[20:]) - DELAY
+
+
 def test_mp3_that_is_cut_off(make, save):
     content = make("MP3")
     pieces = frames(content)
     at_a_frame = b"".join(pieces[: len(pieces) // 2])
-    refused(save(at_a_frame), audio.TruncatedAudio, "its header promises .* MPEG frames, found")
+    refused(save(at_a_frame), audio.TruncatedAudio, "its header promises .* MPEG frames")
     refused(save(at_a_frame + pieces[-1][:20]), audio.TruncatedAudio, "inside of its last MPEG")
     refused(save(content[: len(content) // 3]), audio.TruncatedAudio, "MPEG frame")
     refused(save(b"".join(pieces[1:])[:-5]), audio.TruncatedAudio, "inside of its last MPEG frame")
     many = with_count(content, 2 * len(pieces), 2 * len(content))
     refused(save(many), audio.TruncatedAudio, f"promises {2 * len(pieces)} MPEG frames")
+    no_count = with_count(at_a_frame, 0)
+    refused(save(no_count), audio.TruncatedAudio, f"promises [?] MPEG frames and {len(content)}")
 
 
 @pytest.mark.parametrize("between", [b"", *TAGS.values()], ids=["nothing", *TAGS])
@@ -266,6 +301,10 @@ def test_ogg_with_something_missing_or_between(ogg, save):
     missing = b"".join(pieces[:4] + pieces[5:])
     refused(save(missing), audio.UnreadableAudio, "Ogg page 4 of its stream expected")
     refused(save(content + b"behind"), audio.UnreadableAudio, "no Ogg page")
+    for at in (30, len(content) // 2, len(content) - 5):
+        damaged = bytearray(content)
+        damaged[at] ^= 0x10
+        refused(save(damaged), audio.UnreadableAudio, "checksum of the Ogg page")
     other = pages(ogg(1, 2))
     refused(save(pieces[0] + other[0] + content), audio.UnreadableAudio, "side by side")
 
@@ -403,6 +442,12 @@ def test_wav_that_is_cut_off_or_goes_on(make, save):
     refused(save(with_sizes(content, 0x7F000000)), audio.TruncatedAudio, "promises 2130706432")
     with pytest.raises(audio.EmptyAudio):
         audio.check_audio(save(content[:44] and with_sizes(content[:44], 0)))
+
+
+def test_wav_whose_header_contradicts_itself(make, save):
+    content = bytearray(make("WAV", subtype="PCM_16"))
+    content[32:34] = struct.pack("<H", 64)
+    refused(save(content), audio.UnreadableAudio, "says 1500 samples, and by other values 48000")
 
 
 @pytest.mark.parametrize("kind", ["RF64", "W64", "AIFF", "AU", "NIST", "CAF"])
