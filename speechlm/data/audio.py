@@ -94,6 +94,7 @@ def read_audio(
         ChannelError: more than one channel.
         UnreadableAudio: the file is missing, no audio, or damaged.
         TruncatedAudio: the file ends before the last of its samples.
+        EmptyAudio: no bytes or no samples.
         ValueError: a slice outside of the file.
     """
     try:
@@ -316,7 +317,7 @@ def _range(
     contents = open_contents(path, only_first=stop is not None)
     part = contents.parts[0]
     n_samples = part.n_samples
-    if len(contents.parts) > 1 or n_samples is None or (stop or 0) > n_samples:
+    if len(contents.parts) > 1 or not n_samples or (stop or 0) > n_samples:
         return None
     end = n_samples if stop is None else stop
     _expect_range(path, start, end, n_samples)

@@ -14,6 +14,8 @@ from speechlm.data.mpeg_frames import mpeg_contents, parse_frame
 from speechlm.data.ogg_pages import ogg_contents
 from speechlm.data.pcm_chunks import is_pcm, pcm_contents
 
+_SMALL = 1 << 26  # bytes of a file that is read at once
+
 
 def open_contents(path: str | os.PathLike[str], only_first: bool = False) -> Contents:
     """Find the streams of a file by looking at its bytes, not at its name.
@@ -23,7 +25,7 @@ def open_contents(path: str | os.PathLike[str], only_first: bool = False) -> Con
         only_first: do not read all of a FLAC file to look for streams behind the first.
 
     Raises:
-        UnreadableAudio: there is no such file, it is no audio or is damaged.
+        UnreadableAudio: there is no such file, it cannot be read, is no audio or is damaged.
         EmptyAudio: no bytes.
         TruncatedAudio: something is missing at the end.
     """
@@ -31,8 +33,10 @@ def open_contents(path: str | os.PathLike[str], only_first: bool = False) -> Con
         raise UnreadableAudio(path, "no such file")
     if os.path.getsize(path) == 0:
         raise EmptyAudio(path, "the file has no bytes")
-    with open(path, "rb") as file:
-        data: Data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        data = _read(path, only_first)
+    except OSError as error:
+        raise UnreadableAudio(path, f"cannot be read ({error.strerror})") from None
     start = 0
     while data[start : start + 3] == b"ID3" and (size := tag_length(data, start)):
         start += size
@@ -47,6 +51,17 @@ def open_contents(path: str | os.PathLike[str], only_first: bool = False) -> Con
     if parse_frame(head[:4]):
         return mpeg_contents(path, data)
     raise UnreadableAudio(path, _why_not(path))
+
+
+def _read(path: str | os.PathLike[str], only_first: bool) -> Data:
+    """A file's bytes; of a large one, or where the header may do, those that are looked at.
+
+    Errors of a disk end a process that looks at a file in this way.
+    """
+    with open(path, "rb") as file:
+        if only_first or os.fstat(file.fileno()).st_size > _SMALL:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return file.read()
 
 
 def _why_not(path: str | os.PathLike[str]) -> str:

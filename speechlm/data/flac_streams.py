@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from speechlm.data.audio_parts import Contents, Part, TruncatedAudio
+from speechlm.data.audio_parts import Contents, EmptyAudio, Part, TruncatedAudio
 from speechlm.data.audio_tags import Data, before_tags
 
 _MARK = b"fLaC"
@@ -47,8 +47,9 @@ def flac_contents(
         only_first: do not look for others, which takes reading the whole file.
 
     Raises:
-        UnreadableAudio: the header is damaged.
-        TruncatedAudio: the last frame of a stream of unknown length is cut off.
+        EmptyAudio: there are no frames.
+        TruncatedAudio: the header is not whole, or the last frame of a stream of unknown length is
+            cut off.
     """
     headers = [_header(path, data, start)]
     while not only_first and (mark := _next_mark(data, headers[-1].frames)) >= 0:
@@ -90,6 +91,8 @@ def _next_mark(data: Data, start: int) -> int:
 
 
 def _part(path: str | os.PathLike[str], data: Data, header: _Header, end: int) -> Part:
+    if end <= header.frames and not header.n_samples:
+        raise EmptyAudio(path, "the file has no samples")
     known = header.n_samples or header.md5
     if not known and not _ends_with_a_frame(data, header, end):
         raise TruncatedAudio(

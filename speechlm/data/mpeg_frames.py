@@ -15,7 +15,14 @@ import functools
 import os
 from dataclasses import dataclass, field
 
-from speechlm.data.audio_parts import Bytes, Contents, Part, TruncatedAudio, UnreadableAudio
+from speechlm.data.audio_parts import (
+    Bytes,
+    Contents,
+    EmptyAudio,
+    Part,
+    TruncatedAudio,
+    UnreadableAudio,
+)
 from speechlm.data.audio_tags import Data, padding_length, tag_length
 
 _V1_RATES = (44100, 48000, 32000)  # Hz; halved in version 2, and again in version 2.5
@@ -101,6 +108,7 @@ def mpeg_contents(path: str | os.PathLike[str], data: Data) -> Contents:
     """The streams of an MPEG file.
 
     Raises:
+        EmptyAudio: there are no frames.
         UnreadableAudio: something else stands between the frames, or the format changes.
         TruncatedAudio: frames are cut off or missing.
     """
@@ -142,7 +150,7 @@ def _streams(path: str | os.PathLike[str], data: Data) -> list[_Stream]:
             at += frame.size
     streams = [stream for stream in streams if stream.n_frames or _promise(stream)[0]]
     if not streams:
-        raise UnreadableAudio(path, "not a readable audio file (no MPEG frames)")
+        raise EmptyAudio(path, "the file has no samples")
     return streams
 
 

@@ -341,9 +341,10 @@ def test_flac_whose_header_promises_less(make, save, n, md5, subtype, before):
 def test_flac_with_tags_behind(make, save, tag, md5):
     content = make("FLAC")
     assert n_of(save(with_length(content, 0, md5) + tag)) == 48000
-    path = save(with_length(content, 48000, md5) + tag)
-    assert n_of(path) == 48000
-    assert audio.check_audio(path).plain
+    for before in (b"", ID3V2):
+        path = save(before + with_length(content, 48000, md5) + tag)
+        assert n_of(path) == 48000
+        assert audio.check_audio(path).plain
     assert n_of(save(content + bytes(4096))) == 48000
 
 
@@ -377,6 +378,21 @@ def test_flac_whose_second_stream_is_cut_off(make, save):
 def test_flac_with_something_else_behind_is_refused(make, save):
     for behind in (make("MP3"), b"neither a tag nor a stream" * 10):
         refused(save(make("FLAC") + behind), audio.UnreadableAudio, "behind its 48000 samples")
+
+
+@pytest.mark.parametrize("kind", ["MP3", "FLAC", "WAV", "OGG", "AIFF"])
+def test_files_without_samples_are_empty(make, save, kind):
+    content = make(kind, 0)
+    refused(save(content), audio.EmptyAudio, "no samples|no bytes")
+
+
+def test_files_that_may_not_be_read(make, save, monkeypatch):
+    def no(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    path = save(make("WAV"))
+    monkeypatch.setattr("builtins.open", no)
+    refused(path, audio.UnreadableAudio, "cannot be read .Permission denied")
 
 
 # WAV and its like

@@ -156,7 +156,9 @@ def test_wrong_lengths_are_put_right_and_reported(formatted, tmp_path, helpers, 
 def test_what_was_converted_by_older_rules_is_made_again(formatted, tmp_path, helpers):
     data, _ = formatted({"a": helpers.tone()})
     note = tmp_path / "dump" / ".conversion"
-    note.write_text(note.read_text().partition(", ")[2])
+    rules, _, rest = note.read_text().partition(", ")
+    assert rules.startswith("rules ")
+    note.write_text(rest)
     soundfile.write(data.wav["s-a"], helpers.tone(0.5), RATE)
     data, _ = formatted({"a": helpers.tone()})
     assert data.n_samples["s-a"] == 16000
