@@ -17,15 +17,18 @@ import soundfile
 import soxr
 
 from speechlm.conventions import SAMPLE_RATE
-from speechlm.data.audio_contents import open_contents, reason_of
+from speechlm.data.audio_contents import open_contents
 from speechlm.data.audio_parts import (
     UNKNOWN,
     AudioError,
+    ChannelError,
     Contents,
     EmptyAudio,
     Part,
+    RateError,
     TruncatedAudio,
     UnreadableAudio,
+    reason_of,
 )
 
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
@@ -34,14 +37,6 @@ _BLOCK = 1 << 20  # samples decoded at a time
 _TAIL = 1600  # samples read at the end of a file in the quick check
 _PADDING = 64  # zero bytes at the end of a FLAC file that are taken for padding
 _FULL = 1 << 15  # the 16-bit number of a sample of 1
-
-
-class ChannelError(AudioError):
-    """The file has more than one channel."""
-
-
-class RateError(AudioError):
-    """The file has another sampling rate than the one asked for."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +132,10 @@ def decode_whole(path: str | os.PathLike[str], mix_channels: bool = False) -> De
     mono: list[np.ndarray] = []
     try:
         for block in map(_floats, _decode(path, contents)):
+            _expect_finite(path, block)
             is_silent = is_silent and not block.any()
-            mono.append(
-                block.mean(axis=1, dtype=np.float32) if info.n_channels > 1 else block[:, 0]
-            )
+            with np.errstate(over="ignore"):  # `expect_sound` sees what becomes infinite
+                mono.append(block.mean(axis=1) if info.n_channels > 1 else block[:, 0])
     except soundfile.LibsndfileError as error:
         raise _decoding_error(path, error) from None
     waveform = _joined(mono)
@@ -359,7 +354,16 @@ def _floats(block: np.ndarray) -> np.ndarray:
 
 
 def _joined(blocks: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    """Blocks as one array; they are given up one by one, so that memory holds all only once."""
+    if len(blocks) == 1:
+        return blocks[0]
+    whole, at = np.empty(sum(map(len, blocks)), np.float32), 0
+    blocks.reverse()
+    while blocks:
+        block = blocks.pop()
+        whole[at : at + len(block)] = block
+        at += len(block)
+    return whole
 
 
 def _expect(path: str | os.PathLike[str], n_channels: int, found: int, rate: int) -> None:

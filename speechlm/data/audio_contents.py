@@ -7,7 +7,7 @@ import os
 
 import soundfile
 
-from speechlm.data.audio_parts import Contents, EmptyAudio, UnreadableAudio
+from speechlm.data.audio_parts import Contents, EmptyAudio, UnreadableAudio, reason_of
 from speechlm.data.audio_tags import Data, padding_length, tag_length
 from speechlm.data.flac_streams import flac_contents
 from speechlm.data.mpeg_frames import mpeg_contents, parse_frame
@@ -73,9 +73,3 @@ def _why_not(path: str | os.PathLike[str]) -> str:
     if info.format.startswith(("MP3", "MPEG")):
         return "damaged: an MPEG frame expected at its beginning"
     return f"a {info.format} file; its length cannot be checked: convert it to WAV or FLAC"
-
-
-def reason_of(error: Exception) -> str:
-    """libsndfile's words without the file name; damaged MP3 files, it says, do not exist."""
-    reason = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
-    return "no known format" if reason.startswith("File does not exist") else reason

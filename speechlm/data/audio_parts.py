@@ -42,6 +42,14 @@ class EmptyAudio(AudioError):
     """There are no samples, or nothing but digital silence."""
 
 
+class ChannelError(AudioError):
+    """The file has more than one channel."""
+
+
+class RateError(AudioError):
+    """The file has another sampling rate than the one asked for."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A stream that libsndfile reads whole."""
@@ -77,6 +85,12 @@ class Contents:
     """Whether a program that believes the header gets the same samples."""
     note: str = ""
     """What the header says wrongly."""
+
+
+def reason_of(error: Exception) -> str:
+    """libsndfile's words without the file name; damaged MP3 files, it says, do not exist."""
+    reason = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
+    return "no known format" if reason.startswith("File does not exist") else reason
 
 
 class _Stream(soundfile.SoundFile):

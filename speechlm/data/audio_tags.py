@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
+
+from speechlm.data.audio_parts import TruncatedAudio
 
 Data = bytes | mmap.mmap
 _APE = 32  # bytes of an APE header, and of a footer
@@ -35,6 +38,18 @@ def tag_length(data: Data, at: int) -> int:
     ):
         return footer + _APE - at
     return 0
+
+
+def between_length(path: str | os.PathLike[str], data: Data, at: int) -> int:
+    """Bytes of a tag, or of zeros, that stand at a place between streams, 0 if none do.
+
+    Raises:
+        TruncatedAudio: the tag says that it goes on behind the end of the file.
+    """
+    size = tag_length(data, at)
+    if at + size > len(data):
+        raise TruncatedAudio(path, f"truncated: the tag at byte {at} is not whole")
+    return size or padding_length(data, at)
 
 
 def padding_length(data: Data, at: int) -> int:

@@ -15,6 +15,8 @@ import functools
 import os
 from dataclasses import dataclass, field
 
+import soundfile
+
 from speechlm.data.audio_parts import (
     Bytes,
     Contents,
@@ -22,8 +24,9 @@ from speechlm.data.audio_parts import (
     Part,
     TruncatedAudio,
     UnreadableAudio,
+    reason_of,
 )
-from speechlm.data.audio_tags import Data, padding_length, tag_length
+from speechlm.data.audio_tags import Data, between_length
 
 _V1_RATES = (44100, 48000, 32000)  # Hz; halved in version 2, and again in version 2.5
 _BIT_RATES = {  # kbit/s, of (is version 1, layer), for the indices from 1
@@ -117,7 +120,7 @@ def mpeg_contents(path: str | os.PathLike[str], data: Data) -> Contents:
     for stream in streams:
         promised, n_bytes = _promise(stream)
         found = stream.n_bytes + len(stream.header)
-        is_short = promised > stream.n_frames and n_bytes != found
+        is_short = promised > stream.n_frames and n_bytes not in (found, stream.n_bytes)
         if is_short or not promised and n_bytes > len(data):
             raise TruncatedAudio(
                 path,
@@ -139,12 +142,12 @@ def _streams(path: str | os.PathLike[str], data: Data) -> list[_Stream]:
     while at < end:
         frame = parse_frame(data[at : at + 4])
         if frame is None:
-            skipped = tag_length(data, at) or padding_length(data, at)
+            skipped = between_length(path, data, at)
             if not skipped:
                 raise UnreadableAudio(path, _no_frame(data, at, end))
             at += skipped
         elif at + frame.size > end:
-            raise TruncatedAudio(path, "cut off inside of its last MPEG frame")
+            raise TruncatedAudio(path, "truncated: cut off inside of its last MPEG frame")
         else:
             _add(path, streams, data, at, frame)
             at += frame.size
@@ -191,8 +194,8 @@ def _is_vbri(header: bytes) -> bool:
 def _promise(stream: _Stream) -> tuple[int, int]:
     """Frames and bytes that a stream's header promises, 0 where it says nothing.
 
-    The bytes are those of all frames, the header's too. Some writers count the header among the
-    frames; then the bytes tell that nothing is missing.
+    The bytes are those of all frames, mostly with the header's. Some writers count the header among
+    the frames; then the bytes tell that nothing is missing.
     """
     header = stream.header
     if _is_vbri(header):
@@ -222,8 +225,11 @@ def _part(path: str | os.PathLike[str], stream: _Stream, pieces: list[Bytes]) ->
         pieces = [_true_header(stream, bytes(pieces[0][:4])), *pieces]
     part = Part(tuple(pieces))
     n_samples = stream.n_frames * stream.first.n_samples
-    with part.open() as file:
-        missing = n_samples - file.frames
+    try:
+        with part.open() as file:
+            missing = n_samples - file.frames
+    except soundfile.LibsndfileError as error:
+        raise UnreadableAudio(path, f"not a readable audio file ({reason_of(error)})") from None
     if missing > (2 * _MOST_ADDED if stream.first.layer == 3 else 0):
         raise UnreadableAudio(
             path,

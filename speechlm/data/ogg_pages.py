@@ -1,4 +1,4 @@
-"""Ogg (Vorbis, Opus, FLAC): its pages, and the streams that they make.
+"""Ogg (Vorbis, Opus): its pages, and the streams that they make.
 
 A file may hold several streams one after the other, of which libsndfile reads the first.
 
@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass
 
 from speechlm.data.audio_parts import Contents, Part, TruncatedAudio, UnreadableAudio
-from speechlm.data.audio_tags import Data, padding_length, tag_length
+from speechlm.data.audio_tags import Data, between_length
 
 _HEAD = 27  # bytes of a page's header, before the sizes of its segments
 _FIRST, _LAST = 2, 4  # flags of a page
@@ -41,7 +41,7 @@ def ogg_contents(path: str | os.PathLike[str], data: Data) -> Contents:
     at = 0
     while at < len(data):
         if data[at : at + 4] != b"OggS":
-            skipped = tag_length(data, at) or padding_length(data, at)
+            skipped = between_length(path, data, at)
             if not skipped:
                 reason = f"damaged, or joined with something else: at byte {at} stands no Ogg page"
                 raise UnreadableAudio(path, reason)
@@ -73,6 +73,8 @@ def _add_page(path: str | os.PathLike[str], streams: list[_Stream], data: Data, 
     if flags & _FIRST:
         if streams and not streams[-1].is_whole and streams[-1].n_pages == 1:
             raise UnreadableAudio(path, "several Ogg streams side by side, one expected")
+        if data[at + _HEAD + len(sizes) : end][:5] == b"\x7fFLAC":
+            raise UnreadableAudio(path, "FLAC in Ogg, whose length cannot be checked: convert it")
         streams.append(_Stream(serial, at, end))
     if not streams or serial != streams[-1].serial or streams[-1].is_whole:
         raise UnreadableAudio(path, f"at byte {at} stands an Ogg page of no known stream")

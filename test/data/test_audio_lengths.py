@@ -243,6 +243,23 @@ def test_mp3_with_something_else_in_it_is_refused(make, save):
         refused(save(content + odd), audio.AudioError, "MPEG frame")
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_mp3_of_few_frames(make, save, n):
+    """The shortest ones are read, or refused."""
+    path = save(b"".join(frames(make("MP3"))[10 : 10 + n]))
+    try:
+        assert len(audio.read_audio(path)) == 576 * n - DELAY
+    except audio.UnreadableAudio:
+        assert n == 1
+
+
+@pytest.mark.parametrize("kind", ["MP3", "OGG"])
+def test_tags_that_go_on_behind_the_end(make, save, kind):
+    content = make(kind)
+    for tag in (ID3V2[:-1], b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + content, APE_HEADER):
+        refused(save(content + tag), audio.TruncatedAudio, "tag at byte .* is not whole")
+
+
 @pytest.mark.parametrize("layer", [1, 2])
 def test_mpeg_of_other_layers(save, layer):
     """Frames of zero bits are silence; libsndfile guesses from the first one's size."""
@@ -263,6 +280,16 @@ def ogg(request, make):
         return make("OGG", seconds, seed, rate, subtype=request.param)
 
     return content
+
+
+def with_sum(page):
+    """The page with its checksum computed bit by bit."""
+    page, crc = page[:22] + bytes(4) + page[26:], 0
+    for byte in page:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc >> 31 else 0)) & 0xFFFFFFFF
+    return page[:22] + struct.pack("<I", crc) + page[26:]
 
 
 def pages(content):
@@ -305,6 +332,9 @@ def test_ogg_with_something_missing_or_between(ogg, save):
         damaged = bytearray(content)
         damaged[at] ^= 0x10
         refused(save(damaged), audio.UnreadableAudio, "checksum of the Ogg page")
+    with_flac = with_sum(pieces[0].replace(b"\x01vorbis", b"\x7fFLAC\x01\x00"))
+    with_flac = with_sum(with_flac.replace(b"OpusHead", b"\x7fFLAC\x01\x00\x00"))
+    refused(save(with_flac + b"".join(pieces[1:])), audio.UnreadableAudio, "FLAC in Ogg")
     other = pages(ogg(1, 2))
     refused(save(pieces[0] + other[0] + content), audio.UnreadableAudio, "side by side")
 
@@ -413,8 +443,8 @@ def with_sizes(content, samples=None, riff=None, order="<"):
 
 
 @pytest.mark.parametrize("size", PLACEHOLDERS, ids=hex)
-@pytest.mark.parametrize("riff", [None, 0, 8, "same"])
-@pytest.mark.parametrize("behind", [b"", LIST, LIST + ID3V1])
+@pytest.mark.parametrize("riff", [None, "same"])
+@pytest.mark.parametrize("behind", [b"", LIST + ID3V1])
 def test_wav_with_a_placeholder(make, save, size, riff, behind):
     content = make("WAV", subtype="PCM_16")
     riff = min(size + 36, 0xFFFFFFFF) if riff == "same" else riff
