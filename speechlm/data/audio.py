@@ -271,8 +271,10 @@ def _decode(path: str | os.PathLike[str], contents: Contents) -> Iterator[np.nda
                     md5.update(block.astype("<i2", copy=False).data)
                 yield block
         if promised is not None and n_samples < promised:
-            reason = f"truncated or damaged: {promised} samples promised, found {n_samples}"
-            raise TruncatedAudio(path, reason)
+            is_whole = md5 and md5.digest() == part.md5
+            what = "wrong length in the header" if is_whole else "truncated or damaged"
+            count = f"{promised} samples promised, found {n_samples}"
+            raise TruncatedAudio(path, f"{what}: {count}{', which is all' if is_whole else ''}")
         if md5 and md5.digest() != part.md5:
             reason = "damaged: the decoded samples differ from the FLAC checksum"
             raise UnreadableAudio(path, reason)

@@ -366,6 +366,16 @@ def test_flac_whose_header_promises_less(make, save, n, md5, subtype, before):
     assert (quick.plain, quick.note) == (info.plain, info.note)
 
 
+def test_flac_whose_header_promises_more_is_refused(make, save):
+    """The checksum tells whether something is missing."""
+    content = make("FLAC")
+    more = with_length(content, 50000)
+    refused(save(more), audio.TruncatedAudio, "wrong length in the header: 50000.*48000, which is")
+    more = with_length(content, 50000, md5=False)
+    refused(save(more), audio.TruncatedAudio, "truncated or damaged: 50000 samples promised")
+    refused(save(content[:-9000]), audio.TruncatedAudio, "truncated or damaged")
+
+
 @pytest.mark.parametrize("md5", [True, False])
 @pytest.mark.parametrize("tag", TAGS.values(), ids=TAGS)
 def test_flac_with_tags_behind(make, save, tag, md5):
