@@ -25,7 +25,8 @@ def main() -> None:
     options.add_argument(
         "--quick",
         action="store_true",
-        help="read only header and end of FLAC files: finds truncated files, no other damage",
+        help="decode only the end of FLAC files: finds wrong lengths, no damage inside, no silence;"
+        " other formats are always decoded",
     )
     options.add_argument(
         "--mix_channels", action="store_true", help="take the mean of several channels"

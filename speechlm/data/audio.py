@@ -1,90 +1,79 @@
 """Reading, checking and resampling of audio files (libsndfile and soxr).
 
-Lengths are in samples, rates in samples a second; waveforms are (S,) float32 in -1..1.
+Lengths are in samples, rates in samples a second; waveforms are (S,) float32 in -1..1. What a
+header says of the length is not believed: see `audio_parts`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 
 from speechlm.conventions import SAMPLE_RATE
+from speechlm.data.audio_contents import open_contents
+from speechlm.data.audio_parts import (
+    UNKNOWN,
+    AudioError,
+    ChannelError,
+    Contents,
+    EmptyAudio,
+    Part,
+    RateError,
+    TruncatedAudio,
+    UnreadableAudio,
+    reason_of,
+)
 
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 """How names of audio files that corpora have end, in small letters."""
 _BLOCK = 1 << 20  # samples decoded at a time
 _TAIL = 1600  # samples read at the end of a file in the quick check
-_UNKNOWN_LENGTHS = {0, 0x7FFFFFFF, 0xFFFFFFFF}  # what streaming writers put into a WAV header
-
-
-class AudioError(ValueError):
-    """An audio file that cannot be used; says which file and why."""
-
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = str(path)
-        self.reason = reason
-
-
-class UnreadableAudio(AudioError):
-    """The file is missing, is no audio, or is damaged inside."""
-
-
-class TruncatedAudio(AudioError):
-    """The file ends before the number of samples that its header promises."""
-
-
-class EmptyAudio(AudioError):
-    """There are no samples, or nothing but digital silence."""
-
-
-class ChannelError(AudioError):
-    """The file has more than one channel."""
-
-
-class RateError(AudioError):
-    """The file has another sampling rate than the one asked for."""
+_PADDING = 64  # zero bytes at the end of a FLAC file that are taken for padding
+_FULL = 1 << 15  # the 16-bit number of a sample of 1
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says."""
+    """What is known of a file."""
 
-    n_samples: int
+    n_samples: int | None
+    """None where only decoding all of it tells, as in FLAC whose writer has left no length."""
     rate: int
     n_channels: int
     container: str
     """libsndfile's name of the file format found in the file itself: FLAC, WAV, MP3, ..."""
+    plain: bool
+    """Whether a program that believes the header gets the same samples."""
+    note: str = ""
+    """What the header says wrongly."""
+
+
+class Decoded(NamedTuple):
+    """All of a file."""
+
+    waveform: np.ndarray
+    """(S,) float32."""
+    rate: int
+    note: str
+    """What the header says wrongly."""
 
 
 def read_header(path: str | os.PathLike[str]) -> AudioInfo:
-    """Read the header only.
+    """Say what can be known of a file without decoding it.
 
     Raises:
         UnreadableAudio: there is no such file, or it is no audio.
         EmptyAudio: no bytes or no samples.
-        TruncatedAudio: a WAV file that is shorter than its header says.
+        TruncatedAudio: the file is shorter than its header says.
     """
-    if not os.path.isfile(path):
-        raise UnreadableAudio(path, "no such file")
-    if os.path.getsize(path) == 0:
-        raise EmptyAudio(path, "the file has no bytes")
-    try:
-        info = soundfile.info(os.fspath(path), verbose=True)
-    except soundfile.LibsndfileError as error:
-        raise UnreadableAudio(path, f"not a readable audio file ({_reason(error)})") from None
-    if info.format in ("WAV", "WAVEX"):
-        _check_wav_length(path, info.extra_info)
-    if info.frames == 0:
-        raise EmptyAudio(path, "the file has no samples")
-    return AudioInfo(info.frames, info.samplerate, info.channels, info.format)
+    return _info(path, open_contents(path, only_first=True))
 
 
 def read_audio(
@@ -92,34 +81,29 @@ def read_audio(
 ) -> np.ndarray:
     """Samples start..stop (the whole file by default) of a mono file: (S,) float32.
 
+    Of FLAC, WAV and its like only the range is read; other formats are decoded as a whole. A range
+    of a FLAC file trusts the header, which `check_audio` compares with the file.
+
     Raises:
         RateError: another rate (format_data makes copies in the right one).
         ChannelError: more than one channel.
         UnreadableAudio: the file is missing, no audio, or damaged.
         TruncatedAudio: the file ends before the last of its samples.
+        EmptyAudio: no bytes or no samples.
         ValueError: a slice outside of the file.
     """
     try:
-        with soundfile.SoundFile(os.fspath(path)) as file:
-            _expect_mono(path, file.channels)
-            if file.samplerate != rate:
-                raise RateError(
-                    path, f"{rate} Hz expected, found {file.samplerate} Hz; run format_data first"
-                )
-            end = file.frames if stop is None else stop
-            if not 0 <= start <= end <= file.frames:
-                raise ValueError(
-                    f"{path}: samples {start}..{end} asked for, it has 0..{file.frames}"
-                )
-            file.seek(start)
-            waveform = file.read(end - start, dtype="float32")
+        if (found := _range(path, rate, start, stop)) is not None:
+            return found
+        contents = open_contents(path)
+        info = _info(path, contents)
+        _expect(path, info.n_channels, info.rate, rate)
+        blocks = [_floats(block)[:, 0] for block in _decode(path, contents)]
     except soundfile.LibsndfileError as error:
         raise _decoding_error(path, error) from None
-    if len(waveform) != end - start:
-        raise TruncatedAudio(
-            path, f"the header promises {end - start} samples from {start}, found {len(waveform)}"
-        )
-    return waveform
+    waveform = _joined(blocks)
+    _expect_range(path, start, len(waveform) if stop is None else stop, len(waveform))
+    return waveform[start:stop]
 
 
 def decode_any(path: str | os.PathLike[str], mix_channels: bool = False) -> tuple[np.ndarray, int]:
@@ -127,19 +111,36 @@ def decode_any(path: str | os.PathLike[str], mix_channels: bool = False) -> tupl
 
     Several channels are an error unless `mix_channels`, which takes their mean.
     """
-    info = read_header(path)
+    decoded = decode_whole(path, mix_channels)
+    return decoded.waveform, decoded.rate
+
+
+def decode_whole(path: str | os.PathLike[str], mix_channels: bool = False) -> Decoded:
+    """As `decode_any`, and what was wrong in the header.
+
+    Raises:
+        ChannelError: several channels, which are not to be mixed.
+        UnreadableAudio: the file is missing, no audio, or damaged; some samples are no numbers.
+        TruncatedAudio: the file ends before the last of its samples.
+        EmptyAudio: no samples, or all of them, after mixing, are zero.
+    """
+    contents = open_contents(path)
+    info = _info(path, contents)
     if not mix_channels:
         _expect_mono(path, info.n_channels)
+    is_silent = True
+    mono: list[np.ndarray] = []
     try:
-        waveform, rate = soundfile.read(os.fspath(path), dtype="float32", always_2d=True)
+        for block in map(_floats, _decode(path, contents)):
+            _expect_finite(path, block)
+            is_silent = is_silent and not block.any()
+            with np.errstate(over="ignore"):  # `expect_sound` sees what becomes infinite
+                mono.append(block.mean(axis=1) if info.n_channels > 1 else block[:, 0])
     except soundfile.LibsndfileError as error:
         raise _decoding_error(path, error) from None
-    _expect_length(path, info, len(waveform))
-    mono = waveform[:, 0] if info.n_channels == 1 else waveform.mean(axis=1, dtype=np.float32)
-    _expect_sound(path, bool(np.any(mono)))
-    if not np.all(np.isfinite(mono)):
-        raise UnreadableAudio(path, "some samples are not finite numbers")
-    return mono, rate
+    waveform = _joined(mono)
+    expect_sound(path, waveform, "" if is_silent else " once the channels are mixed")
+    return Decoded(waveform, info.rate, _note(contents, info.n_samples, len(waveform)))
 
 
 def check_audio(path: str | os.PathLike[str], quick: bool = False) -> AudioInfo:
@@ -147,20 +148,33 @@ def check_audio(path: str | os.PathLike[str], quick: bool = False) -> AudioInfo:
 
     The full check decodes everything (about 3,000 times faster than real time) and compares
     the sum of a 16-bit FLAC file with the one in its header, so that damage anywhere is found.
-    The quick check reads the header and the last tenth of a second: it finds files that are
-    cut off, not files that are damaged in the middle.
+    The quick check decodes the last tenth of a second of a FLAC file: it finds files that are cut
+    off or go on, not files that are damaged in the middle or silent. Where that does not tell the
+    length (none in the header, another than in the header, other formats) the full check is made.
+
+    Returns:
+        The true number of samples; `plain` and `note` tell whether the header has another.
     """
-    info = read_header(path)
+    contents = open_contents(path)
+    info = _info(path, contents)
     _expect_mono(path, info.n_channels)
+    seekable = info.container == "FLAC" and contents.plain
+    if quick and seekable and _ends_as_promised(contents.parts[0]):
+        return info
+    n_samples, sound = 0, False
     try:
-        with soundfile.SoundFile(os.fspath(path)) as file:
-            if quick:
-                _check_tail(path, file)
-            else:
-                _check_all(path, file, info)
+        for block in _decode(path, contents):
+            n_samples += len(block)
+            sound = sound or bool(block.any())
+            _expect_finite(path, block)
     except soundfile.LibsndfileError as error:
         raise _decoding_error(path, error) from None
-    return info
+    if n_samples == 0:
+        raise EmptyAudio(path, "no samples can be decoded")
+    if not sound:
+        raise EmptyAudio(path, "all samples are zero")
+    note = _note(contents, info.n_samples, n_samples)
+    return replace(info, n_samples=n_samples, plain=contents.plain and not note, note=note)
 
 
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -170,66 +184,199 @@ def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     return soxr.resample(waveform, rate, new_rate, quality="HQ").astype(np.float32, copy=False)
 
 
-def write_flac(path: str | os.PathLike[str], waveform: np.ndarray, rate: int) -> None:
-    """Write (S,) samples as 16-bit mono FLAC; float samples beyond -1..1 are clipped."""
-    soundfile.write(os.fspath(path), waveform, rate, format="FLAC", subtype="PCM_16")
+def to_16_bits(waveform: np.ndarray) -> tuple[np.ndarray, int]:
+    """(S,) float32 -> (S,) int16 and how many samples beyond -1..1 were clipped."""
+    n_clipped = int(np.count_nonzero(np.abs(waveform) > 1))
+    return np.rint(waveform * _FULL).clip(-_FULL, _FULL - 1).astype(np.int16), n_clipped
 
 
-def _check_tail(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:
-    file.seek(max(0, file.frames - _TAIL))
-    found = file.tell() + len(file.read(_TAIL, dtype="int16"))
-    if found < file.frames and not _length_is_a_guess(file.format):
-        raise TruncatedAudio(path, f"the header promises {file.frames} samples, found {found}")
+def write_flac(
+    path: str | os.PathLike[str], waveform: np.ndarray, rate: int, comment: str = ""
+) -> None:
+    """Write (S,) samples, float32 or int16, as 16-bit mono FLAC that reads back as many.
 
+    Float samples beyond -1..1 are clipped.
 
-def _check_all(path: str | os.PathLike[str], file: soundfile.SoundFile, info: AudioInfo) -> None:
-    expected = _flac_md5(path) if file.subtype == "PCM_16" and file.format == "FLAC" else None
-    md5 = hashlib.md5(usedforsecurity=False)
-    n_samples, sound = 0, False
-    while len(block := file.read(_BLOCK, dtype="int16")):
-        n_samples += len(block)
-        sound = sound or bool(block.any())
-        if expected:
-            md5.update(block.astype("<i2", copy=False).tobytes())
-    _expect_length(path, info, n_samples)
-    if expected and md5.digest() != expected:
-        raise UnreadableAudio(path, "damaged: the decoded samples differ from the FLAC checksum")
-    _expect_sound(path, sound)
-
-
-def _flac_md5(path: str | os.PathLike[str]) -> bytes | None:
-    """The sum of the decoded samples in a FLAC header, if the writer has left one.
-
-    Source: RFC 9639 section 8.2 (streaminfo is always the first metadata block).
+    Raises:
+        UnreadableAudio: some samples are no finite numbers, or what was written is not whole.
     """
-    with Path(path).open("rb") as file:
-        head = file.read(42)
-    if head[:4] != b"fLaC" or head[4] & 0x7F != 0:
+    _expect_finite(path, waveform)
+    samples = waveform if waveform.dtype == np.int16 else to_16_bits(waveform)[0]
+    with soundfile.SoundFile(os.fspath(path), "w", rate, 1, "PCM_16", format="FLAC") as file:
+        if comment:
+            file.comment = comment
+        file.write(samples)
+    if len(samples) and (found := read_header(path).n_samples) != len(samples):
+        raise UnreadableAudio(path, f"{len(samples)} samples written, {found} read; disk full?")
+
+
+def read_comment(path: str | os.PathLike[str]) -> str:
+    """What was given to `write_flac` as a comment."""
+    with soundfile.SoundFile(os.fspath(path)) as file:
+        return file.comment
+
+
+def expect_sound(path: str | os.PathLike[str], waveform: np.ndarray, when: str = "") -> None:
+    """Make sure that (S,) samples are something to hear.
+
+    Raises:
+        EmptyAudio: no samples, or all of them are zero; `when` goes into the sentence.
+        UnreadableAudio: some are no finite numbers.
+    """
+    if len(waveform) == 0:
+        raise EmptyAudio(path, "no samples" + (when or " can be decoded"))
+    if not waveform.any():
+        raise EmptyAudio(path, "all samples are zero" + when)
+    _expect_finite(path, waveform)
+
+
+def _info(path: str | os.PathLike[str], contents: Contents) -> AudioInfo:
+    """What is known before decoding; all parts have one rate and number of channels."""
+    found: list[AudioInfo] = []
+    for part in contents.parts:
+        try:
+            with part.open() as file:
+                n, kind = part.promised(file), (file.samplerate, file.channels, file.format)
+                if n is not None and n + 1 < file.frames < UNKNOWN:  # some count a byte of padding
+                    reason = f"its header says {n} samples, and by other values {file.frames}"
+                    raise UnreadableAudio(path, reason)
+        except soundfile.LibsndfileError as error:
+            reason = f"not a readable audio file ({reason_of(error)})"
+            raise UnreadableAudio(path, reason) from None
+        found.append(AudioInfo(n, *kind, contents.plain, contents.note))
+    first = found[0]
+    for other in found[1:]:
+        if (other.rate, other.n_channels) != (first.rate, first.n_channels):
+            raise UnreadableAudio(
+                path,
+                f"it changes from {first.rate} Hz, {first.n_channels} channel(s) to {other.rate}"
+                f" Hz, {other.n_channels}, in the middle; split it there",
+            )
+    lengths = [info.n_samples for info in found if info.n_samples is not None]
+    if lengths == [0] * len(found):
+        raise EmptyAudio(path, "the file has no samples")
+    return replace(first, n_samples=sum(lengths) if len(lengths) == len(found) else None)
+
+
+def _decode(path: str | os.PathLike[str], contents: Contents) -> Iterator[np.ndarray]:
+    """Blocks (S, C) of all parts: int16 of 16-bit FLAC, else float32."""
+    for part in contents.parts:
+        with part.open() as file:
+            promised, n_samples = part.promised(file), 0
+            is_short = file.format == "FLAC" and file.subtype == "PCM_16"
+            md5 = hashlib.md5(usedforsecurity=False) if is_short and part.md5 else None
+            for block in _blocks(path, part, file, "int16" if is_short else "float32"):
+                n_samples += len(block)
+                if md5:
+                    md5.update(block.astype("<i2", copy=False).data)
+                yield block
+        if promised is not None and n_samples < promised:
+            is_whole = md5 and md5.digest() == part.md5
+            what = "wrong length in the header" if is_whole else "truncated or damaged"
+            count = f"{promised} samples promised, found {n_samples}"
+            raise TruncatedAudio(path, f"{what}: {count}{', which is all' if is_whole else ''}")
+        if md5 and md5.digest() != part.md5:
+            reason = "damaged: the decoded samples differ from the FLAC checksum"
+            raise UnreadableAudio(path, reason)
+
+
+def _blocks(
+    path: str | os.PathLike[str], part: Part, file: soundfile.SoundFile, dtype: str
+) -> Iterator[np.ndarray]:
+    """What is promised, and what FLAC has behind it."""
+    promised, n_samples = part.promised(file), 0
+    while promised is None or n_samples < promised:
+        wanted = _BLOCK if promised is None else min(_BLOCK, promised - n_samples)
+        block = file.read(wanted, dtype, always_2d=True)
+        if not len(block):
+            return
+        n_samples += len(block)
+        yield block
+    if file.format != "FLAC":
+        return
+    try:
+        while len(block := file.read(_BLOCK, dtype, always_2d=True)):
+            yield block
+    except soundfile.LibsndfileError:
+        if any(part.pieces[-1][-_PADDING:]):
+            raise UnreadableAudio(
+                path, f"behind its {promised} samples stands what is no FLAC, or is damaged"
+            ) from None
+
+
+def _range(
+    path: str | os.PathLike[str], rate: int, start: int, stop: int | None
+) -> np.ndarray | None:
+    """Samples start..stop, None where nothing but decoding the whole file is sure to find them.
+
+    Of a whole file one sample more than promised is asked for, which must not be there.
+    """
+    contents = open_contents(path, only_first=stop is not None)
+    part = contents.parts[0]
+    n_samples = part.n_samples
+    if len(contents.parts) > 1 or not n_samples or (stop or 0) > n_samples:
         return None
-    return head[26:42] if any(head[26:42]) else None
+    end = n_samples if stop is None else stop
+    _expect_range(path, start, end, n_samples)
+    by_name = contents.plain and stop is not None
+    try:
+        with soundfile.SoundFile(os.fspath(path)) if by_name else part.open() as file:
+            _expect(path, file.channels, file.samplerate, rate)
+            if start:
+                file.seek(start)
+            waveform = file.read(end - start + (stop is None), dtype="float32")
+    except soundfile.LibsndfileError:
+        return None
+    return waveform if len(waveform) == end - start else None
 
 
-def _check_wav_length(path: str | os.PathLike[str], log: str) -> None:
-    """libsndfile corrects a wrong data size by itself, and only its log says so."""
-    found = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if found:
-        promised, there = int(found[1]), int(found[2])
-        if promised > there and promised not in _UNKNOWN_LENGTHS:
-            raise TruncatedAudio(path, f"the header promises {promised} bytes, found {there}")
+def _ends_as_promised(part: Part) -> bool:
+    """Whether a FLAC stream has its last samples and none behind them."""
+    with part.open() as file:
+        promised = part.promised(file)
+        assert promised is not None
+        try:
+            file.seek(max(0, promised - _TAIL))
+            found = file.tell() + len(file.read(promised - file.tell(), dtype="int16"))
+            return found == promised and len(file.read(1, dtype="int16")) == 0
+        except soundfile.LibsndfileError:
+            return False
 
 
-def _length_is_a_guess(container: str) -> bool:
-    """MP3 has no sample count: libsndfile estimates it from the file size."""
-    return container.startswith(("MP3", "MPEG"))
+def _note(contents: Contents, promised: int | None, n_samples: int) -> str:
+    """What the header says wrongly, once the samples have been counted."""
+    if promised in (None, n_samples):
+        return contents.note
+    count = f"its header promises {promised} samples, found {n_samples}"
+    return f"{contents.note}; {count}" if contents.note else count
 
 
-def _expect_length(path: str | os.PathLike[str], info: AudioInfo, n_samples: int) -> None:
-    if n_samples == 0:
-        raise EmptyAudio(path, "no samples can be decoded")
-    if n_samples != info.n_samples and not _length_is_a_guess(info.container):
-        raise TruncatedAudio(
-            path, f"the header promises {info.n_samples} samples, found {n_samples}"
-        )
+def _floats(block: np.ndarray) -> np.ndarray:
+    return block if block.dtype == np.float32 else block.astype(np.float32) / _FULL
+
+
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    """Blocks as one array; they are given up one by one, so that memory holds all only once."""
+    if len(blocks) == 1:
+        return blocks[0]
+    whole, at = np.empty(sum(map(len, blocks)), np.float32), 0
+    blocks.reverse()
+    while blocks:
+        block = blocks.pop()
+        whole[at : at + len(block)] = block
+        at += len(block)
+    return whole
+
+
+def _expect(path: str | os.PathLike[str], n_channels: int, found: int, rate: int) -> None:
+    _expect_mono(path, n_channels)
+    if found != rate:
+        raise RateError(path, f"{rate} Hz expected, found {found} Hz; run format_data first")
+
+
+def _expect_range(path: str | os.PathLike[str], start: int, stop: int, n_samples: int) -> None:
+    if not 0 <= start <= stop <= n_samples:
+        raise ValueError(f"{path}: samples {start}..{stop} asked for, it has 0..{n_samples}")
 
 
 def _expect_mono(path: str | os.PathLike[str], n_channels: int) -> None:
@@ -237,19 +384,14 @@ def _expect_mono(path: str | os.PathLike[str], n_channels: int) -> None:
         raise ChannelError(path, f"one channel expected, found {n_channels}")
 
 
-def _expect_sound(path: str | os.PathLike[str], sound: bool) -> None:
-    if not sound:
-        raise EmptyAudio(path, "all samples are zero")
+def _expect_finite(path: str | os.PathLike[str], samples: np.ndarray) -> None:
+    if not np.all(np.isfinite(samples)):
+        raise UnreadableAudio(path, "some samples are not finite numbers")
 
 
 def _decoding_error(path: str | os.PathLike[str], error: Exception) -> AudioError:
     """Whether a file that opens but does not decode is cut off or damaged cannot be told."""
     if not os.path.isfile(path):
         return UnreadableAudio(path, "no such file")
-    return TruncatedAudio(path, f"truncated or damaged: decoding stopped early ({_reason(error)})")
-
-
-def _reason(error: Exception) -> str:
-    """libsndfile's words without the file name; damaged MP3 files, it says, do not exist."""
-    reason = getattr(error, "error_string", str(error)).removeprefix("Error : ").rstrip(".")
-    return "no known format" if reason.startswith("File does not exist") else reason
+    reason = f"truncated or damaged: decoding stopped early ({reason_of(error)})"
+    return TruncatedAudio(path, reason)

@@ -22,6 +22,12 @@ _KINDS = {
     audio.EmptyAudio: "empty audio",
     audio.ChannelError: "more than one channel",
 }
+_WRONG_LENGTH = "wrong length in the header"
+_CLIPPING = "clipped"
+_CLIPPED = 0.001
+"""Share of samples beyond full scale from which a file is reported; fewer are usual after MP3."""
+_RULES = 2
+"""Number of the rules of conversion: what was converted by others is made again."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class FormatOptions:
     max_seconds: float = float("inf")
     """Longer utterances are filtered."""
     quick: bool = False
-    """Check header and end of sound files only (see audio.check_audio)."""
+    """Check header and end of FLAC files only (see audio.check_audio)."""
     mix_channels: bool = False
     """Take the mean of several channels instead of leaving such files out."""
     max_bad_share: float = 0.1
@@ -61,6 +67,8 @@ class _Result:
     n_samples: int = 0
     kind: str = ""
     detail: str = ""
+    fixed: tuple[str, ...] = ()
+    """What was put right, each as `kind: detail`."""
 
 
 def format_data(
@@ -71,9 +79,9 @@ def format_data(
 ) -> tuple[DataDir, Report]:
     """Make the dump directory `target` of the data directory `source`.
 
-    Mono FLAC of the right rate is used where it is; anything else that can be decoded becomes
-    `target`/audio/ID.flac (those that an interrupted run has made are kept). Adds
-    utt2num_samples and report.tsv. The result does not depend on `n_jobs`.
+    Mono FLAC of the right rate and with a true header is used where it is; anything else that can
+    be decoded becomes `target`/audio/ID.flac (those that an interrupted run has made are kept).
+    Adds utt2num_samples and report.tsv. The result does not depend on `n_jobs`.
 
     Raises:
         ValueError: more than `max_bad_share` of the utterances are wrong or none is left; the
@@ -98,6 +106,7 @@ def format_data(
             report.filter("too long", utterance, data.wav[utterance], f"{seconds:.2f} s")
         else:
             kept[utterance] = result
+            _report_fixed(report, utterance, data.wav[utterance], result)
     folder.mkdir(parents=True, exist_ok=True)
     report.write(folder / REPORT)
     report.check_share(len(kept), options.max_bad_share, str(source))
@@ -122,41 +131,62 @@ def _format_one(utterance: str, path: str, folder: Path, options: FormatOptions)
     try:
         info = audio.read_header(path)
         if info.container == "FLAC" and info.rate == options.rate and info.n_channels == 1:
-            audio.check_audio(path, options.quick)
-            return _Result(path, info.n_samples)
+            info = audio.check_audio(path, options.quick)
+            if info.plain and info.n_samples is not None:
+                return _Result(path, info.n_samples)
         target = folder / f"{utterance}.flac"
-        if _is_done(target, path):
-            return _Result(str(target), audio.read_header(target).n_samples)
-        waveform, rate = audio.decode_any(path, options.mix_channels)
-        waveform = audio.resample(waveform, rate, options.rate)
-        if len(waveform) == 0:
-            return _Result(kind="empty audio", detail="no samples are left after resampling")
-        with output_file(target, tidy=False) as temporary:
-            audio.write_flac(temporary, waveform, options.rate)
-            changed = os.stat(path).st_mtime_ns  # tells later which recording this was made from
-            os.utime(temporary, ns=(changed, changed))
-        return _Result(str(target), len(waveform))
+        return _done(target, path) or _convert(target, path, options)
     except audio.AudioError as error:
         return _Result(kind=_KINDS.get(type(error), "unreadable audio"), detail=error.reason)
 
 
-def _is_done(target: Path, source: str) -> bool:
-    """Whether an earlier run has converted this file, which has not changed since."""
+def _convert(target: Path, source: str, options: FormatOptions) -> _Result:
+    """Write a file as mono FLAC of the right rate.
+
+    Silence and length are judged on the samples that are written: mixed, resampled, rounded.
+    """
+    decoded = audio.decode_whole(source, options.mix_channels)
+    waveform = audio.resample(decoded.waveform, decoded.rate, options.rate)
+    audio.expect_sound(source, waveform, " after resampling")
+    samples, n_clipped = audio.to_16_bits(waveform)
+    audio.expect_sound(source, samples, " after rounding to 16 bits")
+    fixed = [f"{_WRONG_LENGTH}: {decoded.note}"] if decoded.note else []
+    if n_clipped > _CLIPPED * len(samples):
+        fixed.append(f"{_CLIPPING}: {n_clipped} of {len(samples)} samples were beyond full scale")
+    with output_file(target, tidy=False) as temporary:
+        audio.write_flac(temporary, samples, options.rate, "\n".join(fixed))
+        changed = os.stat(source).st_mtime_ns  # tells later which recording this was made from
+        os.utime(temporary, ns=(changed, changed))
+    return _Result(str(target), len(samples), fixed=tuple(fixed))
+
+
+def _report_fixed(report: Report, utterance: str, path: str, result: _Result) -> None:
+    for fix in result.fixed:
+        kind, _, detail = fix.partition(": ")
+        report.fix(kind, utterance, path, detail)
+
+
+def _done(target: Path, source: str) -> _Result | None:
+    """What an earlier run has made of this file, if it has not changed since."""
     if not target.is_file() or target.stat().st_mtime_ns != os.stat(source).st_mtime_ns:
-        return False
+        return None
     try:
-        audio.read_header(target)
+        n_samples = audio.check_audio(target, quick=True).n_samples
+        assert n_samples is not None
+        fixed = tuple(audio.read_comment(target).splitlines())
+        return _Result(str(target), n_samples, fixed=fixed)
     except audio.AudioError:
         logging.getLogger(__name__).warning("%s is damaged and is made again", target)
-        return False
-    return True
+        return None
 
 
 def _forget_other_conversions(folder: Path, data: DataDir, options: FormatOptions) -> None:
     """Remove what was converted with other options, or from recordings in other folders."""
     places = sorted({os.path.dirname(os.path.abspath(path)) for path in data.wav.values()})
     digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
-    wanted = f"{options.rate} Hz, mixed {options.mix_channels}, recordings of {digest}\n"
+    wanted = (
+        f"rules {_RULES}, {options.rate} Hz, mixed {options.mix_channels}, recordings of {digest}\n"
+    )
     note = folder.with_name(".conversion")
     if note.is_file() and note.read_text() == wanted:
         return
