@@ -87,7 +87,7 @@ def test_trainings_of_mini_st_take_the_threads_that_their_launcher_reserves(reci
         ("mini_st", ["--task", "mt"], "it can be asr or st"),
         ("mini_st", ["--target_lang", ""], "--task st needs --target_lang"),
         ("mini_st", ["--target_kind", "word"], "it can be char or bpe"),
-        ("mini_st", ["--target_style", "upper"], "it can be cased or lower"),
+        ("mini_st", ["--target_style", "upper"], "it can be cased, lower or moses"),
         ("mini_st", ["--systems", "given"], "--systems given needs --init_model"),
         ("mini_st", ["--task", "asr", "--systems", "given"], "--systems given needs --init_model"),
         ("mini_st", ["--task", "asr", "--systems", "giving"], "it can have scratch, speech"),
