@@ -26,11 +26,11 @@ def main() -> None:
     from speechlm.data.common_voice import read_common_voice
     from speechlm.data.excluded import recordings
 
-    unwanted = recordings(args.exclude)
+    with_text = not args.without_text
     prepare_corpus(
         args.output,
         lambda: read_common_voice(
-            args.release, args.table, args.language, not args.without_text, unwanted
+            args.release, args.table, args.language, with_text, recordings(args.exclude)
         ),
         f"{args.release}/{args.table}",
         args.max_bad_share,

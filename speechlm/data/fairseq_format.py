@@ -41,7 +41,12 @@ class Manifest:
     @property
     def ids(self) -> list[str]:
         """Utterance ids: the file names without folder and suffix (`names.safe_id`)."""
-        return [safe_id(Path(path).stem) for path in self.paths]
+        return [safe_id(stem(path)) for path in self.paths]
+
+
+def stem(path: str) -> str:
+    """A file's name without folder and suffix."""
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -54,7 +59,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     paths, lengths = [], []
     for number, line in enumerate(lines, 2):
         name, tab, n = line.rpartition("\t")
-        if not tab or not Path(name).stem or not (n.isascii() and n.isdigit()):
+        if not tab or not stem(name) or not (n.isascii() and n.isdigit()):
             raise ValueError(f"{path}:{number}: `path<tab>samples` expected, got {line!r}")
         paths.append(name)
         lengths.append(int(n))
@@ -103,8 +108,8 @@ def changed_names(manifest: Manifest) -> Report:
     """A report of the file names that are no ids, with the ids that they have got."""
     report = Report()
     for utterance, path in zip(manifest.ids, manifest.paths, strict=True):
-        if utterance != Path(path).stem:
-            report.fix("name that is no id", utterance, path, f"the name is {Path(path).stem!r}")
+        if utterance != stem(path):
+            report.fix("name that is no id", utterance, path, f"the name is {stem(path)!r}")
     return report
 
 

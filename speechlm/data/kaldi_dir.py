@@ -171,16 +171,18 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
 def _check_names(data: DataDir, folder: Path) -> None:
     """ValueError if `data`, written into `folder`, could not be read back."""
     odd: list[str] = []
+    speakers = {speaker: id_problem(speaker) for speaker in set(data.utt2spk.values())}
     for utterance, path in data.wav.items():
         speaker = data.utt2spk[utterance]
-        empty = [n for n, table in data.translations.items() if not table[utterance].strip()]
-        problems = {
-            "id": id_problem(utterance),
-            f"speaker {speaker!r}": id_problem(speaker),
-            f"path {path!r}": path_problem(path),
-            f"translation into {' '.join(empty)}": "it is empty" if empty else "",
-        }
-        odd += [f"{utterance!r}, {what}: {why}" for what, why in problems.items() if why]
+        if problem := id_problem(utterance):
+            odd.append(f"{utterance!r}: {problem}")
+        if problem := speakers[speaker]:
+            odd.append(f"{utterance!r}, speaker {speaker!r}: {problem}")
+        if problem := path_problem(path):
+            odd.append(f"{utterance!r}, path {path!r}: {problem}")
+    for language, table in data.translations.items():
+        empty = (utterance for utterance, sentence in table.items() if not sentence.strip())
+        odd += [f"{utterance!r}, translation into {language}: it is empty" for utterance in empty]
     if odd:
         raise ValueError(
             f"{folder}: {len(odd)} entries could not be read back and are not written:"
