@@ -189,16 +189,22 @@ def data_dir(
     if not chosen:
         raise Refused(f"no clip of {folder} can be used. {report.summary()}", report)
     speakers = short_names([clips[clip].client for clip in chosen])
-    ids = {clip: f"{speakers[clips[clip].client]}-{clip_id(clip)}" for clip in chosen}
-    for clip, utterance in ids.items():
+    ids: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for clip, (path, _) in chosen.items():
+        utterance = f"{speakers[clips[clip].client]}-{clip_id(clip)}"
+        if utterance in taken:
+            report.leave_out("duplicate id", clip, path, f"{taken[utterance]} has {utterance}")
+            continue
+        ids[clip], taken[utterance] = utterance, path
         if clip_id(clip) != clip:
-            report.fix("name that is no id", utterance, chosen[clip][0], f"the name is {clip!r}")
+            report.fix("name that is no id", utterance, path, f"the name is {clip!r}")
     return DataDir(
-        {ids[clip]: path for clip, (path, _) in chosen.items()},
-        {ids[clip]: speakers[clips[clip].client] for clip in chosen},
-        {ids[clip]: transcript for clip, (_, transcript) in chosen.items()},
+        {utterance: chosen[clip][0] for clip, utterance in ids.items()},
+        {utterance: speakers[clips[clip].client] for clip, utterance in ids.items()},
+        {utterance: chosen[clip][1] for clip, utterance in ids.items()},
         translations={
-            target: {ids[clip]: clips[clip].translations[target] for clip in chosen}
+            target: {u: clips[clip].translations[target] for clip, u in ids.items()}
             for target in targets
         },
     )

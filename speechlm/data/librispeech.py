@@ -47,9 +47,10 @@ def read_librispeech(
     for part in parts:
         _read_part(root / part, wav, text if with_text else None, report)
     if not wav:
+        found = f"; found: {report.summary()}" if report.items else ""
         raise Refused(
             f"no utterances in {' '.join(str(root / p) for p in parts)}: files like"
-            f" SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac expected. {report.summary()}",
+            f" SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac expected{found}",
             report,
         )
     transcripts = None

@@ -17,7 +17,6 @@ MAX_BYTES = 160
 """Length of an id in UTF-8, so that temporary files can have it in their names (255 bytes)."""
 _MARK = 17  # characters of `~` and the checksum at the end of an id that was too long
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=,~@-]{0,80}")
-_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _JUNK = ("thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "__macosx", "lost+found")
 
 
@@ -39,9 +38,9 @@ def safe_id(name: str, most: int = MAX_BYTES) -> str:
     """The id of a name, which is the name itself unless it cannot be one.
 
     Blanks, control and invisible characters, slashes, backslashes, a dot at the beginning and bytes
-    that are no UTF-8 are escaped, letters with accents composed (NFC). Different names have
-    different ids, except for two spellings of the same accents. Of a name that is too long a
-    checksum takes the place of the end.
+    that are no UTF-8 are escaped, letters with accents composed (NFC). Of a name that is too long a
+    checksum takes the place of the end. An id is its own id, so that files which are named by ids
+    are found again; readers leave out a name whose id another one has (`a b` beside `a%20b`).
 
     Args:
         name: without folder and ending.
@@ -55,7 +54,6 @@ def safe_id(name: str, most: int = MAX_BYTES) -> str:
     if not name:
         raise ValueError("a name expected to make an id of, got an empty one")
     plain = unicodedata.normalize("NFC", name)
-    plain = _ESCAPE.sub(lambda found: "%25" + found[0][1:], plain)
     plain = "".join(_escaped(c) if _is_unsafe(c) else c for c in plain)
     if plain.startswith("."):
         plain = "%2E" + plain[1:]

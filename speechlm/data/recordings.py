@@ -53,9 +53,10 @@ def read_recordings(
             read_transcripts(_table(folder), text, report, long_names)
     where = " ".join(str(Path(corpus) / part) for part in parts)
     if not wav:
+        found = f"; found: {report.summary()}" if report.items else ""
         raise Refused(
             f"no recordings in {where}: files like SPEAKER-NAME.wav expected"
-            f" ({', '.join(SUFFIXES)}). {report.summary()}",
+            f" ({', '.join(SUFFIXES)}){found}",
             report,
         )
     if with_text:

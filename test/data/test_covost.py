@@ -367,9 +367,10 @@ def test_names_of_clips_that_are_no_ids(tmp_path):
     release = release_of(tmp_path, [f"{name}.mp3" for name in names], rows)
     data, report = read_common_voice(release, "validated.tsv", "en")
     data.write(tmp_path / "data")
-    assert DataDir.read(tmp_path / "data") == data and len(data) == 4
-    assert {"s_p-clip%20one", "s_p-clip%2520one", "s_p-\u00e9t\u00e9"} < set(data.wav)
-    assert report.counts() == {("fixed", "name that is no id"): 3}
+    assert DataDir.read(tmp_path / "data") == data and len(data) == 3
+    assert {"s_p-clip%20one", "s_p-\u00e9t\u00e9"} < set(data.wav)
+    assert data.wav["s_p-clip%20one"].endswith("/clip one.mp3")
+    assert report.counts() == {("fixed", "name that is no id"): 2, ("left out", "duplicate id"): 1}
     assert ("s_p-clip%20one", "the name is 'clip one'") in {
         (item.utterance, item.detail) for item in report.items
     }

@@ -71,12 +71,12 @@ def test_names_that_are_no_ids(corpus):
     data, report = read_recordings(corpus, ["train"])
     assert not report.ids_left_out()
     expected = {"eve%201": "FIRST", "eve%20%20two": "SECOND", "eve": "THIRD"}
-    expected |= {"\u00e9t\u00e9-1": "FOURTH", "a%2520b": "FIFTH"}
+    expected |= {"\u00e9t\u00e9-1": "FOURTH", "a%20b": "FIFTH"}
     assert expected.items() < data.text.items() and "LAST" in data.text.values()
     data.write(corpus / "data")
     assert DataDir.read(corpus / "data") == data
     fixed = {i.utterance: i.detail for i in report.items if i.kind == "name that is no id"}
-    assert len(fixed) == 5 and fixed["eve%201"] == "the name is 'eve 1'"
+    assert len(fixed) == 4 and fixed["eve%201"] == "the name is 'eve 1'"
 
 
 def test_an_utterance_with_a_blank_counts_once(corpus):
