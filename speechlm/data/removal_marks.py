@@ -23,13 +23,14 @@ _AROUND = re.compile(
 )
 """Words that may stand beside `remove` in a mark."""
 _OTHER_LANGUAGES = re.compile(
-    r"zu|bitte|entfernen|löschen|streichen|à|supprimer|retirer|eliminar|suprimir|borrar|quitar"
-    r"|esborrar|treure|eliminare|rimuovere|cancellare|da|per|remover|apagar|excluir|verwijderen|ta"
-    r"|bort|usunąć|удалить|убрать|kaldır|kaldırılacak|sil|silinecek|hapus|buang|dileu|tynnu|eemalda"
-    r"|kustuta|noņemt|dzēst|odstrani|odstraniti|izbriši|устгах|арилгах|إزالة|ازالة|حذف|删除|刪除"
-    r"|移除|削除|除去|삭제|제거"
+    r"entfernen|löschen|streichen|supprimer|retirer|eliminar|suprimir|borrar|quitar|esborrar|treure"
+    r"|eliminare|rimuovere|cancellare|remover|apagar|excluir|verwijderen|bort|usunąć|удалить|убрать"
+    r"|kaldır|kaldırılacak|sil|silinecek|hapus|buang|dileu|tynnu|eemalda|kustuta|noņemt|dzēst"
+    r"|odstrani|odstraniti|izbriši|устгах|арилгах|إزالة|ازالة|حذف|删除|刪除|移除|削除|除去|삭제|제거"
 )
-"""What asks for it in the languages of the corpus; taken for a mark only in brackets and alone."""
+"""`Remove` in the languages of the corpus; a mark only where a sentence is that alone, in brackets
+or capitals."""
+_AROUND_OTHERS = re.compile(r"zu|bitte|à|da|per|ta|för|att")
 
 
 def is_marked_for_removal(translation: str, source: str = "") -> bool:
@@ -44,8 +45,7 @@ def is_marked_for_removal(translation: str, source: str = "") -> bool:
     for found in _BRACKETED.finditer(text):
         before, inside, after = text[: found.start()], found[1], text[found.end() :]
         if not re.search(r"\w", before + after):
-            words = _words(inside)
-            if _is_mark(inside) or (words and all(map(_OTHER_LANGUAGES.fullmatch, words))):
+            if _is_mark(inside) or _is_foreign_mark(inside):
                 return True
         elif _is_mark(inside):
             at_an_end = not before.strip() or not re.search(r"\w", after)
@@ -53,6 +53,8 @@ def is_marked_for_removal(translation: str, source: str = "") -> bool:
                 return True
     if _is_mark(text):
         return _stands_for_nothing(text, source)
+    if text.isupper() and _is_foreign_mark(text):
+        return True
     return any(
         found[0].isupper()
         and _is_mark(found[0])
@@ -80,10 +82,17 @@ def _is_mark(text: str) -> bool:
     return bool(rest) and all(map(_is_remove, rest))
 
 
+def _is_foreign_mark(text: str) -> bool:
+    """The same in other languages."""
+    rest = [word for word in _words(text) if not _AROUND_OTHERS.fullmatch(word)]
+    return bool(rest) and all(map(_OTHER_LANGUAGES.fullmatch, rest))
+
+
 def _is_remove(word: str) -> bool:
     """`remove` or `removed`, also with letters doubled, swapped, or one left out."""
     if word in ("removal", "delete", "deleted"):
         return True
+    word = word.removeprefix("to").removeprefix("be")
     letters = set(word)
     complete = len(set("remove") - letters) <= 1 and not letters - set("removed")
-    return complete and word.startswith("re") and 5 <= len(word) <= 9
+    return complete and word.startswith(("re", "rm")) and 5 <= len(word) <= 9

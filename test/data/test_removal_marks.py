@@ -31,6 +31,14 @@ To be removed.
 [TO REOMVE]
 [TO REMVE]
 [REMOVED]
+[TOREMOVE]
+TO_REMOVE
+TO-REMOVE
+[TO RMOVE]
+[TO REMOVE: not German]
+<<REMOVE>>
+#REMOVE#
+ENTFERNEN
 [FOR REMOVAL]
 [PLEASE REMOVE]
 [please remove this sentence]
@@ -81,6 +89,10 @@ Das ist [(German) Federal Law on Support in Education].
 Entfernen Sie das!
 Den Hut bitte (entfernen).
 Entfernen
+ROMEO
+ROVER
+Tom moved.
+[da]
 删除所有文件。
 That is an A*.
 """
