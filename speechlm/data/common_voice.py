@@ -189,16 +189,7 @@ def data_dir(
     if not chosen:
         raise Refused(f"no clip of {folder} can be used. {report.summary()}", report)
     speakers = short_names([clips[clip].client for clip in chosen])
-    ids: dict[str, str] = {}
-    taken: dict[str, str] = {}
-    for clip, (path, _) in chosen.items():
-        utterance = f"{speakers[clips[clip].client]}-{clip_id(clip)}"
-        if utterance in taken:
-            report.leave_out("duplicate id", clip, path, f"{taken[utterance]} has {utterance}")
-            continue
-        ids[clip], taken[utterance] = utterance, path
-        if clip_id(clip) != clip:
-            report.fix("name that is no id", utterance, path, f"the name is {clip!r}")
+    ids = _ids_of({clip: path for clip, (path, _) in chosen.items()}, clips, speakers, report)
     return DataDir(
         {utterance: chosen[clip][0] for clip, utterance in ids.items()},
         {utterance: speakers[clips[clip].client] for clip, utterance in ids.items()},
@@ -208,6 +199,23 @@ def data_dir(
             for target in targets
         },
     )
+
+
+def _ids_of(
+    paths: Mapping[str, str], clips: Mapping[str, Clip], speakers: Mapping[str, str], report: Report
+) -> dict[str, str]:
+    """Utterance ids by clip, SPEAKER-CLIP; a clip whose id another one has is left out."""
+    ids: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for clip, path in paths.items():
+        utterance = f"{speakers[clips[clip].client]}-{clip_id(clip)}"
+        if utterance in taken:
+            report.leave_out("duplicate id", clip, path, f"{taken[utterance]} has {utterance}")
+            continue
+        ids[clip], taken[utterance] = utterance, path
+        if clip_id(clip) != clip:
+            report.fix("name that is no id", utterance, path, f"the name is {clip!r}")
+    return ids
 
 
 def _files_by_clip(folder: Path) -> dict[str, list[str]]:
