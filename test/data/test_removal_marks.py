@@ -67,9 +67,9 @@ REMOVE 你好
 SENTENCES = """
 Please remove your hat.
 Please remove
-Remove everything.
-Remove from playlist.
-Remove app.
+Remove all the leaves.
+Remove from the shelf.
+Remove lid.
 Remove!
 Remove it.
 Delete.
@@ -81,11 +81,11 @@ He took the trees away (removed them).
 The stain could not be removed [by anyone].
 Press REMOVE to go on.
 REMOVE YOUR HAT
-RECORD everything.
+RECORD all of it.
 [laughter]
 (remote)
-[Untranslatable word play] Old bailiff!
-Das ist [(German) Federal Law on Support in Education].
+[A pun on two names] Old friend!
+That is [(Swiss) law of the cantons].
 Entfernen Sie das!
 Den Hut bitte (entfernen).
 Entfernen
@@ -94,7 +94,7 @@ ROVER
 Tom moved.
 [da]
 删除所有文件。
-That is an A*.
+It got a B*.
 """
 
 
