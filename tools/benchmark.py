@@ -75,7 +75,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--utterances", type=int, default=16)
     command.add_argument("--seconds", type=float, default=8.0, help="of the longest utterance")
     command.add_argument("--tokens", type=int, default=100, help="of the target vocabulary")
-    command.add_argument("--tokens_per_frame", type=float, default=0.25)
+    command.add_argument("--max_tokens", type=int, default=63, help="of a translation")
     command.add_argument("--beam", type=int, default=5)
     command.add_argument("--batch_samples", type=int, default=1_600_000, help="padded samples")
     command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")

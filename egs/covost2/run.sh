@@ -4,6 +4,7 @@
 # folder for each language, --translations CoVoST's TSV files; see local/data.sh for where they are.
 #   ./run.sh --corpus CV --translations TSVS --target_lang "de ca ar tr"    the paper's directions
 #   ./run.sh --corpus CV --translations TSVS --source_lang fr --target_lang en
+#   ./run.sh ... --target_style cased             targets and references as they are published
 # ./run.sh --help: options.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -14,5 +15,8 @@ exec ../TEMPLATE/speechlm.sh \
   --test_parts test \
   --systems given \
   --init_model ../librispeech/exp/pretrain_speech_text \
+  --target_style moses \
+  --min_seconds 0.02 \
+  --max_seconds 30 \
   --nj 16 \
   "$@"

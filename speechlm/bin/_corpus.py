@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,26 +20,33 @@ def add_max_bad_share(options: argparse.ArgumentParser) -> None:
     )
 
 
-def write_corpus(
-    output: str, data: DataDir, report: Report, source: str, max_bad_share: float
-) -> None:
-    """Write the report and, unless too much is wrong, the data directory.
+def prepare_corpus(
+    output: str, read: Callable[[], tuple[DataDir, Report]], source: str, max_bad_share: float
+) -> DataDir:
+    """Read a corpus, write its report and, unless too much is wrong, the data directory.
 
     Args:
         output: the data directory.
-        data: what was read.
-        report: what was left out of it.
+        read: returns what was read, and what was left out of it.
         source: where it is from, for messages.
         max_bad_share: share of the utterances that may be left out.
 
+    Returns:
+        What was read.
+
     Raises:
-        ValueError: more was left out, or nothing remains.
+        ValueError: the corpus cannot be read, more was left out, or nothing remains. The report is
+            there all the same.
     """
+    from speechlm.data.report import kept_report
     from speechlm.data.validate import REPORT
 
-    Path(output).mkdir(parents=True, exist_ok=True)
-    report.write(Path(output) / REPORT)
-    report.check_share(len(data), max_bad_share, source)
+    path = Path(output, REPORT)
+    with kept_report(path):
+        data, report = read()
+        report.check_share(len(data), max_bad_share, source)
+    report.write(path)
     data.write(output)
     counts = f"{len(data)} utterances, {len(data.spk2utt)} speakers"
     logging.info("%s: %s; %s", output, counts, report.summary())
+    return data

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from speechlm.bin._cli import parser, run
+from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import add_decoding, device_of
 
 
@@ -30,10 +30,7 @@ def options() -> argparse.ArgumentParser:
         help="log-probabilities are divided by the length to this power",
     )
     p.add_argument(
-        "--tokens_per_frame",
-        type=float,
-        default=1.0,
-        help="limit of the length: tokens for each 20 ms, and 50 more",
+        "--max_tokens", type=at_least(1), default=512, help="of a translation: it ends there"
     )
     return p
 
@@ -44,7 +41,7 @@ def main() -> None:
     from speechlm.decode.beam_search import BeamOptions
     from speechlm.decode.translate import translate_dir
 
-    wanted = BeamOptions(args.beam, args.length_penalty, args.tokens_per_frame)
+    wanted = BeamOptions(args.beam, args.length_penalty, args.max_tokens)
     device = device_of(args)
     done = translate_dir(
         args.model, args.data_dir, args.output, wanted, args.weights, args.batch_samples, device

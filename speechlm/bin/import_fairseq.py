@@ -1,10 +1,19 @@
-"""Make a data directory and unit archives of .tsv, .phn/.km, .ltr and dict files."""
+"""Make a data directory and unit archives of .tsv, .phn/.km, .ltr and dict files.
+
+File names that cannot be ids (with blanks, for instance) are escaped; OUTPUT/report.tsv lists them.
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
+from typing import TYPE_CHECKING
 
 from speechlm.bin._cli import parser, run
+
+if TYPE_CHECKING:
+    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.data.report import Report
 
 
 def main() -> None:
@@ -24,6 +33,24 @@ def main() -> None:
     if bool(args.labels) != bool(args.dict):
         raise ValueError("--labels and --dict belong together: give both or none")
 
+    from speechlm.data.report import kept_report
+    from speechlm.data.validate import REPORT
+
+    path = f"{args.output}/{REPORT}"
+    with kept_report(path):
+        data, report = import_all(args)
+    report.write(path)
+    data.write(args.output)
+    counts = f"{len(data)} utterances of {args.tsv}"
+    logging.info("%s: %s; %s", args.output, counts, report.summary())
+
+
+def import_all(args: argparse.Namespace) -> tuple[DataDir, Report]:
+    """Read what the options name, and write the labels.
+
+    Returns:
+        The data directory, and the report of the names that were changed.
+    """
     from dataclasses import replace
 
     from speechlm.data import fairseq_format as fairseq
@@ -36,8 +63,7 @@ def main() -> None:
         folder = f"{args.output}/{args.units}"
         tokens = fairseq.read_dictionary(args.dict)
         fairseq.import_labels(manifest, args.labels, tokens, folder, args.frame_shift)
-    data.write(args.output)
-    logging.info("%s: %d utterances of %s", args.output, len(data), args.tsv)
+    return data, fairseq.changed_names(manifest)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ def main() -> None:
     options.add_argument("--min_words", type=int, default=2, help="shortest sentence")
     options.add_argument("--max_words", type=int, default=40, help="longer ones are cut")
     options.add_argument(
-        "--exclude", nargs="*", default=[], help="Kaldi text files of the dev and test sets"
+        "--exclude",
+        nargs="*",
+        default=[],
+        help="sentences of the dev and test sets: data directories, Kaldi text or plain text files",
     )
     options.add_argument(
         "--exclude_words",
@@ -38,14 +41,17 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1, help="of the choice of those")
     args = options.parse_args()
 
+    from speechlm.data.report import kept_report
     from speechlm.data.text_files import TextOptions, find_files, normalize_files
     from speechlm.data.text_normalize import SentenceOptions
 
     lengths = SentenceOptions(args.min_words, args.max_words)
     wanted = TextOptions(args.kind, lengths, args.exclude_words, args.dev_share, args.seed)
-    files = find_files(args.input)
-    report = normalize_files(files, args.output, wanted, args.exclude, args.dev_output)
-    report.write(f"{args.output}.report.txt")
+    report_file = f"{args.output}.report.txt"
+    with kept_report(report_file):
+        files = find_files(args.input)
+        report = normalize_files(files, args.output, wanted, args.exclude, args.dev_output)
+    report.write(report_file)
     logging.info("%s: %s", args.output, report.summary())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._corpus import add_max_bad_share, write_corpus
+from speechlm.bin._corpus import add_max_bad_share, prepare_corpus
 
 
 def main() -> None:
@@ -16,20 +16,25 @@ def main() -> None:
     add_max_bad_share(options)
     options.add_argument("--without_text", action="store_true", help="speech alone")
     options.add_argument(
-        "--exclude", nargs="*", default=[], help="data directories whose recordings are not taken"
+        "--exclude",
+        nargs="*",
+        default=[],
+        help="recordings that are not taken: data directories, or files that list them",
     )
     args = options.parse_args()
 
-    from pathlib import Path
-
     from speechlm.data.common_voice import read_common_voice
-    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.data.excluded import recordings
 
-    unwanted = {Path(p).stem for name in args.exclude for p in DataDir.read(name).wav.values()}
-    data, report = read_common_voice(
-        args.release, args.table, args.language, not args.without_text, unwanted
+    with_text = not args.without_text
+    prepare_corpus(
+        args.output,
+        lambda: read_common_voice(
+            args.release, args.table, args.language, with_text, recordings(args.exclude)
+        ),
+        f"{args.release}/{args.table}",
+        args.max_bad_share,
     )
-    write_corpus(args.output, data, report, f"{args.release}/{args.table}", args.max_bad_share)
 
 
 if __name__ == "__main__":

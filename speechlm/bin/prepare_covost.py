@@ -6,7 +6,7 @@ Writes text (transcripts) and text.LANG (translations) and lists what is left ou
 from __future__ import annotations
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._corpus import add_max_bad_share, write_corpus
+from speechlm.bin._corpus import add_max_bad_share, prepare_corpus
 
 
 def main() -> None:
@@ -32,9 +32,12 @@ def main() -> None:
     from speechlm.data.covost import Direction, read_covost
 
     direction = Direction(args.source, args.target)
-    data, report = read_covost(args.common_voice, args.translations, direction, args.part)
-    source = f"{args.translations}, {args.part}"
-    write_corpus(args.output, data, report, source, args.max_bad_share)
+    prepare_corpus(
+        args.output,
+        lambda: read_covost(args.common_voice, args.translations, direction, args.part),
+        f"{args.translations}, {args.part}",
+        args.max_bad_share,
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._corpus import add_max_bad_share, write_corpus
+from speechlm.bin._corpus import add_max_bad_share, prepare_corpus
 
 
 def main() -> None:
@@ -21,12 +21,16 @@ def main() -> None:
     from speechlm.data.kaldi_dir import write_table
     from speechlm.data.librispeech import read_librispeech, read_speakers, unlisted_speakers
 
-    data, report = read_librispeech(args.corpus, args.parts, not args.without_text)
+    data = prepare_corpus(
+        args.output,
+        lambda: read_librispeech(args.corpus, args.parts, not args.without_text),
+        args.corpus,
+        args.max_bad_share,
+    )
     genders = read_speakers(args.corpus)
     warning = unlisted_speakers(data, genders)
     if warning:
         logging.warning(warning)
-    write_corpus(args.output, data, report, args.corpus, args.max_bad_share)
     if genders:
         table = {speaker: genders[speaker] for speaker in data.spk2utt if speaker in genders}
         write_table(f"{args.output}/spk2gender", table)

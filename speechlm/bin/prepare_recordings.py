@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._corpus import add_max_bad_share, write_corpus
+from speechlm.bin._corpus import add_max_bad_share, prepare_corpus
 
 
 def main() -> None:
@@ -25,12 +25,15 @@ def main() -> None:
 
     from speechlm.data.recordings import lone_names, read_recordings
 
-    data, report = read_recordings(args.corpus, args.parts, not args.without_text)
+    data = prepare_corpus(
+        args.output,
+        lambda: read_recordings(args.corpus, args.parts, not args.without_text),
+        f"{args.corpus} ({' '.join(args.parts)})",
+        args.max_bad_share,
+    )
     warning = lone_names(data)
     if warning:
         logging.warning(warning)
-    source = f"{args.corpus} ({' '.join(args.parts)})"
-    write_corpus(args.output, data, report, source, args.max_bad_share)
 
 
 if __name__ == "__main__":

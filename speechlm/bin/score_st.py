@@ -18,8 +18,9 @@ def main() -> None:
     options.add_argument(
         "--style",
         default="cased",
-        choices=("cased", "lower"),
-        help="cased, with punctuation; or both sides lower-cased, without",
+        choices=("cased", "lower", "moses"),
+        help="cased, with punctuation; both sides lower-cased, without; or the references with "
+        "punctuation as Moses' scripts normalize it",
     )
     options.add_argument("--tokenizer", help="sacreBLEU's; none: the default of the language")
     options.add_argument("--output", required=True, help="folder to write")

@@ -24,8 +24,12 @@ def main() -> None:
     options.add_argument(
         "--style",
         default="cased",
-        choices=("cased", "lower"),
-        help="cased, with punctuation; or lower-cased, without",
+        choices=("cased", "lower", "moses"),
+        help="cased, with punctuation; lower-cased, without; or cased, with punctuation as Moses' "
+        "scripts normalize it",
+    )
+    options.add_argument(
+        "--language", default="", help="language code of the text; the style moses needs it"
     )
     options.add_argument(
         "--check", nargs="*", default=[], help="Kaldi text files of references to be covered"
@@ -42,7 +46,7 @@ def main() -> None:
     from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 
     sentences = [s for path in args.text for s in read_table(path, empty=True).values()]
-    wanted = VocabularyOptions(args.kind, args.size, args.style)
+    wanted = VocabularyOptions(args.kind, args.size, args.style, args.language)
     vocabulary = train_vocabulary(sentences, wanted, " ".join(args.text))
     coverage = {}
     for path in args.check:

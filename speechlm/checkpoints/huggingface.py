@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,10 @@ from speechlm.conventions import PAPER_FRAMING, Framing
 TYPES = ("hubert", "wavlm", "wav2vec2")
 UNUSED = ("masked_spec_embed",)
 """Weights that fine-tuned models may lack, and that features do not need."""
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Files of a model; in several parts it has an index of them."""
+_HUB_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
+_PATIENCE = 3.0  # seconds for the hub to answer at all
 
 
 def load_huggingface(name: str) -> tuple[Any, bool]:
@@ -25,30 +32,77 @@ def load_huggingface(name: str) -> tuple[Any, bool]:
     Raises:
         ValueError: it is not there (offline: what is missing), or of a kind that does not fit.
     """
+    here = _is_here(name)
     import_torchaudio()
     try:
         import transformers
     except ImportError:
         raise ValueError("Hugging Face models need the package transformers") from None
-    if not Path(name).is_dir() and (name.startswith((".", "/")) or name.count("/") > 1):
-        raise ValueError(f"{name}: no such folder, and no name of the Hugging Face hub")
-    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-        raise ValueError(_what_is_missing(name, FileNotFoundError()))
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(
+            name, trust_remote_code=False, local_files_only=here
+        )
         _check_type(name, config)
         config.apply_spec_augment = False
         model, found = transformers.AutoModel.from_pretrained(
-            name, config=config, dtype="float32", trust_remote_code=False, output_loading_info=True
+            name,
+            config=config,
+            dtype="float32",
+            trust_remote_code=False,
+            output_loading_info=True,
+            local_files_only=here,
         )
     except (OSError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise ValueError(_what_is_missing(name, error)) from None
     absent = sorted(set(found["missing_keys"]) - set(UNUSED))
     if absent:  # transformers has filled them with random numbers
         raise ValueError(f"{name}: {len(absent)} weights are missing: {', '.join(absent[:5])}")
-    return model.eval(), _normalizes(name, config)
+    return model.eval(), _normalizes(name, config, here)
+
+
+def _is_here(name: str) -> bool:
+    """Whether a model can be read without the network; says at once what cannot be read at all.
+
+    Raises:
+        ValueError: it is no folder and no name on the hub, or the hub does not answer.
+    """
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ValueError(_what_is_missing(name, FileNotFoundError()))
+        return True
+    if path.exists():
+        raise ValueError(f"{name} is a file; the folder of a model is expected")
+    # `exp/model` is a folder that is not there where `exp` is one, and else maybe a hub's name
+    if not _HUB_NAME.fullmatch(name) or ("/" in name and path.parent.is_dir()):
+        raise ValueError(f"{name}: no such folder, and no name of the Hugging Face hub")
+    from huggingface_hub import constants
+
+    if _is_cached(name):
+        return True
+    if constants.HF_HUB_OFFLINE:
+        raise ValueError(_what_is_missing(name, ConnectionError()))
+    try:
+        request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+        urllib.request.urlopen(request, timeout=_PATIENCE).close()
+    except urllib.error.HTTPError:
+        pass  # it answers
+    except OSError as error:
+        raise ValueError(_what_is_missing(name, error)) from None
+    return False
+
+
+def _is_cached(name: str) -> bool:
+    """Whether an earlier run has fetched a model's configuration and weights."""
+    from huggingface_hub import try_to_load_from_cache
+
+    def there(file: str) -> bool:
+        return isinstance(try_to_load_from_cache(name, file), str)
+
+    weights = [f"{stem}{end}" for stem in WEIGHTS for end in ("", ".index.json")]
+    return there("config.json") and any(map(there, weights))
 
 
 def _check_type(name: str, config: Any) -> None:
@@ -66,11 +120,11 @@ def _check_type(name: str, config: Any) -> None:
         )
 
 
-def _normalizes(name: str, config: Any) -> bool:
+def _normalizes(name: str, config: Any, here: bool) -> bool:
     from transformers import FeatureExtractionMixin
 
     try:  # the values alone: the extractor itself needs a torchaudio that can be loaded
-        values, _ = FeatureExtractionMixin.get_feature_extractor_dict(name)
+        values, _ = FeatureExtractionMixin.get_feature_extractor_dict(name, local_files_only=here)
     except (OSError, ValueError):
         return config.feat_extract_norm == "layer"
     return bool(values.get("do_normalize", True))
@@ -91,7 +145,7 @@ def _what_is_missing(name: str, error: Exception) -> str:
         reason = f"it has no {' and no '.join(absent)}" if absent else str(error).split("\n")[0]
         return f"{name} is no usable Hugging Face model: {reason}"
     return (
-        f"{name} is no folder, and could not be fetched from the Hugging Face hub "
+        f"{name}: no such folder, and it could not be fetched from the Hugging Face hub "
         f"({type(error).__name__}). Without network, download it elsewhere (hf download {name} "
         "--local-dir FOLDER: config.json, preprocessor_config.json, and model.safetensors or "
         "pytorch_model.bin) and give the folder"

@@ -19,6 +19,7 @@ from pathlib import Path
 from speechlm.data.common_voice import (
     VALIDATED,
     Clip,
+    clip_id,
     clips_folder,
     data_dir,
     is_sound,
@@ -27,6 +28,8 @@ from speechlm.data.common_voice import (
     unique_rows,
 )
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.names import visible
+from speechlm.data.removal_marks import is_marked_for_removal
 from speechlm.data.report import Report
 from speechlm.data.tsv import Row, read_tsv
 
@@ -66,11 +69,14 @@ def read_covost(
         part: train, dev or test. A file of four columns is taken whole.
 
     Rows that are wrong, translations without a clip, duplicates and empty texts are left out and
-    reported. `text` is the transcript in upper case without punctuation; `text.LANG` are the
-    translations, cased, with punctuation.
+    reported. So are translations with a mark that they are to be removed (`removal_marks`), except
+    in test, where they are noted and kept: scores are of the whole test set. `text` is the
+    transcript in upper case without punctuation; `text.LANG` are the translations, cased, with
+    punctuation.
 
     Raises:
-        ValueError: files or columns are missing, or nothing can be used.
+        ValueError: files or columns are missing.
+        Refused: nothing can be used.
     """
     if part not in PARTS:
         raise ValueError(f"a part of {' '.join(PARTS)} expected, got {part}")
@@ -88,7 +94,10 @@ def read_covost(
             if validated is None:
                 validated = _read_validated(Path(common_voice) / VALIDATED, report)
             rows = _with_sentences(rows, validated, path, report)
-        _add(clips, rows, target, path, first=index == 0, report=report)
+        if index:  # only clips that the first direction has are kept
+            rows = {clip: row for clip, row in rows.items() if clip in clips}
+        sound = _sound_rows(rows, path, part, report)
+        _add(clips, sound, target)
     return data_dir(clips, folder, direction.source, direction.targets, report), report
 
 
@@ -108,7 +117,7 @@ def find_tsv(
     packed = folder / f"{stem}.tsv.tar.gz"
     if packed.is_file():
         raise ValueError(f"{packed} is still packed; unpack it: tar -C {folder} -xzf {packed}")
-    names = sorted(path.name for path in folder.glob("covost_v2.*.tsv"))
+    names = [path.name for path in visible(folder.glob("covost_v2.*.tsv"))]
     directions = sorted({name.split(".")[1] for name in names})
     raise ValueError(
         f"{folder}: no translations of {direction.source} into {target}, part {part} ({stem}.tsv"
@@ -134,7 +143,7 @@ def _with_sentences(
     for clip, row in rows.items():
         if clip not in validated:
             detail = f"line {row.number}: not in {VALIDATED}"
-            report.leave_out("not a validated clip", Path(clip).stem or "-", path, detail)
+            report.leave_out("not a validated clip", clip_id(clip), path, detail)
             continue
         known = validated[clip].values
         more = {name: known[name] for name in ("sentence", "client_id")}
@@ -154,25 +163,28 @@ def _check_form(rows: Mapping[str, Row], path: Path) -> None:
         )
 
 
-def _add(
-    clips: dict[str, Clip],
-    rows: Mapping[str, Row],
-    target: str,
-    path: Path,
-    first: bool,
-    report: Report,
-) -> None:
-    """Add a direction's rows; of further directions only clips that the first has are kept."""
+def _sound_rows(rows: Mapping[str, Row], path: Path, part: str, report: Report) -> dict[str, Row]:
+    """Rows with a usable clip name, speaker and translation."""
+    sound = {}
+    for clip, row in rows.items():
+        translation = tidy(row.values["translation"])
+        where = f"line {row.number}: {translation[:60]}"
+        marked = is_marked_for_removal(translation, row.values["sentence"])
+        if not translation:
+            report.leave_out("empty translation", clip_id(clip), path, where)
+        elif marked and part != "test":
+            report.leave_out("marked for removal", clip_id(clip), path, where)
+        elif is_sound(clip, row, path, report):
+            sound[clip] = row
+            if marked:
+                report.note("marked for removal", clip_id(clip), path, where)
+    return sound
+
+
+def _add(clips: dict[str, Clip], rows: Mapping[str, Row], target: str) -> None:
+    """Add a direction's translations to the clips."""
     for clip, row in rows.items():
         values = row.values
-        translation = tidy(values["translation"])
-        if not translation:
-            stem = Path(clip).stem or "-"
-            report.leave_out("empty translation", stem, path, f"line {row.number}")
-        elif not is_sound(clip, row, path, report):
-            continue
-        elif first:
-            client = values["client_id"].strip()
-            clips[clip] = Clip(tidy(values["sentence"]), client, {target: translation})
-        elif clip in clips:
-            clips[clip].translations[target] = translation
+        sentence, client = tidy(values["sentence"]), values["client_id"].strip()
+        known = clips.setdefault(clip, Clip(values["path"], sentence, client))
+        known.translations[target] = tidy(values["translation"])

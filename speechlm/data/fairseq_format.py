@@ -8,6 +8,7 @@ units. Source: the data samples of microsoft/SpeechT5, folder SpeechLM/dataset.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from speechlm.data.archives import (
 )
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.data.names import path_problem, safe_id, speaker_of
+from speechlm.data.report import Report
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,13 @@ class Manifest:
 
     @property
     def ids(self) -> list[str]:
-        """Utterance ids: the file names without folder and suffix."""
-        return [Path(path).stem for path in self.paths]
+        """Utterance ids: the file names without folder and suffix (`names.safe_id`)."""
+        return [safe_id(stem(path)) for path in self.paths]
+
+
+def stem(path: str) -> str:
+    """A file's name without folder and suffix."""
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
@@ -50,17 +58,16 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     root, *lines = _read_lines(path) or [""]
     paths, lengths = [], []
     for number, line in enumerate(lines, 2):
-        name, tab, n = line.partition("\t")
-        if not tab or not (n.isascii() and n.isdigit()):
+        name, tab, n = line.rpartition("\t")
+        if not tab or not stem(name) or not (n.isascii() and n.isdigit()):
             raise ValueError(f"{path}:{number}: `path<tab>samples` expected, got {line!r}")
         paths.append(name)
         lengths.append(int(n))
     manifest = Manifest(root, paths, lengths)
     if not root or not paths:
         raise ValueError(f"{path}: an audio folder and at least one file expected")
-    ids = manifest.ids
-    if len(set(ids)) < len(ids):
-        double = sorted({u for u in ids if ids.count(u) > 1})
+    double = sorted(u for u, n in Counter(manifest.ids).items() if n > 1)
+    if double:
         raise ValueError(f"{path}: file names that occur twice: {show_ids(double)}")
     return manifest
 
@@ -80,15 +87,30 @@ def import_audio(manifest: Manifest, letters: str | os.PathLike[str] | None = No
     """A data directory of a manifest, with transcripts of a `.ltr` file if one is given.
 
     The speaker is what stands before the first hyphen of the id, as in LibriSpeech.
+
+    Raises:
+        ValueError: letters that do not fit, or paths that cannot stand in wav.scp.
     """
     ids = manifest.ids
     wav = {u: os.path.join(manifest.root, p) for u, p in zip(ids, manifest.paths, strict=True)}
+    odd = [f"{p!r}: {problem}" for p in wav.values() if (problem := path_problem(p))]
+    if odd:
+        raise ValueError(f"{len(odd)} paths cannot stand in wav.scp: {'; '.join(odd[:5])}")
     text = None
     if letters is not None:
         lines = _aligned_lines(letters, ids)
         text = {u: letters_to_words(line, letters) for u, line in zip(ids, lines, strict=True)}
     n_samples = dict(zip(ids, manifest.n_samples, strict=True))
-    return DataDir(wav, {u: u.split("-")[0] for u in ids}, text, n_samples)
+    return DataDir(wav, {u: speaker_of(u) for u in ids}, text, n_samples)
+
+
+def changed_names(manifest: Manifest) -> Report:
+    """A report of the file names that are no ids, with the ids that they have got."""
+    report = Report()
+    for utterance, path in zip(manifest.ids, manifest.paths, strict=True):
+        if utterance != stem(path):
+            report.fix("name that is no id", utterance, path, f"the name is {stem(path)!r}")
+    return report
 
 
 def import_labels(

@@ -14,7 +14,7 @@ from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.data import audio
 from speechlm.data.atomic import output_file, remove_leftovers, write_text
 from speechlm.data.kaldi_dir import DataDir
-from speechlm.data.report import Report
+from speechlm.data.report import Report, kept_report
 from speechlm.data.validate import REPORT, read_and_check
 
 _KINDS = {
@@ -84,13 +84,14 @@ def format_data(
     Adds utt2num_samples and report.tsv. The result does not depend on `n_jobs`.
 
     Raises:
-        ValueError: more than `max_bad_share` of the utterances are wrong or none is left; the
-            report is written all the same.
+        ValueError: more than `max_bad_share` of the utterances are wrong, none is left, or there is
+            no data directory; the report is written all the same.
     """
     folder = Path(target)
     if folder.resolve() == Path(source).resolve():
         raise ValueError(f"two different directories expected, got {folder} twice")
-    data, report = read_and_check(source)
+    with kept_report(folder / REPORT):
+        data, report = read_and_check(source)
     _forget_other_conversions(folder / "audio", data, options)
     if (folder / "audio").is_dir():
         remove_leftovers(folder / "audio")
@@ -107,9 +108,9 @@ def format_data(
         else:
             kept[utterance] = result
             _report_fixed(report, utterance, data.wav[utterance], result)
-    folder.mkdir(parents=True, exist_ok=True)
+    with kept_report(folder / REPORT):
+        report.check_share(len(kept), options.max_bad_share, str(source))
     report.write(folder / REPORT)
-    report.check_share(len(kept), options.max_bad_share, str(source))
     chosen = data.subset(kept)
     chosen.wav = {u: kept[u].path for u in chosen.wav}
     chosen.n_samples = {u: kept[u].n_samples for u in chosen.wav}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from speechlm.data.atomic import output_file
+from speechlm.data.names import id_problem, path_problem
 
 _T = TypeVar("_T")
 
@@ -105,8 +106,12 @@ class DataDir:
         """Write all tables; tables that this data has not are removed from an old directory.
 
         wav.scp comes last, so that a directory with wav.scp is complete.
+
+        Raises:
+            ValueError: an id, speaker or path that could not be read back; the message names them.
         """
         folder = Path(path)
+        _check_names(self, folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "wav.scp").unlink(missing_ok=True)
         write_table(folder / "utt2spk", self.utt2spk)
@@ -161,6 +166,28 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
         _merged_if_all([part.n_samples for part in parts]),
         {name: _merged([part.translations[name] for part in parts]) for name in sorted(languages)},
     )
+
+
+def _check_names(data: DataDir, folder: Path) -> None:
+    """ValueError if `data`, written into `folder`, could not be read back."""
+    odd: list[str] = []
+    speakers = {speaker: id_problem(speaker) for speaker in set(data.utt2spk.values())}
+    for utterance, path in data.wav.items():
+        speaker = data.utt2spk[utterance]
+        if problem := id_problem(utterance):
+            odd.append(f"{utterance!r}: {problem}")
+        if problem := speakers[speaker]:
+            odd.append(f"{utterance!r}, speaker {speaker!r}: {problem}")
+        if problem := path_problem(path):
+            odd.append(f"{utterance!r}, path {path!r}: {problem}")
+    for language, table in data.translations.items():
+        empty = (utterance for utterance, sentence in table.items() if not sentence.strip())
+        odd += [f"{utterance!r}, translation into {language}: it is empty" for utterance in empty]
+    if odd:
+        raise ValueError(
+            f"{folder}: {len(odd)} entries could not be read back and are not written:"
+            f" {'; '.join(odd[:_SHOWN])}"
+        )
 
 
 def _merged(tables: Iterable[dict[str, _T]]) -> dict[str, _T]:
@@ -250,10 +277,19 @@ def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
 
 
 def write_table(path: str | os.PathLike[str], table: dict[str, str] | dict[str, int]) -> None:
-    """Write `id value` lines sorted in the C locale, all or nothing."""
+    """Write `id value` lines sorted in the C locale, all or nothing.
+
+    Raises:
+        ValueError: a key that has a blank, or a value of several lines.
+    """
     with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for key in sorted(table):
-            file.write(f"{key} {table[key]}".rstrip() + "\n")
+            line = f"{key} {table[key]}".rstrip()
+            if key.split() != [key] or "\n" in line:
+                raise ValueError(
+                    f"{path}: an id without blanks and a value on one line expected, got {line!r}"
+                )
+            file.write(line + "\n")
 
 
 def check_path(value: str, where: str) -> None:

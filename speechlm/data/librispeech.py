@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.report import Report
+from speechlm.data.names import is_hidden, path_problem, speaker_of, visible
+from speechlm.data.report import Refused, Report
 from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
 _OTHER_AUDIO = (".wav", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
-_UTTERANCE = re.compile(r"(\d+)-(\d+)-\d+")
+_UTTERANCE = re.compile(r"([0-9]+)-([0-9]+)-[0-9]+")
 
 
 def read_librispeech(
@@ -28,7 +29,8 @@ def read_librispeech(
     left out and reported. With `with_text` false transcripts are neither needed nor read.
 
     Raises:
-        ValueError: the corpus or a part is not there, or nothing can be used.
+        ValueError: the corpus or a part is not there.
+        Refused: nothing can be used.
     """
     root = Path(corpus)
     if not root.is_dir():
@@ -37,7 +39,7 @@ def read_librispeech(
         raise ValueError(f"a list of different parts expected, got {' '.join(parts) or 'none'}")
     for part in parts:
         if not (root / part).is_dir():
-            there = sorted(p.name for p in root.iterdir() if p.is_dir())
+            there = [p.name for p in visible(root.iterdir()) if p.is_dir()]
             raise ValueError(f"no part {part} in {root}; it has: {' '.join(there) or 'no parts'}")
     report = Report()
     wav: dict[str, str] = {}
@@ -45,19 +47,22 @@ def read_librispeech(
     for part in parts:
         _read_part(root / part, wav, text if with_text else None, report)
     if not wav:
-        raise ValueError(
+        found = f"; found: {report.summary()}" if report.items else ""
+        raise Refused(
             f"no utterances in {' '.join(str(root / p) for p in parts)}: files like"
-            " SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac expected"
+            f" SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac expected{found}",
+            report,
         )
     transcripts = None
     if with_text:
         transcripts = match_transcripts(wav, text, report)
         if not wav:
-            raise ValueError(
+            raise Refused(
                 f"no utterance of {root} ({' '.join(parts)}) has audio and transcript."
-                f" {report.summary()}. {unmatched(report)}"
+                f" {report.summary()}. {unmatched(report)}",
+                report,
             )
-    utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
+    utt2spk = {utterance: speaker_of(utterance) for utterance in wav}
     return DataDir(wav, utt2spk, transcripts), report
 
 
@@ -80,13 +85,13 @@ def _read_part(
     """Add a part's audio files and transcripts; walks in sorted order."""
     seen: set[str] = set()
     for folder, subfolders, files in os.walk(part, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
         real = os.path.realpath(folder)
         if real in seen:  # a link to a folder above it
             subfolders.clear()
             continue
         seen.add(real)
-        for name in sorted(name for name in files if not name.startswith(".")):
+        for name in sorted(name for name in files if not is_hidden(name)):
             path = Path(folder, name)
             if path.suffix.lower() == ".flac":
                 _add_audio(path, wav, report)
@@ -97,8 +102,10 @@ def _read_part(
 
 
 def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:
-    found = _UTTERANCE.fullmatch(path.stem)
-    if not found or (path.parent.parent.name, path.parent.name) != found.groups():
+    found, problem = _UTTERANCE.fullmatch(path.stem), path_problem(path)
+    if problem:
+        report.leave_out("bad path", path.stem, repr(os.fspath(path)), problem)
+    elif not found or (path.parent.parent.name, path.parent.name) != found.groups():
         report.leave_out("misplaced file", path.stem, path, "SPEAKER/CHAPTER/*.flac expected")
     elif path.stem in wav:
         report.leave_out("duplicate id", path.stem, path, f"{wav[path.stem]} is used")

@@ -1,7 +1,7 @@
 """The simplest layout of a corpus: PART/SPEAKER-NAME.wav with their transcripts in PART/text.
 
 Lines of the table are `SPEAKER-NAME WORDS`. The file name is the utterance id, so that the speaker
-is its prefix.
+is its prefix; names with blanks and the like are escaped in ids (`names.safe_id`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from speechlm.data.audio import SUFFIXES
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.report import Report
+from speechlm.data.names import path_problem, safe_id, spaced, speaker_of, visible
+from speechlm.data.report import Refused, Report
 from speechlm.data.text_normalize import FOREIGN, expand, is_normal, to_words
 from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
@@ -34,33 +35,39 @@ def read_recordings(
 
     Returns:
         The data, and what was left out: recordings without transcript, transcripts without
-        recording, transcripts with letters of other scripts, duplicates, names with spaces.
+        recording, transcripts with letters of other scripts, duplicates.
 
     Raises:
-        ValueError: The corpus, a part or its table is not there, or nothing can be used.
+        ValueError: The corpus, a part or its table is not there.
+        Refused: Nothing can be used.
     """
     report = Report()
     wav: dict[str, str] = {}
     text: dict[str, str | None] = {}
+    long_names: dict[str, str] = {}
     transcripts = None
     for part in parts:
         folder = _part(Path(corpus), part)
-        _add_recordings(folder, wav, report)
+        _add_recordings(folder, wav, long_names, report)
         if with_text:
-            read_transcripts(_table(folder), text, report)
+            read_transcripts(_table(folder), text, report, long_names)
     where = " ".join(str(Path(corpus) / part) for part in parts)
     if not wav:
-        raise ValueError(
+        found = f"; found: {report.summary()}" if report.items else ""
+        raise Refused(
             f"no recordings in {where}: files like SPEAKER-NAME.wav expected"
-            f" ({', '.join(SUFFIXES)}). {report.summary()}"
+            f" ({', '.join(SUFFIXES)}){found}",
+            report,
         )
     if with_text:
         transcripts = _normalize(wav, match_transcripts(wav, text, report), report)
         if not wav:
-            raise ValueError(
-                f"no recording in {where} has a transcript. {report.summary()}. {unmatched(report)}"
+            raise Refused(
+                f"no recording in {where} has a transcript. {report.summary()}."
+                f" {unmatched(report)}",
+                report,
             )
-    utt2spk = {utterance: utterance.split("-")[0] for utterance in wav}
+    utt2spk = {utterance: speaker_of(utterance) for utterance in wav}
     return DataDir(wav, utt2spk, transcripts), report
 
 
@@ -79,7 +86,7 @@ def _part(corpus: Path, part: str) -> Path:
     if not corpus.is_dir():
         raise ValueError(f"a folder with the parts of a corpus expected, but {corpus} is none")
     if not (corpus / part).is_dir():
-        there = sorted(path.name for path in corpus.iterdir() if path.is_dir())
+        there = [path.name for path in visible(corpus.iterdir()) if path.is_dir()]
         raise ValueError(f"no part {part} in {corpus}; it has: {' '.join(there) or 'no parts'}")
     return corpus / part
 
@@ -94,18 +101,27 @@ def _table(folder: Path) -> Path:
     return table
 
 
-def _add_recordings(folder: Path, wav: dict[str, str], report: Report) -> None:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == TABLE or path.is_dir():
+def _add_recordings(
+    folder: Path, wav: dict[str, str], long_names: dict[str, str], report: Report
+) -> None:
+    """Add a part's recordings, by id, and the ids of names with blanks for `read_transcripts`."""
+    for path in visible(folder.iterdir()):
+        if path.name == TABLE or path.is_dir():
             continue
         if path.suffix.lower() not in SUFFIXES:
             report.filter("no recording", path.name, path, f"one of {' '.join(SUFFIXES)} expected")
-        elif path.stem.split() != [path.stem]:
-            report.leave_out("space in the name", path.stem, path)
-        elif path.stem in wav:
-            report.leave_out("duplicate id", path.stem, path, f"{wav[path.stem]} is used")
+            continue
+        utterance, problem = safe_id(path.stem), path_problem(path)
+        if problem:
+            report.leave_out("bad path", utterance, repr(os.fspath(path)), problem)
+        elif utterance in wav:
+            report.leave_out("duplicate id", utterance, path, f"{wav[utterance]} is used")
         else:
-            wav[path.stem] = str(path)
+            wav[utterance] = str(path)
+            if utterance != path.stem:
+                report.fix("name that is no id", utterance, path, f"the name is {path.stem!r}")
+            if path.stem.split() != [path.stem]:
+                long_names[spaced(path.stem)] = utterance
 
 
 def _normalize(wav: dict[str, str], text: dict[str, str], report: Report) -> dict[str, str]:

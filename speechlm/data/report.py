@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from speechlm.data.atomic import output_file
 
-_LEFT_OUT, _FILTERED, _FIXED, _SORTED = "left out", "filtered", "fixed", "sorted"
+_LEFT_OUT, _FILTERED, _FIXED, _NOTED, _SORTED = "left out", "filtered", "fixed", "noted", "sorted"
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Item:
     """One line of a report."""
 
     what: str
-    """left out (wrong), filtered (sound, but not wanted), fixed (wrong, put right) or sorted."""
+    """left out (wrong), filtered (sound, but not wanted), fixed (wrong, put right), noted (odd, but
+    kept) or sorted."""
     kind: str
     utterance: str
     path: str
@@ -49,6 +52,12 @@ class Report:
         """Note something that was wrong and has been put right."""
         self._add(_FIXED, kind, utterance, path, detail)
 
+    def note(
+        self, kind: str, utterance: str, path: str | os.PathLike[str], detail: str = ""
+    ) -> None:
+        """Note an utterance that looks wrong, but is kept as it is."""
+        self._add(_NOTED, kind, utterance, path, detail)
+
     def sort(self, kind: str, path: str | os.PathLike[str], detail: str = "") -> None:
         """Note a file that is sound, but whose lines stood in another order than is used."""
         self._add(_SORTED, kind, Path(path).name, path, detail)
@@ -64,7 +73,7 @@ class Report:
     def summary(self) -> str:
         """One line, such as `left out: 2 no transcript, 1 truncated; filtered: 3 too short`."""
         groups = []
-        for what in (_LEFT_OUT, _FILTERED, _FIXED, _SORTED):
+        for what in (_LEFT_OUT, _FILTERED, _FIXED, _NOTED, _SORTED):
             kinds = [f"{n} {kind}" for (w, kind), n in self.counts().items() if w == what]
             if kinds:
                 groups.append(f"{what}: {', '.join(kinds)}")
@@ -74,7 +83,7 @@ class Report:
         """Stop a stage whose corpus is no use.
 
         Raises:
-            ValueError: nothing is left, or more than a share of the corpus is wrong.
+            Refused: nothing is left, or more than a share of the corpus is wrong.
         """
         n_bad = len(self.ids_left_out())
         total = n_kept + n_bad + len({i.utterance for i in self.items if i.what == _FILTERED})
@@ -87,17 +96,25 @@ class Report:
             for i in examples[:5]
         )
         if n_bad > max_bad_share * total:
-            raise ValueError(
+            raise Refused(
                 f"{name}: {n_bad} of {total} utterances are wrong, more than the share of"
                 f" {max_bad_share:g} that is allowed (--max_bad_share). {self.summary()}."
-                f" The first ones:{lines}"
+                f" The first ones:{lines}",
+                self,
             )
-        raise ValueError(f"{name}: no utterance is left. {self.summary()}. The first ones:{lines}")
+        message = f"{name}: no utterance is left. {self.summary()}. The first ones:{lines}"
+        raise Refused(message, self)
 
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write counts as `# what, kind: n` lines, then `what kind id file detail` with tabs."""
+    def write(self, path: str | os.PathLike[str], refused: str = "") -> None:
+        """Write counts as `# what, kind: n` lines, then `what kind id file detail` with tabs.
+
+        Args:
+            path: the file.
+            refused: why the whole corpus cannot be used, to stand first.
+        """
         with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            if not self.items:
+            file.writelines(f"# refused: {line}\n" for line in refused.splitlines())
+            if not self.items and not refused:
                 file.write("# nothing wrong\n")
             for (what, kind), n in self.counts().items():
                 file.write(f"# {what}, {kind}: {n}\n")
@@ -122,8 +139,41 @@ class Report:
     def _add(
         self, what: str, kind: str, utterance: str, path: str | os.PathLike[str], detail: str
     ) -> None:
-        values = (" ".join(str(value).split()) for value in (utterance, path, detail))
+        given = (
+            str(value).encode("utf-8", "backslashreplace") for value in (utterance, path, detail)
+        )
+        values = (" ".join(value.decode().split()) for value in given)
         self.items.append(Item(what, kind, *values))
+
+
+class Written(Protocol):
+    """A report of any kind."""
+
+    def write(self, path: str | os.PathLike[str], refused: str = "") -> None:
+        """Write it to a file, with the reason of a refusal first."""
+
+
+class Refused(ValueError):
+    """An input that cannot be used, with the report of what was found in it."""
+
+    def __init__(self, message: str, report: Written) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@contextmanager
+def kept_report(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Leave the report of an input that the block refuses in a file, and say where it is.
+
+    Raises:
+        ValueError: what the block raised, with the file's path.
+    """
+    try:
+        yield
+    except ValueError as error:
+        report = error.report if isinstance(error, Refused) else Report()
+        report.write(path, refused=str(error))
+        raise ValueError(f"{error} (report: {path})") from error
 
 
 def _by_turns(items: list[Item]) -> list[Item]:

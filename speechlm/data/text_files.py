@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,12 @@ from pathlib import Path
 
 from speechlm.data.atomic import output_file
 from speechlm.data.books import read_paragraphs
-from speechlm.data.text_normalize import SentenceOptions, is_normal, sentences, to_words
+from speechlm.data.excluded import Sentences
+from speechlm.data.report import Refused
+from speechlm.data.text_normalize import SentenceOptions, is_normal, sentences
 
+EXCLUDED = "in an excluded transcript"
+"""Why a sentence of the test and development sets is dropped."""
 _EXAMPLES = 10
 
 
@@ -61,43 +66,14 @@ class TextReport:
         kept = f"{self.n_train} sentences, {self.n_dev} held out, {self.n_words} words"
         return f"{kept}; dropped: {lost or 'nothing'}"
 
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """The summary and the examples."""
+    def write(self, path: str | os.PathLike[str], refused: str = "") -> None:
+        """The summary and the examples; the reason of a refusal stands first."""
         with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.writelines(f"# refused: {line}\n" for line in refused.splitlines())
             file.write(self.summary() + "\n")
             for reason, n in self.dropped.most_common():
                 file.write(f"\n{reason}: {n}, such as\n")
                 file.writelines(f"  {example}\n" for example in self.examples[reason])
-
-
-class Excluded:
-    """Sentences that must not be in the text: transcripts of the test and development sets."""
-
-    def __init__(self, files: Sequence[str | os.PathLike[str]], n_words: int = 8) -> None:
-        """Reads Kaldi `text` files; `n_words` as in TextOptions.exclude_words."""
-        self.n_words = n_words
-        self._whole: set[str] = set()
-        self._runs: set[tuple[str, ...]] = set()
-        for path in files:
-            if not Path(path).is_file():
-                raise ValueError(f"transcripts to exclude expected, but {path} is not there")
-            with Path(path).open(encoding="utf-8-sig") as lines:
-                for line in lines:
-                    words = to_words(line.partition(" ")[2])
-                    if words:
-                        self._whole.add(words)
-                        self._runs.update(self._cut(words))
-
-    def __contains__(self, sentence: str) -> bool:
-        if sentence in self._whole:
-            return True
-        return bool(self._runs) and any(run in self._runs for run in self._cut(sentence))
-
-    def _cut(self, sentence: str) -> Iterator[tuple[str, ...]]:
-        if self.n_words:
-            words = sentence.split()
-            for start in range(len(words) - self.n_words + 1):
-                yield tuple(words[start : start + self.n_words])
 
 
 def normalize_files(
@@ -113,12 +89,12 @@ def normalize_files(
     or share a long run of words with, an excluded transcript are dropped.
 
     Raises:
-        ValueError: missing files, a held-out share without a file for it, no sentences, or none
-            beside the held-out ones.
+        ValueError: missing files, or a held-out share without a file for it.
+        Refused: no sentences, or none beside the held-out ones.
     """
     if bool(options.dev_share) != bool(dev_output):
         raise ValueError("dev_share and dev_output belong together: give both or none")
-    excluded = Excluded(exclude, options.exclude_words)
+    excluded = Sentences(exclude, options.exclude_words, options.lengths)
     report, nearest = TextReport(), (2**64, "")
     with ExitStack() as stack:
         paths = [stack.enter_context(output_file(p)) for p in (output, dev_output) if p]
@@ -126,7 +102,7 @@ def normalize_files(
         for path in files:
             for where, sentence in _sentences(path, options, report):
                 if sentence in excluded:
-                    report.drop("in an excluded transcript", where, sentence)
+                    report.drop(EXCLUDED, where, sentence)
                     continue
                 held = False
                 if dev_output:
@@ -143,10 +119,19 @@ def normalize_files(
             report.n_train -= report.n_dev
         if not report.n_train:
             wanted = f"; more different sentences are needed (--dev_share {options.dev_share:g})"
-            raise ValueError(
+            raise Refused(
                 f"no sentence is left of {' '.join(map(str, files))}: {report.summary()}"
-                f"{wanted if report.n_dev else ''}"
+                f"{wanted if report.n_dev else ''}",
+                report,
             )
+    if exclude and EXCLUDED not in report.dropped:
+        logging.warning(
+            "none of the %d sentences to exclude (%s) is among the %d of %s: is this meant?",
+            excluded.n_lines,
+            " ".join(map(str, exclude)),
+            report.n_train + report.n_dev,
+            " ".join(map(str, files)),
+        )
     return report
 
 

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import show_ids
+from speechlm.data.names import safe_id, spaced
 from speechlm.data.report import Report, tidy_lines
 
 
-def read_transcripts(path: Path, text: dict[str, str | None], report: Report) -> None:
+def read_transcripts(
+    path: Path, text: dict[str, str | None], report: Report, long_names: Mapping[str, str] = {}
+) -> None:
     """Add the `ID WORDS` lines of a file to a table, and what is wrong with them to a report.
 
     An id with two different transcripts gets None, and one whose line is no UTF-8 text.
+
+    Args:
+        path: the file.
+        text: the table, by id (`names.safe_id`).
+        report: takes what is wrong.
+        long_names: ids of names with several words (`names.spaced`), which lines may begin with.
     """
+    most = max((len(name.split()) for name in long_names), default=1)
+
+    def id_and_words(line: str) -> tuple[str, list[str]]:
+        words = line.split()
+        for count in range(min(most, len(words)), 1, -1):
+            utterance = long_names.get(spaced(" ".join(words[:count])))
+            if utterance is not None:
+                return utterance, words[count:]
+        return safe_id(words[0]), words[1:]
 
     def spoiled(number: int, raw: bytes) -> str:
-        utterance = raw.split()[0].decode("utf-8", "replace")
+        utterance, _ = id_and_words(raw.decode("utf-8", "replace"))
         text[utterance] = None
         return utterance
 
     ids = []
     for _, line in tidy_lines(path, report, spoiled):
-        utterance, *words = line.split()
+        utterance, words = id_and_words(line)
         ids.append(utterance)
         transcript = " ".join(words)
         if utterance not in text:

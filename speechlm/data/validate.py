@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import DataDir, check_path, translation_files
+from speechlm.data.names import id_problem
 from speechlm.data.report import Report, tidy_lines
 
 REPORT = "report.tsv"
 """Name of the report inside a data directory."""
 
 _TRANSCRIPT = re.compile(r"[A-Z'][A-Z' ]*")
-_ID = re.compile(r"[^./\\\s][^/\\\s]*")
 
 
 def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
@@ -110,8 +110,9 @@ def _first_word(number: int, raw: bytes) -> str:
 def _check_ids(folder: Path, wav: dict[str, str], utt2spk: dict[str, str], report: Report) -> None:
     for utterance, value in wav.items():
         check_path(value, f"{folder / 'wav.scp'}, {utterance}")
-        if not _ID.fullmatch(utterance):
-            report.leave_out("bad id", utterance, folder / "wav.scp", "a slash or leading dot")
+        problem = id_problem(utterance)
+        if problem:
+            report.leave_out("bad id", utterance, folder / "wav.scp", problem)
         elif utterance not in utt2spk:
             report.leave_out("no speaker", utterance, folder / "utt2spk")
         elif not utterance.startswith(utt2spk[utterance]):

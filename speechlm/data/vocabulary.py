@@ -10,6 +10,7 @@ Three numberings meet here and are kept apart by name everywhere:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -110,7 +111,7 @@ class UnitVocabulary:
         if not self.symbols:
             raise ValueError(f"{source}: no units; expected one symbol a line")
         if len(self._labels) != len(self.symbols):
-            twice = sorted({s for s in self.symbols if self.symbols.count(s) > 1})
+            twice = sorted(s for s, n in Counter(self.symbols).items() if n > 1)
             raise ValueError(f"{source}: symbols occur twice: {' '.join(twice[:10])}")
         reserved = set(self.symbols) & {*SPECIALS, MASK}
         if reserved:

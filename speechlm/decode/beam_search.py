@@ -13,12 +13,12 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from speechlm.conventions import BOS, EOS, PAD, UNK
+from speechlm.conventions import EOS, PAD
 from speechlm.models.options import Options
 from speechlm.models.translation_decoder import DecoderState, TranslationDecoder
 
-NEVER = (BOS, PAD, UNK)
-"""Ids that no translation has: <s>, <pad>, <unk>."""
+NEVER = (PAD,)
+"""Ids that no translation has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,8 @@ class BeamOptions(Options):
     """K."""
     length_penalty: float = 1.0
     """Exponent of the length by which log-probabilities are divided; 0: none."""
-    tokens_per_frame: float = 1.0
-    """A translation has at most this many tokens a frame (20 ms) of speech ..."""
-    more_tokens: int = 50
-    """... and this many more."""
+    max_tokens: int = 512
+    """A translation has at most so many tokens, EOS not counted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,10 +80,7 @@ def beam_search(
         padding: (B, T) bool, True on padded frames; None: nothing is padding.
         options: how to search.
     """
-    batch, frames, _ = features.shape
-    device = features.device
-    counts = torch.full((batch,), frames) if padding is None else (~padding).sum(1).cpu()
-    limits = (options.tokens_per_frame * counts).long() + options.more_tokens
+    batch, device = len(features), features.device
     ended: list[list[Hypothesis]] = [[] for _ in range(batch)]
     beam = _Beam(
         torch.arange(batch, device=device),
@@ -97,7 +92,7 @@ def beam_search(
     length = 0
     while len(beam.rows):
         length += 1
-        at_limit = (limits[beam.rows.cpu()] < length).to(device)
+        at_limit = length > options.max_tokens
         # The 2 K best continuations of each utterance, best first; with K = 3:
         #
         #   rank      1  2  3 | 4  5  6
@@ -113,27 +108,27 @@ def beam_search(
         # where fewer than K go on, the rest of the beam is empty
         totals = totals.masked_fill(ends.gather(1, order), float("-inf"))
         full = torch.tensor([len(ended[row]) >= options.beam for row in beam.rows.tolist()])
-        done = full.to(device) | at_limit | (totals[:, 0] == float("-inf"))
+        done = full.to(device) | (totals[:, 0] == float("-inf"))
         keep = (~done).nonzero()[:, 0]
         beam = beam.go_on(parents, tokens, totals, keep)
     return [sorted(found, key=lambda h: -h.score) for found in ended]
 
 
 def _continuations(
-    decoder: TranslationDecoder, beam: _Beam, at_limit: Tensor, size: int
+    decoder: TranslationDecoder, beam: _Beam, at_limit: bool, size: int
 ) -> tuple[Tensor, Tensor, Tensor, DecoderState]:
     """The 2 K best continuations: totals, parents, tokens (B, 2 K), best first; the new state.
 
-    Of 2 K at least K do not end. Utterances at their limit (B,) can only end.
+    Of 2 K at least K do not end. At the limit of their length all can only end.
     """
     # log p(tokens so far) + log p(next token): (B, K, 1) + (B, K, V) -> (B, K V) -> the 2 K best
     logits, state = decoder.step(beam.last, beam.state)
     scores = logits.float().log_softmax(-1)
     scores[..., NEVER] = float("-inf")
-    # at the limit of its length a hypothesis has one continuation, EOS
-    end = scores[..., EOS].clone()
-    scores.masked_fill_(at_limit[:, None, None], float("-inf"))
-    scores[..., EOS] = end
+    if at_limit:  # a hypothesis has one continuation, EOS
+        end = scores[..., EOS].clone()
+        scores.fill_(float("-inf"))
+        scores[..., EOS] = end
     n_tokens = scores.shape[-1]
     flat = (beam.totals[..., None] + scores).flatten(1)
     totals, index = flat.topk(min(2 * size, flat.shape[1]))

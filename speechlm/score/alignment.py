@@ -9,7 +9,6 @@ is the cell it is compared with.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +19,13 @@ from numpy.typing import ArrayLike
 
 from speechlm.data.archives import ArchiveReader
 from speechlm.data.vocabulary import PHONES
+from speechlm.score.textgrid import find_textgrids, read_intervals
 
 SHIFT = 0.01
 CENTRE = 0.0125
 EDGE = 0.01
 CLOSE = 0.02
 SILENCES = ("", "SIL", "SP", "SPN", "<EPS>")
-_ENTRY = re.compile(
-    r"xmin\s*=\s*([-\d.eE+]+)\s*xmax\s*=\s*([-\d.eE+]+)\s*text\s*=\s*\"([^\"]*)\"", re.S
-)
 
 
 @dataclass
@@ -47,21 +44,12 @@ def fold(phone: str) -> str:
 
 
 def read_textgrid(path: Path | str, tier: str = "phones") -> list[Segment]:
-    """Segments of one interval tier of a (long format) TextGrid, folded.
+    """Segments of one interval tier of a TextGrid, folded.
 
     Raises:
-        ValueError: no such tier, or no intervals in it.
+        ValueError: as `textgrid.read_intervals`.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    parts = re.split(r"item\s*\[\d+\]\s*:", text)[1:]
-    for part in parts:
-        name = re.search(r"name\s*=\s*\"([^\"]*)\"", part)
-        if name and name.group(1) == tier:
-            body = part[part.find("intervals") :]
-            found = [Segment(float(a), float(b), fold(c)) for a, b, c in _ENTRY.findall(body)]
-            if found:
-                return found
-    raise ValueError(f"{path}: no intervals in a tier called {tier!r}")
+    return [Segment(i.start, i.end, fold(i.label.strip())) for i in read_intervals(path, tier)]
 
 
 def frames_of(segments: Sequence[Segment], n_frames: int) -> np.ndarray:
@@ -182,9 +170,9 @@ def report_units(units: Path, textgrids: Path) -> dict[str, float]:
     """Figures of the unit archive `units` against `ID.TextGrid` files.
 
     Raises:
-        ValueError: no TextGrid belongs to any utterance.
+        ValueError: no TextGrid belongs to any utterance, or one is damaged.
     """
-    references = {path.stem: path for path in textgrids.rglob("*.TextGrid")}
+    references = find_textgrids(textgrids)
     labels = ArchiveReader(units / "units.scp")
     common = sorted(set(labels) & set(references))
     if not common:

@@ -1,6 +1,8 @@
 """BLEU and chrF of translations, as sacreBLEU computes them (Post 2018; Popovic 2015).
 
-Scores are of detokenised sentences, with case and punctuation unless the style says otherwise.
+Scores are of detokenised sentences, with case and punctuation unless the style says otherwise. In
+the style `moses` the references are normalised, as the targets of the training were; translations
+are scored as they were decoded.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from importlib.metadata import version
 
 from sacrebleu.metrics import BLEU, CHRF
 
@@ -17,6 +20,12 @@ from speechlm.score.sentences import Sentence, read_counts, write_figures
 
 KIND = "translation"
 """Key of the scores among the figures of a folder."""
+SCORED = {
+    "cased": "as they are",
+    "lower": "both sides in lower case, without punctuation",
+    "moses": "references with punctuation normalised by Moses' rules, translations as decoded",
+}
+"""What is compared, by style (`target_text.write_as`)."""
 COLUMNS = ("Snt", "BLEU", "chrF", "BP", "hyp/ref words", "1/2/3/4-gram precision")
 
 
@@ -34,7 +43,7 @@ class TranslationScores:
     reference_words: int
     empty_hypotheses: int
     style: str
-    """How both sides were written before scoring (`target_text.write_as`)."""
+    """How sentences were written before scoring, one of SCORED."""
     tokenizer: str
     """sacreBLEU's, for BLEU."""
     bleu_signature: str
@@ -72,14 +81,16 @@ def translation_scores(
         ValueError: the two have different utterances (they are named), or there is none.
     """
     check_same_utterances(references, hypotheses)
+    decoded = "cased" if style == "moses" else style
     sentences = {
-        u: Sentence(write_as(references[u], style), write_as(hypotheses[u], style))
+        u: Sentence(write_as(references[u], style, language), write_as(hypotheses[u], decoded))
         for u in sorted(references)
     }
     written = [sentence.hypothesis for sentence in sentences.values()]
     expected = [sentence.reference for sentence in sentences.values()]
     metric, chrf = bleu_metric(language, tokenizer), CHRF()
     bleu, characters = (m.corpus_score(written, [expected]) for m in (metric, chrf))
+    signatures = [f"{m.get_signature()}{_references(style, language)}" for m in (metric, chrf)]
     scores = TranslationScores(
         sentences=len(sentences),
         bleu=bleu.score,
@@ -91,14 +102,19 @@ def translation_scores(
         empty_hypotheses=sum(not text for text in written),
         style=style,
         tokenizer=metric.tokenizer.signature(),
-        bleu_signature=str(metric.get_signature()),
-        chrf_signature=str(chrf.get_signature()),
+        bleu_signature=signatures[0],
+        chrf_signature=signatures[1],
     )
     single = {
         u: f"{chrf.sentence_score(s.hypothesis, [s.reference]).score:.1f}"
         for u, s in sentences.items()
     }
     return scores, sentences, single
+
+
+def _references(style: str, language: str) -> str:
+    """How the references were normalised, which sacreBLEU cannot know, to end its signature."""
+    return f"|refs:moses-{language}|sacremoses:{version('sacremoses')}" if style == "moses" else ""
 
 
 def save_translation_scores(scores: TranslationScores, folder: str | os.PathLike[str]) -> None:
@@ -123,5 +139,8 @@ def translation_table(rows: Mapping[str, TranslationScores]) -> str:
         cells += [f"{s.brevity_penalty:.3f}", f"{s.hypothesis_words}/{s.reference_words}"]
         cells.append("/".join(f"{p:.1f}" for p in s.precisions))
         lines.append("|" + "|".join(cells) + "|")
-    signatures = {f"{s.style}: `{s.bleu_signature}`, `{s.chrf_signature}`" for s in rows.values()}
+    signatures = {
+        f"{s.style} ({SCORED[s.style]}): `{s.bleu_signature}`, `{s.chrf_signature}`"
+        for s in rows.values()
+    }
     return "\n".join([*lines, "", *sorted(signatures)]) + "\n"

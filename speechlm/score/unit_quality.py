@@ -19,6 +19,7 @@ from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import show_ids
 from speechlm.score.alignment import SHIFT, fold, frames_of, read_textgrid
+from speechlm.score.textgrid import find_textgrids
 
 
 class Alignments:
@@ -62,7 +63,7 @@ class TextGrids:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.source = str(folder)
-        self._paths = {path.stem: path for path in Path(folder).rglob("*.TextGrid")}
+        self._paths = find_textgrids(folder)
 
     def __contains__(self, utterance: str) -> bool:
         return utterance in self._paths

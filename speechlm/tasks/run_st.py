@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from speechlm.checkpoints.translation import VOCABULARY, read_decoder, read_encoder
-from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.kaldi_dir import DataDir, write_table
+from speechlm.data.report import Report
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.models.translation_decoder import TranslationDecoderConfig
 from speechlm.tasks.common import (
@@ -28,6 +29,8 @@ from speechlm.tasks.st import MASKS, SpeechLMSTTask
 
 MAX_UNKNOWN_SHARE = 0.01
 """Share of characters of the targets that the vocabulary may lack."""
+MAX_TOKENS = 1024
+"""Longer targets, EOS counted, are left out of training and validation (the authors' limit)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,7 @@ def finetune_st(
     vocabulary = TargetVocabulary.read(data.vocabulary)
     arguments: list[str] = []
     for part, data_dir in (("train", data.train_dir), ("valid", data.dev_dir)):
-        arguments += _data(part, Path(data_dir), data.language, vocabulary)
+        arguments += _data(part, Path(data_dir), data.language, vocabulary, Path(output))
     args = parse_training(SpeechLMSTTask, output, config, options, [*arguments, *espnet])
     check_keys(args.encoder_conf, (*MASKS, "speechlm"), "encoder_conf")
     changes = dict(args.encoder_conf.get("speechlm", {}))
@@ -114,23 +117,46 @@ def keep_vocabulary(vocabulary: TargetVocabulary, folder: Path) -> None:
         )
 
 
-def _data(part: str, folder: Path, language: str, vocabulary: TargetVocabulary) -> list[str]:
+def _data(
+    part: str, folder: Path, language: str, vocabulary: TargetVocabulary, output: Path
+) -> list[str]:
     """ESPnet's options for one data directory, after a look at it."""
     data = DataDir.read(folder)
     try:
         targets = data.translation(language)
-        data.samples()
+        samples = data.samples()
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     path = folder / f"text.{language}"
     found = vocabulary.check_coverage(targets, str(path), MAX_UNKNOWN_SHARE)
     if found.unknown:
         logging.warning("%s: %s", path, found.summary())
-    empty = [u for u, sentence in targets.items() if len(vocabulary.encode(sentence)) == 1]
+    lengths = {u: len(vocabulary.encode(sentence)) for u, sentence in targets.items()}
+    empty = [u for u, n_tokens in lengths.items() if n_tokens == 1]
     if empty:
         raise ValueError(
             f"{path}: {len(empty)} translations are empty in the style "
             f"{vocabulary.options.style}: {' '.join(empty[:5])}; leave them out"
         )
     sources = {"speech": (folder / "wav.scp", "sound"), "text": (path, "text")}
-    return data_options(part, sources, folder / "utt2num_samples")
+    samples = _without_long_targets(samples, lengths, path, output / f"{part}_report.tsv")
+    shapes = output / f"{part}_samples"  # of the utterances that ESPnet is to take
+    write_table(shapes, samples)
+    return data_options(part, sources, shapes)
+
+
+def _without_long_targets(
+    samples: Mapping[str, int], lengths: Mapping[str, int], text: Path, report_file: Path
+) -> dict[str, int]:
+    """The utterances whose targets have at most MAX_TOKENS; a report lists the others."""
+    report = Report()
+    for utterance in samples:
+        if lengths[utterance] > MAX_TOKENS:
+            detail = f"{lengths[utterance]} tokens, {MAX_TOKENS} at most"
+            report.filter("target too long", utterance, text, detail)
+    kept = {u: n for u, n in samples.items() if lengths[u] <= MAX_TOKENS}
+    if report.items and is_first_worker():
+        report.write(report_file)
+        logging.warning("%s: %s, listed in %s", text, report.summary(), report_file)
+    report.check_share(len(kept), 1.0, str(text))
+    return kept

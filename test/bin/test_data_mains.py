@@ -87,13 +87,17 @@ def test_a_corpus_that_is_mostly_wrong_stops_it(run, corpus, tmp_path, layout):
 def test_users_errors_are_one_line(run, corpus, tmp_path):
     done = run("prepare_librispeech", "--corpus", "the corpus", "--parts", "dev", "--output", "d")
     assert done.returncode == 1
-    assert done.stderr.strip() == "error: no part dev in the corpus; it has: train"
-    assert not (tmp_path / "d").exists()
+    assert done.stderr.strip() == (
+        "error: no part dev in the corpus; it has: train (report: d/report.tsv)"
+    )
+    assert (tmp_path / "d/report.tsv").read_text() == (
+        "# refused: no part dev in the corpus; it has: train\n"
+    )
     done = run("format_data", "--input", "data/none", "--output", "d", traceback=True)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.strip().endswith(
-        "error: data directory expected, but data/none is not there"
+        "error: data directory expected, but data/none is not there (report: d/report.tsv)"
     )
 
 

@@ -12,7 +12,7 @@ from speechlm.data.common_voice import plain_transcript, read_common_voice, shor
 from speechlm.data.covost import Direction, read_covost
 from speechlm.data.format import FormatOptions, format_data
 from speechlm.data.kaldi_dir import DataDir, combine, split
-from speechlm.data.report import Report
+from speechlm.data.report import Refused, Report
 from speechlm.data.tsv import read_tsv, split_fields
 from speechlm.data.validate import read_and_check
 
@@ -124,22 +124,50 @@ def test_wrong_rows_are_left_out_and_listed(corpus):
         (corpus / "en" / "clips" / f"{name}.mp3").write_bytes(b"")
     (corpus / "en" / "clips" / "l.wav").write_bytes(b"")
     data, report = read(corpus)
-    assert data.translation("de") == {"s1-a": 'Sag "hallo".', "s1-c": "ein Tab \\ hier"}
+    assert data.translation("de") == {
+        "s1-a": 'Sag "hallo".',
+        "s1-c": "ein Tab \\ hier",
+        "s1-l": "Anders.",
+    }
     assert kinds(report) == {
         "a.mp3": "repeated line",
         "b": "wrong number of fields",
         "d": "duplicate clip",
         "e": "missing clip",
         "f": "empty translation",
-        "g": "wrong extension",
+        "g.txt": "missing clip",
         "h": "bad clip name",
         "i": "empty transcript",
         "j": "no client_id",
         "k": "wrong number of fields",
-        "l": "wrong extension",
+        "l": "another extension",
         "m": "letters other than A-Z",
     }
     assert any("lines 6 and 7 differ" in item.detail for item in report.items)
+
+
+def test_translations_marked_for_removal(corpus):
+    marked = ["[TO REMOVE]", "REMOVE", "(remove)", "Bitte nimm deinen Hut ab. [to be removed]"]
+    rows = [f"{n}.mp3\tThis is a sentence.\t{m}\ts1" for n, m in zip("abcd", marked, strict=True)]
+    (corpus / "en" / "clips" / "e.mp3").write_bytes(b"")
+    rows.append("e.mp3\tPlease remove your hat.\tPlease remove your hat.\ts1")
+    for part in ("train", "dev", "test"):
+        write_split_form(corpus, part, rows)
+        data, report = read(corpus, part)
+        what = "noted" if part == "test" else "left out"
+        assert report.counts() == {(what, "marked for removal"): 4}
+        assert len(data) == (5 if part == "test" else 1)
+        assert data.translation("de")["s1-e"] == "Please remove your hat."
+    assert "line 3: REMOVE" in {item.detail for item in report.items}
+
+
+def test_a_mark_in_one_direction_is_none_in_another(corpus):
+    for target, text in (("de", "Wo?"), ("ca", "[TO REMOVE]")):
+        rows = [f"a.mp3\t{text}\ttrain", "b.mp3\tOn ets?\ttrain"]
+        write(corpus / f"covost_v2.en_{target}.tsv", "path\ttranslation\tsplit", rows)
+    assert len(read(corpus, direction=Direction("en", ["de"]))[0]) == 2
+    data, report = read(corpus, direction=Direction("en", ["de", "ca"]))
+    assert len(data) == 1 and report.ids_left_out() == {"a"}
 
 
 def test_files_of_another_system(corpus):
@@ -197,7 +225,7 @@ def test_languages_and_folders_that_are_not_there(corpus):
         read_covost(corpus, corpus, EN_DE, "train")
     with pytest.raises(ValueError, match="different source and target"):
         Direction("en", ["en"])
-    with pytest.raises(ValueError, match="no clip.*2 missing clip"):
+    with pytest.raises(Refused, match="no clip.*2 missing clip"):
         for path in (corpus / "en" / "clips").iterdir():
             path.unlink()
         read(corpus)
@@ -287,6 +315,102 @@ def test_common_voice_alone(run_main, corpus):
     assert len(rest) == 3 and not set(rest.wav) & set(DataDir.read(corpus / "test").wav)
 
 
+def release_of(folder: Path, files: list[str], rows: list[str]) -> Path:
+    """A release with these clips and validated.tsv of `client_id path sentence` rows."""
+    (folder / "clips").mkdir(parents=True)
+    for name in files:
+        (folder / "clips" / name).write_bytes(b"")
+    write(folder / "validated.tsv", "client_id\tpath\tsentence", rows)
+    return folder
+
+
+def test_clips_are_found_by_their_stem(tmp_path):
+    files = ["a.mp3", "b.WAV", "c.wav", "c.mp3", "d.mp3", "e.ogg", "._f.mp3", "g.txt", "h.i.mp3"]
+    names = ["a", "b", "c", "d.MP3", "e.mp3", "f", "g.txt", "h.i", "j"]
+    release = release_of(tmp_path, files, [f"s\t{name}\tHello there" for name in names])
+    data, report = read_common_voice(release, "validated.tsv", "en")
+    found = {u: Path(path).name for u, path in data.wav.items()}
+    assert found == {
+        "s-a": "a.mp3",
+        "s-b": "b.WAV",
+        "s-c": "c.mp3",
+        "s-d": "d.mp3",
+        "s-e": "e.ogg",
+        "s-h.i": "h.i.mp3",
+    }
+    assert kinds(report) == {
+        "e": "another extension",
+        "f": "missing clip",
+        "g.txt": "wrong extension",
+        "j": "missing clip",
+    }
+    assert any("j.mp3 expected, or with .flac" in item.detail for item in report.items)
+
+
+def test_a_clip_with_and_without_ending_is_one(tmp_path):
+    rows = ["s\ta\tHello there", "s\ta.mp3\tHello there", "s\tb\tHello", "s\tb.mp3\tOther"]
+    release = release_of(tmp_path, ["a.mp3", "b.mp3", "c.mp3"], [*rows, "s\tc\tGood day"])
+    data, report = read_common_voice(release, "validated.tsv", "en")
+    assert data.ids == ["s-a", "s-c"]
+    assert report.counts() == {("fixed", "repeated line"): 1, ("left out", "duplicate clip"): 1}
+
+
+def test_translations_of_clips_without_endings(corpus):
+    path = corpus / "en" / "validated.tsv"
+    path.write_text(path.read_text().replace(".mp3", ""))
+    assert len(read(corpus)[0]) == 2 and not read(corpus)[1].items
+
+
+def test_names_of_clips_that_are_no_ids(tmp_path):
+    names = ["clip one", "clip%20one", "x" * 200, "e\u0301t\u00e9"]
+    rows = [f"s p\t{name}.mp3\tHello there" for name in names]
+    release = release_of(tmp_path, [f"{name}.mp3" for name in names], rows)
+    data, report = read_common_voice(release, "validated.tsv", "en")
+    data.write(tmp_path / "data")
+    assert DataDir.read(tmp_path / "data") == data and len(data) == 3
+    assert {"s_p-clip%20one", "s_p-\u00e9t\u00e9"} < set(data.wav)
+    assert data.wav["s_p-clip%20one"].endswith("/clip one.mp3")
+    assert report.counts() == {("fixed", "name that is no id"): 2, ("left out", "duplicate id"): 1}
+    assert ("s_p-clip%20one", "the name is 'clip one'") in {
+        (item.utterance, item.detail) for item in report.items
+    }
+
+
+def test_speakers_that_look_alike_are_told_apart():
+    clients = ["a b", "a-b", "x" * 70 + "1", "x" * 70 + "2", "\u00e9", "\u00e8"]
+    names = short_names(clients)
+    assert len(set(names.values())) == len(clients)
+    assert all(len(name) <= 60 and name.replace("_", "").isalnum() for name in names.values())
+
+
+def test_excluded_clips_of_a_converted_data_directory(run_main, corpus, tmp_path):
+    read(corpus, "test")[0].write(tmp_path / "data")
+    format_data(tmp_path / "data", tmp_path / "dump", FormatOptions())
+    words = ["--release", corpus / "en", "--language", "en", "--output", tmp_path / "out"]
+    for place in ("data", "dump", "data/wav.scp", "dump/wav.scp", "dump/text"):
+        result = run_main("prepare_common_voice", *words, "--exclude", tmp_path / place)
+        assert result.returncode == 0 and "filtered: 1 excluded" in result.stderr, result.stderr
+        assert not any(u.endswith("-d") for u in DataDir.read(tmp_path / "out").wav)
+    write(tmp_path / "other", "nothing.mp3", [])
+    result = run_main("prepare_common_voice", *words, "--exclude", tmp_path / "other")
+    assert "none of the 1 names of recordings to exclude is among the 4 clips" in result.stderr
+
+
+def test_refusals_leave_a_report(run_main, corpus, tmp_path):
+    words = ["--release", corpus / "en", "--language", "en", "--output", tmp_path / "out"]
+    for path in (corpus / "en" / "clips").iterdir():
+        path.unlink()
+    result = run_main("prepare_common_voice", *words)
+    report = tmp_path / "out" / "report.tsv"
+    assert result.returncode == 1 and f"(report: {report})" in result.stderr
+    assert "# refused: no clip of" in report.read_text()
+    assert "# left out, missing clip: 4" in report.read_text()
+    words[1] = corpus
+    result = run_main("prepare_common_voice", *words)
+    assert result.returncode == 1 and "has no clips/ (report:" in result.stderr
+    assert report.read_text().startswith("# refused: Common Voice's folder")
+
+
 def test_main(run_main, corpus):
     write_split_form(corpus, rows=["a.mp3\tA.\tA.\ts1", "e.mp3\tB.\tB.\ts1"])
     words = ["--common_voice", corpus / "en", "--translations", corpus, "--source", "en"]
@@ -306,7 +430,11 @@ def test_real_german_clips(shared, tmp_path):
     data, report = read_covost(release, tsv / "de_en.rsample100_matched.tsv", to_english, "test")
     assert len(data) == 36 and not report.items
     data, report = read_covost(release, tsv, to_english, "dev")
-    assert len(data) == 5 and report.counts() == {("left out", "missing clip"): 13504}
+    assert len(data) == 5
+    assert report.counts() == {
+        ("left out", "missing clip"): 13495,
+        ("left out", "marked for removal"): 9,
+    }
     data.write(tmp_path / "data")
     dump, report = format_data(tmp_path / "data", tmp_path / "dump", FormatOptions())
     assert (

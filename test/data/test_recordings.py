@@ -2,6 +2,7 @@
 
 import pytest
 
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.recordings import lone_names, read_recordings
 
 
@@ -45,11 +46,64 @@ def test_what_is_wrong_is_left_out(corpus):
     assert {(i.what, i.kind, i.utterance) for i in report.items} == {
         ("left out", "no transcript", "anna-3"),
         ("left out", "duplicate id", "anna-1"),
-        ("left out", "space in the name", "eve 1"),
+        ("fixed", "name that is no id", "eve%201"),
+        ("left out", "no transcript", "eve%201"),
         ("filtered", "no recording", "notes.doc"),
         ("left out", "empty transcript", "bob-8"),
         ("left out", "transcript without audio", "bob-9"),
     }
+
+
+def test_names_that_are_no_ids(corpus):
+    train = corpus / "train"
+    names = ["eve 1", "eve  two", "eve", "e\u0301t\u00e9-1", "a%20b", "x" * 200 + "-1"]
+    for name in names:
+        (train / f"{name}.wav").touch()
+    lines = [
+        "eve 1 FIRST",
+        "eve  two\tSECOND",
+        "eve THIRD",
+        "\u00e9t\u00e9-1 FOURTH",
+        "a%20b FIFTH",
+    ]
+    with (train / "text").open("a", encoding="utf-8") as table:
+        table.write("".join(f"{line}\n" for line in [*lines, f"{names[-1]} LAST"]))
+    data, report = read_recordings(corpus, ["train"])
+    assert not report.ids_left_out()
+    expected = {"eve%201": "FIRST", "eve%20%20two": "SECOND", "eve": "THIRD"}
+    expected |= {"\u00e9t\u00e9-1": "FOURTH", "a%20b": "FIFTH"}
+    assert expected.items() < data.text.items() and "LAST" in data.text.values()
+    data.write(corpus / "data")
+    assert DataDir.read(corpus / "data") == data
+    fixed = {i.utterance: i.detail for i in report.items if i.kind == "name that is no id"}
+    assert len(fixed) == 4 and fixed["eve%201"] == "the name is 'eve 1'"
+
+
+def test_an_utterance_with_a_blank_counts_once(corpus):
+    (corpus / "train" / "eve 1.wav").touch()
+    with (corpus / "train" / "text").open("a") as table:
+        table.write("eve 1 ...\n")
+    data, report = read_recordings(corpus, ["train"])
+    assert len(data) == 3 and report.ids_left_out() == {"eve%201"}
+
+
+def test_paths_that_tables_cannot_hold_are_left_out(corpus):
+    (corpus / "train" / "eve\n1.wav").touch()
+    with (corpus / "train" / "text").open("a") as table:
+        table.write("eve 1 HELLO\n")
+    data, report = read_recordings(corpus, ["train"], with_text=False)
+    assert len(data) == 3
+    assert [(i.kind, i.utterance) for i in report.items] == [("bad path", "eve%0A1")]
+
+
+def test_what_systems_leave_in_folders_is_no_part_of_a_corpus(corpus):
+    for name in ("Thumbs.db", "desktop.ini", "._anna-1.wav", ".nfs0001", ".DS_Store"):
+        (corpus / "train" / name).touch()
+    (corpus / "__MACOSX").mkdir()
+    data, report = read_recordings(corpus, ["train"])
+    assert len(data) == 3 and not report.items
+    with pytest.raises(ValueError, match="it has: more train$"):
+        read_recordings(corpus, ["none"])
 
 
 def test_tables_in_another_order_are_no_damage(corpus):

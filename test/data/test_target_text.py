@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sacremoses import MosesPunctNormalizer
 
 from speechlm.conventions import EOS, SPECIALS, UNK
 from speechlm.data.kaldi_dir import write_table
@@ -32,7 +33,7 @@ def test_styles():
     assert write_as(text, "lower") == "das ist's sagte o'neil ein auf und ab 20"
     assert write_as("'Où ça ?' 你好。", "lower") == "où ça 你好"
     assert write_as("?!", "lower") == ""
-    with pytest.raises(ValueError, match="a style of cased lower expected, got 'upper'"):
+    with pytest.raises(ValueError, match="a style of cased lower moses expected, got 'upper'"):
         write_as("a", "upper")
 
 
@@ -58,6 +59,46 @@ def test_lower_style_is_applied_before_encoding():
     vocabulary = make(style="lower")
     assert vocabulary.decode(vocabulary.encode("Der HUND!")) == "der hund"
     assert not any(piece.isupper() for piece in vocabulary.tokens[4:])
+
+
+MOSES = {
+    "de": ("„Ja“, sagte sie – “nein”… 20 %, 1\u00a0000", '"Ja", sagte sie - "nein"... 20%, 1,000'),
+    "en": ("It’s “fine,” he said：１２。", 'It\'s "fine," he said:12.'),
+    "tr": ("«Evet» dedi \u200b— hayır", '"Evet" dedi - hayır'),
+    "zh-CN": ("你好，世界。好", "你好,世界. 好"),
+}
+
+
+@pytest.mark.parametrize("language", MOSES)
+def test_punctuation_is_normalised_as_by_moses(language):
+    sentence, expected = MOSES[language]
+    assert write_as(sentence, "moses", language) == expected
+    normalizer = MosesPunctNormalizer(
+        language, pre_replace_unicode_punct=True, post_remove_control_chars=True
+    )
+    assert " ".join(normalizer.normalize(sentence).split()) == expected
+
+
+def test_the_papers_characters_are_normalised():
+    """By Moses' rules, then by sentencepiece's default, nmt_nfkc; none is left out."""
+    vocabulary = make(style="moses", language="de")
+    letters = set("".join(vocabulary.tokens[4:])) - {"\u2581"}
+    assert not letters & set("„“’–…ﬁ１２") and {'"', "'", "-", ".", "1"} <= letters
+    decoded = [vocabulary.decode(vocabulary.encode(s)) for s in SENTENCES]
+    assert decoded[2] == 'Wer hat "Nein" gesagt?'
+    assert decoded[4] == "Das ist's, O'Neil - ein Auf-und-ab..."
+    assert decoded[5] == "finde 12 Äpfel"
+    assert all(UNK not in vocabulary.encode(s) for s in SENTENCES)
+    assert not vocabulary.coverage(dict(enumerate(SENTENCES))).unknown
+    with pytest.raises(ValueError, match="language: the code"):
+        VocabularyOptions(style="moses")
+
+
+def test_the_style_and_language_are_kept_with_the_vocabulary(tmp_path):
+    make(style="moses", language="de").write(tmp_path / "v", {})
+    again = TargetVocabulary.read(tmp_path / "v")
+    assert again.options == VocabularyOptions(style="moses", language="de")
+    assert again.decode(again.encode("„Nein“")) == '"Nein"'
 
 
 def test_coverage_names_characters_and_sentences():

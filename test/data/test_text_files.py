@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from speechlm.data.books import read_paragraphs
-from speechlm.data.text_files import Excluded, TextOptions, find_files, normalize_files
+from speechlm.data.text_files import TextOptions, find_files, normalize_files
 from speechlm.data.text_normalize import SentenceOptions, is_normal
 
 BOOK = """The Project Gutenberg EBook of Nothing, by Nobody
@@ -130,8 +130,6 @@ def test_test_sentences_are_left_out(tmp_path):
     exact = TextOptions(exclude_words=0)
     normalize_files([tmp_path / "in"], tmp_path / "out", exact, [tmp_path / "text"])
     assert lines(tmp_path / "out") == [*content[1:4]]
-    with pytest.raises(ValueError, match="transcripts to exclude expected"):
-        Excluded([tmp_path / "absent"])
 
 
 def test_held_out_sentences(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from speechlm.conventions import EOS
+from speechlm.conventions import BOS, EOS, PAD, UNK
 from speechlm.decode.beam_search import NEVER, BeamOptions, Hypothesis, beam_search
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
@@ -45,7 +45,6 @@ def speech():
 @torch.no_grad()
 def plain_search(decoder, features, options: BeamOptions) -> list[Hypothesis]:
     """One utterance (1, T, D), whole sentences scored anew at every step."""
-    limit = int(options.tokens_per_frame * features.shape[1]) + options.more_tokens
     alive, ended = [((), 0.0)], []
     while len(ended) < options.beam and alive:
         length = len(alive[0][0]) + 1
@@ -53,7 +52,7 @@ def plain_search(decoder, features, options: BeamOptions) -> list[Hypothesis]:
         for tokens, total in alive:
             scores = decoder(features, None, torch.tensor([[EOS, *tokens]]))[0, -1].log_softmax(-1)
             for token, score in enumerate(scores.tolist()):
-                if token not in NEVER and (length <= limit or token == EOS):
+                if token not in NEVER and (length <= options.max_tokens or token == EOS):
                     new.append((total + score, tokens, token))
         best = sorted(new, key=lambda item: -item[0])[: 2 * options.beam]
         for total, tokens, token in best[: options.beam]:
@@ -68,7 +67,7 @@ def plain_search(decoder, features, options: BeamOptions) -> list[Hypothesis]:
 @pytest.mark.parametrize(("penalty", "end", "seed"), [(1.0, 0.0, 0), (0.0, 1.0, 1), (2.0, -2.0, 2)])
 def test_it_finds_what_a_plain_search_finds(speech, beam, penalty, end, seed):
     decoder, (features, padding) = make(end=end, seed=seed), speech
-    options = BeamOptions(beam, penalty, 0.5, 6)
+    options = BeamOptions(beam, penalty, 11)
     found = beam_search(decoder, features, padding, options)
     for row, hypotheses in enumerate(found):
         alone = features[row : row + 1, : int((~padding[row]).sum())]
@@ -104,10 +103,8 @@ def test_wide_beams_find_better_translations(speech):
 
 def test_lengths_are_limited(speech):
     decoder = make(end=-1e4)
-    options = BeamOptions(beam=3, tokens_per_frame=0.5, more_tokens=2)
-    found = beam_search(decoder, *speech, options)
-    for hypotheses, frames in zip(found, (14, 9, 4, 11), strict=True):
-        assert {len(h.tokens) for h in hypotheses} == {frames // 2 + 2}
+    found = beam_search(decoder, *speech, BeamOptions(beam=3, max_tokens=7))
+    assert {len(h.tokens) for hypotheses in found for h in hypotheses} == {7}
     assert not any(set(h.tokens) & set(NEVER) for hyps in found for h in hyps)
 
 
@@ -117,12 +114,17 @@ def test_empty_translations_are_possible(speech):
 
 
 def test_few_tokens_for_many_beams(speech):
-    found = beam_search(make(n_tokens=5), *speech, BeamOptions(beam=5, more_tokens=3))
+    found = beam_search(make(n_tokens=5), *speech, BeamOptions(beam=5, max_tokens=3))
     assert all(hypotheses for hypotheses in found)
-    assert all(set(h.tokens) <= {4} for hypotheses in found for h in hypotheses)
+    assert all(set(h.tokens) <= {BOS, UNK, 4} for hypotheses in found for h in hypotheses)
 
 
-@pytest.mark.parametrize("wrong", [{"beam": 0}, {"length_penalty": -1.0}, {"more_tokens": 0}])
+def test_the_papers_values():
+    assert BeamOptions() == BeamOptions(beam=5, length_penalty=1.0, max_tokens=512)
+    assert NEVER == (PAD,)
+
+
+@pytest.mark.parametrize("wrong", [{"beam": 0}, {"length_penalty": -1.0}, {"max_tokens": 0}])
 def test_wrong_options(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         BeamOptions(**wrong)

@@ -55,6 +55,12 @@ def test_dry_run_of_covost2_only_fine_tunes(recipe, root):
     for output in ("st_given_de", "st_given_ca", "vocabulary_ca"):
         assert re.search(rf"--output exp/{output}\s", result.stderr), output
     assert "--target de ca --part train" in result.stderr
+    for language in ("de", "ca"):  # targets and references as in the paper
+        assert f"--style moses --language {language}" in result.stderr
+    assert result.stderr.count("--style moses") == 4
+    formats = [line for line in result.stderr.splitlines() if "bin.format_data" in line]
+    limits = "--min_seconds 0.02 --max_seconds 30"
+    assert [limits in line for line in formats] == [False, False, True]  # dev, test, translated
     assert "--init ../librispeech/exp/pretrain_speech_text" in result.stderr
     assert not {p.name for p in folder.iterdir()} & {"data", "dump", "exp"}
 
@@ -63,7 +69,7 @@ def test_dry_run_of_mini_st_pretrains(recipe):
     shown = recipe("mini_st", "--dry_run")[1].stderr
     named = set(re.findall(r"speechlm\.bin\.(\w+)", shown))
     assert {"prepare_covost", "prepare_common_voice", "train_gmm", "pretrain"} <= named
-    assert "--init exp/pretrain_speech_text" in shown
+    assert "--init exp/pretrain_speech_text" in shown and shown.count("--style cased") == 3
     plain = recipe("mini_st", "--dry_run", "--systems", "scratch")[1].stderr
     assert "pretrain" not in set(re.findall(r"speechlm\.bin\.(\w+)", plain))
 
@@ -87,10 +93,12 @@ def test_trainings_of_mini_st_take_the_threads_that_their_launcher_reserves(reci
         ("mini_st", ["--task", "mt"], "it can be asr or st"),
         ("mini_st", ["--target_lang", ""], "--task st needs --target_lang"),
         ("mini_st", ["--target_kind", "word"], "it can be char or bpe"),
-        ("mini_st", ["--target_style", "upper"], "it can be cased or lower"),
+        ("mini_st", ["--target_style", "upper"], "it can be cased, lower or moses"),
         ("mini_st", ["--systems", "given"], "--systems given needs --init_model"),
         ("mini_st", ["--task", "asr", "--systems", "given"], "--systems given needs --init_model"),
         ("mini_st", ["--task", "asr", "--systems", "giving"], "it can have scratch, speech"),
+        ("mini_st", ["--init_speech", "local/hubert"], "which is no folder, and no name of the"),
+        ("mini_st", ["--hidden_model", "/nowhere"], "which is no folder, and no name of the"),
         ("covost2", [], "--corpus, the folder of Common Voice"),
         ("covost2", ["--corpus", "nowhere"], "needs nowhere/en, which is not there"),
     ],

@@ -1,6 +1,7 @@
 """BLEU and chrF: sacreBLEU's values, signatures, styles; what is refused; the tables."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 import sacrebleu
@@ -43,6 +44,21 @@ def test_without_case_and_punctuation():
     scores, sentences, _ = translation_scores(REF, HYP, "de", "lower")
     assert scores.bleu > translation_scores(REF, HYP, "de")[0].bleu
     assert sentences["b"] == Sentence("wer hat nein gesagt", "wer hat nein gesagt")
+
+
+def test_the_papers_references_are_normalised_and_translations_are_not():
+    translations = {**REF, "b": 'Wer hat "Nein" gesagt?'}
+    scores, sentences, _ = translation_scores(REF, translations, "de", "moses")
+    assert scores.bleu == pytest.approx(100)
+    assert sentences["b"] == Sentence('Wer hat "Nein" gesagt?', 'Wer hat "Nein" gesagt?')
+    raw, sentences, _ = translation_scores(REF, REF, "de", "moses")
+    assert raw.bleu < 100 and sentences["b"].hypothesis == REF["b"]
+    said = f"|refs:moses-de|sacremoses:{version('sacremoses')}"
+    assert scores.bleu_signature.endswith(said) and scores.chrf_signature.endswith(said)
+    assert scores.bleu_signature.startswith("nrefs:1|case:mixed|")
+    table = translation_table({"test": scores})
+    assert "moses (references with punctuation normalised" in table and said in table
+    assert "|refs:" not in translation_scores(REF, HYP, "de")[0].bleu_signature
 
 
 def test_tokenizers_follow_the_language():

@@ -195,6 +195,29 @@ def test_sentences_without_words_are_refused(tune, bilingual):
         path.write_text(before)
 
 
+def test_long_targets_are_left_out_and_listed(tune, bilingual):
+    path = bilingual / "train" / "text.de"
+    before = path.read_text()
+    first, second, *rest = before.splitlines()
+    word = second.split()[1]
+    long = [
+        f"{line.split()[0]} {(word * 1024)[:count]}"
+        for line, count in ((first, 1023), (second, 1022))
+    ]
+    path.write_text("\n".join([*long, *rest]) + "\n")
+    try:  # with the first word's mark and EOS these are 1,025 and 1,024 tokens
+        folder = tune("long", num_iters_per_epoch=1)
+    finally:
+        path.write_text(before)
+    left_out = first.split()[0]
+    taken = (folder / "train_samples").read_text()
+    assert left_out not in taken and second.split()[0] in taken
+    assert len(taken.splitlines()) == len(rest) + 1
+    report = (folder / "train_report.tsv").read_text()
+    assert f"target too long\t{left_out}\t{path}\t1025 tokens, 1024 at most" in report
+    assert not (folder / "valid_report.tsv").exists()
+
+
 def test_decoding_does_not_depend_on_batches(translator, bilingual):
     model, vocabulary = load_translator(translator)
     data, options = DataDir.read(bilingual / "dev"), BeamOptions(beam=3)

@@ -1,9 +1,12 @@
 """Features for hidden units against torchaudio, transformers and our own extraction."""
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -135,7 +138,8 @@ def test_the_preprocessor_counts_where_torchaudio_cannot_be_loaded(tmp_path, roo
         f"import sys, types\nsys.path.insert(0, {str(tmp_path)!r})\n"
         "from speechlm.checkpoints.huggingface import _normalizes\n"
         "group = types.SimpleNamespace(feat_extract_norm='group')\n"
-        f"print(_normalizes({str(tmp_path)!r}, group), _normalizes({str(root)!r}, group))"
+        f"print(_normalizes({str(tmp_path)!r}, group, True),"
+        f" _normalizes({str(root)!r}, group, True))"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
@@ -179,6 +183,12 @@ def test_other_features_are_refused(model_folder, huggingface_folder):
         (("plp", None, None), "one of mfcc, speechlm, huggingface expected, got 'plp'"),
         (("speechlm", "not/there", 1), "config.yaml expected"),
         (("huggingface", "./not/there", 1), "no such folder, and no name"),
+        (("huggingface", "/not", 1), "no such folder, and no name"),
+        (("huggingface", "~/not", 1), "no such folder, and no name"),
+        (("huggingface", "not/at/all", 1), "no such folder, and no name"),
+        (("huggingface", "there/", 1), "no such folder, and no name"),
+        (("huggingface", "two words", 1), "no such folder, and no name"),
+        (("model", "../not", 1), "no such folder, and no name"),
     ],
 )
 def test_wrong_options(arguments, message):
@@ -204,6 +214,52 @@ def test_what_is_missing_is_said(huggingface_folder, tmp_path, monkeypatch):
     (folder / "config.json").unlink()
     with pytest.raises(ValueError, match="it has no config.json"):
         open_features("huggingface", str(folder), 1)
+
+
+def test_folders_that_are_not_there_are_refused_at_once(root, tmp_path):
+    """Before transformers is imported, and without asking the hub."""
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "file").touch()
+    code = (
+        "import sys, socket\n"
+        "from speechlm.checkpoints.huggingface import load_huggingface\n"
+        "def stop(*_, **__): raise AssertionError('asks the network')\n"
+        "socket.socket.connect = socket.getaddrinfo = stop\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: load_huggingface(name)\n"
+        "    except ValueError as error: print(error)\n"
+        "print('transformers' in sys.modules)\n"
+    )
+    names = ["exp/nowhere", "./nowhere", str(tmp_path / "nowhere"), "a/b/c", "exp/file"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *names],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    *said, imported = done.stdout.splitlines()
+    assert imported == "False" and len(said) == 5
+    assert all("no such folder, and no name of the Hugging Face hub" in line for line in said[:4])
+    assert said[4] == "exp/file is a file; the folder of a model is expected"
+
+
+def test_a_hub_that_does_not_answer_is_waited_for_shortly(monkeypatch):
+    import huggingface_hub.constants
+
+    with socket.socket() as silent:  # takes connections, but says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", place)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        start = time.perf_counter()
+        with pytest.raises(
+            ValueError, match=r"no such folder, and it could not be fetched.*hf down"
+        ):
+            open_features("huggingface", "somebody/hubert", 1)
+        assert time.perf_counter() - start < 6
 
 
 def test_models_that_do_not_fit(huggingface_folder, tmp_path):

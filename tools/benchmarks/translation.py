@@ -41,7 +41,7 @@ def beam(args: argparse.Namespace) -> dict[str, float]:
     from speechlm.decode.translate import batches
 
     model = translator(args)
-    options = BeamOptions(args.beam, tokens_per_frame=args.tokens_per_frame, more_tokens=1)
+    options = BeamOptions(args.beam, max_tokens=args.max_tokens)
     longest = int(args.seconds * SAMPLE_RATE)
     lengths = torch.linspace(min(2 * SAMPLE_RATE, longest), longest, args.utterances).long()
     waves = {str(i): torch.randn(int(n)) for i, n in enumerate(lengths)}
