@@ -17,6 +17,7 @@ import kaldilm
 import numpy as np
 
 from speechlm.data.atomic import output_dir
+from speechlm.data.whole_files import check_arpa
 from speechlm.recognizer.contexts import base_of_class
 from speechlm.recognizer.network_data import ClassTable
 from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID
@@ -177,10 +178,9 @@ def make_graph(
     """Build and write `graph.fst` (constant type: read fast), `words.txt`, `info.json`.
 
     Raises:
-        ValueError: no ARPA file, or an empty graph.
+        ValueError: no ARPA file, a damaged one, or an empty graph.
     """
-    if not arpa.is_file():
-        raise ValueError(f"{arpa} expected, but it is not there (train_ngram makes it)")
+    check_arpa(arpa, "train_ngram makes it")
     start = time.time()
     with output_dir(output) as folder:
         graph = compose_graph(pronunciations, arpa, classes, folder)
