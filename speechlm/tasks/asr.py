@@ -105,6 +105,9 @@ class SpeechLMASRTask(TrainingTask, ASRTask):
             token_list=espnet_tokens(),
             token_type="char",
             model_conf={"ctc_weight": 1.0},
+            # Utterances that CTC cannot write are left out before; if one came here all the same,
+            # its infinite loss stops the training and names it, which a loss of 0 would not.
+            ctc_conf={"zero_infinity": False},
             optim="adam",
             scheduler="tristagelr",
             optim_conf={"lr": 1e-5, "betas": [0.9, 0.98], "eps": 1e-6},

@@ -192,10 +192,11 @@ class TextUnits:
         """units (B, T) and characters (B, U), each row ended by EOS and padded with PAD.
 
         `epochs` (B,) tells the lines' passes through the corpus. Lines that the tokenizer drops
-        are logged and counted in `lines_left_out`, words that the lexicon lacks in
-        `unknown_words`, () each. If no line remains, only the two counts are there.
+        are logged and counted in `lines_left_out`, those among them whose characters CTC cannot
+        write in their units in `impossible_lines` as well, words that the lexicon lacks in
+        `unknown_words`, () each. If no line remains, only the counts are there.
         """
-        made, left_out, unknown = [], 0, 0
+        made, left_out, impossible, unknown = [], 0, 0, 0
         for epoch in np.unique(epochs):
             chosen = lines[epochs == epoch]
             try:
@@ -204,9 +205,14 @@ class TextUnits:
                 raise ValueError(f"{self.corpus.path}: {error}") from None
             made += list(batch)
             left_out += len(batch.dropped)
+            impossible += sum(line.impossible for line in batch.dropped)
             unknown += batch.unknown.total()
             self._report(batch)
-        counts = {"lines_left_out": torch.tensor(left_out), "unknown_words": torch.tensor(unknown)}
+        counts = {
+            "lines_left_out": torch.tensor(left_out),
+            "impossible_lines": torch.tensor(impossible),
+            "unknown_words": torch.tensor(unknown),
+        }
         if not made:
             return counts
         return {

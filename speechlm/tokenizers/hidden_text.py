@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechlm.data.ctc_lengths import frames_for_letters
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import phone_of_unit
 from speechlm.models.text_to_unit import TextToUnit
@@ -73,8 +74,8 @@ class HiddenTextTokenizer:
         durations = UnitDurations(
             once, dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1), silence_probability
         )
-        self._phones = PhonemeTextTokenizer(lexicon, seed, durations)
-        self._table = phone_of_unit()
+        self._phones = PhonemeTextTokenizer(lexicon, seed, durations, for_ctc=False)
+        self._table = phone_of_unit(phones)
         self.model, self.max_frames = model, max_frames
 
     def phones(
@@ -102,7 +103,11 @@ class HiddenTextTokenizer:
         for index, row in list(made.items()):
             if not 0 < len(row) < MOST_UNITS:
                 dropped.append(Dropped(index, f"{len(row)} units"))
-                del made[index]
+            elif len(row) + 1 < needed:  # </s> is a unit of its own
+                dropped.append(Dropped.too_few_units(index, len(row) + 1, needed))
+            else:
+                continue
+            del made[index]
         empty = np.zeros(0, np.int64)
         rows = [made.get(int(index), empty) for index in indices]
         return HiddenUnits(rows, sorted(dropped, key=lambda line: line.index), unknown)
@@ -110,7 +115,9 @@ class HiddenTextTokenizer:
 
 def _groups(lengths: Sequence[int]) -> list[list[int]]:
     """Rows by length, the longest first, in groups of at most _GROUP phones or of one row."""
+        text = dict(zip(map(int, indices), lines, strict=True))
     groups: list[list[int]] = []
+            needed = frames_for_letters(text[index])
     room = 0
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
         if not groups or lengths[row] > room:

@@ -6,6 +6,7 @@ import pytest
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
 from speechlm.data.lexicon import Lexicon
 from speechlm.tasks.joint import SpeechUnits, TextUnits
+from speechlm.tokenizers.durations import EDGE, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 
@@ -120,3 +121,17 @@ def test_lines_and_words_that_do_not_fit_are_counted_and_named(tmp_path, caplog)
     assert "text.txt:2 left out" in caplog.text and "lacks: DOG" in caplog.text
     alone = text.batch(np.array([1]), np.array([0]))
     assert "units" not in alone and int(alone["lines_left_out"]) == 1
+
+
+def test_lines_that_ctc_cannot_write_are_counted_and_named(tmp_path, caplog):
+    (tmp_path / "lexicon.txt").write_text("A AH0\nTHROUGH TH R UW1\n")
+    (tmp_path / "text.txt").write_text("THROUGH THROUGH\nA\n")
+    rows = dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1)
+    once = UnitDurations([np.array([0.0, 1.0])], rows, 0.0)
+    text = TextUnits(
+        tmp_path / "text.txt", PhonemeTextTokenizer(Lexicon.read(tmp_path / "lexicon.txt"), 1, once)
+    )
+    batch = text.batch(np.arange(2), np.zeros(2, np.int64))
+    assert (int(batch["lines_left_out"]), int(batch["impossible_lines"])) == (1, 1)
+    assert batch["units"].shape == (1, 4) and batch["characters"].shape == (1, 3)
+    assert "text.txt:1 left out: 9 units, its letters need 16" in caplog.text

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from speechlm.data.ctc_lengths import frames_needed
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, add_positions, phone_id
 from speechlm.tokenizers.durations import (
@@ -208,7 +209,7 @@ def test_expected_counts_are_the_mean_over_epochs(lexicon, lines):
 
 def test_long_and_empty_lines_are_listed():
     lexicon = Lexicon({"A": [("AH0",)], "LONG": [("AH0",) * 1000], "B" * 1990: [("B",)]})
-    tokenizer = PhonemeTextTokenizer(lexicon, 0, silence_probability=0)
+    tokenizer = PhonemeTextTokenizer(lexicon, 0, silence_probability=0, for_ctc=False)
     lines = [
         "A",
         "",
@@ -231,6 +232,27 @@ def test_long_and_empty_lines_are_listed():
     counts = tokenizer.unit_counts(lines, range(10, 19), 0)
     np.testing.assert_array_equal(counts[[1, 2, 3, 4, 6]], 0)
     np.testing.assert_array_equal(counts[[0, 5, 7, 8]], np.diff(batch.unit_offsets))
+
+
+def test_lines_that_ctc_cannot_write_are_listed(lexicon, lines):
+    """One unit a phone: whether a line is kept is what counting its letters says."""
+    rows = dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1)
+    once = UnitDurations([np.array([0.0, 1.0])], rows, 0.25)
+    many = [line for line in lines if line.strip()][:600]
+    everything = PhonemeTextTokenizer(lexicon, 3, once, for_ctc=False)(many, range(600), 1)
+    batch = PhonemeTextTokenizer(lexicon, 3, once)(many, range(600), 1)
+    kept, dropped = [], {}
+    for index, (units, characters) in zip(everything.indices, everything, strict=True):
+        needed = frames_needed(characters[:-1])
+        if len(units) >= needed:
+            kept.append(index)
+        else:
+            dropped[int(index)] = f"{len(units)} units, its letters need {needed}"
+    assert batch.indices.tolist() == kept and 0 < len(dropped) < 600
+    assert {line.index: line.reason for line in batch.dropped if line.impossible} == dropped
+    ours = {int(n): row for n, row in zip(everything.indices, everything, strict=True)}
+    for index, rows in zip(batch.indices, batch, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(rows, ours[int(index)], strict=True))
 
 
 def test_nothing_but_empty_lines(lexicon):
@@ -300,7 +322,8 @@ def test_estimated_durations(aligned, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected frame_shift"),
+        ("", "is empty"),
+        ("# no rows\n", "expected frame_shift"),
         ("frame_shift 0.01\nsilence_probability 0.1\nB_B 5 2 1 2:4\n", ":3: .* add up to 4, not 5"),
         ("frame_shift 0.01\nsilence_probability 0.1\nXY 5 2 1 2:5\n", ":3: .*not a phone"),
         ("frame_shift 0.01\nsilence_probability 0.1\nB_B 5 2 1 0:5\n", ":3: .*frames:runs"),
