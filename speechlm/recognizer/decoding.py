@@ -175,8 +175,7 @@ def decode_data(
                 outcome.partial.append(utterance)
             units.write(utterance, labels)
             hypotheses[utterance] = " ".join(words)
-            outcome.utterances += 1
-            outcome.frames += len(labels)
+            outcome.add(labels)
     outcome.cpu_seconds = time.process_time() - start
     write_text(
         output / f"text.{job}", "".join(f"{u} {w}".rstrip() + "\n" for u, w in hypotheses.items())
@@ -185,6 +184,7 @@ def decode_data(
     write_unit_info(output, FRAME_SHIFT, PHONES)
     outcome.log(f"decoded (job {job})")
     logging.info("CPU seconds: %s", {name: round(float(value), 2) for name, value in parts.items()})
+    return outcome
 
 
 def _read_graph(path: Path) -> kaldifst.StdConstFst:
@@ -193,4 +193,3 @@ def _read_graph(path: Path) -> kaldifst.StdConstFst:
         if graph is None:
             raise ValueError("no transducer is in it")
     return graph
-    return outcome

@@ -24,6 +24,8 @@ from speechlm.tokenizers.derive import Deriver, Dictionary, Pronunciation
 _LETTERS = {letter: n for n, letter in enumerate("abcdefghijklmnopqrstuvwxyz", 3)}
 _END_OF_WORD, _START, _STOP, _FIRST_PHONE = 2, 2, 3, 4
 _BATCH = 512
+GUESSES = ("network", "letters")
+"""Beginnings of the methods that do not derive a pronunciation from known words."""
 _OUTPUTS = sorted([*CONSONANTS, *(v + stress for v in VOWELS for stress in STRESSES), "UW"])
 """The network's phones in its order: alphabetical, with one stray vowel without stress."""
 
