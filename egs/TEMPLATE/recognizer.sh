@@ -25,14 +25,16 @@ check_recognizer() {
 
 alignments() { echo "exp/recognizer/align_$((realign + 1))_sp1.0"; }
 
+# The Gaussians and the networks are trained with the words whose pronunciation is known; the others,
+# which a network has guessed, are noise to them. Decoding knows all words, and noise.
 # Flat start and speaker-adapted Gaussians; alignments at several speeds; a network trained on them;
 # alignments by the network and a network trained on those; the search graph and its scale.
 stage_4() {
   pretrains || return 0
-  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt turn more
+  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt known=exp/lexicon/known.txt turn more
   read -ra more <<< "${gmm_args}"
-  step "Gaussian models" --output "${rec}/gmm" --needs dump/paired "${lex}" -- \
-    python -m speechlm.bin.train_gmm --data_dir dump/paired --lexicon "${lex}" \
+  step "Gaussian models" --output "${rec}/gmm" --needs dump/paired "${known}" -- \
+    python -m speechlm.bin.train_gmm --data_dir dump/paired --lexicon "${known}" \
     --output "${rec}/gmm" "${more[@]}"
   for ((turn = 1; turn <= realign + 1; turn++)); do
     align_paired "${turn}"
@@ -53,7 +55,7 @@ stage_4() {
 # align_paired TURN: alignments of the paired audio at all speeds, by the Gaussians in the first turn,
 # by the last turn's network in later ones.
 align_paired() {
-  local turn=$1 rec=exp/recognizer lex=exp/lexicon/lexicon.txt network="" speed name joins
+  local turn=$1 rec=exp/recognizer lex=exp/lexicon/known.txt network="" speed name joins
   ((turn == 1)) || network=${rec}/network_$((turn - 1))
   for speed in ${speeds}; do
     local speakers=${rec}/speakers_sp${speed} output=${rec}/align_${turn}_sp${speed}

@@ -272,6 +272,7 @@ format_training_set() {
 stage_3() {
   pretrains || return 0
   step "lexicon" --output exp/lexicon/lexicon.txt --also exp/lexicon/words.txt \
+    --also exp/lexicon/known.txt \
     --needs dump/paired dump/text ${lexicon:+"${lexicon}"} -- \
     python -m speechlm.bin.make_lexicon --text dump/paired/text dump/text/train.txt \
     --max_words "${max_words}" ${lexicon:+--lexicon "${lexicon}"} --output exp/lexicon

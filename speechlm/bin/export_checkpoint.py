@@ -1,6 +1,6 @@
 """Write a model folder as a cleaned checkpoint of the SpeechLM authors, for their SpeechLM.py.
 
-Of a fine-tuned model it has the encoder.
+Of a fine-tuned model it has the encoder. An imported text-to-unit model is written as it was.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ def main() -> None:
     args = options.parse_args()
 
     from speechlm.checkpoints.authors_export import export_checkpoint
+    from speechlm.checkpoints.authors_text_to_unit import export_text_to_unit
+    from speechlm.checkpoints.text_to_unit_dir import is_text_to_unit
 
-    n = export_checkpoint(args.input, args.output)
+    export = export_text_to_unit if is_text_to_unit(args.input) else export_checkpoint
+    n = export(args.input, args.output)
     logging.info("%s: %d tensors", args.output, n)
 
 

@@ -10,7 +10,9 @@ from speechlm.bin._cli import parser, run
 def main() -> None:
     """Parse, import, report."""
     options = parser(__doc__)
-    options.add_argument("--input", required=True, help="full, cleaned or fine-tuned checkpoint")
+    options.add_argument(
+        "--input", required=True, help="full, cleaned, fine-tuned or text-to-unit checkpoint"
+    )
     options.add_argument("--output", required=True, help="folder of the model")
     options.add_argument(
         "--unit_dictionary",
@@ -24,7 +26,14 @@ def main() -> None:
     args = options.parse_args()
 
     from speechlm.checkpoints.authors_import import import_checkpoint
+    from speechlm.checkpoints.authors_text_to_unit import holds_text_to_unit, import_text_to_unit
 
+    if holds_text_to_unit(args.input):
+        if args.target_dictionary is not None:
+            raise ValueError("--target_dictionary is not for a text-to-unit model")
+        stored = import_text_to_unit(args.input, args.output, args.unit_dictionary)
+        logging.info("%s: a text-to-unit model of %d units", args.output, len(stored.units))
+        return
     description = import_checkpoint(
         args.input, args.output, args.unit_dictionary, args.target_dictionary
     )

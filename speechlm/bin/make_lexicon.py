@@ -1,7 +1,7 @@
 """Stages 3 and 5: make a lexicon that pronounces every word of some texts.
 
 Pronunciations are from --lexicon if given, else from CMUdict, else predicted. Writes lexicon.txt,
-words.txt and predicted.txt.
+words.txt, known.txt (without the words whose pronunciation was guessed) and predicted.txt.
 """
 
 import logging

@@ -64,7 +64,7 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
     missing = [n for n in expected if n not in weights and not n.startswith(NOT_CLEANED)]
     check_names(missing, [n for n in weights if n not in expected], {}, str(folder))
     if METADATA in metadata:
-        authors = _kept(metadata[METADATA], Path(folder) / WEIGHTS)
+        authors = kept(metadata[METADATA], Path(folder) / WEIGHTS)
     else:
         order = sorted(
             (name for name in expected if name in weights),  # their order within a module is ours
@@ -90,8 +90,12 @@ def pack(values: dict[str, Any]) -> str:
     return json.dumps(_tagged(values))
 
 
-def _kept(text: str, source: Path) -> dict[str, Any]:
-    """What the import has kept for the export: order, ordered, top."""
+def kept(text: str, source: Path) -> dict[str, Any]:
+    """What the import has kept for the export: order, ordered, top.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
         values = _untagged(json.loads(text))
         names, top = values["order"], values["top"]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def import_checkpoint(
         ValueError: the file is damaged, hostile, no SpeechLM, or its parts do not belong
             together; the message names classes, keys or weights. Or the folder has other files.
     """
-    _check_output(Path(output))
+    check_output(Path(output), {CONFIG, WEIGHTS, TOKENS, CHARACTERS, TARGETS})
     checkpoint = _read(path)
     source, cfg, weights = checkpoint.source, checkpoint.cfg, checkpoint.weights
     pretraining = _pretraining(cfg, source)
@@ -134,11 +134,11 @@ class _Checkpoint:
 def _read(path: str | os.PathLike[str]) -> _Checkpoint:
     with TorchFile(path) as file:
         content, source = file.content, str(path)
-        stored = _stored_weights(content, source)
+        stored = stored_weights(content, source)
         if any(name.startswith(_TEXT_TO_UNIT) for name in stored):
             raise ValueError(
                 f"{source} is a text-to-unit model (it has weights {_TEXT_TO_UNIT}*); "
-                "a SpeechLM is expected here"
+                "a SpeechLM is expected here (import_text_to_unit takes the other)"
             )
         kind = _kind(stored)
         names, decoder = _split(stored, kind, file)
@@ -154,13 +154,20 @@ def _read(path: str | os.PathLike[str]) -> _Checkpoint:
         )
 
 
-def _check_output(output: Path) -> None:
-    """An earlier import is replaced, anything else is not."""
+def check_output(output: Path, ours: Collection[str]) -> None:
+    """An earlier import is replaced, anything else is not.
+
+    Args:
+        output: folder that an import is to make.
+        ours: names of the files of an import.
+
+    Raises:
+        ValueError: it is a file, or has files that no import has made.
+    """
     if not output.exists():
         return
     if not output.is_dir():
         raise ValueError(f"{output} is a file; a folder for the model is expected")
-    ours = {CONFIG, WEIGHTS, TOKENS, CHARACTERS, TARGETS}
     others = sorted(entry.name for entry in output.iterdir() if entry.name not in ours)
     config = output / CONFIG
     if config.is_file() and b"imported_from:" not in config.read_bytes():
@@ -169,8 +176,12 @@ def _check_output(output: Path) -> None:
         raise ValueError(f"{output} has other files ({', '.join(others[:3])}); choose a new folder")
 
 
-def _stored_weights(content: Any, source: str) -> dict[str, StoredTensor]:
-    """The entry `model` of a checkpoint, after a look at the whole."""
+def stored_weights(content: Any, source: str) -> dict[str, StoredTensor]:
+    """The entry `model` of a checkpoint, after a look at the whole.
+
+    Raises:
+        ValueError: it is no checkpoint, or its weights are no tensors.
+    """
     if not isinstance(content, dict):
         raise ValueError(f"{source} holds {type(content).__name__}, not a checkpoint's dictionary")
     keys = ", ".join(map(str, list(content)[:5]))

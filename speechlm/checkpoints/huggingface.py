@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.conventions import PAPER_FRAMING, Framing
+from speechlm.data.whole_files import DamagedFile, damage, read_json
 
 TYPES = ("hubert", "wavlm", "wav2vec2")
 UNUSED = ("masked_spec_embed",)
@@ -38,14 +38,16 @@ def load_huggingface(name: str) -> tuple[Any, bool]:
         import transformers
     except ImportError:
         raise ValueError("Hugging Face models need the package transformers") from None
+    _check_files(Path(name))
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    try:
+    with _explained(name):
         config = transformers.AutoConfig.from_pretrained(
             name, trust_remote_code=False, local_files_only=here
         )
-        _check_type(name, config)
-        config.apply_spec_augment = False
+    _check_type(name, config)
+    config.apply_spec_augment = False
+    with _explained(name):
         model, found = transformers.AutoModel.from_pretrained(
             name,
             config=config,
@@ -54,8 +56,6 @@ def load_huggingface(name: str) -> tuple[Any, bool]:
             output_loading_info=True,
             local_files_only=here,
         )
-    except (OSError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise ValueError(_what_is_missing(name, error)) from None
     absent = sorted(set(found["missing_keys"]) - set(UNUSED))
     if absent:  # transformers has filled them with random numbers
         raise ValueError(f"{name}: {len(absent)} weights are missing: {', '.join(absent[:5])}")
@@ -105,6 +105,32 @@ def _is_cached(name: str) -> bool:
     return there("config.json") and any(map(there, weights))
 
 
+def _check_files(folder: Path) -> None:
+    """Look at the files of a folder before transformers does, whose messages name none.
+
+    Raises:
+        ValueError: one is empty, cut off, or something else; it is named.
+    """
+    advice = "copy or download it again"
+    for path in sorted(folder.glob("*config.json")):
+        read_json(path, "configuration", advice)
+    for pattern in ("model*.safetensors", "pytorch_model*.bin"):
+        for path in sorted(folder.glob(pattern)):
+            if wrong := damage(path):
+                raise DamagedFile(f"{path} {wrong}; {advice}")
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Whatever transformers raises becomes a message on the folder or the name."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # cut files make it raise almost anything
+        raise ValueError(_what_is_missing(name, error)) from None
+
+
 def _check_type(name: str, config: Any) -> None:
     if config.model_type not in TYPES:
         raise ValueError(
@@ -142,7 +168,8 @@ def _what_is_missing(name: str, error: Exception) -> str:
             for what, patterns in wanted.items()
             if not any(path for pattern in patterns for path in folder.glob(pattern))
         ]
-        reason = f"it has no {' and no '.join(absent)}" if absent else str(error).split("\n")[0]
+        damaged = f"its weights are cut off or damaged ({type(error).__name__}: {str(error)[:200]})"
+        reason = f"it has no {' and no '.join(absent)}" if absent else " ".join(damaged.split())
         return f"{name} is no usable Hugging Face model: {reason}"
     return (
         f"{name}: no such folder, and it could not be fetched from the Hugging Face hub "

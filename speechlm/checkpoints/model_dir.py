@@ -31,6 +31,7 @@ from speechlm.checkpoints.weight_checks import check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
+from speechlm.data.whole_files import read_lines, reading
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.heads import PARTS
@@ -222,17 +223,14 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     if kind not in KINDS or not isinstance(without, list):
         raise ValueError(f"{path}: kind {kind!r}, without {without!r} is no model of {KINDS}")
     decoder = values.get("translation_decoder")
-    try:
-        return Description(
-            _config(values["speechlm"], changes, path),
-            kind,
-            None if "units" in without else UnitVocabulary.read(_there(folder, TOKENS)),
-            None if "characters" in without else read_symbols(_there(folder, CHARACTERS)),
-            None if decoder is None else _decoder_config(decoder, path),
-            read_symbols(Path(folder) / TARGETS) if (Path(folder) / TARGETS).is_file() else None,
-        )
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{folder}: its token lists are not UTF-8 text ({error})") from None
+    return Description(
+        _config(values["speechlm"], changes, path),
+        kind,
+        None if "units" in without else UnitVocabulary.read(_there(folder, TOKENS)),
+        None if "characters" in without else read_symbols(_there(folder, CHARACTERS)),
+        None if decoder is None else _decoder_config(decoder, path),
+        read_symbols(Path(folder) / TARGETS) if (Path(folder) / TARGETS).is_file() else None,
+    )
 
 
 def check_characters(folder: str | os.PathLike[str]) -> None:
@@ -257,18 +255,17 @@ def read_weights(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dic
         ValueError: missing or damaged.
     """
     path = Path(folder) / WEIGHTS
-    if not path.is_file():
-        raise ValueError(f"{path} expected, but it is not there")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}); copy or train it again") from None
+    with reading(path, "weights", "copy or train it again"), safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def read_symbols(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """One symbol a line, the line number from 0 is the id."""
-    symbols = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    """One symbol a line, the line number from 0 is the id.
+
+    Raises:
+        ValueError: the file is missing, damaged, or of other lines.
+    """
+    symbols = read_lines(path, "symbols")
     if "" in symbols or len(set(symbols)) != len(symbols):
         raise ValueError(f"{path}: one symbol a line expected, none of them twice")
     return tuple(symbols)

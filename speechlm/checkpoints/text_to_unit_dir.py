@@ -2,7 +2,7 @@
 
     config.yaml        `text_to_unit`: the values of TextToUnitConfig
     model.safetensors  weights under the authors' names
-    phones.txt         the phones, by label
+    phones.txt         the phones, by label: ours, or those of the released model
     tokens.txt, frame_shift   of the hidden units
 
 A training adds its model to the config.yaml that ESPnet has written into its folder.
@@ -11,65 +11,95 @@ A training adds its model to the config.yaml that ESPnet has written into its fo
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import yaml
+from torch import Tensor
 
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, load_weights, read_weights
 from speechlm.data.archives import read_unit_info, write_unit_info
 from speechlm.data.atomic import output_file, write_text
-from speechlm.data.monophones import MONOPHONES, N_PHONES
-from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.data.monophones import AUTHORS_PHONES, MONOPHONES
+from speechlm.data.vocabulary import N_SPECIALS, UnitVocabulary
 from speechlm.data.yaml_file import read_yaml
-from speechlm.models.text_to_unit import TextToUnit
+from speechlm.models.text_to_unit import UNUSED_KEYS, TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 
 PHONES = "phones.txt"
 KEY = "text_to_unit"
 
 
+class StoredTextToUnit(NamedTuple):
+    """What a folder holds."""
+
+    model: TextToUnit
+    """In evaluation mode."""
+    phones: UnitVocabulary
+    """What it reads: `MONOPHONES` or `AUTHORS_PHONES`."""
+    units: UnitVocabulary
+    """What it writes."""
+    frame_shift: float
+    """Seconds that a unit lasts."""
+
+
 def save_text_to_unit(
     folder: str | os.PathLike[str],
-    model: TextToUnit,
-    units: UnitVocabulary,
-    frame_shift: float,
+    stored: StoredTextToUnit,
+    unused: Mapping[str, Tensor] | None = None,
+    metadata: dict[str, str] | None = None,
     **origin: Any,
 ) -> None:
-    """Write a model; keys of a config.yaml that is there are kept, `origin` is added to them."""
+    """Write a model; keys of a config.yaml that is there are kept, `origin` is added to them.
+
+    Args:
+        folder: where to.
+        stored: model, phones, units, frame shift.
+        unused: further weights by name, which an export needs.
+        metadata: strings to keep in model.safetensors.
+        origin: plain data about where it comes from.
+    """
     path = Path(folder)
-    write_unit_info(path, frame_shift, units.symbols)
-    MONOPHONES.write(path / PHONES)
-    state = model.state_dict()
+    write_unit_info(path, stored.frame_shift, stored.units.symbols)
+    stored.phones.write(path / PHONES)
+    state = {**stored.model.state_dict(), **(unused or {})}
     weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with output_file(path / WEIGHTS) as temporary:
-        safetensors.torch.save_file(weights, temporary)
-    values = {**_read(path), KEY: model.config.to_dict(), **origin}
+        safetensors.torch.save_file(weights, temporary, metadata)
+    values = {**_read(path), KEY: stored.model.config.to_dict(), **origin}
     write_text(path / CONFIG, yaml.safe_dump(values, sort_keys=False))
 
 
-def load_text_to_unit(folder: str | os.PathLike[str]) -> tuple[TextToUnit, UnitVocabulary, float]:
-    """Read a model, its units, and the seconds that a unit lasts.
+def load_text_to_unit(folder: str | os.PathLike[str]) -> StoredTextToUnit:
+    """Read a model, its phones and units, and the seconds that a unit lasts.
 
     Raises:
         ValueError: files are missing, damaged, or do not belong together.
     """
     path = Path(folder)
-    values = _read(path).get(KEY)
-    if not isinstance(values, dict):
+    if not is_text_to_unit(path):
         raise ValueError(
             f"{path / CONFIG} with an entry `{KEY}` expected: {folder} holds no trained "
             "text-to-unit model (train_text_to_unit makes one)"
         )
-    if not (path / PHONES).is_file():
-        raise ValueError(f"{path / PHONES} expected, but it is not there")
-    UnitVocabulary.read(path / PHONES).check_same(MONOPHONES)
+    found = UnitVocabulary.read(path / PHONES)
+    phones = AUTHORS_PHONES if len(found) == len(AUTHORS_PHONES) else MONOPHONES
+    found.check_same(phones)
     frame_shift, units = read_unit_info(path)
-    model = TextToUnit(TextToUnitConfig.from_dict(values), N_PHONES, len(units))
-    load_weights(model, read_weights(path)[0], str(path / WEIGHTS))
-    return model.eval(), units, frame_shift
+    config = TextToUnitConfig.from_dict(_read(path)[KEY])
+    model = TextToUnit(config, N_SPECIALS + len(phones), len(units))
+    weights = read_weights(path)[0].items()
+    own = {name: weight for name, weight in weights if not name.startswith(UNUSED_KEYS)}
+    load_weights(model, own, str(path / WEIGHTS))
+    return StoredTextToUnit(model.eval(), phones, units, frame_shift)
+
+
+def is_text_to_unit(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder's config.yaml is that of a trained text-to-unit model."""
+    return isinstance(_read(Path(folder)).get(KEY), dict)
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    return read_yaml(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    return read_yaml(folder / CONFIG) if os.path.lexists(folder / CONFIG) else {}

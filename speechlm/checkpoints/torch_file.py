@@ -21,6 +21,7 @@ from torch import Tensor
 
 from speechlm.checkpoints import inert_pickle
 from speechlm.checkpoints.inert_pickle import Fixed, Function
+from speechlm.data.whole_files import DamagedFile, damage
 
 _ZIP_START = b"PK\x03\x04"
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # torch's marks of the older format
@@ -131,9 +132,8 @@ class TorchFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path, self.source = Path(path), str(path)
-        if not self.path.is_file():
-            what = "a folder" if self.path.is_dir() else "not there"
-            raise ValueError(f"checkpoint expected, but {path} is {what}")
+        if wrong := damage(path):
+            raise DamagedFile(f"{path} {wrong}; copy or download the checkpoint again")
         self._file = self.path.open("rb")
         self._zip: zipfile.ZipFile | None = None
         self._places: dict[str, tuple[int, int]] = {}
@@ -174,8 +174,6 @@ class TorchFile:
 
     def _open(self) -> Any:
         start = self._file.read(len(_ZIP_START))
-        if not start:
-            raise ValueError(f"{self.source} is empty; copy or download it again")
         self._file.seek(0)
         return self._open_zip() if start == _ZIP_START else self._open_older()
 

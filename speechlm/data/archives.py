@@ -8,6 +8,7 @@ for beside the scp, so that a folder can be moved.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.vocabulary import UnitVocabulary, write_tokens
+from speechlm.data.whole_files import DamagedFile, damage
 
 
 def n_labels(n_samples: int, frame_shift: float = 0.01) -> int:
@@ -122,9 +124,14 @@ class ArchiveReader(Mapping[str, np.ndarray]):
             ark = self.scp.parent / ark.name
         if not ark.is_file():
             raise ValueError(f"{self.scp}: archive {path} of {utterance} is not there")
-        with ark.open("rb") as file:
-            file.seek(int(offset))
-            return _read_array(file, f"{ark}: {utterance} at byte {offset}")
+        try:
+            with ark.open("rb") as file:
+                file.seek(int(offset))
+                return _read_array(file, f"{ark}: {utterance} at byte {offset}")
+        except ValueError:
+            if wrong := damage(ark):
+                raise DamagedFile(f"{ark} {wrong}; write the archive again") from None
+            raise
 
 
 def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "units") -> int:
@@ -246,6 +253,10 @@ def _read_array(file, where: str) -> np.ndarray:
     file.seek(-2, os.SEEK_CUR)
     try:
         array = matio.read_kaldi(file)
-    except (struct.error, AssertionError, ValueError) as error:
+    except (struct.error, AssertionError, ValueError, EOFError, OSError) as error:
+        if (
+            isinstance(error, OSError) and error.errno != errno.EINVAL
+        ):  # a seek before the beginning
+            raise
         raise ValueError(f"{where}: truncated or damaged archive ({error})") from None
     return array

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from speechlm.conventions import SAMPLE_RATE, WINDOW
+from speechlm.conventions import PAPER_FRAMING, SAMPLE_RATE, WINDOW, Framing
 from speechlm.data import audio
 from speechlm.data.atomic import output_file, remove_leftovers, write_text
+from speechlm.data.ctc_lengths import TOO_LONG, why_too_long
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report, kept_report
 from speechlm.data.validate import REPORT, read_and_check
@@ -46,6 +47,9 @@ class FormatOptions:
     """Take the mean of several channels instead of leaving such files out."""
     max_bad_share: float = 0.1
     """A larger share of wrong utterances stops the stage."""
+    framing: Framing = PAPER_FRAMING
+    """Frames of the front end; a transcript with more letters than CTC can write in its frames is
+    left out. Samples of other rates are counted as those of 16 kHz that last as long."""
 
     def __post_init__(self) -> None:
         if self.rate < 1:
@@ -96,18 +100,9 @@ def format_data(
     if (folder / "audio").is_dir():
         remove_leftovers(folder / "audio")
     results = _run(data, folder / "audio", options, n_jobs)
-    kept: dict[str, _Result] = {}
-    for utterance, result in results.items():
-        seconds = result.n_samples / options.rate
-        if result.kind:
-            report.leave_out(result.kind, utterance, data.wav[utterance], result.detail)
-        elif result.n_samples < WINDOW or seconds < options.min_seconds:
-            report.filter("too short", utterance, data.wav[utterance], f"{seconds:.2f} s")
-        elif seconds > options.max_seconds:
-            report.filter("too long", utterance, data.wav[utterance], f"{seconds:.2f} s")
-        else:
-            kept[utterance] = result
-            _report_fixed(report, utterance, data.wav[utterance], result)
+    kept = {u: r for u, r in results.items() if _is_usable(u, r, data, options, report)}
+    for utterance, result in kept.items():
+        _report_fixed(report, utterance, data.wav[utterance], result)
     with kept_report(folder / REPORT):
         report.check_share(len(kept), options.max_bad_share, str(source))
     report.write(folder / REPORT)
@@ -116,6 +111,26 @@ def format_data(
     chosen.n_samples = {u: kept[u].n_samples for u in chosen.wav}
     chosen.write(folder)
     return chosen, report
+
+
+def _is_usable(
+    utterance: str, result: _Result, data: DataDir, options: FormatOptions, report: Report
+) -> bool:
+    """Whether an utterance goes into the dump; if not, the report says why."""
+    path, seconds = data.wav[utterance], result.n_samples / options.rate
+    if result.kind:
+        report.leave_out(result.kind, utterance, path, result.detail)
+    elif result.n_samples < WINDOW or seconds < options.min_seconds:
+        report.filter("too short", utterance, path, f"{seconds:.2f} s")
+    elif seconds > options.max_seconds:
+        report.filter("too long", utterance, path, f"{seconds:.2f} s")
+    else:
+        transcript = data.text[utterance] if data.text is not None else ""
+        why = why_too_long(transcript, round(seconds * SAMPLE_RATE), options.framing)
+        if not why:
+            return True
+        report.leave_out(TOO_LONG, utterance, path, why)
+    return False
 
 
 def _run(data: DataDir, folder: Path, options: FormatOptions, n_jobs: int) -> dict[str, _Result]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from speechlm.data.atomic import output_file
 from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
+from speechlm.data.whole_files import read_lines
 
 Phones = tuple[str, ...]
 """A pronunciation: ARPAbet phones, vowels with or without stress, without word positions."""
@@ -51,16 +52,15 @@ class Lexicon:
         """
         entries: dict[str, list[Phones]] = {}
         problems = []
-        with open(path, encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                word, *phones = line.split() or [""]
-                if not word or word[0] in "<!":
-                    continue
-                problem = _entry_problem(word, phones)
-                if problem:
-                    problems.append(f"line {number}: {problem}")
-                elif tuple(phones) not in entries.setdefault(word, []):
-                    entries[word].append(tuple(phones))
+        for number, line in enumerate(read_lines(path, "lexicon"), 1):
+            word, *phones = line.split() or [""]
+            if not word or word[0] in "<!":
+                continue
+            problem = _entry_problem(word, phones)
+            if problem:
+                problems.append(f"line {number}: {problem}")
+            elif tuple(phones) not in entries.setdefault(word, []):
+                entries[word].append(tuple(phones))
         report_problems(problems, f"{path} is not a lexicon (WORD PHONE PHONE ..)")
         if not entries:
             raise ValueError(f"{path}: no pronunciations; expected lines of WORD PHONE PHONE ..")

@@ -1,6 +1,14 @@
-"""The 41 phones that hidden units of text are made from: ARPAbet without stress and position.
+"""The phones that hidden units of text are made from: ARPAbet without stress and position.
 
 A *phone* is a model id of `MONOPHONES`: 4 special ids, then `FOLDED_PHONES` (SIL, SPN, 39 phones).
+The released text-to-unit model reads other symbols, `AUTHORS_PHONES`:
+
+    symbol      in MONOPHONES   in text
+    |           -               never: words follow each other without a mark
+    <SIL>       SIL             at both ends, and between some words
+    '           -               never: no pronunciation has it
+    AA .. ZH    the same 39     phones of words
+    (none)      SPN             a word without pronunciation: a line with one cannot be written
 """
 
 from __future__ import annotations
@@ -14,6 +22,7 @@ from speechlm.data.vocabulary import (
     FOLDED_PHONES,
     N_SPECIALS,
     PHONES,
+    SILENCE,
     UnitVocabulary,
     folding_table,
 )
@@ -21,6 +30,12 @@ from speechlm.data.vocabulary import (
 MONOPHONES = UnitVocabulary(FOLDED_PHONES, "the built-in phones without stress and position")
 N_PHONES = N_SPECIALS + len(MONOPHONES)
 """Rows of the text-to-unit model's phone embedding: there is no `<mask>`."""
+_AUTHORS_SILENCE = "<SIL>"
+AUTHORS_PHONES = UnitVocabulary(
+    ("|", _AUTHORS_SILENCE, "'", *FOLDED_PHONES[2:]),
+    "the phones of the released text-to-unit model",
+)
+"""42 symbols, in the order of the released dictionary of phones."""
 
 
 class Misfit(ValueError):
@@ -33,10 +48,20 @@ def phone_of_label(symbols: Sequence[str] = PHONES) -> np.ndarray:
     return np.where(table < 0, -1, table + N_SPECIALS)
 
 
-def phone_of_unit() -> np.ndarray:
-    """Phone of each model id of `UnitVocabulary.phones()`, EOS for EOS; -1: no phone. (369,)."""
+def phone_of_unit(phones: UnitVocabulary = MONOPHONES) -> np.ndarray:
+    """Model id in `phones` of each model id of `UnitVocabulary.phones()`: int64 (369,).
+
+    EOS for EOS; -1 for what is no phone, or has no symbol in `phones`.
+
+    Args:
+        phones: `MONOPHONES` or `AUTHORS_PHONES`.
+    """
+    ids = {symbol: n for n, symbol in enumerate(phones.symbols, N_SPECIALS)}
+    ids.setdefault(SILENCE, ids.get(_AUTHORS_SILENCE, -1))
+    of_folded = np.array([ids.get(name, -1) for name in FOLDED_PHONES])
+    folded = folding_table()
     table = np.full(UnitVocabulary.phones().n_ids, -1, np.int64)
-    table[N_SPECIALS : N_SPECIALS + len(PHONES)] = phone_of_label()
+    table[N_SPECIALS : N_SPECIALS + len(PHONES)] = np.where(folded < 0, -1, of_folded[folded])
     table[EOS] = EOS
     return table
 

@@ -24,6 +24,7 @@ import sentencepiece
 from speechlm.conventions import BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import write_tokens
+from speechlm.data.whole_files import read_json, read_lines, reading
 
 if TYPE_CHECKING:
     from sacremoses import MosesPunctNormalizer
@@ -221,23 +222,18 @@ class TargetVocabulary:
         """Read what `write` wrote.
 
         Raises:
-            ValueError: files are missing or do not belong together.
+            ValueError: files are missing, damaged, or do not belong together.
         """
         path = Path(folder)
-        for name in (MODEL, TOKENS, DESCRIPTION):
-            if not (path / name).is_file():
-                raise ValueError(
-                    f"{path / name} expected, but it is not there; train_vocabulary makes it"
-                )
-        values = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-        try:
+        advice = "train_vocabulary makes it"
+        values = read_json(path / DESCRIPTION, "description of a vocabulary", advice)
+        with reading(path / DESCRIPTION, "description of a vocabulary", advice):
             options = VocabularyOptions(
                 *(values[name] for name in ("kind", "size", "style", "language"))
             )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path / DESCRIPTION} describes no vocabulary ({error!r})") from None
-        found = cls((path / MODEL).read_bytes(), options, str(path))
-        tokens = (path / TOKENS).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        with reading(path / MODEL, "sentencepiece model", advice):
+            found = cls((path / MODEL).read_bytes(), options, str(path))
+        tokens = read_lines(path / TOKENS, "pieces", advice)
         if tuple(tokens) != found.tokens:
             raise ValueError(f"{path / TOKENS} does not belong to {path / MODEL}")
         return found

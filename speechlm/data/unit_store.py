@@ -28,6 +28,7 @@ from speechlm.data.archives import read_unit_info, write_unit_info
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.data.whole_files import read_json, reading
 
 HEADER = 5
 """Words: magic, first line, lines, units, CRC-32 of the lines' text."""
@@ -57,18 +58,12 @@ class UnitStore:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         path = self.folder / "store.json"
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+        advice = "generate_text_units makes units of a text"
+        values = read_json(path, "description of units", advice)
+        with reading(path, "description of units", advice):
             self.lines, self.text_bytes = int(values["lines"]), int(values["bytes"])
             self.chunk_lines = int(values["chunk_lines"])
             self.made_with: dict[str, Any] = dict(values["made_with"])
-        except FileNotFoundError:
-            raise ValueError(
-                f"{path} expected, but it is not there: {folder} holds no units of a text "
-                "(generate_text_units makes them)"
-            ) from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged ({error!r})") from None
         self.frame_shift, self.units = read_unit_info(self.folder)
         self._chunk = lru_cache(_OPEN_CHUNKS)(self._open)
 

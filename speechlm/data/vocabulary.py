@@ -18,6 +18,7 @@ import numpy as np
 
 from speechlm.conventions import BLANK, BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import write_text
+from speechlm.data.whole_files import read_lines
 
 MASK = "<mask>"
 N_SPECIALS = len(SPECIALS)
@@ -127,8 +128,12 @@ class UnitVocabulary:
 
     @classmethod
     def read(cls, path: str | Path) -> UnitVocabulary:
-        """Read `tokens.txt`: one symbol a line, line number = label."""
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        """Read `tokens.txt`: one symbol a line, line number = label.
+
+        Raises:
+            ValueError: the file is missing, damaged, or of other lines.
+        """
+        lines = read_lines(path, "units")
         bad = [n for n, line in enumerate(lines, 1) if len(line.split()) != 1]
         if bad:
             raise ValueError(

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from speechlm.data.whole_files import reading
+
 
 def read_yaml(path: str | os.PathLike[str], why: str = "") -> dict[str, Any]:
     """Values by key.
@@ -17,15 +19,12 @@ def read_yaml(path: str | os.PathLike[str], why: str = "") -> dict[str, Any]:
         why: what it means that the file is not there, for the message.
 
     Raises:
-        ValueError: it is not there, or no YAML of keys and plain values.
+        ValueError: it is not there, empty, cut off, or no YAML of keys and plain values.
     """
-    if not Path(path).is_file():
+    if not os.path.lexists(path):
         raise ValueError(f"{path} expected, but it is not there{why}")
-    try:
+    with reading(path, "YAML of plain values"):
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is not YAML of plain values ({reason})") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: `key: value` lines expected")
     return values

@@ -18,6 +18,7 @@ from typing import IO
 
 from speechlm.data.atomic import output_file
 from speechlm.data.text_corpus import read_sentences
+from speechlm.data.whole_files import reading
 from speechlm.lm.kneser_ney import SPECIAL_WORDS, KneserNey, check_prune
 
 ESTIMATORS = ("auto", "lmplz", "built_in")
@@ -180,10 +181,8 @@ def perplexity(model: str | Path, texts: Sequence[str | Path]) -> Perplexity:
     config = kenlm.Config()
     config.show_progress = False
     config.arpa_complain = kenlm.ARPALoadComplain.NONE
-    try:
+    with reading(model, "n-gram model", "train_ngram makes it"):
         loaded = kenlm.Model(str(model), config)
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{model} cannot be read as a language model: {error}") from None
     sentences = tokens = oov = 0
     known = unknown = 0.0
     for sentence in read_sentences(texts):

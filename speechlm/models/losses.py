@@ -75,8 +75,26 @@ def label_smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tu
     return (1.0 - smoothing - others) * likelihood - others * log_probs.sum(), likelihood
 
 
+def ctc_targets(characters: Tensor) -> Tensor:
+    """(B, U) bool: the characters that CTC writes, which PAD and a trailing EOS are not."""
+    return (characters != PAD) & (characters != EOS)
+
+
+def ctc_fits(frame_lengths: Tensor, characters: Tensor) -> Tensor:
+    """Whether CTC can write each sentence in its frames: (B,) bool; arguments as in `ctc_loss`.
+
+    It needs a frame for each character, and one more for the blank between two equal ones.
+    """
+    target = ctc_targets(characters)
+    equal = (characters[:, 1:] == characters[:, :-1]) & target[:, 1:]
+    return frame_lengths >= target.sum(1) + equal.sum(1)
+
+
 def ctc_loss(logits: Tensor, frame_lengths: Tensor, characters: Tensor) -> Tensor:
-    """CTC summed over the batch; sentences that do not fit into their frames count 0.
+    """CTC summed over the sentences that fit into their frames (`ctc_fits`).
+
+    The others add nothing, as if they were not in the batch. Whoever takes a mean must not count
+    them either.
 
     Args:
         logits: (B, T', V) with T' >= max(frame_lengths).
@@ -84,16 +102,18 @@ def ctc_loss(logits: Tensor, frame_lengths: Tensor, characters: Tensor) -> Tenso
         characters: (B, U) ids, right-padded with PAD; a trailing EOS is not part of the target.
 
     Returns:
-        () float32.
+        () float32; infinite if a sentence that fits has probability 0.
     """
-    target_lengths = ((characters != PAD) & (characters != EOS)).sum(1)
     log_probs = F.log_softmax(logits.float(), -1).transpose(0, 1)
-    return F.ctc_loss(
+    # A sentence that does not fit is scored as an empty one, whose loss and gradient are finite,
+    # and multiplied by 0: no row is taken out, which would make a GPU wait for the count.
+    fits = ctc_fits(frame_lengths, characters)
+    losses = F.ctc_loss(
         log_probs,
         characters,
         frame_lengths,
-        target_lengths,
+        ctc_targets(characters).sum(1) * fits,
         blank=BLANK,
-        reduction="sum",
-        zero_infinity=True,
+        reduction="none",
     )
+    return (losses * fits).sum()

@@ -65,9 +65,11 @@ class TextOutput:
     """Loss term of a text batch: UCTC."""
 
     ctc: Tensor
-    """CTC summed over the batch."""
+    """CTC summed over the sentences that fit into their frames."""
     n_tokens: Tensor
-    """Characters of the batch, each sentence's EOS included."""
+    """Characters of these sentences, each one's EOS included."""
+    n_impossible: Tensor
+    """Sentences with more characters than CTC can write in their frames."""
     logits: Tensor
     """(B, T + 1, n_characters)."""
 

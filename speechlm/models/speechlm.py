@@ -41,7 +41,7 @@ from speechlm.models.front_end import (
 from speechlm.models.heads import CTC_HEAD, UNIT_EMBEDDINGS, required
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.labels import align_labels
-from speechlm.models.losses import UnitPrediction, ctc_loss, predict_units
+from speechlm.models.losses import UnitPrediction, ctc_fits, ctc_loss, predict_units
 from speechlm.models.masking import indices, span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.swapping import swap_with_units
@@ -175,7 +175,8 @@ class SpeechLM(nn.Module):
 
         Args:
             units: (B, T) model ids, each sentence ended by EOS, right-padded with PAD.
-            characters: (B, U) ids, each sentence ended by EOS, right-padded with PAD.
+            characters: (B, U) ids, each sentence ended by EOS, right-padded with PAD. A sentence
+                with more of them than CTC can write in its units counts nowhere.
             mask: (B, T) bool to use instead of drawing spans.
         """
         padding = units == PAD
@@ -187,9 +188,11 @@ class SpeechLM(nn.Module):
         embed = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)
         x = self._mask_frames(embed(units), mask)
         logits = required(self.unit_encoder_ctc_head, CTC_HEAD)(self.unit_encoder(x, padding).last)
+        fits = ctc_fits(lengths, characters)
         return TextOutput(
             ctc=ctc_loss(logits, lengths, characters),
-            n_tokens=(characters != PAD).sum(),
+            n_tokens=((characters != PAD) & fits[:, None]).sum(),
+            n_impossible=(~fits).sum(),
             logits=logits,
         )
 
@@ -200,11 +203,13 @@ class SpeechLM(nn.Module):
 
         (CE_middle + CE_top + 10 * penalty * N + 0.1 * CTC * N / characters) / N, N scored frames:
         the masked ones, and with `unmasked_weight` the others as well, whose cross entropies enter
-        with that weight.
+        with that weight. Sentences that CTC cannot write in their units are in neither CTC nor
+        characters.
 
         Returns:
             loss: (), per scored frame.
-            stats: detached scalars; `loss_*` per masked frame or per character, in nats.
+            stats: detached scalars; `loss_*` per masked frame or per character, in nats;
+                `loss_ctc` is not a number if no sentence counts.
             weight: (), N. Gradients of several workers are averaged with this weight.
         """
         # UMLM: CE_middle + CE_top, summed over the scored frames
@@ -228,7 +233,8 @@ class SpeechLM(nn.Module):
         if text is not None:
             ctc = text.ctc / text.n_tokens.clamp(min=1)
             loss = loss + self.config.text_ctc_weight * ctc
-            stats["loss_ctc"] = ctc
+            stats["loss_ctc"] = ctc.where(text.n_tokens > 0, float("nan"))
+            stats["impossible_lines"] = text.n_impossible
         stats["loss"] = loss
         stats["n_masked"] = loss.new_tensor(float(speech.n_masked))
         weight = loss.new_tensor(float(count))

@@ -16,6 +16,7 @@ import numpy as np
 from speechlm.recognizer.topology import (
     BASE_OF_PHONE,
     BASE_PHONES,
+    NOISE_ID,
     PHONES,
     SILENCE_ID,
     position_of,
@@ -27,7 +28,7 @@ N_PHONES = len(PHONES)
 LEFT_SETS = tuple(
     frozenset(names.split())
     for names in (
-        "SIL",
+        "SIL SPN",
         "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW",
         "IY IH EH EY AE AY OY",
         "AA AO OW UH UW AW",
@@ -130,7 +131,7 @@ def _leaf(pairs: np.ndarray, sums: np.ndarray, min_count: float, floor: np.ndarr
 def build_classes(
     statistics: ContextStatistics, max_classes: int = 400, min_count: float = 300.0
 ) -> np.ndarray:
-    """Class of every (left base, output phone): (40, 364) int64, -1 where it is no phone.
+    """Class of every (left base, output phone): (41, 364) int64, -1 where it is no phone.
 
     Args:
         max_classes: number of leaves over all base phones (at least one each).
@@ -141,8 +142,8 @@ def build_classes(
     mean = everything[1 : dim + 1] / max(everything[0], 1.0)
     # no variance below 1 % of that of all frames
     floor = 0.01 * np.maximum(everything[dim + 1 :] / max(everything[0], 1.0) - mean**2, 1e-6)
-    # One root for each base phone holds its (left base, output phone) pairs: 40 lefts times, for a
-    # vowel, 3 stresses and 4 positions. Silence is never split.
+    # One root for each base phone holds its (left base, output phone) pairs: 41 lefts times, for a
+    # vowel, 3 stresses and 4 positions. Silence and noise are never split.
     #
     #             AH                         a leaf that is split keeps its number,
     #   left in M N NG?                      its other half gets the next free one
@@ -156,7 +157,7 @@ def build_classes(
         pairs = np.array([(left, p) for left in range(N_BASE) for p in phones])
         sums = statistics.sums[pairs[:, 0] * N_PHONES + pairs[:, 1]]
         leaf = _leaf(pairs, sums, min_count, floor)
-        if base == BASE_OF_PHONE[SILENCE_ID]:
+        if base in (BASE_OF_PHONE[SILENCE_ID], BASE_OF_PHONE[NOISE_ID]):
             leaf.gain = 0.0
         leaves.append(leaf)
     while len(leaves) < max_classes:

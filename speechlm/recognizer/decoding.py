@@ -18,6 +18,7 @@ from speechlm.data.archives import ArchiveWriter, write_unit_info
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
+from speechlm.data.whole_files import read_json, reading
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.network import Network, joint_scores
@@ -38,8 +39,17 @@ class SearchConfig:
 
     @staticmethod
     def load(path: Path) -> SearchConfig:
-        """Read the tuned values, or the defaults if there are none."""
-        return SearchConfig(**json.loads(path.read_text())) if path.is_file() else SearchConfig()
+        """Read the tuned values, or the defaults if there are none.
+
+        Raises:
+            ValueError: the file is damaged, or holds other values.
+        """
+        if not path.exists():
+            return SearchConfig()
+        advice = "tune_decoding makes it"
+        values = read_json(path, "values of the search", advice)
+        with reading(path, "values of the search", advice):
+            return SearchConfig(**values)
 
     def save(self, path: Path) -> None:
         """Write the values as JSON."""
@@ -50,12 +60,12 @@ class WordDecoder:
     """A search graph in memory: class scores to words."""
 
     def __init__(self, graph: Path, config: SearchConfig) -> None:
-        if not (graph / "graph.fst").is_file():
-            raise ValueError(f"{graph}: no graph.fst here (make_graph makes it)")
-        self._fst = kaldifst.StdConstFst.read(str(graph / "graph.fst"))
-        lines = (graph / "words.txt").read_text(encoding="utf-8").split("\n")
-        pairs = (line.rsplit(" ", 1) for line in lines if line)
-        self._word_of = {int(label): word for word, label in pairs}
+        self._fst = _read_graph(graph / "graph.fst")
+        words = graph / "words.txt"
+        with reading(words, "words by label", "make_graph makes it"):
+            lines = words.read_text(encoding="utf-8").split("\n")
+            pairs = (line.rsplit(" ", 1) for line in lines if line)
+            self._word_of = {int(label): word for word, label in pairs}
         self.config = config
 
     def decode(self, scores: np.ndarray) -> tuple[list[str], bool]:
@@ -165,8 +175,7 @@ def decode_data(
                 outcome.partial.append(utterance)
             units.write(utterance, labels)
             hypotheses[utterance] = " ".join(words)
-            outcome.utterances += 1
-            outcome.frames += len(labels)
+            outcome.add(labels)
     outcome.cpu_seconds = time.process_time() - start
     write_text(
         output / f"text.{job}", "".join(f"{u} {w}".rstrip() + "\n" for u, w in hypotheses.items())
@@ -176,3 +185,11 @@ def decode_data(
     outcome.log(f"decoded (job {job})")
     logging.info("CPU seconds: %s", {name: round(float(value), 2) for name, value in parts.items()})
     return outcome
+
+
+def _read_graph(path: Path) -> kaldifst.StdConstFst:
+    with reading(path, "search graph", "make_graph makes it"):
+        graph = kaldifst.StdConstFst.read(str(path))
+        if graph is None:
+            raise ValueError("no transducer is in it")
+    return graph

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.data.whole_files import read_arrays
+
 BLOCK = 500  # frames scored at a time: their scores fit into the cache
 ABSENT = -1e10
 
@@ -89,9 +91,14 @@ class Gmm:
 
     @staticmethod
     def load(path: Path | str) -> Gmm:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as data:
-            return Gmm(*(data[k].astype(np.float64) for k in ("means", "variances", "log_weights")))
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        names = ("means", "variances", "log_weights")
+        data = read_arrays(path, names, "Gaussian mixtures")
+        return Gmm(*(data[name].astype(np.float64) for name in names))
 
 
 def by_state(states: np.ndarray, n_states: int) -> list[np.ndarray]:

@@ -41,10 +41,12 @@ from speechlm.recognizer.transforms import (
 from speechlm.recognizer.utterance_graph import (
     Hmm,
     Pronunciations,
+    check_unknown,
     count_transitions,
     initial_hmm,
     uniform_states,
     utterance_graph,
+    variants,
 )
 from speechlm.recognizer.viterbi import best_path
 
@@ -148,13 +150,10 @@ class _Trainer:
 
     def _usable(self, corpus: Corpus) -> Corpus:
         keep = []
+        check_unknown([word for words in corpus.words for word in words], self.pronunciations)
         for n, (words, cepstra) in enumerate(zip(corpus.words, corpus.cepstra, strict=True)):
-            missing = sorted({w for w in words if w not in self.pronunciations})
-            if missing:
-                corpus.failed[corpus.ids[n]] = f"words not in the lexicon: {' '.join(missing)}"
-                continue
             # a frame for each state of silence, the words' first variants, silence
-            need = N_STATES * (2 + sum(len(self.pronunciations[w][0]) for w in words))
+            need = N_STATES * (2 + sum(len(variants(w, self.pronunciations)[0]) for w in words))
             if len(cepstra) < need:
                 corpus.failed[corpus.ids[n]] = f"{len(cepstra)} frames, its words need {need}"
                 continue
@@ -255,7 +254,7 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
     """The whole schedule; `corpus.failed` receives what could not be used.
 
     Raises:
-        ValueError: no usable utterance.
+        ValueError: no usable utterance, or too many words without a pronunciation.
     """
     trainer = _Trainer(corpus, pronunciations, config)
     # 1. (T, 39) cepstra with deltas, states spread evenly at first; align and grow in turn

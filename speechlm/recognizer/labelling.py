@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from speechlm.data.vocabulary import PHONES
 from speechlm.recognizer.features import mfcc
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.speakers import Speaker, speaker_of
-from speechlm.recognizer.utterance_graph import Pronunciations
+from speechlm.recognizer.topology import NOISE_ID
+from speechlm.recognizer.utterance_graph import Pronunciations, check_unknown, unknown_words
 
 FRAME_SHIFT = 0.01
 SPEED = "speed"
@@ -30,28 +32,41 @@ Scores = Callable[[Frames], np.ndarray]
 
 @dataclass
 class Outcome:
-    """What a job did: utterances, frames, seconds of CPU; failures by id; incomplete decodes."""
+    """What a job did: utterances, frames, seconds of CPU; failures by id; incomplete decodes.
+
+    `noise` counts the frames that are noise, `unknown` the words that were aligned as noise.
+    """
 
     utterances: int = 0
     frames: int = 0
     cpu_seconds: float = 0.0
     failed: dict[str, str] = field(default_factory=dict)
     partial: list[str] = field(default_factory=list)
+    noise: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def add(self, labels: np.ndarray) -> None:
+        """Count an utterance with these labels (T,)."""
+        self.utterances += 1
+        self.frames += len(labels)
+        self.noise += int((labels == NOISE_ID).sum())
 
     def write(self, folder: Path, job: int) -> None:
-        """List failures and incomplete decodes beside the archives, one utterance a line."""
+        """List failures, incomplete decodes and unknown words beside the archives."""
         write_text(
             folder / f"failed.{job}",
             "".join(f"{u} {why}\n" for u, why in sorted(self.failed.items())),
         )
         write_text(folder / f"partial.{job}", "".join(f"{u}\n" for u in sorted(self.partial)))
+        words = sorted(self.unknown.items(), key=lambda item: (-item[1], item[0]))
+        write_text(folder / f"unknown.{job}", "".join(f"{word} {n}\n" for word, n in words))
 
     def log(self, what: str) -> None:
         """Log the counts and the speed; `what` names the work."""
         audio = max(self.frames * FRAME_SHIFT, 1e-9)
         logging.info(
             "%s: %d utterances, %.1f s of audio, %.1f s CPU (real-time factor %.5f); "
-            "%d failed, %d without a complete path",
+            "%d failed, %d without a complete path; %.3f %% of the labels are noise",
             what,
             self.utterances,
             audio,
@@ -59,6 +74,7 @@ class Outcome:
             self.cpu_seconds / audio,
             len(self.failed),
             len(self.partial),
+            100 * self.noise / max(self.frames, 1),
         )
 
 
@@ -131,16 +147,20 @@ def align_data(
 ) -> Outcome:
     """Forced alignment of a data directory into unit archives `units.JOB.{ark,scp}`.
 
+    Words without a pronunciation become noise, SPN_S, and are listed in `unknown.JOB`.
+
     Args:
         speed: align a copy of the audio played this many times faster; ids get `spS-` in front.
         with_features: also write `feats.JOB` and `states.JOB`, to train the network.
         scores: emission scores; those of the adapted Gaussians by default.
 
     Raises:
-        ValueError: no transcripts, or no adaptation for a speaker.
+        ValueError: no transcripts, too many words without a pronunciation, or no adaptation for a
+            speaker.
     """
     if data.text is None:
         raise ValueError("alignment needs transcripts, but the data directory has no text")
+    check_unknown([word for text in data.text.values() for word in text.split()], pronunciations)
     score = scores or model.scores
     outcome, start = Outcome(), time.process_time()
     prefix = speed_mark(speed)
@@ -152,6 +172,7 @@ def align_data(
         stream = utterance_frames(data, model, speakers, per_utterance, speed, outcome)
         for utterance, frames in stream:
             words = data.text[utterance].split()
+            outcome.unknown.update(unknown_words(words, pronunciations))
             try:
                 graph, path = model.align(words, pronunciations, score(frames))
             except ValueError as error:
@@ -161,8 +182,7 @@ def align_data(
             if with_features:
                 feats.write(prefix + utterance, frames.network)
                 states.write(prefix + utterance, graph.pdf[path])
-            outcome.utterances += 1
-            outcome.frames += len(path)
+            outcome.add(graph.phone[path])
     outcome.cpu_seconds = time.process_time() - start
     outcome.write(output, job)
     write_unit_info(output, FRAME_SHIFT, PHONES)

@@ -16,8 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from speechlm.data.atomic import output_dir
+from speechlm.data.whole_files import read_arrays
 from speechlm.recognizer.features import deltas, splice
 from speechlm.recognizer.gmm import Gmm
+from speechlm.recognizer.topology import N_PDFS
 from speechlm.recognizer.transforms import (
     FmllrStatistics,
     apply,
@@ -66,10 +68,15 @@ class Space:
 
     @staticmethod
     def load(folder: Path, name: str) -> Space:
-        """Read what `save` wrote."""
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as data:
-            prior = FmllrStatistics(float(data["count"]), data["linear"], data["quadratic"])
-            return Space(data["projection"], Gmm.load(folder / f"{name}_gmm.npz"), prior)
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: a file is missing or damaged.
+        """
+        names = ("projection", "count", "linear", "quadratic")
+        data = read_arrays(folder / f"{name}.npz", names, "feature space")
+        prior = FmllrStatistics(float(data["count"]), data["linear"], data["quadratic"])
+        return Space(data["projection"], Gmm.load(folder / f"{name}_gmm.npz"), prior)
 
 
 @dataclass
@@ -157,16 +164,24 @@ class AlignmentModel:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the folder holds no model.
+            ValueError: the folder holds no model, or a damaged one.
         """
         folder = Path(folder)
         if not (folder / "network.npz").exists():
             raise ValueError(f"{folder}: no Gaussian model here (train_gmm makes it)")
-        with np.load(folder / "model.npz", allow_pickle=False) as data:
-            return AlignmentModel(
-                gaussian=Space.load(folder, "gaussian"),
-                network=Space.load(folder, "network"),
-                speaker_independent=Gmm.load(folder / "gmm.npz"),
-                hmm=Hmm(data["classes"], data["stay"], data["leave"]),
-                prior_frames=float(data["prior_frames"]),
+        names = ("classes", "stay", "leave", "prior_frames")
+        data = read_arrays(folder / "model.npz", names, "HMM")
+        model = AlignmentModel(
+            gaussian=Space.load(folder, "gaussian"),
+            network=Space.load(folder, "network"),
+            speaker_independent=Gmm.load(folder / "gmm.npz"),
+            hmm=Hmm(data["classes"], data["stay"], data["leave"]),
+            prior_frames=float(data["prior_frames"]),
+        )
+        found, expected = model.speaker_independent.n_states, N_PDFS
+        if found != expected:
+            raise ValueError(
+                f"{folder}: {expected} states expected, found {found}: it was made by another "
+                "version of this program; train it again (train_gmm)"
             )
+        return model

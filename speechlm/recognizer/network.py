@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from speechlm.data.atomic import output_dir
+from speechlm.data.whole_files import read_json, reading
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.network_data import ClassTable
 from speechlm.recognizer.phone_acoustic import PhoneAcousticConfig, PhoneAcousticModel
@@ -61,16 +62,20 @@ class Network:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the folder holds no network, or one that does not fit its description.
+            ValueError: the folder holds no network, a damaged one, or one that does not fit its
+                description.
         """
         folder = Path(folder)
-        if not (folder / "network.json").is_file():
-            raise ValueError(f"{folder}: no network here (train_phone_model makes it)")
-        values = json.loads((folder / "network.json").read_text())
-        values["dilations"] = tuple(values["dilations"])
-        model = PhoneAcousticModel(PhoneAcousticConfig(**values))
+        description, weights = folder / "network.json", folder / "network.safetensors"
+        advice = "train_phone_model makes it"
+        values = read_json(description, "description of a network", advice)
+        with reading(description, "description of a network", advice):
+            values["dilations"] = tuple(values["dilations"])
+            model = PhoneAcousticModel(PhoneAcousticConfig(**values))
+        with reading(weights, "weights", advice):
+            state = load_file(weights)
         try:
-            model.load_state_dict(load_file(folder / "network.safetensors"))
+            model.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(f"{folder}: weights do not fit network.json: {error}") from None
         return Network(model, ClassTable.load(folder / "classes.npz"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,32 +13,41 @@ import numpy as np
 from speechlm.data.archives import ArchiveReader, ArchiveWriter
 from speechlm.data.atomic import output_dir, output_file
 from speechlm.data.kaldi_dir import read_table, write_table
+from speechlm.data.whole_files import read_arrays
 from speechlm.recognizer.contexts import ContextStatistics, build_classes, count_stay, frame_classes
 from speechlm.recognizer.labelling import read_speed, speed_mark
-from speechlm.recognizer.topology import N_PDFS
+from speechlm.recognizer.topology import N_PDFS, NOISE_ID
 
 SUBSAMPLING = 3
 NAMES = ("feats", "classes", "states")
+_LEAST_NOISE = 100
 
 
 @dataclass
 class ClassTable:
     """What the network's outputs mean.
 
-    `table` (40, 364): class of (left base phone, output phone); `stay` (n, 2): log
+    `table` (41, 364): class of (left base phone, output phone); `stay` (n, 2): log
     probabilities of staying in and leaving a class from step to step (30 ms); log priors of the
-    classes (n,) and of the HMM states (P,).
+    classes (n,) and of the HMM states (P,); `noise_frames`: how many frames of noise the network
+    was trained on.
     """
 
     table: np.ndarray
     stay: np.ndarray
     class_prior: np.ndarray
     state_prior: np.ndarray
+    noise_frames: int = 0
 
     @property
     def n_classes(self) -> int:
         """Number of context classes."""
         return len(self.stay)
+
+    @property
+    def knows_noise(self) -> bool:
+        """Whether the network has seen so much noise (1 s) that its scores of it mean something."""
+        return self.noise_frames >= _LEAST_NOISE
 
     def save(self, path: Path | str) -> None:
         """Write an npz file."""
@@ -49,12 +59,13 @@ class ClassTable:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: no such file.
+            ValueError: the file is missing or damaged.
         """
-        if not Path(path).is_file():
-            raise ValueError(f"{path} expected, but it is not there (make_phone_classes makes it)")
-        with np.load(path, allow_pickle=False) as data:
-            return ClassTable(**{name: data[name] for name in data.files})
+        names = [field.name for field in dataclasses.fields(ClassTable)]
+        advice = "make_phone_classes makes it"
+        arrays = read_arrays(path, names, "classes of phones", advice)
+        noise = int(arrays.pop("noise_frames"))
+        return ClassTable(**arrays, noise_frames=noise)
 
 
 def original_ids(folder: Path, ids: Iterable[str]) -> dict[str, str]:
@@ -157,9 +168,12 @@ def make_network_data(
     originals = {u: o for folder in folders for u, o in original_ids(folder, units[folder]).items()}
     _write_lists(output, indices, originals)
     stay = count_stay((units[folder][u] for u, folder in folder_of.items()), table, SUBSAMPLING)
-    result = ClassTable(table, stay, _log_prior(class_counts), _log_prior(state_counts))
+    noise = int(class_counts[table[0, NOISE_ID]])
+    result = ClassTable(table, stay, _log_prior(class_counts), _log_prior(state_counts), noise)
     result.save(output / "classes.npz")
-    logging.info("%d utterances, %d context classes", len(folder_of), n_classes)
+    logging.info(
+        "%d utterances, %d context classes, %d frames of noise", len(folder_of), n_classes, noise
+    )
     return result
 
 

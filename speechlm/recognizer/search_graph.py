@@ -17,9 +17,10 @@ import kaldilm
 import numpy as np
 
 from speechlm.data.atomic import output_dir
+from speechlm.data.whole_files import check_arpa
 from speechlm.recognizer.contexts import base_of_class
 from speechlm.recognizer.network_data import ClassTable
-from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID
+from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID, UNKNOWN
 from speechlm.recognizer.utterance_graph import NO_PAUSE, PAUSE, VARIANT, Pronunciations
 
 DISAMBIGUATION = 1000
@@ -148,7 +149,13 @@ def _memory() -> float:
 
 
 def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTable, folder: Path):
-    """The whole graph, as a vector transducer; `words.txt` is written to `folder`."""
+    """The whole graph, as a vector transducer; `words.txt` is written to `folder`.
+
+    The word `UNKNOWN`, which is noise, is in it if the network knows noise: with the word model's
+    probability of unknown words.
+    """
+    if not classes.knows_noise:
+        pronunciations = {w: p for w, p in pronunciations.items() if w != UNKNOWN}
     # G: words to words, weighted by the n-grams (kaldilm: back-off arcs have #0 as input)
     symbols = word_symbols(list(pronunciations))
     grammar = grammar_fst(arpa, symbols, folder)
@@ -177,10 +184,9 @@ def make_graph(
     """Build and write `graph.fst` (constant type: read fast), `words.txt`, `info.json`.
 
     Raises:
-        ValueError: no ARPA file, or an empty graph.
+        ValueError: no ARPA file, a damaged one, or an empty graph.
     """
-    if not arpa.is_file():
-        raise ValueError(f"{arpa} expected, but it is not there (train_ngram makes it)")
+    check_arpa(arpa, "train_ngram makes it")
     start = time.time()
     with output_dir(output) as folder:
         graph = compose_graph(pronunciations, arpa, classes, folder)
@@ -191,6 +197,7 @@ def make_graph(
         arcs = sum(graph.num_arcs(s) for s in range(graph.num_states))
         info = {
             "words": len(pronunciations),
+            "noise": UNKNOWN in pronunciations and bool(classes.knows_noise),
             "states": graph.num_states,
             "arcs": arcs,
             "seconds": round(time.time() - start, 1),

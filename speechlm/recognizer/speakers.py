@@ -19,6 +19,7 @@ from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.whole_files import read_arrays
 from speechlm.recognizer.features import mean_normalizer, mfcc, normalize
 from speechlm.recognizer.model import AlignmentModel, Frames, Scores, Transforms
 
@@ -99,15 +100,15 @@ def load_speakers(folder: Path | str) -> dict[str, Speaker]:
     """Read the `speakers.*.npz` of all jobs.
 
     Raises:
-        ValueError: none there.
+        ValueError: none there, or a damaged one.
     """
     files = sorted(Path(folder).glob("speakers.*.npz"))
     if not files:
         raise ValueError(f"{folder}: no speakers.*.npz here (adapt_speakers makes them)")
     speakers: dict[str, Speaker] = {}
     for path in files:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = (data[key] for key in ("mean", "deviation", "gaussian", "network"))
-            for name, mean, deviation, *both in zip(data["names"], *arrays, strict=True):
-                speakers[str(name)] = Speaker(mean, deviation, Transforms(*both))
+        keys = ("names", "mean", "deviation", "gaussian", "network")
+        data = read_arrays(path, keys, "speakers", "run adapt_speakers again")
+        for name, mean, deviation, *both in zip(*(data[key] for key in keys), strict=True):
+            speakers[str(name)] = Speaker(mean, deviation, Transforms(*both))
     return speakers

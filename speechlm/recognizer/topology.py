@@ -3,9 +3,13 @@
 Two views of the same phones:
 
 - *output phones*: the 364 word-position-dependent phones with stress (`vocabulary.PHONES`);
-- *classes*: what the Gaussian model tells apart: silence (number 0), the 39 CMU phones, and the
-  unstressed vowels that occur often enough in the training transcripts to have states of their
-  own (`phone_classes` decides). Word position is always shared.
+- *classes*: what the Gaussian model tells apart: silence (number 0), the 39 CMU phones, noise,
+  and the unstressed vowels that occur often enough in the training transcripts to have states of
+  their own (`phone_classes` decides). Word position is always shared.
+
+Noise is what a word without pronunciation is made of, whatever sounds that are: its Gaussians are
+the broadest. In alignments and in what is decoded it is the word `UNKNOWN`, a word of the one phone
+SPN_S, as in text.
 
 State `k` of class `c` is column `3 * c + k` of every emission matrix. All frames are 10 ms.
 """
@@ -16,24 +20,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechlm.data.vocabulary import FOLDED_PHONES, PHONES, VOWELS, add_positions, phone_id
+from speechlm.data.vocabulary import FOLDED_PHONES, NOISE, PHONES, VOWELS, add_positions, phone_id
 
-SILENCE = "SIL"
+SILENCE, GARBAGE = "SIL", "SPN"
 N_STATES = 3
-CMU_PHONES = tuple(phone for phone in FOLDED_PHONES if phone not in (SILENCE, "SPN"))
-BASE_PHONES = (SILENCE, *CMU_PHONES)
+CMU_PHONES = tuple(phone for phone in FOLDED_PHONES if phone not in (SILENCE, GARBAGE))
+BASE_PHONES = (SILENCE, *CMU_PHONES, GARBAGE)
 REDUCED = tuple(f"{vowel}0" for vowel in VOWELS)
 CLASSES = (*BASE_PHONES, *REDUCED)
 N_PDFS = N_STATES * len(CLASSES)
-SILENCE_ID = phone_id[SILENCE]
+SILENCE_ID, NOISE_ID = phone_id[SILENCE], phone_id[NOISE]
+UNKNOWN = "<unk>"
+"""The word that stands for all without a pronunciation; ARPA files call it so."""
 
 
 def base_phone(phone: str) -> str:
-    """`AH0_B` -> `AH`, `SPN` -> `SIL` (noise is silence for the acoustic model)."""
+    """`AH0_B` -> `AH`, `SIL_E` -> `SIL`."""
     name = phone.split("_")[0]
-    if name.startswith(("SIL", "SPN")):
-        return SILENCE
-    return name.rstrip("012")
+    return name if name in (SILENCE, GARBAGE) else name.rstrip("012")
 
 
 def _base_table() -> np.ndarray:

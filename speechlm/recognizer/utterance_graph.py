@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.recognizer.topology import (
     N_PDFS,
     N_STATES,
+    NOISE_ID,
     PHONES,
     SILENCE_ID,
+    UNKNOWN,
     phone_classes,
     positioned,
 )
@@ -28,6 +32,12 @@ NO_PAUSE = np.log(0.65)
 EDGE_PAUSE = np.log(0.8)
 NO_EDGE_PAUSE = np.log(0.2)
 VARIANT = np.log(0.7)
+_MOST_UNKNOWN = 0.2
+"""Share of words without pronunciation beyond which the lexicon must be a wrong one."""
+_FEW = 20
+"""So many unknown words say nothing about the lexicon."""
+_FLAT_NOISE = 5
+"""Phones that a word without pronunciation lasts as long as, before anything is aligned."""
 
 
 @dataclass
@@ -49,19 +59,56 @@ def initial_hmm(sentences: Sequence[Sequence[str]], pronunciations: Pronunciatio
     counts = np.zeros(len(PHONES), dtype=np.int64)
     for words in sentences:
         for word in words:
-            np.add.at(counts, list(pronunciations[word][0]), 1)
+            np.add.at(counts, list(variants(word, pronunciations)[0]), 1)
     half = np.full(N_PDFS, np.log(0.5))
     return Hmm(phone_classes(counts), half, half.copy())
 
 
 def read_pronunciations(path: Path | str) -> Pronunciations:
-    """Pronunciations in `lexicon.txt`.
+    """Pronunciations in `lexicon.txt`, and noise as that of `UNKNOWN`.
 
     Raises:
         ValueError: as `Lexicon.read`.
     """
     entries = Lexicon.read(path).entries
-    return {word: [positioned(phones) for phones in entries[word]] for word in entries}
+    words = {word: [positioned(phones) for phones in entries[word]] for word in entries}
+    return {**words, UNKNOWN: [(NOISE_ID,)]}
+
+
+def variants(word: str, pronunciations: Pronunciations) -> list[tuple[int, ...]]:
+    """Pronunciations of a word; those of `UNKNOWN` (noise) for one that is not there.
+
+    Raises:
+        ValueError: it is not there, and neither is `UNKNOWN`.
+    """
+    found = pronunciations.get(word) or pronunciations.get(UNKNOWN)
+    if found is None:
+        raise ValueError(f"words not in the lexicon: {word}")
+    return found
+
+
+def unknown_words(words: Iterable[str], pronunciations: Pronunciations) -> Counter[str]:
+    """Words without a pronunciation, with counts."""
+    return Counter(word for word in words if word not in pronunciations)
+
+
+def check_unknown(words: Sequence[str], pronunciations: Pronunciations) -> None:
+    """Log the words of transcripts that become noise.
+
+    Raises:
+        ValueError: they are so many that the lexicon must be one of other words.
+    """
+    unknown = unknown_words(words, pronunciations)
+    if not unknown:
+        return
+    first = " ".join(word for word, _ in unknown.most_common(10))
+    what = (
+        f"{unknown.total()} of {len(words)} words of the transcripts are not in the lexicon "
+        f"({len(unknown)} different ones, such as {first})"
+    )
+    if UNKNOWN not in pronunciations or unknown.total() > max(_FEW, _MOST_UNKNOWN * len(words)):
+        raise ValueError(f"{what}; make_lexicon makes a lexicon that has them")
+    logging.info("%s: they are taken for noise", what)
 
 
 class _Builder:
@@ -115,12 +162,13 @@ def utterance_graph(words: Sequence[str], pronunciations: Pronunciations, hmm: H
     """The graph of a sentence: any variant of each word, a pause or a short pause between words.
 
     A pause is the three states of SIL, a short pause its middle state alone; both are optional.
+    A word without pronunciation is noise.
 
     Raises:
-        ValueError: words without a pronunciation (all are named).
+        ValueError: words without a pronunciation (all are named), if `UNKNOWN` has none either.
     """
-    missing = sorted({word for word in words if word not in pronunciations})
-    if missing:
+    missing = sorted(unknown_words(words, pronunciations))
+    if missing and UNKNOWN not in pronunciations:
         raise ValueError(f"words not in the lexicon: {' '.join(missing)}")
     # From left to right, each state behind those it is entered from; a phone is three states:
     #
@@ -139,7 +187,7 @@ def utterance_graph(words: Sequence[str], pronunciations: Pronunciations, hmm: H
         frontier = frontier + _with(start, NO_EDGE_PAUSE)
     for number, word in enumerate(words):
         outgoing: list[tuple[int, float]] = []
-        for rank, phones in enumerate(pronunciations[word]):
+        for rank, phones in enumerate(variants(word, pronunciations)):
             branch = frontier if rank == 0 else _with(frontier, VARIANT)
             for phone in phones:
                 branch = builder.add(phone, hmm.pdfs(phone), branch)
@@ -163,8 +211,13 @@ def uniform_states(
     Returns:
         (T,) emission columns.
     """
-    phones = [SILENCE_ID] + [p for w in words for p in pronunciations[w][0]] + [SILENCE_ID]
-    pdfs = np.array([pdf for phone in phones for pdf in hmm.pdfs(phone)], dtype=np.int64)
+    inner = [phone for word in words for phone in variants(word, pronunciations)[0]]
+    pdfs = np.concatenate(
+        [
+            np.repeat(hmm.pdfs(phone), _FLAT_NOISE if phone == NOISE_ID else 1)
+            for phone in (SILENCE_ID, *inner, SILENCE_ID)
+        ]
+    )
     return pdfs[(np.arange(n_frames) * len(pdfs)) // n_frames]
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from speechlm.data.whole_files import read_json
+
 T = TypeVar("T")
 
 SENTENCES = "sentences.tsv"
@@ -40,13 +42,7 @@ def read_figures(folder: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(folder, FIGURES)
     if not path.is_file():
         raise ValueError(f"{path} is not there; score {folder} first (stage 14)")
-    try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); {_AGAIN}") from None
-    if not isinstance(figures, dict):
-        raise ValueError(f"{path}: scores by name expected, got {str(figures)[:40]}; {_AGAIN}")
-    return figures
+    return read_json(path, "scores by name", _AGAIN)
 
 
 def read_counts(folder: str | os.PathLike[str], name: str, kind: type[T]) -> T:

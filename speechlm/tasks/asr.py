@@ -112,6 +112,9 @@ class SpeechLMASRTask(TrainingTask, ASRTask):
             token_type="char",
             model="speechlm_ctc",
             model_conf={"ctc_weight": 1.0, "report_cer": False, "report_wer": False},
+            # Utterances that CTC cannot write are left out before; if one came here all the same,
+            # its infinite loss stops the training and names it, which a loss of 0 would not.
+            ctc_conf={"zero_infinity": False},
             optim="adam",
             optim_conf={"lr": 1e-5, "betas": [0.9, 0.98], "eps": 1e-8},
             scheduler="tristagelr",

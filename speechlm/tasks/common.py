@@ -20,9 +20,11 @@ from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes, scheduler_classes
 
 from speechlm.checkpoints.model_dir import SIZES
+from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import nearest
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import read_table, show_ids
+from speechlm.data.whole_files import is_whole_archive
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
@@ -109,6 +111,8 @@ class TrainingTask(AbsTask):
         if not args.ngpu:
             reuse_memory()
         log_to(args.output_dir, first=not args.dist_rank, level=args.log_level)
+        for item in args.init_param:
+            check_weights_file(item.split(":")[0])
         # ESPnet's trainer calls autocast by its older name, which warns at every step.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
         super().main_worker(args)
@@ -320,14 +324,25 @@ def start_from(args: argparse.Namespace, weights: Callable[[], Mapping[str, torc
     """Let a training start from weights, which the first worker writes into init.pth.
 
     Args:
-        args: the training's options; `init_param` gets the file.
+        args: the training's options; `init_param` gets the file, before what the user gave, which
+            is loaded over it.
         weights: makes the weights, under the names of the ESPnet model.
     """
     initial = Path(args.output_dir) / "init.pth"
-    args.init_param = [*args.init_param, str(initial)]
+    args.init_param = [str(initial), *args.init_param]
     if is_first_worker():
         with output_file(initial) as temporary:
             torch.save(dict(weights()), temporary)
+
+
+def check_weights_file(path: str | os.PathLike[str]) -> None:
+    """Make sure that a file of weights, which ESPnet will load, can be loaded.
+
+    Raises:
+        ValueError: it is missing, empty, cut off or something else.
+    """
+    if not is_whole_archive(path):  # or of the older format, which is read to know
+        load_weights_only(path)
 
 
 def is_first_worker() -> bool:

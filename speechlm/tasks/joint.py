@@ -196,8 +196,9 @@ class TextUnits:
         """units (B, T) and characters (B, U), each row ended by EOS and padded with PAD.
 
         Lines that are not used, or that the tokenizer drops, are logged with the reason and counted
-        in `lines_left_out`, words of the others that the lexicon lacks in `unknown_words`, () each.
-        If no line remains, only the two counts are there.
+        in `lines_left_out`, those among them whose characters CTC cannot write in their units in
+        `impossible_lines` as well, words of the others that the lexicon lacks in `unknown_words`, ()
+        each. If no line remains, only the counts are there.
 
         Raises:
             ValueError: a line cannot be tokenized; it is named.
@@ -212,6 +213,7 @@ class TextUnits:
         self._report(left_out, made.unknown)
         counts = {
             "lines_left_out": torch.tensor(len(left_out)),
+            "impossible_lines": torch.tensor(sum(line.impossible for line in left_out)),
             "unknown_words": torch.tensor(made.unknown.total()),
         }
         if not len(made):

@@ -66,6 +66,7 @@ class PretrainModel(AbsESPnetModel):
         units: torch.Tensor | None = None,
         characters: torch.Tensor | None = None,
         lines_left_out: torch.Tensor | None = None,
+        impossible_lines: torch.Tensor | None = None,
         unknown_words: torch.Tensor | None = None,
         seed: torch.Tensor | None = None,
         utt_id: list[str] | None = None,
@@ -86,9 +87,12 @@ class PretrainModel(AbsESPnetModel):
                 )
         if self.with_text and "loss_ctc" not in stats:  # no line of the batch could be used
             stats["loss_ctc"] = torch.full_like(stats["loss"], float("nan"))
+            stats["impossible_lines"] = torch.zeros_like(stats["loss"])
         if lines_left_out is not None and unknown_words is not None:
             counts = {"lines_left_out": lines_left_out, "unknown_words": unknown_words}
             stats |= {name: value.float() for name, value in counts.items()}
+        if impossible_lines is not None:  # those left out before, and those the model met
+            stats["impossible_lines"] = stats["impossible_lines"] + impossible_lines
         return force_gatherable((loss, stats, weight), loss.device)
 
     def _autocast(self, device: str) -> Any:
@@ -123,7 +127,10 @@ class SpeechLMPretrainTask(OwnDataTask):
     """Joint pre-training on speech with units and on text; without text, on speech alone."""
 
     names = ("waveforms", "sample_lengths", "labels")
-    optional_names = ("units", "characters", "lines_left_out", "unknown_words", "seed")
+    optional_names = (
+        *("units", "characters", "lines_left_out", "impossible_lines", "unknown_words"),
+        "seed",
+    )
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,14 @@ import torch
 
 from speechlm.checkpoints.ctc_encoder import split_weights
 from speechlm.checkpoints.model_dir import check_characters, load_config, load_speechlm
-from speechlm.data.kaldi_dir import DataDir
+from speechlm.conventions import Framing
+from speechlm.data.ctc_lengths import TOO_LONG, too_long
+from speechlm.data.kaldi_dir import DataDir, show_ids, write_table
 from speechlm.tasks.asr import SpeechLMASRTask, SpeechLMEncoder
 from speechlm.tasks.common import (
     check_conf,
     data_options,
+    is_first_worker,
     parse_training,
     scratch_config,
     start_from,
@@ -33,6 +37,9 @@ def finetune_asr(
 ) -> Path:
     """Fine-tune with CTC on transcribed speech; an interrupted training goes on where it was.
 
+    Utterances with more letters than CTC can write in their frames are left out of both parts, and
+    named in the log and in left_out.PART.txt: neither losses nor error rates count them.
+
     Args:
         output: experiment folder.
         config: YAML file; `encoder_conf.speechlm` holds differences from the model in `init`, or
@@ -42,8 +49,10 @@ def finetune_asr(
         options: options of `SpeechLMASRTask` by name; None: not given.
         espnet: further command line options of ESPnet.
     """
-    data = [*_data("train", Path(train_dir)), *_data("valid", Path(dev_dir))]
-    args = parse_training(SpeechLMASRTask, output, config, options, [*data, *espnet])
+    folders = {"train": Path(train_dir), "valid": Path(dev_dir)}
+    data = {part: _transcribed(folder) for part, folder in folders.items()}
+    files = [option for part, folder in folders.items() for option in _files(part, folder)]
+    args = parse_training(SpeechLMASRTask, output, config, options, [*files, *espnet])
     check_conf("encoder_conf", args.encoder_conf, SpeechLMEncoder, ("input_size",))
     changes = dict(args.encoder_conf.get("speechlm", {}))
     if init is None:
@@ -52,9 +61,39 @@ def finetune_asr(
         model = load_config(init, **changes)[0]
         start_from(args, lambda: _initial_weights(init, changes))
         args.pretrained = str(init)
+    for part, folder in folders.items():
+        possible = _leave_out_impossible(Path(output), part, folder, data[part], model.framing)
+        setattr(args, f"{part}_shape_file", [str(possible)])
     args.encoder_conf = {**args.encoder_conf, "speechlm": model.to_dict()}
     SpeechLMASRTask.main(args)
     return Path(output)
+
+
+def _leave_out_impossible(
+    output: Path, part: str, folder: Path, data: DataDir, framing: Framing
+) -> Path:
+    """Keep utterances whose transcripts do not fit into their frames out of a CTC training.
+
+    Returns:
+        A list of the other utterances, with their samples, by which ESPnet makes batches.
+
+    Raises:
+        ValueError: no utterance is left.
+    """
+    samples = data.samples()
+    impossible = too_long(data.text or {}, samples, framing)
+    shapes, report = output / f"utt2num_samples.{part}", output / f"left_out.{part}.txt"
+    logging.info("%s: %d utterances, %d left out", folder, len(data), len(impossible))
+    if impossible:
+        shown = show_ids([f"{utterance} ({why})" for utterance, why in sorted(impossible.items())])
+        what = f"{folder}: {TOO_LONG}: {len(impossible)} of {len(data)} utterances: {shown}"
+        if len(impossible) == len(data):
+            raise ValueError(f"{what}; are the transcripts those of this audio?")
+        logging.warning("%s; left out, and listed in %s", what, report)
+    if is_first_worker():
+        write_table(report, {u: f"{TOO_LONG}: {why}" for u, why in impossible.items()})
+        write_table(shapes, {u: n for u, n in samples.items() if u not in impossible})
+    return shapes
 
 
 def _initial_weights(
@@ -68,8 +107,12 @@ def _initial_weights(
     return weights | {f"ctc.ctc_lo.{name}": value for name, value in output.items()}
 
 
-def _data(part: str, folder: Path) -> list[str]:
-    """ESPnet's options for one data directory, after a look at it."""
+def _transcribed(folder: Path) -> DataDir:
+    """A data directory with transcripts and numbers of samples.
+
+    Raises:
+        ValueError: it has none, or empty transcripts.
+    """
     data = DataDir.read(folder)
     if data.text is None:
         raise ValueError(f"{folder}: transcripts expected, but {folder / 'text'} is not there")
@@ -77,5 +120,10 @@ def _data(part: str, folder: Path) -> list[str]:
     empty = [utterance for utterance, text in data.text.items() if not text.strip()]
     if empty:
         raise ValueError(f"{folder / 'text'}: {len(empty)} transcripts are empty: {empty[:5]}")
+    return data
+
+
+def _files(part: str, folder: Path) -> list[str]:
+    """ESPnet's options for one data directory."""
     sources = {"speech": (folder / "wav.scp", "sound"), "text": (folder / "text", "text")}
     return data_options(part, sources, folder / "utt2num_samples")

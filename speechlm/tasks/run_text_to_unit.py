@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
-from speechlm.checkpoints.text_to_unit_dir import save_text_to_unit
+from speechlm.checkpoints.text_to_unit_dir import StoredTextToUnit, save_text_to_unit
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import read_unit_info
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import read_table
+from speechlm.data.monophones import MONOPHONES
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.score.text_to_unit import evaluate
@@ -79,6 +80,7 @@ def _finish(
 ) -> None:
     """Save the model, and what it does on the held-out pairs."""
     report = evaluate(model, pairs)
-    origin = {"trained_with": {"torch": str(torch.__version__), "seed": seed}}
-    save_text_to_unit(folder, model, units, frame_shift, **origin)
+    stored = StoredTextToUnit(model, MONOPHONES, units, frame_shift)
+    trained_with = {"torch": str(torch.__version__), "seed": seed}
+    save_text_to_unit(folder, stored, trained_with=trained_with)
     write_text(folder / REPORT, report.table())

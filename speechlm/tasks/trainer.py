@@ -36,10 +36,12 @@ from espnet2.utils.build_dataclass import build_dataclass
 
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.atomic import output_file, write_text
+from speechlm.data.whole_files import is_whole_archive
 from speechlm.tasks.accumulation import Accumulation
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
+_STATE = ("model", "reporter", "optimizers", "schedulers", "scaler")
 
 
 class TrainingStopped(ValueError):
@@ -90,6 +92,12 @@ class SpeechLMTrainer(Trainer):
         """Restore the state after the last finished epoch, and the folder that belongs to it."""
         device = f"cuda:{torch.cuda.current_device()}" if ngpu > 0 else "cpu"
         states = load_weights_only(checkpoint, device)
+        missing = [key for key in _STATE if key not in states]
+        if missing:
+            raise ValueError(
+                f"{checkpoint} has no {', '.join(missing)}: it is no state of a training; maybe "
+                "the weights of a model alone, which --init_param takes"
+            )
         model.load_state_dict(states["model"], strict=strict)
         reporter.load_state_dict(states["reporter"])
         for optimizer, state in zip(optimizers, states["optimizers"], strict=True):
@@ -253,7 +261,7 @@ def _complete_epoch(options: Options, reporter: Reporter, weights: dict) -> None
     folder = Path(options.output_dir)
     epoch = reporter.get_epoch()
     model = folder / f"{epoch}epoch.pth"
-    if not model.exists():
+    if not is_whole_archive(model):
         torch.save(weights, model)
     _link(folder / "latest.pth", model.name)
     criteria = [c for c in options.best_model_criterion if reporter.has(c[0], c[1])]
@@ -264,6 +272,7 @@ def _complete_epoch(options: Options, reporter: Reporter, weights: dict) -> None
         order = reporter.sort_epochs(phase, key, mode)
         best |= set(order[:count])
         _link(folder / f"{phase}.{key}.best.pth", f"{order[0]}epoch.pth")
+    _check_epochs(folder, best)
     interval = options.nbest_averaging_interval
     if interval > 0 and epoch % interval == 0:
         average_nbest_models(
@@ -276,3 +285,15 @@ def _complete_epoch(options: Options, reporter: Reporter, weights: dict) -> None
     for old in range(1, epoch):
         if old not in best:
             (folder / f"{old}epoch.pth").unlink(missing_ok=True)
+
+
+def _check_epochs(folder: Path, epochs: set[int]) -> None:
+    """Find out now, not after days, that weights which will be averaged cannot be read."""
+    names = [f"{epoch}epoch.pth" for epoch in sorted(epochs)]
+    there = [folder / name for name in names if os.path.lexists(folder / name)]
+    wrong = [str(path) for path in there if not is_whole_archive(path)]
+    if wrong:
+        raise ValueError(
+            f"{', '.join(wrong)}: empty, cut off or damaged, but of the best epochs, which become "
+            f"the model. Restore good copies, or remove {folder} to train from the beginning"
+        )

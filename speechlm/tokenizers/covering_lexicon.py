@@ -10,7 +10,7 @@ from pathlib import Path
 from speechlm.data.atomic import output_dir
 from speechlm.data.lexicon import Lexicon, Phones, is_word, report_problems
 from speechlm.data.text_corpus import id_columns
-from speechlm.tokenizers.g2p import Pronouncer
+from speechlm.tokenizers.g2p import GUESSES, Pronouncer
 
 
 def count_words(paths: Iterable[str | Path]) -> Counter[str]:
@@ -90,10 +90,22 @@ class CoveringLexicon:
     sources: Counter[str] = field(default_factory=Counter)
     """Number of words by where their pronunciation is from."""
 
+    @property
+    def known(self) -> Lexicon:
+        """The words whose pronunciation was not guessed, but found or derived from known words."""
+        guessed = {word for word, how in self.predicted.items() if how.startswith(GUESSES)}
+        entries = {w: p for w, p in self.lexicon.entries.items() if w not in guessed}
+        return Lexicon(entries, "the known words")
+
     def write(self, folder: str | Path) -> None:
-        """Write `lexicon.txt`, `words.txt` and `predicted.txt` (word, method, phones)."""
+        """Write `lexicon.txt`, `words.txt`, `known.txt` and `predicted.txt`.
+
+        The last has word, method and phones in a row. `known.txt` is the lexicon without the words
+        that were guessed: to train a recogniser, which makes a model of noise from the others.
+        """
         with output_dir(folder) as temporary:
             self.lexicon.write(temporary / "lexicon.txt")
+            self.known.write(temporary / "known.txt")
             words = sorted(self.lexicon)
             (temporary / "words.txt").write_text("".join(f"{w}\n" for w in words))
             rows = (

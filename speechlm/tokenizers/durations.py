@@ -30,6 +30,7 @@ from speechlm.conventions import PAPER_FRAMING
 from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import write_text
 from speechlm.data.vocabulary import NOISE, SILENCE, fold_phone
+from speechlm.data.whole_files import read_lines
 
 PAPER_DURATIONS = {"phone": (5.0, 2.5), "SIL": (14.0, 7.0), "SPN": (32.0, 11.0)}
 """Mean and standard deviation in units, of phones, silences and noises."""
@@ -156,7 +157,7 @@ class DurationTable:
         """
         values: dict[str, float] = {}
         histograms: dict[str, np.ndarray] = {}
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_lines(path, "durations"), 1):
             fields = line.split()
             if not fields or line.startswith("#"):
                 continue

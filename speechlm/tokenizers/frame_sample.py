@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.splitmix import random_numbers
+from speechlm.data.whole_files import read_arrays, reading
 from speechlm.tokenizers.feature_stream import Features, report_skipped, stream
 from speechlm.tokenizers.speech_features import FeatureConfig
 
@@ -186,16 +186,13 @@ def merge_samples(paths: Sequence[Path]) -> FrameSample:
 
 
 def _read_sample(path: Path) -> tuple[FrameSample, np.ndarray, np.ndarray]:
-    if not path.is_file():
-        raise ValueError(f"{path} expected, but the job has not written it")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            keys, rows = file["keys"], file["rows"]
-            config = FeatureConfig.from_json(str(file["features"]), str(path))
-            n_utterances, n_seen, seed = map(int, file["counts"])
-            portion, max_frames = file["limits"].tolist()
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: no sample of frames, or damaged ({error})") from None
+    names = ("keys", "rows", "features", "counts", "limits")
+    advice = "the job of sample_features that writes it must run again"
+    file = read_arrays(path, names, "sample of frames", advice)
+    with reading(path, "sample of frames", advice):
+        config = FeatureConfig.from_json(str(file["features"]), str(path))
+        n_utterances, n_seen, seed = map(int, file["counts"])
+        portion, max_frames = file["limits"].tolist()
     sample = FrameSample(config, Sampling(seed, portion, int(max_frames)))
     sample.n_utterances, sample.n_seen = n_utterances, n_seen
-    return sample, keys, rows
+    return sample, file["keys"], file["rows"]

@@ -18,11 +18,14 @@ import numpy as np
 
 from speechlm.data.lexicon import Phones
 from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
+from speechlm.data.whole_files import read_arrays
 from speechlm.tokenizers.derive import Deriver, Dictionary, Pronunciation
 
 _LETTERS = {letter: n for n, letter in enumerate("abcdefghijklmnopqrstuvwxyz", 3)}
 _END_OF_WORD, _START, _STOP, _FIRST_PHONE = 2, 2, 3, 4
 _BATCH = 512
+GUESSES = ("network", "letters")
+"""Beginnings of the methods that do not derive a pronunciation from known words."""
 _OUTPUTS = sorted([*CONSONANTS, *(v + stress for v in VOWELS for stress in STRESSES), "UW"])
 """The network's phones in its order: alphabetical, with one stray vowel without stress."""
 
@@ -42,8 +45,8 @@ class NeuralG2P:
                 "words without a known pronunciation need the weights of the g2p_en package: "
                 "pip install --no-deps espnet-g2p-en"
             )
-        with np.load(path, allow_pickle=False) as weights:
-            w = {name: weights[name].astype(np.float32) for name in weights.files}
+        weights = read_arrays(path, (), "weights", "install espnet-g2p-en again")
+        w = {name: value.astype(np.float32) for name, value in weights.items()}
         # The input half of a GRU depends on the symbol only: a table (symbols, 3 * hidden).
         self._letter_table = w["enc_emb"] @ w["enc_w_ih"].T + w["enc_b_ih"]
         self._phone_table = w["dec_emb"] @ w["dec_w_ih"].T + w["dec_b_ih"]

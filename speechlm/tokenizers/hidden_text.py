@@ -4,7 +4,7 @@ A line's phones are those of the phoneme-unit tokenizer (SIL at both ends, betwe
 probability, the first pronunciation of each word, noise for words that the lexicon lacks; lines
 that are empty or of 2,000 phones or letters and more are dropped), without stress and position.
 The model gives each phone a duration and each frame its most probable unit. Lines that come out
-with 2,800 units and more are dropped, too.
+with 2,800 units and more are dropped, too, and those with fewer than CTC needs for their letters.
 
 Stored or made on the fly? Pre-training reads units from a `UnitStore`, 2 bytes a unit. On one core
 (AMD EPYC with AVX-512) the model makes, a second, 3,100 units in the paper's size and 28,500 in the
@@ -26,8 +26,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechlm.data.ctc_lengths import frames_for_letters
 from speechlm.data.lexicon import Lexicon
-from speechlm.data.monophones import phone_of_unit
+from speechlm.data.monophones import MONOPHONES, phone_of_unit
+from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.tokenizers.durations import EDGE, PAPER_SILENCE_PROBABILITY, UnitDurations
 from speechlm.tokenizers.phoneme_text import MOST_UNITS, Dropped, PhonemeTextTokenizer
@@ -59,6 +61,8 @@ class HiddenTextTokenizer:
         seed: of the silences.
         silence_probability: of a silence between two words.
         max_frames: padded phones or units of a batch of the model.
+        phones: what the model reads; if it has no symbol for noise (the released one), lines with
+            words that the lexicon lacks are dropped.
     """
 
     def __init__(
@@ -68,13 +72,14 @@ class HiddenTextTokenizer:
         seed: int,
         silence_probability: float = PAPER_SILENCE_PROBABILITY,
         max_frames: int = 2048,
+        phones: UnitVocabulary = MONOPHONES,
     ) -> None:
         once = [np.array([0.0, 1.0])]  # every phone is written once
         durations = UnitDurations(
             once, dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1), silence_probability
         )
-        self._phones = PhonemeTextTokenizer(lexicon, seed, durations)
-        self._table = phone_of_unit()
+        self._phones = PhonemeTextTokenizer(lexicon, seed, durations, for_ctc=False)
+        self._table = phone_of_unit(phones)
         self.model, self.max_frames = model, max_frames
 
     def phones(
@@ -83,9 +88,16 @@ class HiddenTextTokenizer:
         """Phones (P,) with EOS of the lines kept, their numbers, the others, unknown words."""
         batch = self._phones(lines, indices, _EPOCH)
         phones = self._table[batch.units]
-        bounds = batch.unit_offsets[1:-1]
-        rows = np.split(phones, bounds) if len(batch) else []
-        return rows, batch.indices, batch.dropped, batch.unknown
+        rows = np.split(phones, batch.unit_offsets[1:-1]) if len(batch) else []
+        whole = np.array([bool((row >= 0).all()) for row in rows], bool)
+        unwritten = [
+            Dropped(
+                int(index), "a word that the lexicon lacks, and the model has no phone of noise"
+            )
+            for index in batch.indices[np.logical_not(whole)]
+        ]
+        rows = [row for row, good in zip(rows, whole, strict=True) if good]
+        return rows, batch.indices[whole], [*batch.dropped, *unwritten], batch.unknown
 
     def __call__(self, lines: Sequence[str], indices: Sequence[int]) -> HiddenUnits:
         """Units of lines that have these numbers in their corpus.
@@ -99,10 +111,16 @@ class HiddenTextTokenizer:
             sentences = [torch.from_numpy(phones[n]) for n in group]
             units = self.model.generate(sentences, self.max_frames)
             made |= {int(kept[n]): row.numpy() for n, row in zip(group, units, strict=True)}
+        text = dict(zip(map(int, indices), lines, strict=True))
         for index, row in list(made.items()):
+            needed = frames_for_letters(text[index])
             if not 0 < len(row) < MOST_UNITS:
                 dropped.append(Dropped(index, f"{len(row)} units"))
-                del made[index]
+            elif len(row) + 1 < needed:  # </s> is a unit of its own
+                dropped.append(Dropped.too_few_units(index, len(row) + 1, needed))
+            else:
+                continue
+            del made[index]
         empty = np.zeros(0, np.int64)
         rows = [made.get(int(index), empty) for index in indices]
         return HiddenUnits(rows, sorted(dropped, key=lambda line: line.index), unknown)

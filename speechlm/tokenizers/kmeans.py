@@ -10,14 +10,13 @@ import json
 import logging
 import os
 import warnings
-import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from speechlm.data.atomic import output_file
+from speechlm.data.whole_files import read_arrays, reading
 from speechlm.tokenizers.frame_sample import FrameSample
 from speechlm.tokenizers.speech_features import FeatureConfig
 
@@ -89,15 +88,12 @@ class KMeans:
         Raises:
             ValueError: the file is missing, damaged, or something else.
         """
-        if not Path(path).is_file():
-            raise ValueError(f"k-means model {path} expected, but it is not there")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                centres = file["centres"]
-                features = FeatureConfig.from_json(str(file["features"]), str(path))
-                training = json.loads(str(file["training"]))
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
-            raise ValueError(f"{path}: no k-means model, or damaged ({error})") from None
+        names = ("centres", "features", "training")
+        file = read_arrays(path, names, "k-means model", "train_kmeans makes it")
+        centres = file["centres"]
+        with reading(path, "k-means model"):
+            features = FeatureConfig.from_json(str(file["features"]), str(path))
+            training = json.loads(str(file["training"]))
         right = centres.ndim == 2 and len(centres) and centres.shape[1] == features.dim
         if not right or centres.dtype != np.float32 or not np.isfinite(centres).all():
             raise ValueError(

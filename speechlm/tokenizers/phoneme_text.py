@@ -10,9 +10,11 @@ the last with some probability, every phone repeated by a drawn duration, `</s>`
 target is the sentence's characters, `|` after each word, `</s>` at the end. A word that the
 lexicon lacks becomes noise (SPN_S), as the lexicon's `<UNK>` does in the released pipeline, and
 is counted. Sentences of 2,000 phones or letters, or of 2,800 units, and more are dropped (its
-filters are strict too), and so are empty ones: each is listed with its reason. As in that pipeline,
-a sentence that comes out with 4,375 units or more is first given durations without chance, of the
-mean less 1, or 2, .., until it has fewer; few of them have fewer than 2,800 then.
+filters are strict too), and so are empty ones, and those whose letters CTC could not write in the
+units that were drawn (which the released pipeline keeps, with a loss of 0): each is listed with
+its reason. As in that pipeline, a sentence that comes out with 4,375 units or more is first given
+durations without chance, of the mean less 1, or 2, .., until it has fewer; few of them have fewer
+than 2,800 then.
 """
 
 from __future__ import annotations
@@ -64,6 +66,13 @@ class Dropped:
 
     index: int
     reason: str
+    impossible: bool = False
+    """Whether CTC could not write its letters in its units."""
+
+    @classmethod
+    def too_few_units(cls, index: int, units: int, needed: int) -> Dropped:
+        """A line with fewer units (`</s>` included) than CTC needs for its letters."""
+        return cls(index, f"{units} units, its letters need {needed}", True)
 
 
 @dataclass
@@ -151,7 +160,8 @@ class PhonemeTextTokenizer:
     """Turns lines of text into phoneme units and character targets.
 
     The first pronunciation of each word is used. `durations`: the paper's constants by default.
-    `silence_probability`: that of `durations` by default.
+    `silence_probability`: that of `durations` by default. `for_ctc`: leave out lines whose letters
+    CTC cannot write in their units; False where something else makes the units of these phones.
     """
 
     def __init__(
@@ -160,13 +170,14 @@ class PhonemeTextTokenizer:
         seed: int,
         durations: UnitDurations | None = None,
         silence_probability: float | None = None,
+        for_ctc: bool = True,
     ) -> None:
         durations = durations or UnitDurations.paper()
         if silence_probability is None:
             silence_probability = durations.silence_probability
         if not 0 <= silence_probability <= 1:
             raise ValueError(f"silence_probability is {silence_probability}; expected 0 .. 1")
-        self.seed = seed
+        self.seed, self.for_ctc = seed, for_ctc
         self.units = UnitVocabulary.phones()
         self.characters = CharacterVocabulary()
         self._byte_table = self.characters.byte_table.copy()
@@ -209,7 +220,7 @@ class PhonemeTextTokenizer:
         """Units and characters of lines that have these numbers in their corpus, in these epochs.
 
         `epochs`: that of each line, or one of all.
-        Lines that are too long or empty are dropped and listed.
+        Lines that are too long or empty, or that CTC cannot write, are dropped and listed.
 
         Raises:
             ValueError: characters other than A-Z, apostrophe and space.
@@ -285,7 +296,8 @@ class PhonemeTextTokenizer:
             dropped,
             words.unknown,
         )
-        return _drop_long(plan)
+        plan = _drop_long(plan)
+        return _drop_impossible(plan) if self.for_ctc else plan
 
     def _durations(
         self, flat: np.ndarray, first: np.ndarray, phone_counts: np.ndarray, keys: np.ndarray
@@ -396,6 +408,24 @@ def _drop_long(plan: _Plan) -> _Plan:
         reason = f"{sizes[which, n]} {names[which]}"
         plan.dropped.append(Dropped(int(plan.indices[n]), reason))
     return plan.without(np.logical_not(over.any(axis=0)))
+
+
+def _drop_impossible(plan: _Plan) -> _Plan:
+    """The plan without lines that CTC cannot write in their units, which are listed."""
+    # A line of n characters, </s> not counted, with p pairs of equal ones needs n + p units; its
+    # last character | and the next line's first are a pair of no line, as </s> is between them.
+    pairs = np.append(plan.characters[1:] == plan.characters[:-1], False)
+    first = np.cumsum(plan.character_counts) - plan.character_counts
+    needed = plan.character_counts - 1
+    if len(first):
+        needed = needed + np.add.reduceat(pairs, first, dtype=np.int64)
+    fits = plan.unit_counts >= needed
+    if fits.all():
+        return plan
+    for n in np.flatnonzero(np.logical_not(fits)):
+        numbers = plan.indices[n], plan.unit_counts[n], needed[n]
+        plan.dropped.append(Dropped.too_few_units(*map(int, numbers)))
+    return plan.without(fits)
 
 
 def _offsets(counts: Sequence[np.ndarray]) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from speechlm.conventions import EOS
+from speechlm.data.ctc_lengths import frames_needed
 from speechlm.data.unit_store import UnitStore
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.tokenizers.phoneme_text import Dropped, TextBatch
@@ -26,7 +27,8 @@ class StoredTextTokenizer:
     def __call__(self, lines: Sequence[str], indices: ArrayLike, epochs: ArrayLike) -> TextBatch:
         """Units and characters of lines that have these numbers; the same in every epoch.
 
-        Lines that generation left out are dropped and listed. Words that the lexicon lacked were
+        Lines that generation left out are dropped and listed, and so are those whose letters CTC
+        cannot write in their units. Words that the lexicon lacked were
         counted when the units were generated, and are not counted again.
         """
         kept, dropped, units, characters = [], [], [], []
@@ -35,9 +37,13 @@ class StoredTextTokenizer:
             if not len(labels):
                 dropped.append(Dropped(index, "no units were generated"))
                 continue
+            letters = self._characters.encode(line)
+            if len(labels) + 1 < (needed := frames_needed(letters)):
+                dropped.append(Dropped.too_few_units(index, len(labels) + 1, needed))
+                continue
             kept.append(index)
             units.append(np.append(self.units.to_model_ids(labels), EOS))
-            characters.append(np.append(self._characters.encode(line), EOS))
+            characters.append(np.append(letters, EOS))
         none = np.zeros(0, np.int64)
         return TextBatch(
             np.array(kept, np.int64),

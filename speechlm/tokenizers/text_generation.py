@@ -61,12 +61,14 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
     if not 1 <= job <= nj:
         raise ValueError(f"job {job} of {nj}: 1 to {nj} expected")
     corpus = TextCorpus(task.text)
-    model, units, frame_shift = load_text_to_unit(task.model)
+    stored = load_text_to_unit(task.model)
     probability = PAPER_SILENCE_PROBABILITY
     if task.durations is not None:
         probability = DurationTable.read(task.durations).silence_probability
-    frozen = model.freeze(torch.bfloat16 if task.bfloat16 else torch.float32)
-    tokenizer = HiddenTextTokenizer(frozen, Lexicon.read(task.lexicon), task.seed, probability)
+    frozen = stored.model.freeze(torch.bfloat16 if task.bfloat16 else torch.float32)
+    tokenizer = HiddenTextTokenizer(
+        frozen, Lexicon.read(task.lexicon), task.seed, probability, phones=stored.phones
+    )
     made_with = {
         "model": fingerprint([task.model / "model.safetensors"]),
         "lexicon": fingerprint([task.lexicon]),
@@ -74,7 +76,7 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
         "seed": task.seed,
         "bfloat16": task.bfloat16,
     }
-    store = _open_store(task, corpus, units, frame_shift, made_with)
+    store = _open_store(task, corpus, stored.units, stored.frame_shift, made_with)
     total, started = 0, time.perf_counter()
     mine = range(store.n_chunks * (job - 1) // nj, store.n_chunks * job // nj)
     for chunk in mine:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speechlm.conventions import Framing
 from speechlm.data.audio import read_audio
 from speechlm.data.format import FormatOptions, format_data
 from speechlm.data.kaldi_dir import DataDir
@@ -178,3 +179,37 @@ def test_mp3_is_converted(tmp_path, shared):
     assert report.items == []
     for u in ids:
         assert abs(kept.n_samples[u] / 16000 - soundfile.info(data.wav[u]).duration) < 0.1
+
+
+def write_transcripts(folder: Path, change: dict[str, str]) -> None:
+    data = DataDir.read(folder)
+    data.text = {**data.text, **change}
+    data.write(folder)
+
+
+@pytest.mark.parametrize("rate", [16000, 8000])
+def test_transcripts_that_their_audio_cannot_hold_are_left_out(tmp_path, source, helpers, rate):
+    first, second, third = source[1][:3]
+    for utterance in (first, second):  # 1 s: 49 frames
+        soundfile.write(audio_of(source, utterance), helpers.tone(1.0, rate), rate)
+    fits = "OF " * 16
+    write_transcripts(source[0], {first: fits, second: f"{fits}A", third: ""})
+    data, report = format_data(source[0], tmp_path / "dump", LENIENT)
+    found = {i.utterance: (i.kind, i.detail) for i in report.items if i.what == "left out"}
+    assert found.pop(second) == ("transcript too long for its audio", "49 frames, 50 needed")
+    assert second not in data.ids and first in data.ids
+    assert set(found) <= {third}  # what becomes of empty transcripts is not this test's subject
+
+
+def test_frames_of_another_front_end_count(tmp_path, source):
+    coarse = FormatOptions(max_bad_share=1.0, framing=Framing(400, 1280))
+    message = r"left out: 10 transcript too long for its audio.*13 frames, 21 needed"
+    with pytest.raises(ValueError, match="(?s)" + message):
+        format_data(source[0], tmp_path / "dump", coarse)
+    assert "transcript too long" in (tmp_path / "dump" / "report.tsv").read_text()
+
+
+def test_audio_without_transcripts_is_kept(tmp_path, source):
+    (source[0] / "text").unlink()
+    data, report = format_data(source[0], tmp_path / "dump", FormatOptions())
+    assert len(data) == 10 and data.text is None and report.items == []

@@ -102,5 +102,7 @@ def test_wrong_rows_and_too_many_units(tmp_path, corpus):
         create(tmp_path / "big", corpus, UnitVocabulary(map(str, range(40000))))
     with pytest.raises(ValueError, match="0 lines a chunk"):
         create(tmp_path / "none", corpus, chunk_lines=0)
-    with pytest.raises(ValueError, match="holds no units of a text"):
+    with pytest.raises(
+        ValueError, match="store.json expected, but it is not there; generate_text_units"
+    ):
         UnitStore(tmp_path / "nothing")

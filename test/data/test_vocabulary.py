@@ -104,7 +104,7 @@ def test_tokens_file_round_trip_and_mismatch(tmp_path):
     [
         ("a\nb c\n", "line.s. 2"),
         ("a\na\n", "twice: a"),
-        ("", "no units"),
+        ("", "is empty"),
         ("a\n<pad>\n", "<pad> must"),
     ],
 )

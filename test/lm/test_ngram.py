@@ -224,9 +224,9 @@ def test_perplexity_by_hand(tmp_path):
     assert math.isclose(result.perplexity, 10 ** (2.125 / 4), rel_tol=1e-5)
     assert math.isclose(result.perplexity_with_oov, 10 ** (3.125 / 5), rel_tol=1e-5)
     (tmp_path / "bad").write_text("no model")
-    with pytest.raises(ValueError, match="bad cannot be read as a language model"):
+    with pytest.raises(ValueError, match="bad is cut off or damaged, or holds no n-gram model"):
         perplexity(tmp_path / "bad", [tmp_path / "text"])
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="missing expected, but it is not there"):
         perplexity(tmp_path / "missing", [tmp_path / "text"])
 
 

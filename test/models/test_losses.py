@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from speechlm.conventions import EOS, PAD
 from speechlm.models.ctc_head import CTCHead
-from speechlm.models.losses import ctc_loss, predict_units, unit_logits
+from speechlm.models.losses import ctc_fits, ctc_loss, predict_units, unit_logits
 
 
 def test_logits_are_cosines_over_the_temperature():
@@ -61,6 +62,38 @@ def test_ctc_target_too_long_for_its_frames_counts_nothing():
     loss = ctc_loss(logits, torch.tensor([2]), torch.tensor([[3, 3, 3, 2]]))
     loss.backward()
     assert loss == 0 and torch.isfinite(logits.grad).all()
+
+
+def test_what_fits_is_what_ctc_finds_an_alignment_for():
+    torch.manual_seed(0)
+    characters = torch.randint(3, 5, (200, 5))
+    for row, n in enumerate(torch.randint(0, 5, (200,))):
+        characters[row, n], characters[row, n + 1 :] = EOS, PAD
+    frames = torch.randint(1, 8, (200,))
+    targets = (characters > EOS).sum(1)
+    log_probs = torch.zeros(8, 200, 6).log_softmax(-1)
+    losses = F.ctc_loss(log_probs, characters, frames, targets, reduction="none")
+    fits = ctc_fits(frames, characters)
+    assert fits.tolist() == losses.isfinite().tolist() and 20 < fits.sum() < 180
+
+
+def test_a_sentence_that_does_not_fit_is_as_if_it_were_not_there():
+    torch.manual_seed(0)
+    characters = torch.tensor([[3, 4, 5, 2], [3, 3, 3, 2], [5, 2, 1, 1]])
+    lengths = torch.tensor([7, 4, 5])
+    logits = torch.randn(3, 8, 6, requires_grad=True)
+    loss = ctc_loss(logits, lengths, characters)
+    rows = torch.tensor([0, 2])
+    alone = ctc_loss(logits[rows], lengths[rows], characters[rows])
+    torch.testing.assert_close(loss, alone)
+    loss.backward()
+    assert torch.isfinite(logits.grad).all() and not logits.grad[1].any() and logits.grad[2].any()
+
+
+def test_an_infinite_loss_of_a_sentence_that_fits_is_not_hidden():
+    logits = torch.zeros(1, 4, 6)
+    logits[..., 3] = -float("inf")
+    assert ctc_loss(logits, torch.tensor([4]), torch.tensor([[3, 2]])).isinf()
 
 
 def test_ctc_head_looks_one_frame_back():

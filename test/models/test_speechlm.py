@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from speechlm import kernels
+from speechlm.conventions import EOS, PAD
 from speechlm.models import AugmentOptions, SpeechDraws, SpeechLM, SpeechLMConfig
 
 NO_DROPOUT = {
@@ -65,7 +66,28 @@ def test_statistics_and_weight(small_model, batch):
         "accuracy_top",
         "feature_penalty",
         "n_masked",
+        "impossible_lines",
     }
+
+
+def test_a_sentence_that_ctc_cannot_write_counts_nowhere(small_model, batch):
+    torch.manual_seed(0)
+    model = small_model(**NO_DROPOUT).train()
+    spoken = model.forward_speech(*speech(batch))
+    units, characters = batch["units"], batch["characters"]
+    mask = torch.zeros_like(units, dtype=torch.bool)
+    alone = model.forward_text(units[:1], characters[:1], mask[:1])
+    units[1, 5:], units[1, 4] = PAD, EOS  # 5 units, 6 characters
+    both = model.forward_text(units, characters, mask)
+    torch.testing.assert_close(both.ctc, alone.ctc)
+    assert (both.n_tokens, both.n_impossible, alone.n_impossible) == (9, 1, 0)
+    losses = [model.total_loss(spoken, text) for text in (alone, both)]
+    torch.testing.assert_close(losses[1][0], losses[0][0])
+    torch.testing.assert_close(losses[1][1]["loss_ctc"], losses[0][1]["loss_ctc"])
+    assert losses[1][1]["impossible_lines"] == 1
+    none = model.forward_text(units[1:], characters[1:], mask[1:])
+    loss, stats, _ = model.total_loss(spoken, none)
+    assert torch.isfinite(loss) and stats["loss_ctc"].isnan() and stats["impossible_lines"] == 1
 
 
 def test_unmasked_frames_count_with_their_weight(small_model, batch):

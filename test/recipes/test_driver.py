@@ -171,7 +171,7 @@ def test_wrong_choices_are_explained(recipe, words, message):
     [
         (2, [], "data/paired", 1),
         (3, [], "dump/paired", 2),
-        (4, [], "exp/lexicon/lexicon.txt", 3),
+        (4, [], "exp/lexicon/known.txt", 3),
         (5, [], "exp/recognizer/gmm", 4),
         (10, [], "dump/speech/units_phone", 5),
         (11, [], "dump/paired", 2),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from speechlm.recognizer.contexts import N_BASE
 from speechlm.recognizer.model import Frames
 from speechlm.recognizer.network import GAUSSIAN_SHARE, Network, joint_scores
 from speechlm.recognizer.network_data import ClassTable
@@ -14,11 +15,11 @@ from speechlm.recognizer.topology import BASE_OF_PHONE, N_PDFS
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE, -1)[None].repeat(40, axis=0)
+    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE, -1)[None].repeat(N_BASE, axis=0)
     rng = np.random.default_rng(0)
-    priors = [np.log(rng.dirichlet(np.ones(n))) for n in (40, N_PDFS)]
-    config = PhoneAcousticConfig(40, N_PDFS, width=16, bottleneck=8, dilations=(1,))
-    return Network(PhoneAcousticModel(config), ClassTable(table, np.zeros((40, 2)), *priors))
+    priors = [np.log(rng.dirichlet(np.ones(n))) for n in (N_BASE, N_PDFS)]
+    config = PhoneAcousticConfig(N_BASE, N_PDFS, width=16, bottleneck=8, dilations=(1,))
+    return Network(PhoneAcousticModel(config), ClassTable(table, np.zeros((N_BASE, 2)), *priors))
 
 
 def test_files_hold_everything(network, tmp_path):
@@ -35,7 +36,7 @@ def test_files_hold_everything(network, tmp_path):
 def test_scores_are_posteriors_over_priors(network):
     x = np.random.default_rng(2).normal(size=(20, 40)).astype(np.float32)
     classes, states = network.scores(x)
-    assert classes.shape == (7, 40) and states.shape == (20, N_PDFS)
+    assert classes.shape == (7, N_BASE) and states.shape == (20, N_PDFS)
     assert np.allclose(np.exp(classes + network.classes.class_prior).sum(1), 1, atol=1e-4)
     assert np.allclose(np.exp(states + network.classes.state_prior).sum(1), 1, atol=1e-4)
     assert np.allclose(states, network.state_scores(x), atol=1e-4)

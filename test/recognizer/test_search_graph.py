@@ -1,10 +1,13 @@
 """The search graph: what it accepts, and decoding of ideal scores."""
 
+import json
+
 import numpy as np
 import pytest
 
 from speechlm.data.vocabulary import phone_id
 from speechlm.recognizer.contexts import (
+    N_BASE,
     ContextStatistics,
     build_classes,
     count_stay,
@@ -14,7 +17,7 @@ from speechlm.recognizer.contexts import (
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder, label_words
 from speechlm.recognizer.network_data import ClassTable
 from speechlm.recognizer.search_graph import make_graph
-from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID, positioned
+from speechlm.recognizer.topology import BASE_OF_PHONE, NOISE_ID, SILENCE_ID, UNKNOWN, positioned
 
 WORDS = {
     "TO": [positioned(["T", "UW1"])],
@@ -51,16 +54,18 @@ ngram 2=7
 
 def monophone_classes():
     """One class a base phone."""
-    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE, -1)[None].repeat(40, axis=0)
-    half = np.full((40, 2), np.log(0.5))
-    return ClassTable(table, half, np.zeros(40), np.zeros(1))
+    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE, -1)[None].repeat(N_BASE, axis=0)
+    half = np.full((N_BASE, 2), np.log(0.5))
+    return ClassTable(table, half, np.zeros(N_BASE), np.zeros(1))
 
 
 def tree_classes():
     """Every phone in two classes: after silence, and elsewhere."""
-    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE + 40, -1)[None].repeat(40, axis=0)
+    table = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE + N_BASE, -1)[None].repeat(N_BASE, axis=0)
     table[0] = np.where(BASE_OF_PHONE >= 0, BASE_OF_PHONE, -1)
-    return ClassTable(table, np.full((80, 2), np.log(0.5)), np.zeros(80), np.zeros(1))
+    return ClassTable(
+        table, np.full((2 * N_BASE, 2), np.log(0.5)), np.zeros(2 * N_BASE), np.zeros(1)
+    )
 
 
 @pytest.fixture(scope="module", params=[monophone_classes, tree_classes])
@@ -116,6 +121,26 @@ def test_unfinished_words_are_reported(setting):
     assert words[:1] == ["EAT"]
 
 
+def test_noise_is_a_word_where_the_network_knows_it(tmp_path):
+    """With the word model's probability of unknown words."""
+    words = {**WORDS, UNKNOWN: [(NOISE_ID,)]}
+    arpa = ARPA.replace("ngram 1=7", "ngram 1=8").replace("-1.0 TO -", "-2.0 <unk>\n-1.0 TO -")
+    (tmp_path / "lm.arpa").write_text(arpa)
+    phones = [*WORDS["EAT"][0], NOISE_ID, SILENCE_ID, *WORDS["EAT"][0]]
+    for frames, expected in ((1000, ["EAT", UNKNOWN, "EAT"]), (99, None)):
+        classes = monophone_classes()
+        classes.noise_frames = frames
+        folder = tmp_path / str(frames)
+        make_graph(words, tmp_path / "lm.arpa", classes, folder)
+        decoder = WordDecoder(folder, SearchConfig(1.0, 1000.0, 10000))
+        found, _ = decoder.decode(scores_of(phones, classes))
+        assert found == expected if expected else UNKNOWN not in found
+        assert (f"{UNKNOWN} " in (folder / "words.txt").read_text()) == bool(expected)
+        assert json.loads((folder / "info.json").read_text())["noise"] == bool(expected)
+        plain = [*WORDS["EAT"][0], *WORDS["TO"][0], *WORDS["EAT"][0]]
+        assert decoder.decode(scores_of(plain, classes))[0] == ["EAT", "TO", "EAT"]
+
+
 def test_missing_files_say_who_makes_them(tmp_path):
     with pytest.raises(ValueError, match="train_ngram"):
         make_graph(WORDS, tmp_path / "no.arpa", monophone_classes(), tmp_path / "graph")
@@ -139,12 +164,12 @@ def test_the_tree_splits_where_the_sound_differs():
             frames = rng.normal(size=(20, 2))
             frames[10:15] += offset  # UW differs after T and after L, nothing else does
             statistics.add(labels, frames)
-    table = build_classes(statistics, max_classes=41, min_count=50)
-    assert table.max() == 40
+    table = build_classes(statistics, max_classes=N_BASE + 1, min_count=50)
+    assert table.max() == N_BASE
     bases = [BASE_OF_PHONE[p] for p in (t, el)]
     assert table[bases[0], uw] != table[bases[1], uw]
-    assert len({table[b, t] for b in range(40)}) == 1
-    assert build_classes(statistics, max_classes=400, min_count=1e6).max() == 39
+    assert len({table[b, t] for b in range(N_BASE)}) == 1
+    assert build_classes(statistics, max_classes=400, min_count=1e6).max() == N_BASE - 1
 
 
 def test_stay_probabilities():

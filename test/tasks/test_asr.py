@@ -12,7 +12,7 @@ from speechlm.checkpoints.authors_export import export_checkpoint
 from speechlm.checkpoints.authors_import import import_checkpoint
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.conventions import PAD
+from speechlm.conventions import PAD, PAPER_FRAMING
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_greedy import collapse, decode, decode_dir, load_model, merge_hypotheses
@@ -206,3 +206,36 @@ def test_a_folder_without_a_model_is_explained(tmp_path, chords):
         decode_dir(tmp_path, chords / "dev", tmp_path / "out")
     with pytest.raises(ValueError, match="config.yaml expected"):
         load_speechlm(tmp_path)
+
+
+def test_transcripts_that_do_not_fit_are_left_out_and_named(tmp_path, config, chords, caplog):
+    """In training and in validation; the loss is that of the others alone."""
+    for part in ("train", "dev"):
+        data = DataDir.read(chords / part).subset(DataDir.read(chords / part).ids[:5])
+        data.text = {**data.text, data.ids[0]: "TOO LONG " * 60}
+        data.write(tmp_path / "wrong" / part)
+        data.subset(data.ids[1:]).write(tmp_path / "sound" / part)
+    wrong = DataDir.read(tmp_path / "wrong" / "train").ids[0]
+    options = {"max_epoch": 1, "num_iters_per_epoch": 1, "batch_bins": 10_000_000}
+    path, stats = config("finetune", **options), []
+    for name in ("wrong", "sound"):  # the first one's log alone: ESPnet takes the handler away
+        folder = tmp_path / name
+        exp = finetune_asr(folder / "exp", path, folder / "train", folder / "dev", None, {})
+        stats.append(load_weights_only(exp / "checkpoint.pth")["reporter"]["stats"][1])
+    for part in ("train", "valid"):
+        assert stats[0][part]["loss_ctc"] == stats[1][part]["loss_ctc"] > 0
+    frames = PAPER_FRAMING.frames(DataDir.read(tmp_path / "wrong" / "train").samples()[wrong])
+    line = f"{wrong} transcript too long for its audio: {frames} frames, 600 needed\n"
+    assert (tmp_path / "wrong" / "exp" / "left_out.train.txt").read_text() == line
+    assert "of 5 utterances" in caplog.text and f"{wrong} ({frames} frames, 600" in caplog.text
+    assert (exp / "left_out.train.txt").read_text() == ""
+
+
+def test_no_transcript_that_fits_stops_before_the_training(tmp_path, config, chords):
+    data = DataDir.read(chords / "train").subset(DataDir.read(chords / "train").ids[:2])
+    data.text = dict.fromkeys(data.ids, "TOO LONG " * 60)
+    data.write(tmp_path / "train")
+    with pytest.raises(ValueError, match="too long for its audio: 2 of 2 utterances"):
+        finetune_asr(
+            tmp_path / "e", config("finetune"), tmp_path / "train", chords / "dev", None, {}
+        )

@@ -9,6 +9,7 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.models.masking import span_mask
 from speechlm.tasks.batching import Lines, TextBatches
 from speechlm.tasks.joint import JointEpochs, SpeechUnits, TextUnits
+from speechlm.tokenizers.durations import EDGE, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 
@@ -214,3 +215,17 @@ def test_speech_that_workers_cannot_share_names_its_folder(folder):
     speech = SpeechUnits(folder, "units_phone", 100, 8000)
     with pytest.raises(ValueError, match=f"{folder}: 6 utterances in 1 batches .* by 7 workers"):
         JointEpochs(speech, None, 10**6, 500, 1, 0, 7)
+
+
+def test_lines_that_ctc_cannot_write_are_counted_and_named(tmp_path, caplog):
+    (tmp_path / "lexicon.txt").write_text("A AH0\nTHROUGH TH R UW1\n")
+    (tmp_path / "text.txt").write_text("THROUGH THROUGH\nA\n")
+    rows = dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1)
+    once = UnitDurations([np.array([0.0, 1.0])], rows, 0.0)
+    text = TextUnits(
+        tmp_path / "text.txt", PhonemeTextTokenizer(Lexicon.read(tmp_path / "lexicon.txt"), 1, once)
+    )
+    batch = text.batch(all_used([0, 1], [0, 0]))
+    assert (int(batch["lines_left_out"]), int(batch["impossible_lines"])) == (1, 1)
+    assert batch["units"].shape == (1, 4) and batch["characters"].shape == (1, 3)
+    assert "text.txt:1 left out: 9 units, its letters need 16" in caplog.text

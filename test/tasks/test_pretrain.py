@@ -285,3 +285,7 @@ def test_a_batch_without_usable_text_still_reports_it():
     batch = {k: v for k, v in worker_batch(0).items() if k not in ("units", "characters")}
     _, stats, _ = model(**batch)
     assert stats["loss_ctc"].isnan().all() and stats["loss"].isfinite().all()
+    assert stats["impossible_lines"] == 0
+    counts = {"lines_left_out": 3, "impossible_lines": 2, "unknown_words": 0}
+    _, stats, _ = model(**batch, **{name: torch.tensor(n) for name, n in counts.items()})
+    assert stats["impossible_lines"] == 2 and stats["lines_left_out"] == 3

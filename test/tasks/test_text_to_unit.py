@@ -12,7 +12,7 @@ from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
 from speechlm.data.lexicon import Lexicon
-from speechlm.data.monophones import phone_of_label
+from speechlm.data.monophones import MONOPHONES, phone_of_label
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
 from speechlm.tasks.batching import Lines
@@ -135,14 +135,15 @@ def test_training_goes_on_and_other_units_are_refused(trained, corpus, tmp_path)
 
 
 def test_the_folder_gives_back_the_model(trained, tmp_path):
-    model, units, shift = load_text_to_unit(trained[2])
+    model, phones, units, shift = load_text_to_unit(trained[2])
+    assert phones is MONOPHONES
     assert len(units) == UNITS and shift == 0.02 and model.config.embed_dim == 32
     with pytest.raises(ValueError, match="holds no trained text-to-unit model"):
         load_text_to_unit(tmp_path)
 
 
 def test_text_becomes_the_units_of_its_phones(trained, chords):
-    model = load_text_to_unit(trained[2])[0]
+    model = load_text_to_unit(trained[2]).model
     tokenizer = HiddenTextTokenizer(model, Lexicon.read(chords / "lexicon"), 0, 0.0)
     lines = ["THE CAT SEES FISH", "NOW"]
     phones, *_ = tokenizer.phones(lines, [0, 1])

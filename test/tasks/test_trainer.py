@@ -10,6 +10,7 @@ import torch
 
 import speechlm.tasks  # noqa: F401
 from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
+from speechlm.tasks.common import check_weights_file
 from speechlm.tasks.trainer import STOPPED, Options, SpeechLMTrainer, TrainingStopped
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
@@ -251,6 +252,48 @@ def test_checkpoint_with_code_is_refused(tmp_path):
             return os.mkdir, (str(tmp_path / "harm"),)
 
     torch.save({"model": Harm()}, tmp_path / "checkpoint.pth")
-    with pytest.raises(ValueError, match="checkpoint.pth cannot be read"):
+    with pytest.raises(ValueError, match="checkpoint.pth is cut off or damaged, or holds no"):
         train(tmp_path)
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.fixture
+def two_epochs(tmp_path):
+    train(tmp_path, max_epoch=2)
+    return tmp_path
+
+
+def test_weights_of_the_last_epoch_come_back_from_the_state(two_epochs, undisturbed):
+    (two_epochs / "2epoch.pth").write_bytes(b"")
+    train(two_epochs)
+    assert contents(two_epochs) == undisturbed
+
+
+def test_damaged_weights_of_a_best_epoch_are_named_before_training_goes_on(two_epochs):
+    content = (two_epochs / "1epoch.pth").read_bytes()
+    (two_epochs / "1epoch.pth").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"/1epoch.pth: empty, cut off or damaged, but of the bes"):
+        train(two_epochs)
+    assert last_epoch(two_epochs) == 2
+
+
+def test_an_empty_state_says_which_weights_are_there(two_epochs):
+    (two_epochs / "checkpoint.pth").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"checkpoint.pth is empty.*--init_param .*/2epoch.pth"):
+        train(two_epochs)
+
+
+def test_weights_in_place_of_a_state_are_told_apart(two_epochs):
+    (two_epochs / "checkpoint.pth").write_bytes((two_epochs / "2epoch.pth").read_bytes())
+    with pytest.raises(ValueError, match="has no model, reporter, .*weights of a model alone"):
+        train(two_epochs)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "is empty"), (b"PK\3\4 cut", "is cut off"), (None, "not there")]
+)
+def test_initial_weights_that_cannot_be_read_are_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "first.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=f"first.pth .*{message}"):
+        check_weights_file(tmp_path / "first.pth")

@@ -176,3 +176,9 @@ def test_held_out_utterances_are_spread():
     for share in (0.0, 1.0, 0.9):
         with pytest.raises(ValueError, match="cannot be held out"):
             held_out(ids[:2], share)
+
+
+def test_equal_phones_of_two_words_stay_two():
+    """LESS SEND: an S at the end of a word and one at the beginning of the next."""
+    phones, durations = with_durations(labels(("S_E", 6), ("S_B", 4)), TABLE, 5, 2)
+    assert names(phones) == ["S", "S"] and durations.tolist() == [3, 2]

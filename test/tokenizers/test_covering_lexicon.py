@@ -2,6 +2,7 @@ import pytest
 
 from speechlm.data.lexicon import Lexicon
 from speechlm.tokenizers.covering_lexicon import choose_words, count_words, cover
+from speechlm.tokenizers.g2p import GUESSES
 
 
 @pytest.fixture
@@ -53,3 +54,14 @@ def test_program(run_main, texts, tmp_path):
     (tmp_path / "text").write_text("u 1%\n")
     done = run_main("make_lexicon", *words, tmp_path / "x")
     assert done.returncode == 1 and "1%" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_guessed_words_are_not_among_the_known(texts, tmp_path):
+    (tmp_path / "text").write_text("u BRILLIG BRILLIG'S WORLDLY WORLD XQZ\n")
+    made = cover(count_words([tmp_path / "text"]), None)
+    assert {w for w, how in made.predicted.items() if how.startswith(GUESSES)} == {
+        *("BRILLIG", "BRILLIG'S", "XQZ")
+    }
+    made.write(tmp_path / "lex")
+    assert set(Lexicon.read(tmp_path / "lex/known.txt")) == {"WORLD", "WORLDLY"}
+    assert len(Lexicon.read(tmp_path / "lex/lexicon.txt")) == 5

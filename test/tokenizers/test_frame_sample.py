@@ -109,10 +109,14 @@ def test_samples_that_do_not_belong_together(tmp_path):
     FrameSample(FeatureConfig("mfcc", 4), Sampling(0)).save(paths[2])
     with pytest.raises(ValueError, match="different features: dim 3 and 4"):
         merge_samples([paths[0], paths[2]])
-    with pytest.raises(ValueError, match="d.npz expected, but the job has not written it"):
+    with pytest.raises(
+        ValueError, match="d.npz expected, but it is not there; the job of sample_features"
+    ):
         merge_samples([paths[0], paths[3]])
     paths[4].write_bytes(paths[0].read_bytes()[:300])
-    with pytest.raises(ValueError, match="e.npz: no sample of frames, or damaged"):
+    with pytest.raises(
+        ValueError, match="e.npz is cut off or damaged, or holds no sample of frames"
+    ):
         merge_samples([paths[4]])
     with pytest.raises(ValueError, match="at least one"):
         merge_samples([])

@@ -6,12 +6,15 @@ import torch
 
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import MONOPHONES, N_PHONES
+from speechlm.data.text_corpus import TextCorpus
+from speechlm.data.unit_store import ChunkReport, UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 from speechlm.tokenizers import hidden_text
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
+from speechlm.tokenizers.stored_text import StoredTextTokenizer
 
 LEXICON = Lexicon({"THE": [("DH", "AH0")], "CAT": [("K", "AE1", "T"), ("K", "T")], "A": [("AH0",)]})
 SMALL = {"embed_dim": 16, "encoder_layers": 1, "decoder_layers": 1, "ffn_dim": 24}
@@ -89,3 +92,25 @@ def test_what_is_dropped(model, monkeypatch):
     assert nothing.dropped[0].reason == "0 units" and not len(nothing.rows[0])
     with pytest.raises(ValueError, match="line 8 of the text"):
         tokenizer(["CAT", "CAT-7"], [6, 7])
+
+
+def test_lines_whose_letters_need_more_units_are_dropped(model):
+    """Of the same phones, a word with more letters."""
+    lexicon = Lexicon({"A": [("AH0",)], "A" * 40: [("AH0",)]})
+    made = HiddenTextTokenizer(model, lexicon, 3)(["A", "A" * 40], [0, 1])
+    units = len(made.rows[0])
+    assert units and not len(made.rows[1])
+    assert [(line.index, line.reason, line.impossible) for line in made.dropped] == [
+        (1, f"{units + 1} units, its letters need 80", True)
+    ]
+
+
+def test_stored_units_that_are_too_few_are_dropped(tmp_path):
+    (tmp_path / "text").write_text("ABBA\nABBA\n")
+    corpus = TextCorpus(tmp_path / "text")
+    store = UnitStore.create(tmp_path / "store", corpus, UnitVocabulary("abc"), 0.02, 2, {})
+    rows = [np.zeros(5, np.int64), np.zeros(4, np.int64)]  # with </s> 6 and 5 units, 6 are needed
+    store.write(0, ["ABBA", "ABBA"], rows, ChunkReport())
+    batch = StoredTextTokenizer(store)(["ABBA", "ABBA"], [0, 1], 0)
+    assert batch.indices.tolist() == [0]
+    assert [line.reason for line in batch.dropped] == ["5 units, its letters need 6"]

@@ -100,7 +100,9 @@ def test_file(tmp_path):
     content = path.read_bytes()
     for damage in (content[:200], b"", b"\x93NUMPY", content[: len(content) // 2]):
         path.write_bytes(damage)
-        with pytest.raises(ValueError, match="kmeans.npz: no k-means model, or damaged"):
+        with pytest.raises(
+            ValueError, match="kmeans.npz is .*(empty|holds no k-means model)|not there"
+        ):
             KMeans.load(path)
     with pytest.raises(ValueError, match="x.npz expected, but it is not there"):
         KMeans.load(tmp_path / "x.npz")

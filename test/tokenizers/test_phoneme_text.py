@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from speechlm.data.ctc_lengths import frames_needed
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, add_positions, phone_id
 from speechlm.tokenizers.durations import (
@@ -209,7 +210,7 @@ def test_lines_may_have_epochs_of_their_own(lexicon, lines):
 
 def test_long_and_empty_lines_are_listed():
     lexicon = Lexicon({"A": [("AH0",)], "LONG": [("AH0",) * 1000], "B" * 1990: [("B",)]})
-    tokenizer = PhonemeTextTokenizer(lexicon, 0, silence_probability=0)
+    tokenizer = PhonemeTextTokenizer(lexicon, 0, silence_probability=0, for_ctc=False)
     lines = [
         "A",
         "",
@@ -258,7 +259,7 @@ def test_limits_are_strict(text, durations, reason):
     """Fewer than 2,000 phones and letters and 2,800 units, as the released pipeline filters."""
     words = {"A": 1, "B": 1997, "C": 1998, "A" * 1998: 1, "A" * 1999: 1}
     lexicon = Lexicon({word: [("AH0",) * n] for word, n in words.items()})
-    tokenizer = PhonemeTextTokenizer(lexicon, 0, _constant(**durations))
+    tokenizer = PhonemeTextTokenizer(lexicon, 0, _constant(**durations), for_ctc=False)
     batch = tokenizer([text], [4], 0)
     assert [line.reason for line in batch.dropped] == [reason] * (reason is not None)
     counts = tokenizer.unit_counts([text], [4], 0)
@@ -286,6 +287,25 @@ def test_sentences_of_4375_units_become_shorter():
     assert [line.reason for line in _long_sentence(18).dropped] == ["2810 units"]
     # less 1: 800 x 4 + 101 x 13 = 4,513; less 2: 800 x 3 + 101 x 12
     assert [line.reason for line in _long_sentence(8).dropped] == ["3612 units"]
+def test_lines_that_ctc_cannot_write_are_listed(lexicon, lines):
+    """One unit a phone: whether a line is kept is what counting its letters says."""
+    rows = dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1)
+    once = UnitDurations([np.array([0.0, 1.0])], rows, 0.25)
+    many = [line for line in lines if line.strip()][:600]
+    everything = PhonemeTextTokenizer(lexicon, 3, once, for_ctc=False)(many, range(600), 1)
+    batch = PhonemeTextTokenizer(lexicon, 3, once)(many, range(600), 1)
+    kept, dropped = [], {}
+    for index, (units, characters) in zip(everything.indices, everything, strict=True):
+        needed = frames_needed(characters[:-1])
+        if len(units) >= needed:
+            kept.append(index)
+        else:
+            dropped[int(index)] = f"{len(units)} units, its letters need {needed}"
+    assert batch.indices.tolist() == kept and 0 < len(dropped) < 600
+    assert {line.index: line.reason for line in batch.dropped if line.impossible} == dropped
+    ours = {int(n): row for n, row in zip(everything.indices, everything, strict=True)}
+    for index, rows in zip(batch.indices, batch, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(rows, ours[int(index)], strict=True))
 
 
 def test_nothing_but_empty_lines(lexicon):
@@ -355,7 +375,8 @@ def test_estimated_durations(aligned, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected frame_shift"),
+        ("", "is empty"),
+        ("# no rows\n", "expected frame_shift"),
         ("frame_shift 0.01\nsilence_probability 0.1\nB_B 5 2 1 2:4\n", ":3: .* add up to 4, not 5"),
         ("frame_shift 0.01\nsilence_probability 0.1\nXY 5 2 1 2:5\n", ":3: .*not a phone"),
         ("frame_shift 0.01\nsilence_probability 0.1\nB_B 5 2 1 0:5\n", ":3: .*frames:runs"),

@@ -1,0 +1,157 @@
+"""Reading files that a crash, a full disk or a failed download may have left empty, cut or wrong.
+
+Whoever opens a file of weights, arrays or settings does it in a `reading` block: its user then
+learns which file it is, what is wrong with it and what to do, whatever a library says of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MAKE_AGAIN = "copy it or make it again"
+"""What to do with a file of which another copy can be had."""
+_HEAD = 4096  # bytes
+_BLOCK = 1 << 20
+_LFS = b"version https://git-lfs.github.com/spec/"
+_HTML = (b"<!doctype html", b"<html", b"<head")
+
+
+class DamagedFile(ValueError):
+    """A file is missing, empty, cut off, damaged, or no file of its kind."""
+
+
+def damage(path: str | os.PathLike[str]) -> str:
+    """What is wrong with a file at first sight: `is empty`, `is a folder`, ...; '' if nothing is.
+
+    Found are files that are not there, folders, files without a byte or with zeros alone, web pages
+    and pointers of Git LFS in place of the file.
+    """
+    if not os.path.lexists(path):
+        return "expected, but it is not there"
+    if not os.path.exists(path):
+        return f"is a link to {os.readlink(path)}, which is not there"
+    if os.path.isdir(path):
+        return "is a folder; a file is expected"
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+        if not head:
+            return "is empty: its writing or copying was cut off, or the disk was full"
+        if head.startswith(_LFS):
+            return "is a pointer of Git LFS, not the file itself: `git lfs pull` fetches that"
+        start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+        if start.startswith(_HTML):
+            return "is a web page (HTML), not the file: its download has failed, download it again"
+        while head and not head.strip(b"\0"):
+            head = file.read(_BLOCK)
+    if not head:
+        return "holds nothing but zeros: the machine stopped before it was written"
+    return ""
+
+
+@contextmanager
+def reading(path: str | os.PathLike[str], what: str, advice: str = MAKE_AGAIN) -> Iterator[None]:
+    """A block that reads a file; whatever fails in it becomes one line for the file's user.
+
+    with reading(path, "weights"):
+        weights = load_file(path)
+
+    Args:
+        path: the file.
+        what: what it should hold, for the message.
+        advice: what to do if it cannot be read.
+
+    Raises:
+        DamagedFile: it is not there, empty, cut off or damaged, or no such file.
+        OSError: the system refuses to read it (permissions, a broken disk).
+        MemoryError: there is not enough memory.
+    """
+    if wrong := damage(path):
+        raise DamagedFile(f"{path} {wrong}; {advice}")
+    try:
+        yield
+    except (DamagedFile, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        # Libraries raise almost anything on bytes that they do not expect.
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DamagedFile(
+            f"{path} is cut off or damaged, or holds no {what} ({reason}); {advice}"
+        ) from None
+
+
+def read_arrays(
+    path: str | os.PathLike[str], names: Collection[str], what: str, advice: str = MAKE_AGAIN
+) -> dict[str, np.ndarray]:
+    """The arrays of an npz file by name; nothing in it is unpickled.
+
+    Args:
+        path: the file.
+        names: arrays that must be there; none: whichever there are.
+        what, advice: as in `reading`.
+
+    Raises:
+        DamagedFile: it cannot be read, or lacks one of the arrays.
+    """
+    with reading(path, what, advice):
+        with zipfile.ZipFile(path):  # numpy takes a file that is no archive for something else
+            pass
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in (names or file.files)}
+    return arrays
+
+
+def read_json(path: str | os.PathLike[str], what: str, advice: str = MAKE_AGAIN) -> dict[str, Any]:
+    """The values of a JSON file of `{"key": value}`.
+
+    Raises:
+        DamagedFile: it cannot be read, or holds something else.
+    """
+    with reading(path, what, advice):
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"values by key expected, found {str(values)[:40]}")
+    return values
+
+
+def read_lines(path: str | os.PathLike[str], what: str, advice: str = MAKE_AGAIN) -> list[str]:
+    """The lines of a text file in UTF-8, without their ends.
+
+    Raises:
+        DamagedFile: it is no such file.
+    """
+    with reading(path, what, advice):
+        text = Path(path).read_text(encoding="utf-8")
+        if "\0" in text:
+            raise ValueError("it has zeros in it")
+    return text.removesuffix("\n").split("\n")
+
+
+def check_arpa(path: str | os.PathLike[str], advice: str = MAKE_AGAIN) -> None:
+    r"""Make sure that an ARPA file goes from `\data\` to `\end\`.
+
+    Raises:
+        DamagedFile: it does not.
+    """
+    with reading(path, "n-gram model", advice), open(path, "rb") as file:
+        lines = iter(file)
+        first = next((line for line in lines if line.strip()), b"")
+        file.seek(max(0, os.path.getsize(path) - _HEAD))
+        if first.strip() != b"\\data\\":
+            raise ValueError("it does not begin with \\data\\")
+        if not file.read().rstrip().endswith(b"\\end\\"):
+            raise ValueError("it does not end with \\end\\")
+
+
+def is_whole_archive(path: str | os.PathLike[str]) -> bool:
+    """Whether a zip archive, which a file of `torch.save` is, is there and has its end."""
+    return not damage(path) and zipfile.is_zipfile(path)
