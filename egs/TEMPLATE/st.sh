@@ -58,7 +58,7 @@ st_11() {
       --needs "dump/translated/text.${language}" "${check[@]}" -- \
       python -m speechlm.bin.train_vocabulary --text "dump/translated/text.${language}" \
       --kind "${target_kind}" --size "${target_size}" --style "${target_style}" \
-      --check "${check[@]}" --output "$(vocabulary "${language}")"
+      --language "${language}" --check "${check[@]}" --output "$(vocabulary "${language}")"
     for system in "${inits[@]}"; do wanted+=("${system}:${language}"); done
   done
   side_by_side finetune_st "${wanted[@]}"

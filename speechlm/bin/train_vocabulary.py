@@ -28,6 +28,9 @@ def main() -> None:
         help="cased, with punctuation; or lower-cased, without",
     )
     options.add_argument(
+        "--language", default="", help="language code of the text; lower-casing Turkish needs it"
+    )
+    options.add_argument(
         "--check", nargs="*", default=[], help="Kaldi text files of references to be covered"
     )
     options.add_argument(
@@ -42,7 +45,7 @@ def main() -> None:
     from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 
     sentences = [s for path in args.text for s in read_table(path, empty=True).values()]
-    wanted = VocabularyOptions(args.kind, args.size, args.style)
+    wanted = VocabularyOptions(args.kind, args.size, args.style, args.language)
     vocabulary = train_vocabulary(sentences, wanted, " ".join(args.text))
     coverage = {}
     for path in args.check:

@@ -10,9 +10,12 @@ from pathlib import Path
 
 from speechlm.data.audio import SUFFIXES
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.markup import resolve
 from speechlm.data.report import Report
-from speechlm.data.text_normalize import FOREIGN, expand, is_normal, to_words
+from speechlm.data.text_normalize import expand, to_words, why_not
 from speechlm.data.tsv import Row, read_tsv
+from speechlm.data.unspoken import reason
+from speechlm.data.written import ZERO_WIDTH, normal_apostrophes, single_quotes, upper, words_of
 
 VALIDATED = "validated.tsv"
 COLUMNS = ("path", "sentence", "client_id")
@@ -80,7 +83,7 @@ def clips_folder(release: str | os.PathLike[str]) -> Path:
 def sentence_rows(path: Path, report: Report) -> dict[str, Row]:
     """Rows by clip of a release's table."""
     rows = read_tsv(path, COLUMNS, report)
-    return unique_rows([_unquoted(row, path, report) for row in rows], path, report)
+    return unique_rows([unquoted(row, "sentence", path, report) for row in rows], path, report)
 
 
 def unique_rows(rows: Sequence[Row], path: Path, report: Report) -> dict[str, Row]:
@@ -115,16 +118,16 @@ def is_sound(clip: str, row: Row, path: Path, report: Report) -> bool:
 
 
 def plain_transcript(sentence: str, language: str) -> str:
-    """A sentence as spoken words: upper case, no punctuation.
+    """A sentence as spoken words: upper case, no punctuation, no markup.
 
     English becomes A-Z and apostrophes, numbers and abbreviations are spoken out, as in
-    LibriSpeech. Of other languages letters, marks, digits and apostrophes are kept.
+    LibriSpeech. Of other languages letters, marks, digits and apostrophes are kept, joiners of zero
+    width inside words, too. What cannot be spoken becomes a mark of `unspoken`.
     """
     if language == "en":
         return to_words(expand(sentence))
-    text = unicodedata.normalize("NFKC", sentence).replace("’", "'").upper()
-    kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-    return " ".join(word for word in kept.split() if word.strip("'"))
+    text = normal_apostrophes(unicodedata.normalize("NFKC", resolve(sentence)))
+    return words_of(upper(text, language), ZERO_WIDTH, letters="'")
 
 
 def tidy(sentence: str) -> str:
@@ -156,8 +159,8 @@ def data_dir(
             transcript = plain_transcript(known.sentence, language)
             if not transcript:
                 report.leave_out("empty transcript", stem, folder / clip, known.sentence[:60])
-            elif language == "en" and not is_normal(transcript):
-                report.leave_out(FOREIGN, stem, folder / clip, known.sentence[:60])
+            elif why := why_not(transcript) if language == "en" else reason(transcript):
+                report.leave_out(why, stem, folder / clip, known.sentence[:60])
             else:
                 chosen[clip] = transcript
     if not chosen:
@@ -187,12 +190,10 @@ def short_names(clients: Sequence[str]) -> dict[str, str]:
     raise ValueError("two client_ids differ only in characters that are no letters or digits")
 
 
-def _unquoted(row: Row, path: Path, report: Report) -> Row:
-    """Undo the quoting of some releases: "He said ""no""." in the place of He said "no"."""
-    sentence = row.values["sentence"]
-    inner = sentence[1:-1]
-    quoted = len(sentence) > 1 and sentence[0] == sentence[-1] == '"' and '""' in inner
-    if not quoted or '"' in inner.replace('""', ""):
+def unquoted(row: Row, column: str, path: Path, report: Report) -> Row:
+    """A row whose text has single quotes, see `single_quotes`; reports it if that was mended."""
+    text = single_quotes(row.values[column])
+    if text == row.values[column]:
         return row
     report.fix("doubled quotes", row.values["path"], path, f"line {row.number}")
-    return Row(row.number, {**row.values, "sentence": inner.replace('""', '"')})
+    return Row(row.number, {**row.values, column: text})

@@ -25,6 +25,7 @@ from speechlm.data.common_voice import (
     sentence_rows,
     tidy,
     unique_rows,
+    unquoted,
 )
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
@@ -67,7 +68,8 @@ def read_covost(
 
     Rows that are wrong, translations without a clip, duplicates and empty texts are left out and
     reported. `text` is the transcript in upper case without punctuation; `text.LANG` are the
-    translations, cased, with punctuation.
+    translations, cased, with punctuation. Doubled quotes become single ones, but in the
+    translations of `test`, which are scored as they are published.
 
     Raises:
         ValueError: files or columns are missing, or nothing can be used.
@@ -80,7 +82,10 @@ def read_covost(
     validated: dict[str, Row] | None = None
     for index, target in enumerate(direction.targets):
         path = find_tsv(translations, direction, target, part)
-        rows = unique_rows(read_tsv(path, ("path", "translation"), report), path, report)
+        table = read_tsv(path, ("path", "translation"), report)
+        if part != "test":  # references are scored as they are published
+            table = [unquoted(row, "translation", path, report) for row in table]
+        rows = unique_rows(table, path, report)
         _check_form(rows, path)
         if rows and "split" in next(iter(rows.values())).values:
             rows = {c: r for c, r in rows.items() if r.values["split"] in PARTS[part]}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechlm.data.atomic import output_file
+from speechlm.data.encoding import advice, refuse_wide
 
 _LEFT_OUT, _FILTERED, _FIXED, _SORTED = "left out", "filtered", "fixed", "sorted"
 
@@ -149,7 +150,11 @@ def tidy_lines(
         path: the file; lines end in line feeds, which the last one may lack.
         report: where to note this.
         key: the id of a line that is no UTF-8 text, from its number and its bytes.
+
+    Raises:
+        ValueError: the file is UTF-16 or UTF-32.
     """
+    refuse_wide(path)
     n_crlf = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
@@ -160,7 +165,8 @@ def tidy_lines(
             try:
                 line = raw.rstrip(b"\r\n").decode("utf-8")
             except UnicodeDecodeError:
-                report.leave_out("not UTF-8 text", key(number, raw), path, f"line {number}")
+                where = f"line {number}; {advice(path)}"
+                report.leave_out("not UTF-8 text", key(number, raw), path, where)
                 continue
             if line.strip():
                 yield number, line

@@ -8,9 +8,10 @@ all vocabularies here.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
-import unicodedata
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,30 +23,32 @@ import sentencepiece
 from speechlm.conventions import BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import write_tokens
+from speechlm.data.written import lower, normal_apostrophes, words_of
 
 STYLES = ("cased", "lower")
 KINDS = ("char", "bpe")
+RESERVED = "▁▅"
+"""Characters that sentencepiece cannot write: it stores blanks and unknown ones as these."""
 MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
 
 
-def write_as(sentence: str, style: str) -> str:
-    """A sentence in a style; `cased`: as it is, with punctuation; `lower`: lower case without.
+def write_as(sentence: str, style: str, language: str = "") -> str:
+    """A sentence in a style.
 
-    In `lower` apostrophes stay inside words, and hyphens and dashes separate words.
+    Args:
+        sentence: with case and punctuation.
+        style: `cased`: as it is; `lower`: lower case without punctuation, except for apostrophes,
+            hyphens and zero-width joiners inside words; dashes separate words.
+        language: code of its language, by which `lower` knows Turkish's letters.
+
+    Raises:
+        ValueError: there is no such style.
     """
     if style not in STYLES:
         raise ValueError(f"a style of {' '.join(STYLES)} expected, got {style!r}")
     if style == "cased":
         return " ".join(sentence.split())
-    text = sentence.replace("’", "'").lower()
-    kept = []
-    for character in text:
-        kind = unicodedata.category(character)
-        if kind[0] in "LMN" or character == "'":
-            kept.append(character)
-        elif kind == "Pd" or kind[0] in "ZC":
-            kept.append(" ")
-    return " ".join(word.strip("'") for word in "".join(kept).split() if word.strip("'"))
+    return words_of(lower(normal_apostrophes(sentence), language))
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class VocabularyOptions:
     """Pieces of a BPE vocabulary, the four special ids included; unused for char."""
     style: str = "cased"
     """How sentences are written, see `write_as`."""
+    language: str = ""
+    """Code of their language."""
 
     def __post_init__(self) -> None:
         for name, choices in (("kind", KINDS), ("style", STYLES)):
@@ -67,6 +72,10 @@ class VocabularyOptions:
                 )
         if self.size <= len(SPECIALS):
             raise ValueError(f"size: more than {len(SPECIALS)} pieces expected, got {self.size}")
+
+    def write(self, sentence: str) -> str:
+        """A sentence in the vocabulary's style."""
+        return write_as(sentence, self.style, self.language)
 
 
 @dataclass
@@ -118,8 +127,9 @@ class TargetVocabulary:
 
     def encode(self, sentence: str) -> np.ndarray:
         """(U,) int64 ids of a sentence, which is first written in the vocabulary's style; EOS."""
-        ids = self._spm.encode(write_as(sentence, self.options.style))
-        return np.array([*ids, EOS], np.int64)
+        parts = re.split(f"([{RESERVED}])", self.options.write(sentence))
+        ids = [[UNK] if part in RESERVED else self._spm.encode(part) for part in parts if part]
+        return np.array([*itertools.chain(*ids), EOS], np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The sentence of some ids, with single spaces; special ids are left out."""
@@ -127,15 +137,16 @@ class TargetVocabulary:
         return " ".join(self._spm.decode(pieces).split())
 
     def coverage(self, sentences: Mapping[str, str]) -> Coverage:
-        """What is missing to write the sentences."""
+        """What is missing to write the sentences: what `encode` makes unknown, no more, no less."""
         found = Coverage()
         covered: dict[str, bool] = {}
         for name, sentence in sentences.items():
-            plain = write_as(sentence, self.options.style).replace(" ", "")
+            plain = self.options.write(sentence).replace(" ", "")
             found.characters += len(plain)
             for character in plain:
                 if character not in covered:
-                    covered[character] = UNK not in self._spm.encode(character)
+                    known = UNK not in self._spm.encode(character)
+                    covered[character] = known and character not in RESERVED
             missing = [character for character in plain if not covered[character]]
             if missing:
                 found.unknown.update(missing)
@@ -188,7 +199,7 @@ class TargetVocabulary:
                 )
         values = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         try:
-            options = VocabularyOptions(*(values[name] for name in ("kind", "size", "style")))
+            options = VocabularyOptions(*(values[name] for name in ("kind", "size", "style", "language")))
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path / DESCRIPTION} describes no vocabulary ({error!r})") from None
         found = cls((path / MODEL).read_bytes(), options, str(path))
@@ -203,8 +214,9 @@ def train_vocabulary(
 ) -> TargetVocabulary:
     """Train on sentences, which are first written in the style of the options.
 
-    A character vocabulary has every character of the sentences. Text is not normalised further,
-    so that decoding gives the sentences back as they are written.
+    A character vocabulary has every character of the sentences but those that sentencepiece keeps
+    for itself (`RESERVED`). Text is not normalised further, so that decoding gives the sentences
+    back as they are written.
 
     Args:
         sentences: of the training side only.
@@ -214,7 +226,8 @@ def train_vocabulary(
     Raises:
         ValueError: there is no text, or too little for the size of a BPE vocabulary.
     """
-    written = [text for text in (write_as(s, options.style) for s in sentences) if text]
+    plain = (re.sub(f"[{RESERVED}]", " ", options.write(sentence)) for sentence in sentences)
+    written = [text for text in (" ".join(line.split()) for line in plain) if text]
     if not written:
         raise ValueError(f"{source}: sentences expected to train a vocabulary, there are none")
     characters = {character for sentence in written for character in sentence} | {" "}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from speechlm.data.atomic import output_file
 from speechlm.data.books import read_paragraphs
+from speechlm.data.encoding import text_lines
 from speechlm.data.text_normalize import SentenceOptions, is_normal, sentences, to_words
 
 _EXAMPLES = 10
@@ -81,12 +82,11 @@ class Excluded:
         for path in files:
             if not Path(path).is_file():
                 raise ValueError(f"transcripts to exclude expected, but {path} is not there")
-            with Path(path).open(encoding="utf-8-sig") as lines:
-                for line in lines:
-                    words = to_words(line.partition(" ")[2])
-                    if words:
-                        self._whole.add(words)
-                        self._runs.update(self._cut(words))
+            for _, line in text_lines(path):
+                words = to_words(line.partition(" ")[2])
+                if words:
+                    self._whole.add(words)
+                    self._runs.update(self._cut(words))
 
     def __contains__(self, sentence: str) -> bool:
         if sentence in self._whole:

@@ -73,7 +73,7 @@ def translation_scores(
     """
     check_same_utterances(references, hypotheses)
     sentences = {
-        u: Sentence(write_as(references[u], style), write_as(hypotheses[u], style))
+        u: Sentence(*(write_as(side[u], style, language) for side in (references, hypotheses)))
         for u in sorted(references)
     }
     written = [sentence.hypothesis for sentence in sentences.values()]
