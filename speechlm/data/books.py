@@ -20,7 +20,10 @@ from speechlm.data.text_kind import kind_of
 
 _LOOK_AHEAD = 1000  # lines that are looked at for the kind of a file and the start of a book
 _LONGEST = 1 << 16  # characters that are held of a line or a paragraph
-_KINDS = {"book": "a book, paragraphs between blank lines", "lines": "a sentence or paragraph a line"}
+_KINDS = {
+    "book": "a book, paragraphs between blank lines",
+    "lines": "a sentence or paragraph a line",
+}
 _START = re.compile(r"\*\*\*\s*START OF|\*END\*\s*THE SMALL PRINT", re.IGNORECASE)
 _END = re.compile(
     r"\*\*\*\s*END OF|^\s*\**\s*End of (?:the |this )?Project Gutenberg", re.IGNORECASE

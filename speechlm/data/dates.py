@@ -112,10 +112,7 @@ DATES: list[_Rule] = [
         ),
         _day_month,
     ),
-    (
-        re.compile(rf"\b({_MONTH})\.?\s+({_DAY})(?:-({_DAY}))?(?:st|nd|rd|th)?{AFTER}"),
-        _month_day,
-    ),
+    (re.compile(rf"\b({_MONTH})\.?\s+({_DAY})(?:-({_DAY}))?(?:st|nd|rd|th)?{AFTER}"), _month_day),
     (
         re.compile(
             rf"{BEFORE}(\d\d?)(?:[:.]([0-5]\d))?\s?([apAP])(?:\.\s?[mM]\b|\s?[mM]\b){_STOP}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import shlex
 import zlib
@@ -29,8 +28,9 @@ def open_text(path: str | os.PathLike[str], errors: str = "surrogateescape") -> 
         ValueError: there is no such file, it cannot be unpacked, or it is UTF-16 or UTF-32.
     """
     refuse_wide(path)
-    raw = gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb")
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", errors=errors)  # type: ignore[arg-type]  # a GzipFile will do
+    if Path(path).suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors=errors)
+    return Path(path).open(encoding="utf-8-sig", errors=errors)
 
 
 def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:

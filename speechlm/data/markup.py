@@ -20,7 +20,7 @@ _ENTITY = re.compile(
     r"&\s?#\s?(?:\d{1,7}|[xX][0-9a-fA-F]{1,6})\s?;?"  # &#39; & # 39 ; &#39
     rf"|&\s?(?:{_NAMES})\s?;|&(?:{_NAMES})\b"  # &amp; & amp ; &amp
     r"|&[A-Za-z][A-Za-z0-9]{1,31};"
-    rf"|#\d{{2,4}};|(?<![\w&])(?:{_NAMES});"  # #39; and quot; have lost their ampersand
+    rf"|#\d{{2,4}};|(?<![\w&;])(?:{_NAMES});|(?<![&;])quot;"  # #39; quot; without ampersand
 )
 _NOISE = (
     r"(?:(?:background|loud|soft|audience|vocali[sz]ed)[ _-])?"
@@ -39,7 +39,7 @@ _BLOCK = (
     "|header|hr|html|img|li|main|nav|ol|p|poem|pre|section|table|tbody|td|tfoot|th|thead|title|tr"
     "|ul"
 )
-_ATTRIBUTES = r"(?:[\s/](?:\"[^\"<>]{0,2000}\"|'[^'<>]{0,2000}'|[^<>\"'])*)?"
+_ATTRIBUTES = r"(?:[\s/](?:\"[^\"]{0,2000}\"|'[^']{0,2000}'|[^<>\"']++){0,60})?"
 _NO_PAGE = r"\s*:?(?:File|Image|Category|Media|[a-z]{2,3})\s*:"  # pictures and the like of a wiki
 _END = r"[^\s.,;:!?)\]\"'<>]"
 _HOST = r"(?:com|org|net|edu|gov|mil|info|biz|io|eu|de|fr|(?:co|org|ac|gov)\.uk|com\.au)"

@@ -199,7 +199,9 @@ class TargetVocabulary:
                 )
         values = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         try:
-            options = VocabularyOptions(*(values[name] for name in ("kind", "size", "style", "language")))
+            options = VocabularyOptions(
+                *(values[name] for name in ("kind", "size", "style", "language"))
+            )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path / DESCRIPTION} describes no vocabulary ({error!r})") from None
         found = cls((path / MODEL).read_bytes(), options, str(path))

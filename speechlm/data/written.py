@@ -48,9 +48,10 @@ def words_of(text: str, joiners: str = JOINERS, letters: str = "") -> str:
     """
     kept = []
     for place, character in enumerate(text):
-        if character in letters or _is_letter(character):
-            kept.append(character)
-        elif 0 < place < len(text) - 1 and _joins(*text[place - 1 : place + 2], joiners):
+        stays = character in letters or _is_letter(character)
+        if not stays and 0 < place < len(text) - 1:
+            stays = _joins(*text[place - 1 : place + 2], joiners)
+        if stays:
             kept.append(character)
         elif unicodedata.category(character) != "Cf":
             kept.append(" ")

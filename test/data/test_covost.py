@@ -172,7 +172,10 @@ def test_doubled_quotes_of_translations_are_undone_but_in_tests(corpus, part):
     if part == "test":
         assert data.translation("de")["s1-a"] == 'Er rief ""ja"" und "nein".' and not report.items
     else:
-        assert data.translation("de") == {"s1-a": 'Er rief "ja" und "nein".', "s1-b": '"Nein", so er.'}
+        assert data.translation("de") == {
+            "s1-a": 'Er rief "ja" und "nein".',
+            "s1-b": '"Nein", so er.',
+        }
         assert kinds(report) == {"a.mp3": "doubled quotes", "b.mp3": "doubled quotes"}
 
 

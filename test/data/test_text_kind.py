@@ -7,7 +7,8 @@ import pytest
 
 from speechlm.data.text_kind import kind_of
 
-WORDS = "the old man saw a dog near his house and ran away from there with all he had".split()
+SENTENCE = "the old man saw a dog near his house and ran away from there with all he had"
+WORDS = SENTENCE.split()
 POEM = """The fog comes down upon the hill,
 And all the birds that sang are still;
 The river, where the children play,
@@ -59,7 +60,9 @@ LINES = {
     "lower case without punctuation": with_blanks(lowered(bare(sentences()))),
     "upper case without punctuation": with_blanks([s.upper() for s in bare(sentences())]),
     "of like lengths": with_blanks(lowered(SHORT)),
-    "half without full stop": with_blanks([s.strip(".") if i % 2 else s for i, s in enumerate(sentences())]),
+    "half without full stop": with_blanks(
+        [s.strip(".") if i % 2 else s for i, s in enumerate(sentences())]
+    ),
     "only questions end": with_blanks(
         [f"{s}?" if i % 9 == 0 else s for i, s in enumerate(lowered(bare(sentences())))]
     ),

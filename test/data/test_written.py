@@ -48,7 +48,10 @@ def test_joiners_stay_inside_words(text, expected):
     [
         ('"He said ""no""."', 'He said "no".'),
         ('He said ""no"".', 'He said "no".'),
-        ('only the terms ""Russian"" and "Russian" are', 'only the terms "Russian" and "Russian" are'),
+        (
+            'only the terms ""Russian"" and "Russian" are',
+            'only the terms "Russian" and "Russian" are',
+        ),
         ('"No", he said, "yes"', '"No", he said, "yes"'),
         ('"No" is no', '"No" is no'),
         ('"', '"'),
