@@ -54,12 +54,12 @@ _NOISES: list[_Rule] = [
     (re.compile(rf"<{_NOISE}>|\[{_NOISE}\]|\({_NOISE}\)|\*{_NOISE}\*", re.I), " ")
 ]
 _TAGS: list[_Rule] = [
-    (re.compile(r"<!--.*?-->", re.S), ""),
+    (re.compile(r"<!--.{0,5000}?-->", re.S), ""),
     (re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.S), r"\1"),
     (re.compile(r"<[!?][^<>]*>"), " "),
     (re.compile(r"<ref\b[^<>]*/>", re.I), " "),
-    (re.compile(r"<(script|style|ref|gallery)\b[^<>]*>.*?</\1\s*>", re.S | re.I), " "),
-    (re.compile(r"<(math|table)\b[^<>]*>.*?</\1\s*>", re.S | re.I), MARKUP),
+    (re.compile(r"<(script|style|ref|gallery)\b[^<>]*>.{0,5000}?</\1\s*>", re.S | re.I), " "),
+    (re.compile(r"<(math|table)\b[^<>]*>.{0,5000}?</\1\s*>", re.S | re.I), MARKUP),
     (re.compile(r"</?nowiki\s*/?>", re.I), ""),
     (re.compile(r"<(?:https?://|www\.|mailto:)[^<>\s]+>|<[\w.+-]{1,64}@[^<>\s]+>"), ADDRESS),
     (

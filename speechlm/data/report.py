@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -155,7 +156,7 @@ def tidy_lines(
         ValueError: the file is UTF-16 or UTF-32.
     """
     refuse_wide(path)
-    n_crlf = 0
+    n_crlf = n_foreign = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
@@ -165,8 +166,10 @@ def tidy_lines(
             try:
                 line = raw.rstrip(b"\r\n").decode("utf-8")
             except UnicodeDecodeError:
-                where = f"line {number}; {advice(path)}"
-                report.leave_out("not UTF-8 text", key(number, raw), path, where)
+                if not n_foreign:
+                    logging.warning("%s:%d: UTF-8 text expected; %s", path, number, advice(path))
+                n_foreign += 1
+                report.leave_out("not UTF-8 text", key(number, raw), path, f"line {number}")
                 continue
             if line.strip():
                 yield number, line

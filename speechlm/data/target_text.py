@@ -228,8 +228,7 @@ def train_vocabulary(
     Raises:
         ValueError: there is no text, or too little for the size of a BPE vocabulary.
     """
-    plain = (re.sub(f"[{RESERVED}]", " ", options.write(sentence)) for sentence in sentences)
-    written = [text for text in (" ".join(line.split()) for line in plain) if text]
+    written = [text for text in map(_for_training, map(options.write, sentences)) if text]
     if not written:
         raise ValueError(f"{source}: sentences expected to train a vocabulary, there are none")
     characters = {character for sentence in written for character in sentence} | {" "}
@@ -264,3 +263,14 @@ def train_vocabulary(
             f"{source}: no vocabulary of {size} pieces can be made: {reason}"
         ) from None
     return TargetVocabulary(model.getvalue(), options, f"made of {source}")
+
+
+def _for_training(text: str) -> str:
+    """A text that sentencepiece learns from as a whole.
+
+    It would skip a sentence with a character of `RESERVED`, and the characters of `<s>` and the
+    other special ids, which are text like any other here.
+    """
+    text = re.sub(f"[{RESERVED}]", " ", text)
+    text = re.sub("|".join(SPECIALS), lambda match: " ".join(match[0]), text)
+    return " ".join(text.split())

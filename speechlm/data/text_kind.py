@@ -52,6 +52,7 @@ def kind_of(lines: Sequence[str]) -> tuple[str, str]:
 
 
 def _goes_on(line: str, following: str, small: bool) -> bool:
+    small = small and not line.isupper()
     return bool(_OPEN.search(line) or (small and _LOWER.match(following)))
 
 

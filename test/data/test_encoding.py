@@ -41,12 +41,13 @@ def test_wide_text_is_named_as_such(tmp_path, name, encoding):
         READERS[name](tmp_path / "wide")
 
 
-def test_transcripts_list_lines_and_refuse_wide_text(tmp_path):
+def test_transcripts_list_lines_and_refuse_wide_text(tmp_path, caplog):
     (tmp_path / "latin").write_bytes("u1 A\nu2 É\n".encode("latin-1"))
     report, text = Report(), {}
     read_transcripts(tmp_path / "latin", text, report)
     assert text == {"u1": "A", "u2": None}
-    assert report.items[0].detail.startswith("line 2; convert it: iconv")
+    assert report.items[0].detail == "line 2"
+    assert "latin:2: UTF-8 text expected; convert it: iconv" in caplog.text
     (tmp_path / "wide").write_bytes("u1 A\nu2 B\n".encode("utf-16"))
     with pytest.raises(ValueError, match="this is UTF-16"):
         read_transcripts(tmp_path / "wide", text, report)

@@ -60,8 +60,8 @@ def test_what_sentencepiece_keeps_for_itself_is_unknown(kind):
     """Its blank, its sign for unknown characters; names of special ids are text like any other."""
     sentences = [*SENTENCES, "ein ▁ hier", "ein ▅ dort <unk> <s> </s> <pad>"]
     vocabulary = train_vocabulary(sentences, VocabularyOptions(kind, 70), "some sentences")
-    found = vocabulary.coverage(dict(enumerate(sentences)))
-    assert dict(found.unknown) == {"▁": 1, "▅": 1} and list(found.sentences) == [6, 7]
+    found = vocabulary.coverage({str(i): sentence for i, sentence in enumerate(sentences)})
+    assert dict(found.unknown) == {"▁": 1, "▅": 1} and list(found.sentences) == ["6", "7"]
     for sentence in sentences:
         ids = vocabulary.encode(sentence)
         assert list(ids).count(UNK) == sentence.count("▁") + sentence.count("▅")
