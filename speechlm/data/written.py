@@ -50,7 +50,7 @@ def words_of(text: str, joiners: str = JOINERS, letters: str = "") -> str:
     for place, character in enumerate(text):
         stays = character in letters or _is_letter(character)
         if not stays and 0 < place < len(text) - 1:
-            stays = _joins(*text[place - 1 : place + 2], joiners)
+            stays = _joins(text[place - 1 : place + 2], joiners)
         if stays:
             kept.append(character)
         elif unicodedata.category(character) != "Cf":
@@ -84,7 +84,9 @@ def _is_letter(character: str) -> bool:
     return character in MARKS or unicodedata.category(character)[0] in "LMN"
 
 
-def _joins(before: str, character: str, after: str, joiners: str) -> bool:
+def _joins(three: str, joiners: str) -> bool:
+    """Whether the second of three characters joins the others."""
+    before, character, after = three
     if character in ".,":
         return before.isdecimal() and after.isdecimal()
     return character in joiners and _is_letter(before) and _is_letter(after)
