@@ -57,7 +57,14 @@ _UNITS = {
     **{"ms": "millisecond", "µs": "microsecond", "μs": "microsecond", "ns": "nanosecond"},
     **{"Km": "kilometer", "KM": "kilometer", "Kg": "kilogram", "KG": "kilogram"},
     **{"KPH": "kilometer per hour", "MPH": "mile per hour", "Mph": "mile per hour"},
-    **{"kN": "kilonewton", "kt": "kiloton", "Nm": "newton meter", "eV": "electronvolt"},
+    **{"tsp": "teaspoon", "tbsp": "tablespoon", "wk": "week", "wks": "week", "yr": "year"},
+    **{
+        "yrs": "year",
+        "kN": "kilonewton",
+        "kt": "kiloton",
+        "Nm": "newton meter",
+        "eV": "electronvolt",
+    },
 }
 _SPACED = {"m", "s", "h", "V", "W"}  # 5m may be five million, 5s may be fives
 _UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))

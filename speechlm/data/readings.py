@@ -181,6 +181,7 @@ def _ordinals() -> list[_Rule]:
 def _numbers() -> list[_Rule]:
     """Numbers without a unit, from those of many parts to the plain ones."""
     return [
+        (re.compile(rf"{BEFORE}{AMOUNT} [b-df-hj-np-tv-xz]{{2,4}}\b(?!')"), NUMBER),  # a unit?
         (re.compile(rf"{BEFORE}\d{{1,3}}(?: \d{{3}})+{AFTER}(?! ?\d)"), _grouped),
         (re.compile(rf"{BEFORE}\d\d?(?:-\d\d?){{2,}}{AFTER}"), _series),
         (re.compile(rf"{BEFORE}({AMOUNT})-({AMOUNT}){AFTER}"), _range),

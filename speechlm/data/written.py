@@ -86,7 +86,6 @@ def _is_letter(character: str) -> bool:
 
 def _joins(three: str, joiners: str) -> bool:
     """Whether the second of three characters joins the others."""
-    before, character, after = three
-    if character in ".,":
-        return before.isdecimal() and after.isdecimal()
-    return character in joiners and _is_letter(before) and _is_letter(after)
+    if three[1] in ".,":
+        return three[0].isdecimal() and three[2].isdecimal()
+    return three[1] in joiners and _is_letter(three[0]) and _is_letter(three[2])

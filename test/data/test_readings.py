@@ -43,6 +43,7 @@ def test_right_readings(row):
         "The ISBN 978-3-16-148410-0 is it",
         "It is 5m to the wall",
         "It ran 1.5e-4 times",
+        "He has 20 pcs of it",
     ],
 )
 def test_no_sure_reading(raw):
