@@ -66,9 +66,10 @@ _UNITS = {
         "eV": "electronvolt",
     },
 }
+_PERIOD = "day|week|month|year"
 _SPACED = {"m", "s", "h", "V", "W"}  # 5m may be five million, 5s may be fives
 _UNIT = "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True))
-_UNIT_END = r"(?![\w/^'²³]|\.\d)(?:\.(?=,|\)|\s+[a-z]))?"
+_UNIT_END = r"(?![\w/^'²³]|\.\w)(?:\.(?=,|\)|\s+[a-z]))?"
 _AFTER_DEGREES = {
     **{"C": " Celsius", "F": " Fahrenheit"},
     **{"N": " north", "S": " south", "E": " east", "W": " west"},
@@ -135,7 +136,16 @@ def _unit(match: re.Match[str]) -> str:
     if not space and name in _SPACED and not other:
         return match[0]
     words = _counted(amount(number), _UNITS[name], is_one(number) or space == "-")
-    return f"{words} per {_UNITS[other]}" if other else words
+    return f"{words} per {_UNITS.get(other, other)}" if other else words
+
+
+def _inches(match: re.Match[str]) -> str:
+    return _counted(amount(match[1]), "inch", is_one(match[1]))
+
+
+def _each(match: re.Match[str]) -> str:
+    """`beats/min`, `people/year`."""
+    return f" per {_UNITS.get(match[1], match[1])}"
 
 
 def _degrees(match: re.Match[str]) -> str:
@@ -176,6 +186,11 @@ MEASURES: list[_Rule] = [
     ),
     (re.compile(rf"{BEFORE}({_QUANTITY})\s?°\s?(?:([CFNSEW])\b)?(?!\w)"), _degrees),
     (re.compile(rf"{BEFORE}(\d+)\s?(?:'|ft\.?)\s?({AMOUNT})\s?(?:\"|in\b\.?)"), _feet),
-    (re.compile(rf"{BEFORE}({_QUANTITY})([ -]?)({_UNIT})(?:/({_UNIT}))?{_UNIT_END}"), _unit),
+    (
+        re.compile(rf"{BEFORE}({_QUANTITY})([ -]?)({_UNIT})(?:/({_UNIT}|{_PERIOD}))?{_UNIT_END}"),
+        _unit,
+    ),
+    (re.compile(rf"{BEFORE}({_QUANTITY}) in\.(?=,|\s+[a-z])"), _inches),
+    (re.compile(rf"(?<=[a-z]{{3}})/({_PERIOD}|h|hr|min|s|sec)\b"), _each),
 ]
 """Patterns and what says their matches, in the order of use."""

@@ -37,6 +37,7 @@ _ABBREVIATED = {
     **{"p": "page", "pp": "pages", "ch": "chapter", "fig": "figure", "figs": "figures"},
     **{"vol": "volume", "vols": "volumes"},
 }
+_CODES = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "Rs": "₹"}
 _PAIRS = {"24/7": "twenty four seven", "50/50": "fifty fifty", "9/11": "nine eleven"}
 
 
@@ -58,7 +59,7 @@ def plain_digits(text: str) -> str:
     )
     text = re.sub(r"((?:\d|\b[A-Za-z])\)?)([²³])", _power, text)
     # Footnotes: a superscript after a word, before or after its punctuation.
-    text = re.sub(rf"(?<=[A-Za-z][.,;:!?)a-z])[{_SUPERSCRIPT}]+", "", text)
+    text = re.sub(rf"(?:(?<=[A-Za-z]{{3}})|(?<=[A-Za-z][.,;:!?)]))[{_SUPERSCRIPT}]+", "", text)
     return re.sub(rf"[{_SUPERSCRIPT}]+", NUMBER, text)
 
 
@@ -109,9 +110,10 @@ def _range(match: re.Match[str]) -> str:
 
 
 def _dotted(match: re.Match[str]) -> str:
-    """`1.2.3`, `192.168.0.1`; `1.000.000` is a million."""
+    """`1.2.3`, `192.168.0.1`; groups of three digits are those of a large number."""
     parts = match[1].split(".")
-    if len(parts) > 2 and parts[-1] == "000" and all(len(part) == 3 for part in parts[1:]):
+    three = len(parts) > 2 and all(len(part) == 3 for part in parts[1:])
+    if three and (parts[-1] == "000" or len(parts) == 3):
         return cardinal(int("".join(parts)))
     return " point ".join(map(integer, parts))
 
@@ -138,17 +140,20 @@ def _rules() -> list[_Rule]:
 
 def _before() -> list[_Rule]:
     """Telephone numbers, and signs and abbreviations before numbers."""
-    words = "|".join(_ABBREVIATED)
+    words, codes = "|".join(_ABBREVIATED), "|".join(_CODES)
     return [
         (
             re.compile(
-                r"(?<![\w+])(?:\+\d{1,3}[\d ().-]{5,18}\d|\(\d{3}\)\s?\d{3}[- ]\d{4}"
-                r"|(?:1-)?\d{3}([-. ])\d{3}\1\d{4}|0\d{2,4}[ -]\d{3,4}[ -]\d{3,4}|\d{3}-\d{4})"
+                r"(?<![\w+])(?<!\d[ -])(?:\+\d{1,3}[\d ().-]{5,18}\d|\(\d{3}\)\s?\d{3}[- ]\d{4}"
+                r"|(?:1-)?\d{3}([-. ])\d{3}\1\d{4}|0\d{2,4}[ -]\d{3,6}(?:[ -]\d{3,4})?|\d{3}-\d{4})"
                 + AFTER
             ),
             _telephone,
         ),
+        (re.compile(r"\b([mk])\.p\.h\.?"), r"\1ph"),
+        (re.compile(rf"\b({codes})\.?\s?(?=\d)|(?<=\d)\s?({codes})\b"), _currency),
         (re.compile(r"(?<=\d) - (?=\d)"), _dash),
+        (re.compile(r"(?i:(?<=[ap]m)|(?<=[ap] m))\s?-\s?(?=\d)"), " to "),
         (re.compile(r"(?<![\w.,)%°$£€¥₹-])-(?=[$£€¥₹]?\.?\d)"), "minus "),
         (re.compile(r"(?<![\w)])\+(?=[$£€¥₹]?\.?\d)"), "plus "),
         (re.compile(r"±\s?|\+/-\s?"), " plus or minus "),
@@ -161,6 +166,10 @@ def _before() -> list[_Rule]:
         (re.compile(r"(?<=[%°])\s?-\s?(?=\d)|(?<=\d)\s?-\s?(?=[$£€¥₹])"), " to "),
         (re.compile(r"(?<=:[0-5]\d)\s?-\s?(?=\d\d?:[0-5]\d)"), " to "),
     ]
+
+
+def _currency(match: re.Match[str]) -> str:
+    return _CODES[match[1] or match[2]]
 
 
 def _abbreviation(match: re.Match[str]) -> str:
@@ -197,6 +206,7 @@ def _numbers() -> list[_Rule]:
         (re.compile(rf"{BEFORE}(?:(\d+)[ -])?(\d{{1,3}})/(\d{{1,4}}){AFTER}"), _fraction),
         (re.compile(r"(?<=\d)\s?[x×]\s?(?=\d)"), _times),
         (re.compile(rf"{BEFORE}({AMOUNT})x\b"), lambda match: f"{amount(match[1])} times"),
+        (re.compile(rf"{BEFORE}\d{{1,3}}\.000{AFTER}"), NUMBER),  # thousands, perhaps
         (re.compile(rf"{BEFORE}((?:{INTEGER})?\.\d+){AFTER}"), lambda match: amount(match[1])),
         (
             re.compile(rf"(?<![\w.'-])([A-Z])(?:-(\d{{1,3}})|(\d\d?)){AFTER}"),
@@ -215,7 +225,7 @@ def _signs() -> list[_Rule]:
     """Signs between and after what has been read; then marks for all that is left."""
     return [
         (re.compile(r"(?<=[\w)]) \+ (?=[\w(])|(?<=\w)\+(?=\s?$|[\s.,;:!?)])"), " plus "),
-        (re.compile(r"(?<=[\w)]) = (?=[\w(])|(?<=\d)=(?=\d)"), " equals "),
+        (re.compile(r"(?<=[\w)]) = (?=[\w(])|(?<=\w)=(?=\w)"), " equals "),
         (re.compile(r"(?<=[\w)])\s?÷\s?(?=[\w(])"), " divided by "),
         (re.compile(r"(?:(?<=[\s(])|^)<(?=\w)"), "less than "),
         (re.compile(r"(?:(?<=[\s(])|^)>(?=\w)"), "more than "),

@@ -16,7 +16,7 @@ _RULERS = (
     "|Casimir|Catherine|Charles|Christian|Clement|Conrad|Constantine|Cyrus|Darius|Edmund|Edward"
     "|Elizabeth|Eric|Eugene|Ferdinand|Francis|Frederick|George|Gregory|Gustav|Gustavus|Haakon"
     "|Harald|Harold|Henry|Honorius|Innocent|Ivan|James|John|Julius|Justinian|Leo|Leopold|Louis"
-    "|Ludwig|Magnus|Malcolm|Mary|Maximilian|Mehmed|Murad|Napoleon|Nicholas|Olaf|Oscar|Otto|Paul"
+    "|Ludwig|Magnus|Mary|Maximilian|Mehmed|Murad|Napoleon|Nicholas|Olaf|Oscar|Otto|Paul"
     "|Peter|Philip|Philippe|Pius|Ptolemy|Rameses|Ramesses|Ramses|Richard|Robert|Rudolf|Rudolph"
     "|Selim|Sigismund|Sixtus|Stephen|Suleiman|Theodosius|Thutmose|Umberto|Urban|Valdemar"
     "|Victor Emmanuel|Wilhelm|William|Xerxes"
@@ -50,7 +50,8 @@ def _section(match: re.Match[str]) -> str:
     """`Chapter I`, `Part IV`; but `the part I played` and `class C` stay as they are."""
     value = roman(match[2])
     after = match.string[match.end() : match.end() + 2]
-    pronoun = match[2] == "I" and re.match(r"\s\w", after) and not _CHAPTER.match(match[1])
+    name = _CHAPTER.match(match[1]) or (match[1][0].isupper() and match.start())
+    pronoun = match[2] == "I" and re.match(r"\s\w", after) and not name
     if value is None or pronoun or match[2] in "LCDM":
         return match[0]
     return f"{match[1]} {cardinal(value)}"
