@@ -32,6 +32,9 @@ def main() -> None:
         "--language", default="", help="language code of the text; the style moses needs it"
     )
     options.add_argument(
+        "--language", default="", help="language code of the text; lower-casing Turkish needs it"
+    )
+    options.add_argument(
         "--check", nargs="*", default=[], help="Kaldi text files of references to be covered"
     )
     options.add_argument(

@@ -7,20 +7,28 @@ illustrations and separators are left out and reported.
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
+
+from speechlm.data.encoding import advice, is_utf8, open_text
+from speechlm.data.text_kind import kind_of
 
 _LOOK_AHEAD = 1000  # lines that are looked at for the kind of a file and the start of a book
+_LONGEST = 1 << 16  # characters that are held of a line or a paragraph
+_KINDS = {
+    "book": "a book, paragraphs between blank lines",
+    "lines": "a sentence or paragraph a line",
+}
 _START = re.compile(r"\*\*\*\s*START OF|\*END\*\s*THE SMALL PRINT", re.IGNORECASE)
 _END = re.compile(
     r"\*\*\*\s*END OF|^\s*\**\s*End of (?:the |this )?Project Gutenberg", re.IGNORECASE
 )
+_SENTENCE_END = re.compile(r"[.!?][\"')\]»”’]*\s*$")
 _CREDITS = re.compile(
     r"Project Gutenberg|Gutenberg-tm|Distributed Proofread|^(?:Produced|E-?text prepared) by\b"
     r"|^Transcribe[rd]\b|https?://|\bwww\.|@\w+\.\w|All rights reserved|^Copyright\b"
@@ -46,79 +54,114 @@ class Paragraph:
     line: int
     reason: str = ""
     is_line: bool = False
-    """From a file with one sentence a line."""
+    """A whole line of a file with a sentence or paragraph a line."""
 
 
 def read_paragraphs(path: str | os.PathLike[str], kind: str = "auto") -> Iterator[Paragraph]:
-    """Stream a text file, plain or .gz. Lines that are not UTF-8 are taken as Windows-1252.
+    """Stream a text file, plain or .gz; memory depends neither on its size nor on its lines'.
 
-    kind `book`: paragraphs are separated by blank lines; `lines`: every line is a paragraph of
-    its own; `auto`: `book` if there is a blank line among the first 1,000.
+    A line of more than 65,536 characters is read in pieces, which end with a sentence or a word; so
+    is a paragraph of a book of that size. Lines that are not UTF-8 are taken as Windows-1252, with
+    a warning.
+
+    Args:
+        path: the file; lines may end in LF, CR LF or CR.
+        kind: `book`, paragraphs are separated by blank lines; `lines`, every line is a paragraph
+            of its own; `auto`, what `text_kind.kind_of` finds in the first 1,000 lines.
+
+    Raises:
+        ValueError: another kind; the file is missing, binary, UTF-16 or cannot be unpacked.
     """
-    if kind not in ("auto", "book", "lines"):
+    if kind not in ("auto", *_KINDS):
         raise ValueError(f"one of auto, book, lines expected, got {kind}")
-    if not Path(path).is_file():
-        raise ValueError(f"text file expected, but {path} is not there")
     try:
+        head = _head(path)
         if kind == "auto":
-            with _open(path) as file:
-                kind = "book" if any(not x.strip() for x in islice(file, _LOOK_AHEAD)) else "lines"
-        yield from _read(path, kind)
+            kind, why = kind_of(head)
+            logging.info("%s: %s (%s); --kind decides where that is wrong", path, _KINDS[kind], why)
+        yield from _lines(path) if kind == "lines" else _book(path, head)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be unpacked ({error})") from None
 
 
-def _read(path: str | os.PathLike[str], kind: str) -> Iterator[Paragraph]:
-    numbered = _numbered_lines(path)
-    if kind == "lines":
-        for number, line in numbered:
-            if line.strip():
-                yield Paragraph(line.strip(), number, is_line=True)
-    else:
-        yield from _book(numbered)
+def _head(path: str | os.PathLike[str]) -> list[str]:
+    """The first lines, and not more than a megabyte of them."""
+    head: list[str] = []
+    with open_text(path) as file:
+        size = 0
+        while len(head) < _LOOK_AHEAD and size < 1 << 20 and (line := file.readline(_LONGEST)):
+            head.append(line.rstrip("\n"))
+            size += len(line)
+    return head
 
 
-def _open(path: str | os.PathLike[str]) -> gzip.GzipFile | BinaryIO:
-    return gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb")
+class _Piece(NamedTuple):
+    number: int
+    text: str
+    is_whole: bool
+    """A whole line, not a part of a long one."""
 
 
-def _numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    with _open(path) as file:
-        for number, raw in enumerate(file, 1):
-            if b"\0" in raw:
+def _pieces(path: str | os.PathLike[str]) -> Iterator[_Piece]:
+    """Lines without their ends, the long ones in parts."""
+    number, rest, is_whole = 1, "", True  # the line, and what of it was read but not yielded yet
+    first, n_foreign = 0, 0
+    with open_text(path) as file:
+        while line := file.readline(_LONGEST - len(rest)):
+            if "\0" in line:
                 raise ValueError(f"{path}:{number}: text expected, found binary data")
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                line = raw.decode("cp1252", errors="replace")
-            yield number, line.rstrip("\r\n")
+            if not is_utf8(line):
+                line = line.encode("utf-8", "surrogateescape").decode("cp1252", errors="replace")
+                first, n_foreign = first or number, n_foreign + 1
+            text = rest + line
+            if text.endswith("\n") or len(text) < _LONGEST:
+                yield _Piece(number, text.rstrip("\n"), is_whole)
+                number, rest, is_whole = number + 1, "", True
+            else:
+                place = _place_to_cut(text)
+                yield _Piece(number, text[:place], False)
+                rest, is_whole = text[place:], False
+    if rest:
+        yield _Piece(number, rest, False)
+    if n_foreign:
+        logging.warning(
+            "%s:%d: not UTF-8, as %d lines in all; they are taken as Windows-1252. If the file is"
+            " in another encoding, %s",
+            *(path, first, n_foreign, advice(path)),
+        )
 
 
-def _book(lines: Iterator[tuple[int, str]]) -> Iterator[Paragraph]:
+def _place_to_cut(text: str) -> int:
+    """Where a text that is too long is cut: after a sentence, a word, or else at its end."""
+    place = max(text.rfind(end) for end in (". ", "! ", "? ")) + 2
+    return place if place > len(text) // 2 else text.rfind(" ") + 1 or len(text)
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[Paragraph]:
+    for number, text, is_whole in _pieces(path):
+        if text.strip():
+            yield Paragraph(text.strip(), number, is_line=is_whole)
+
+
+def _book(path: str | os.PathLike[str], head: list[str]) -> Iterator[Paragraph]:
     """Paragraphs of a book, or of several in one file, without what surrounds them."""
-    head = list(islice(lines, _LOOK_AHEAD))
-    inside = not any(_START.search(line) for _, line in head)
+    inside = not any(_START.search(line) for line in head)
     block: list[str] = []
-    first = 0
-    for number, line in _chain(head, lines):
+    first = size = 0
+    for number, line, _ in _pieces(path):
         start, end = _START.search(line), _END.search(line)
         if line.strip() and not start and not end:
             first = first or number
             block.append(line)
-            continue
+            size += len(line)
+            if size < _LONGEST or not _SENTENCE_END.search(line) and size < 2 * _LONGEST:
+                continue
         if block:
             yield _judged(block, first, inside)
-        block, first = [], 0
+        block, first, size = [], 0, 0
         inside = (inside or bool(start)) and not end
     if block:
         yield _judged(block, first, inside)
-
-
-def _chain(
-    head: list[tuple[int, str]], rest: Iterator[tuple[int, str]]
-) -> Iterator[tuple[int, str]]:
-    yield from head
-    yield from rest
 
 
 def _judged(block: list[str], line: int, inside: bool) -> Paragraph:

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from speechlm.data.audio import SUFFIXES
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.markup import resolve
 from speechlm.data.names import is_hidden, path_problem, safe_id
 from speechlm.data.report import Refused, Report
-from speechlm.data.text_normalize import FOREIGN, expand, is_normal, to_words
+from speechlm.data.text_normalize import expand, to_words, why_not
 from speechlm.data.tsv import Row, read_tsv
+from speechlm.data.unspoken import reason
+from speechlm.data.written import ZERO_WIDTH, normal_apostrophes, single_quotes, upper, words_of
 
 VALIDATED = "validated.tsv"
 COLUMNS = ("path", "sentence", "client_id")
@@ -104,7 +107,7 @@ def clip_id(clip: str) -> str:
 def sentence_rows(path: Path, report: Report) -> dict[str, Row]:
     """Rows of a release's table by clip (`clip_of`)."""
     rows = read_tsv(path, COLUMNS, report)
-    return unique_rows([_unquoted(row, path, report) for row in rows], path, report)
+    return unique_rows([unquoted(row, "sentence", path, report) for row in rows], path, report)
 
 
 def unique_rows(rows: Sequence[Row], path: Path, report: Report) -> dict[str, Row]:
@@ -137,16 +140,16 @@ def is_sound(clip: str, row: Row, path: Path, report: Report) -> bool:
 
 
 def plain_transcript(sentence: str, language: str) -> str:
-    """A sentence as spoken words: upper case, no punctuation.
+    """A sentence as spoken words: upper case, no punctuation, no markup.
 
     English becomes A-Z and apostrophes, numbers and abbreviations are spoken out, as in
-    LibriSpeech. Of other languages letters, marks, digits and apostrophes are kept.
+    LibriSpeech. Of other languages letters, marks, digits and apostrophes are kept, joiners of zero
+    width inside words, too. What cannot be spoken becomes a mark of `unspoken`.
     """
     if language == "en":
         return to_words(expand(sentence))
-    text = unicodedata.normalize("NFKC", sentence).replace("’", "'").upper()
-    kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-    return " ".join(word for word in kept.split() if word.strip("'"))
+    text = normal_apostrophes(unicodedata.normalize("NFKC", resolve(sentence)))
+    return words_of(upper(text, language), ZERO_WIDTH, letters="'")
 
 
 def tidy(sentence: str) -> str:
@@ -182,8 +185,8 @@ def data_dir(
             where = folder / name
             if not transcript:
                 report.leave_out("empty transcript", clip_id(clip), where, known.sentence[:60])
-            elif language == "en" and not is_normal(transcript):
-                report.leave_out(FOREIGN, clip_id(clip), where, known.sentence[:60])
+            elif why := why_not(transcript) if language == "en" else reason(transcript):
+                report.leave_out(why, clip_id(clip), where, known.sentence[:60])
             else:
                 chosen[clip] = str(where), transcript
     if not chosen:
@@ -270,12 +273,10 @@ def _checksum(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _unquoted(row: Row, path: Path, report: Report) -> Row:
-    """Undo the quoting of some releases: "He said ""no""." in the place of He said "no"."""
-    sentence = row.values["sentence"]
-    inner = sentence[1:-1]
-    quoted = len(sentence) > 1 and sentence[0] == sentence[-1] == '"' and '""' in inner
-    if not quoted or '"' in inner.replace('""', ""):
+def unquoted(row: Row, column: str, path: Path, report: Report) -> Row:
+    """A row whose text has single quotes, see `single_quotes`; reports it if that was mended."""
+    text = single_quotes(row.values[column])
+    if text == row.values[column]:
         return row
     report.fix("doubled quotes", row.values["path"], path, f"line {row.number}")
-    return Row(row.number, {**row.values, "sentence": inner.replace('""', '"')})
+    return Row(row.number, {**row.values, column: text})

@@ -26,6 +26,7 @@ from speechlm.data.common_voice import (
     sentence_rows,
     tidy,
     unique_rows,
+    unquoted,
 )
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.names import visible
@@ -72,7 +73,8 @@ def read_covost(
     reported. So are translations with a mark that they are to be removed (`removal_marks`), except
     in test, where they are noted and kept: scores are of the whole test set. `text` is the
     transcript in upper case without punctuation; `text.LANG` are the translations, cased, with
-    punctuation.
+    punctuation. Doubled quotes become single ones, but in the translations of `test`, which are
+    scored as they are published.
 
     Raises:
         ValueError: files or columns are missing.
@@ -86,7 +88,10 @@ def read_covost(
     validated: dict[str, Row] | None = None
     for index, target in enumerate(direction.targets):
         path = find_tsv(translations, direction, target, part)
-        rows = unique_rows(read_tsv(path, ("path", "translation"), report), path, report)
+        table = read_tsv(path, ("path", "translation"), report)
+        if part != "test":  # references are scored as they are published
+            table = [unquoted(row, "translation", path, report) for row in table]
+        rows = unique_rows(table, path, report)
         _check_form(rows, path)
         if rows and "split" in next(iter(rows.values())).values:
             rows = {c: r for c, r in rows.items() if r.values["split"] in PARTS[part]}

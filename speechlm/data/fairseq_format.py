@@ -25,6 +25,7 @@ from speechlm.data.archives import (
     write_unit_info,
 )
 from speechlm.data.atomic import output_file, write_text
+from speechlm.data.encoding import text_lines
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, safe_id, speaker_of
 from speechlm.data.report import Report
@@ -247,8 +248,7 @@ def _aligned_lines(path: str | os.PathLike[str], ids: Sequence[str]) -> list[str
 def _read_lines(path: str | os.PathLike[str]) -> list[str]:
     if not Path(path).is_file():
         raise ValueError(f"{path} expected, but it is not there")
-    content = Path(path).read_text(encoding="utf-8")
-    return content.removesuffix("\n").split("\n") if content else []
+    return [line for _, line in text_lines(path)]
 
 
 def _write_lines(path: str | os.PathLike[str], lines: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from speechlm.data.atomic import output_file
+from speechlm.data.encoding import not_utf8, refuse_wide
 from speechlm.data.names import id_problem, path_problem
 
 _T = TypeVar("_T")
@@ -241,6 +242,7 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"{file} expected, but it is not there")
+    refuse_wide(file)
     table: dict[str, str] = {}
     last = ""
     try:
@@ -255,8 +257,8 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
                     )
                 table[key] = value
                 last = key
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not UTF-8 text ({error.reason})") from None
+    except UnicodeDecodeError:
+        raise not_utf8(file) from None
     return table
 
 

@@ -14,7 +14,7 @@ from speechlm.data.audio import SUFFIXES
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, safe_id, spaced, speaker_of, visible
 from speechlm.data.report import Refused, Report
-from speechlm.data.text_normalize import FOREIGN, expand, is_normal, to_words
+from speechlm.data.text_normalize import expand, to_words, why_not
 from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
 TABLE = "text"
@@ -129,9 +129,9 @@ def _normalize(wav: dict[str, str], text: dict[str, str], report: Report) -> dic
     normalized = {}
     for utterance, given in text.items():
         words = to_words(expand(given))
-        if words and is_normal(words):
+        why = why_not(words) if words else "empty transcript"
+        if not why:
             normalized[utterance] = words
         else:
-            why = FOREIGN if words else "empty transcript"
             report.leave_out(why, utterance, wav.pop(utterance), given[:60])
     return normalized

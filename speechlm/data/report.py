@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from speechlm.data.atomic import output_file
+from speechlm.data.encoding import advice, refuse_wide
 
 _LEFT_OUT, _FILTERED, _FIXED, _NOTED, _SORTED = "left out", "filtered", "fixed", "noted", "sorted"
 
@@ -199,8 +201,12 @@ def tidy_lines(
         path: the file; lines end in line feeds, which the last one may lack.
         report: where to note this.
         key: the id of a line that is no UTF-8 text, from its number and its bytes.
+
+    Raises:
+        ValueError: the file is UTF-16 or UTF-32.
     """
-    n_crlf = 0
+    refuse_wide(path)
+    n_crlf = n_foreign = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
@@ -210,6 +216,9 @@ def tidy_lines(
             try:
                 line = raw.rstrip(b"\r\n").decode("utf-8")
             except UnicodeDecodeError:
+                if not n_foreign:
+                    logging.warning("%s:%d: UTF-8 text expected; %s", path, number, advice(path))
+                n_foreign += 1
                 report.leave_out("not UTF-8 text", key(number, raw), path, f"line {number}")
                 continue
             if line.strip():

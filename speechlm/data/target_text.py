@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import os
-import unicodedata
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,12 +26,15 @@ from speechlm.conventions import BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import write_tokens
 from speechlm.data.whole_files import read_json, read_lines, reading
+from speechlm.data.written import lower, normal_apostrophes, words_of
 
 if TYPE_CHECKING:
     from sacremoses import MosesPunctNormalizer
 
 STYLES = ("cased", "lower", "moses")
 KINDS = ("char", "bpe")
+RESERVED = "▁▅"
+"""Characters that sentencepiece cannot write: it stores blanks and unknown ones as these."""
 MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
 
 
@@ -39,11 +43,12 @@ def write_as(sentence: str, style: str, language: str = "") -> str:
 
     Args:
         sentence: with case and punctuation.
-        style: `cased`: as it is; `lower`: lower case without punctuation, except for apostrophes
-            inside words, with hyphens and dashes separating words; `moses`: as it is, but with
-            punctuation as Moses' scripts normalize it (the paper's: quotes, dashes and dots of
-            ASCII, no control characters).
-        language: code of its language, which `moses` needs.
+        style: `cased`: as it is; `lower`: lower case without punctuation, except for apostrophes,
+            hyphens and zero-width joiners inside words, with dashes separating words; `moses`: as
+            it is, but with punctuation as Moses' scripts normalize it (the paper's: quotes, dashes
+            and dots of ASCII, no control characters).
+        language: code of its language, which `moses` needs, and by which `lower` knows Turkish's
+            letters.
 
     Raises:
         ValueError: there is no such style.
@@ -54,15 +59,7 @@ def write_as(sentence: str, style: str, language: str = "") -> str:
         return " ".join(sentence.split())
     if style == "moses":
         return _with_plain_punctuation(sentence, language)
-    text = sentence.replace("’", "'").lower()
-    kept = []
-    for character in text:
-        kind = unicodedata.category(character)
-        if kind[0] in "LMN" or character == "'":
-            kept.append(character)
-        elif kind == "Pd" or kind[0] in "ZC":
-            kept.append(" ")
-    return " ".join(word.strip("'") for word in "".join(kept).split() if word.strip("'"))
+    return words_of(lower(normal_apostrophes(sentence), language))
 
 
 @functools.lru_cache(maxsize=1 << 19)  # 0.2 ms a sentence; a training sees each many times
@@ -162,8 +159,9 @@ class TargetVocabulary:
 
     def encode(self, sentence: str) -> np.ndarray:
         """(U,) int64 ids of a sentence, which is first written in the vocabulary's style; EOS."""
-        ids = self._spm.encode(self.options.write(sentence))
-        return np.array([*ids, EOS], np.int64)
+        parts = re.split(f"([{RESERVED}])", self.options.write(sentence))
+        ids = [[UNK] if part in RESERVED else self._spm.encode(part) for part in parts if part]
+        return np.array([*itertools.chain(*ids), EOS], np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The sentence of some ids, with single spaces; special ids are left out."""
@@ -171,7 +169,7 @@ class TargetVocabulary:
         return " ".join(self._spm.decode(pieces).split())
 
     def coverage(self, sentences: Mapping[str, str]) -> Coverage:
-        """What is missing to write the sentences."""
+        """What is missing to write the sentences: what `encode` makes unknown, no more, no less."""
         found = Coverage()
         covered: dict[str, bool] = {}
         for name, sentence in sentences.items():
@@ -179,7 +177,8 @@ class TargetVocabulary:
             found.characters += len(plain)
             for character in plain:
                 if character not in covered:
-                    covered[character] = UNK not in self._spm.encode(character)
+                    known = UNK not in self._spm.encode(character)
+                    covered[character] = known and character not in RESERVED
             missing = [character for character in plain if not covered[character]]
             if missing:
                 found.unknown.update(missing)
@@ -244,8 +243,9 @@ def train_vocabulary(
 ) -> TargetVocabulary:
     """Train on sentences, which are first written in the style of the options.
 
-    A character vocabulary has every character of the sentences. Text is not normalised further,
-    except in the style `moses`, so that decoding gives the sentences back as they are written.
+    A character vocabulary has every character of the sentences but those that sentencepiece keeps
+    for itself (`RESERVED`). Text is not normalised further, except in the style `moses`, so that
+    decoding gives the sentences back as they are written.
 
     Args:
         sentences: of the training side only.
@@ -255,7 +255,7 @@ def train_vocabulary(
     Raises:
         ValueError: there is no text, or too little for the size of a BPE vocabulary.
     """
-    written = [text for text in map(options.write, sentences) if text]
+    written = [text for text in map(_for_training, map(options.write, sentences)) if text]
     if not written:
         raise ValueError(f"{source}: sentences expected to train a vocabulary, there are none")
     rule = sentencepiece.SentencePieceNormalizer(rule_name=options.normalization)
@@ -291,3 +291,14 @@ def train_vocabulary(
             f"{source}: no vocabulary of {size} pieces can be made: {reason}"
         ) from None
     return TargetVocabulary(model.getvalue(), options, f"made of {source}")
+
+
+def _for_training(text: str) -> str:
+    """A text that sentencepiece learns from as a whole.
+
+    It would skip a sentence with a character of `RESERVED`, and the characters of `<s>` and the
+    other special ids, which are text like any other here.
+    """
+    text = re.sub(f"[{RESERVED}]", " ", text)
+    text = re.sub("|".join(SPECIALS), lambda match: " ".join(match[0]), text)
+    return " ".join(text.split())

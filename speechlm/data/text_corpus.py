@@ -19,6 +19,7 @@ from typing import IO, Any, overload
 import numpy as np
 
 from speechlm.data.atomic import output_file
+from speechlm.data.encoding import advice, refuse_wide, text_lines
 
 _MAGIC = int.from_bytes(b"SLMTEXT1", "little")
 _HEADER = 4  # uint64 words: magic, size of the text in bytes, its mtime in ns, number of lines
@@ -31,14 +32,17 @@ def id_columns(path: str | Path) -> int:
 
 
 def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
-    """Non-empty lines of plain texts and Kaldi transcripts (named `text`), without ids."""
+    """Non-empty lines of plain texts and Kaldi transcripts (named `text`), without ids.
+
+    Raises:
+        ValueError: a text is not there or not UTF-8.
+    """
     for path in paths:
         skip = id_columns(path)
-        with open(path, encoding="utf-8") as stream:
-            for line in stream:
-                words = line.split(None, skip) if skip else [line.strip()]
-                if len(words) > skip and words[skip].strip():
-                    yield words[skip].strip()
+        for _, line in text_lines(path):
+            words = line.split(None, skip) if skip else [line.strip()]
+            if len(words) > skip and words[skip].strip():
+                yield words[skip].strip()
 
 
 class TextCorpus:
@@ -50,12 +54,14 @@ class TextCorpus:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file has no line; on access, a line that is not UTF-8, or a file that was
-            made shorter since.
+        ValueError: the file has no line, or is UTF-16; on access, a line that is not UTF-8, or a
+            file that was made shorter since.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if self.path.is_file():
+            refuse_wide(self.path)
         self._open()
 
     def _open(self) -> None:
@@ -94,7 +100,7 @@ class TextCorpus:
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{self.path}:{index + 1}: not UTF-8 ({error.reason} at byte {error.start} of the "
-                "line); convert the file to UTF-8 and normalise it"
+                f"line); {advice(self.path)}"
             ) from None
 
     def lines(self, indices: Iterable[int]) -> list[str]:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from speechlm.data.numbers import numbers_to_words
+from speechlm.data.markup import resolve
+from speechlm.data.readings import numbers_to_words, plain_digits
+from speechlm.data.unspoken import MARKS, reason, shown
 
 _LETTERS = str.maketrans(
     {
+        **dict.fromkeys("™®©", ""),
         **dict.fromkeys("‘’‛′`´ʼ", "'"),
         **dict.fromkeys("“”„‟«»″", '"'),
         **dict.fromkeys("‐‑", "-"),
@@ -53,13 +56,13 @@ _WORDS = {
     **{"Jan": "January", "Feb": "February", "Aug": "August", "Sept": "September", "Oct": "October"},
     **{"Nov": "November", "Dec": "December", "Ave": "Avenue", "Vol": "Volume", "Chap": "Chapter"},
 }
-_RULES: list[tuple[re.Pattern[str], str]] = [
-    (re.compile(r"\[(?:Illustration|Music|Footnote|Transcriber|Sidenote)[^\]]*\]", re.I), " "),
-    (re.compile(r"\[[A-Z0-9*]{1,3}\]|\{\d+\}|\[\.\.\.\]"), " "),  # marks of footnotes
+_RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<=\S)[ \t]*-{2,}[ \t]*(?=\S)|-{2,}"), " -- "),
     (re.compile(r"&c\.?"), "et cetera"),
+    (re.compile(r"\b([A-Z]{1,2})&([A-Z]{1,2})\b"), lambda match: _initials(*match.groups())),
     (re.compile(r"\s?&\s?"), " and "),
-    (re.compile(r"[_=*~^|\\#]+"), ""),
+    (re.compile(r"(?<=\d) ?\* ?(?=\d)"), " times "),
+    (re.compile(r"[_*]+|\^+(?!\d)|~(?!\d)|={2,}|(?<![\w\s)])=|=(?![\w\s(-])"), ""),
     (re.compile(r"\bi\.\s?e\.,?"), "that is"),
     (re.compile(r"\be\.\s?g\.,?"), "for example"),
     (re.compile(r"\bSt\.?(?=\s+[A-Z])(?!\s+(?:The|He|She|It|They|I|But|And|In)\b)"), "Saint"),
@@ -71,7 +74,7 @@ _RULES: list[tuple[re.Pattern[str], str]] = [
     (re.compile(r"\b([ap])\.\s?m\.", re.I), r"\1 m"),
 ]
 _INITIALS = re.compile(r"\b(?:[A-Z]\.\s?){2,}|\b[A-HJ-Z]\.(?=\s[A-Z])")
-_END = re.compile(r"""((?:[.!?]+["')\]]*)+)\s+(?=["'(\[]*[A-Z0-9])""")
+_END = re.compile(r"""((?:[.!?]+["')\]]*)+)\s+(?=["'(\[]*[A-Z0-9\ue000-\ue002])""")
 _PAUSES = (
     r"[;:]",
     r"--",
@@ -80,9 +83,9 @@ _PAUSES = (
     r"(?i:\s(?=(?:and|but|or|that|which|who|when)\s))",
 )
 _STRIP = re.compile(r"(?<![A-Z])'+|'+(?![A-Z])")
-_SPACE = re.compile(r"[^A-Z'0-9À-\uffff]+")
+_SPACE = re.compile(r"[^A-Z'0-9À-\U0010ffff]+")
 FOREIGN = "letters other than A-Z"
-"""What a report says of a transcript that `expand` and `to_words` do not make `is_normal`."""
+"""Why a transcript is left out that `expand` and `to_words` do not make `is_normal`."""
 _NORMAL = re.compile(r"[A-Z']+(?: [A-Z']+)*")
 
 
@@ -111,7 +114,8 @@ def sentences(paragraph: str, options: SentenceOptions) -> Iterator[tuple[str, s
     """(sentence, reason) for every sentence of a paragraph of raw text.
 
     The reason is empty for good sentences; otherwise it says why the sentence is to be dropped:
-    `characters` (letters of another script), `too short`, `too long` (no place to cut).
+    `characters` (letters of another script), `too short`, `too long` (no place to cut), or one of
+    `unspoken`.
     """
     text = expand(paragraph)
     pieces = [part for part in split_sentences(text) if to_words(part)]
@@ -119,7 +123,7 @@ def sentences(paragraph: str, options: SentenceOptions) -> Iterator[tuple[str, s
         for part in cut(piece, options.max_words):
             words = to_words(part)
             if not is_normal(words):
-                yield words, "characters"
+                yield shown(words), reason(words) or "characters"
             elif words.count(" ") + 1 < options.min_words:
                 yield words, "too short"
             elif words.count(" ") + 1 > options.max_words:
@@ -129,7 +133,11 @@ def sentences(paragraph: str, options: SentenceOptions) -> Iterator[tuple[str, s
 
 
 def expand(text: str) -> str:
-    """Plain letters, abbreviations and numbers spoken out; case and punctuation are kept."""
+    """Plain letters, abbreviations and numbers spoken out; case and punctuation are kept.
+
+    Marks of `unspoken` stand for what has no plain form.
+    """
+    text = plain_digits(resolve(text))
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_LETTERS)).translate(_LETTERS)
         decomposed = unicodedata.normalize("NFKD", text)
@@ -139,7 +147,13 @@ def expand(text: str) -> str:
         text = pattern.sub(replacement, text)
     text = _abbreviations().sub(_spoken, text)
     text = _INITIALS.sub(lambda match: match[0].replace(".", " "), text)
-    return numbers_to_words(text)
+    text = numbers_to_words(text)
+    return text if text.isascii() else "".join(map(_speakable, text))
+
+
+def why_not(words: str) -> str:
+    """Why a transcript cannot be used that `expand` and `to_words` have made; empty if it can."""
+    return reason(words) or ("" if is_normal(words) else FOREIGN)
 
 
 def split_sentences(text: str) -> list[str]:
@@ -166,6 +180,17 @@ def to_words(text: str) -> str:
     """Upper-case words with single spaces; apostrophes inside words only."""
     upper = _SPACE.sub(" ", text.upper())
     return " ".join(_STRIP.sub("", upper).split())
+
+
+def _speakable(character: str) -> str:
+    """Letters, digits and marks of `unspoken`; a blank for symbols such as those of emotions."""
+    kept = character.isascii() or character in MARKS or unicodedata.category(character)[0] in "LMN"
+    return character if kept else " "
+
+
+def _initials(*groups: str) -> str:
+    """`AT&T` -> `A T and T`."""
+    return " and ".join(" ".join(group) for group in groups)
 
 
 def _joined(pieces: list[str], min_words: int) -> Iterator[str]:

@@ -83,7 +83,9 @@ def translation_scores(
     check_same_utterances(references, hypotheses)
     decoded = "cased" if style == "moses" else style
     sentences = {
-        u: Sentence(write_as(references[u], style, language), write_as(hypotheses[u], decoded))
+        u: Sentence(
+            write_as(references[u], style, language), write_as(hypotheses[u], decoded, language)
+        )
         for u in sorted(references)
     }
     written = [sentence.hypothesis for sentence in sentences.values()]

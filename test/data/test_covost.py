@@ -191,6 +191,22 @@ def test_quotes_of_common_voice_are_undone(corpus):
     assert kinds(report) == {"b.mp3": "doubled quotes"}
 
 
+@pytest.mark.parametrize("part", ["train", "dev", "test"])
+def test_doubled_quotes_of_translations_are_undone_but_in_tests(corpus, part):
+    """In the form of four columns, whose part is the file's name."""
+    rows = ['a.mp3\tYes.\tEr rief ""ja"" und "nein".\ts1', 'b.mp3\tNo.\t"""Nein"", so er."\ts1']
+    write_split_form(corpus, part, rows)
+    data, report = read(corpus, part)
+    if part == "test":
+        assert data.translation("de")["s1-a"] == 'Er rief ""ja"" und "nein".' and not report.items
+    else:
+        assert data.translation("de") == {
+            "s1-a": 'Er rief "ja" und "nein".',
+            "s1-b": '"Nein", so er.',
+        }
+        assert kinds(report) == {"a.mp3": "doubled quotes", "b.mp3": "doubled quotes"}
+
+
 @pytest.mark.parametrize(
     ("name", "header", "message"),
     [

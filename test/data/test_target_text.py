@@ -30,7 +30,8 @@ def make(**changes) -> TargetVocabulary:
 def test_styles():
     text = " „Das ist's“,  sagte O’Neil – ein Auf-und-ab…  20 % "
     assert write_as(text, "cased") == "„Das ist's“, sagte O’Neil – ein Auf-und-ab… 20 %"
-    assert write_as(text, "lower") == "das ist's sagte o'neil ein auf und ab 20"
+    assert write_as(text, "lower") == "das ist's sagte o'neil ein auf-und-ab 20"
+    assert write_as("IĞDIR", "lower", "tr") == "ığdır"
     assert write_as("'Où ça ?' 你好。", "lower") == "où ça 你好"
     assert write_as("?!", "lower") == ""
     with pytest.raises(ValueError, match="a style of cased lower moses expected, got 'upper'"):
@@ -53,6 +54,30 @@ def test_bpe_is_shorter_and_gives_sentences_back():
     assert len(vocabulary) == 70
     assert sum(len(vocabulary.encode(s)) for s in SENTENCES) < sum(map(len, SENTENCES))
     assert [vocabulary.decode(vocabulary.encode(s)) for s in SENTENCES] == SENTENCES
+
+
+@pytest.mark.parametrize("kind", ["char", "bpe"])
+def test_what_sentencepiece_keeps_for_itself_is_unknown(kind):
+    """Its blank, its sign for unknown characters; names of special ids are text like any other."""
+    sentences = [*SENTENCES, "ein ▁ hier", "ein ▅ dort <unk> <s> </s> <pad>"]
+    vocabulary = train_vocabulary(sentences, VocabularyOptions(kind, 70), "some sentences")
+    found = vocabulary.coverage({str(i): sentence for i, sentence in enumerate(sentences)})
+    assert dict(found.unknown) == {"▁": 1, "▅": 1} and list(found.sentences) == ["6", "7"]
+    for sentence in sentences:
+        ids = vocabulary.encode(sentence)
+        assert list(ids).count(UNK) == sentence.count("▁") + sentence.count("▅")
+        kept = " ".join(sentence.replace("▁", " ").replace("▅", " ").split())
+        assert vocabulary.decode(ids) == kept
+
+
+def test_the_language_is_kept_and_used(tmp_path):
+    for language, letter in (("tr", "ı"), ("de", "i")):
+        options = VocabularyOptions(style="lower", language=language)
+        vocabulary = train_vocabulary(["IĞDIR"], options, "some sentences")
+        assert set(vocabulary.tokens[4:]) == {"▁", "ğ", "d", "r", letter}
+        assert UNK not in vocabulary.encode("IRI")
+        vocabulary.write(tmp_path / language, {})
+        assert TargetVocabulary.read(tmp_path / language).options == options
 
 
 def test_lower_style_is_applied_before_encoding():

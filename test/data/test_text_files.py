@@ -1,12 +1,14 @@
 """Books and other text files to one sentence a line."""
 
 import gzip
+import tracemalloc
 
 import pytest
 
 from speechlm.data.books import read_paragraphs
 from speechlm.data.text_files import TextOptions, find_files, normalize_files
 from speechlm.data.text_normalize import SentenceOptions, is_normal
+from speechlm.data.unspoken import MARKS
 
 BOOK = """The Project Gutenberg EBook of Nothing, by Nobody
 This eBook is for the use of anyone anywhere.
@@ -111,10 +113,72 @@ def test_raw_lines(tmp_path):
     assert lines(tmp_path / "out") == ["HE'S TWENTY", "SHE IS TWENTY ONE", "DOCTOR NO CAME"]
 
 
-def test_windows_text(tmp_path):
-    (tmp_path / "old.txt").write_bytes("the “caf\u00e9” he saw\n".encode("cp1252"))
+def test_windows_text_is_named(tmp_path, caplog):
+    content = "the café he saw\n".encode() + "the “caf\u00e9” he saw\n".encode("cp1252")
+    (tmp_path / "old.txt").write_bytes(content)
     normalize_files([tmp_path / "old.txt"], tmp_path / "out", TextOptions())
-    assert lines(tmp_path / "out") == ["THE CAFE HE SAW"]
+    assert lines(tmp_path / "out") == ["THE CAFE HE SAW"] * 2
+    assert "old.txt:2: not UTF-8, as 1 lines in all" in caplog.text and "iconv" in caplog.text
+
+
+def test_wide_text_is_refused(tmp_path):
+    (tmp_path / "wide.txt").write_bytes("he saw it\n".encode("utf-16"))
+    with pytest.raises(ValueError, match="wide.txt: .* this is UTF-16; .*iconv -f UTF-16"):
+        normalize_files([tmp_path / "wide.txt"], tmp_path / "out", TextOptions())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("raw", [True, False])
+def test_blank_lines_make_no_book(tmp_path, caplog, end, raw):
+    sentence = "He saw {} of them." if raw else "HE SAW {} OF THEM"
+    content = [sentence.format(word.lower() if raw else word) for word in SENTENCES[0].split()]
+    for blank in ("", " \t"):
+        text = end.join([*content[:5], blank, blank, *content[5:], blank, ""])
+        (tmp_path / "in").write_bytes(text.encode())
+        normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions())
+        assert lines(tmp_path / "out") == [line.upper().strip(".") for line in content]
+    with caplog.at_level("INFO"):
+        normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions())
+    assert "in: a sentence or paragraph a line" in caplog.text
+    normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions("book"))
+    assert len(lines(tmp_path / "out")) < len(content) or raw
+
+
+@pytest.mark.parametrize("kind", ["auto", "lines", "book"])
+@pytest.mark.parametrize("unit", ["He saw the dog. ", "HE SAW THE DOG ", "abcdefghijklmnop"])
+def test_memory_does_not_grow_with_lines_or_paragraphs(tmp_path, kind, unit):
+    peaks = []
+    for size in (1_600_000, 4_800_000):  # characters; from a megabyte on nothing more is held
+        (tmp_path / "in").write_text(unit * (size // len(unit)))
+        tracemalloc.start()
+        length = sum(len(paragraph.text) for paragraph in read_paragraphs(tmp_path / "in", kind))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert length > 0.95 * size
+    assert peaks[1] < 1.1 * peaks[0] and peaks[1] < 8e6
+
+
+def test_a_long_line_is_cut_where_sentences_end(tmp_path):
+    (tmp_path / "in").write_text("Then he saw the dog. " * 20_000)
+    report = normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions())
+    assert report.n_train == 20_000 and set(lines(tmp_path / "out")) == {"THEN HE SAW THE DOG"}
+
+
+def test_long_paragraphs_are_cut_where_sentences_end(tmp_path):
+    (tmp_path / "in").write_text("Then he saw\nthe dog. And\nit ran.\n" * 6_000)
+    report = normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions("book"))
+    assert report.n_train == 12_000
+    assert set(lines(tmp_path / "out")) == {"THEN HE SAW THE DOG", "AND IT RAN"}
+
+
+def test_what_is_not_spoken_is_counted_with_its_reason(tmp_path):
+    text = "He <unk> it.\nSee www.a.org for it.\nUse A7-X9/33q there.\nHe is here.\n"
+    (tmp_path / "in").write_text(text)
+    report = normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions())
+    assert lines(tmp_path / "out") == ["HE IS HERE"]
+    assert report.dropped == dict.fromkeys(MARKS.values(), 1)
+    report.write(tmp_path / "report")
+    assert "<?> THERE" in (tmp_path / "report").read_text()
 
 
 def test_test_sentences_are_left_out(tmp_path):
@@ -184,7 +248,7 @@ def test_a_text_of_one_sentence_cannot_be_divided(tmp_path, share):
 def test_nothing_left_and_nothing_there(tmp_path):
     (tmp_path / "in").write_text("12mo\n\n* * *\n")
     with pytest.raises(ValueError, match="no sentence is left of .*1 no words"):
-        normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions())
+        normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions("book"))
     with pytest.raises(ValueError, match="text file expected, but .* is not there"):
         normalize_files([tmp_path / "absent"], tmp_path / "out", TextOptions())
     with pytest.raises(ValueError, match="has no"):

@@ -1,0 +1,96 @@
+"""Opening text of unknown origin: UTF-8 is read, other encodings are named, lines have a limit."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shlex
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+_HEAD = 4096  # bytes that are looked at for the encoding
+_MARKS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def open_text(path: str | os.PathLike[str], errors: str = "surrogateescape") -> TextIO:
+    """Open a text, plain or .gz, for reading; any line ends, a byte order mark is skipped.
+
+    By default bytes that are not UTF-8 are read as lone surrogates, see `is_utf8`.
+
+    Raises:
+        ValueError: there is no such file, it cannot be unpacked, or it is UTF-16 or UTF-32.
+    """
+    refuse_wide(path)
+    if Path(path).suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors=errors)
+    return Path(path).open(encoding="utf-8-sig", errors=errors)
+
+
+def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """Numbered lines of a UTF-8 text, plain or .gz, without their ends.
+
+    Raises:
+        ValueError: as `open_text`, or a line is not UTF-8.
+    """
+    with open_text(path, "strict") as file:
+        try:
+            for number, line in enumerate(file, 1):
+                yield number, line.rstrip("\n")
+        except UnicodeDecodeError:
+            raise not_utf8(path) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path} cannot be unpacked ({error})") from None
+
+
+def not_utf8(path: str | os.PathLike[str]) -> ValueError:
+    """The error for a file in which something was no UTF-8: names the first such line."""
+    with open_text(path) as file:
+        number = next((n for n, line in enumerate(file, 1) if not is_utf8(line)), 1)
+    return ValueError(f"{path}:{number}: UTF-8 text expected, found other bytes; {advice(path)}")
+
+
+def is_utf8(line: str) -> bool:
+    """Whether a line that `open_text` has read has no bytes other than UTF-8."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_wide(path: str | os.PathLike[str]) -> None:
+    """Look at the start of a file, plain or .gz, that should be UTF-8.
+
+    Raises:
+        ValueError: it is not there, cannot be unpacked, or is UTF-16 or UTF-32, with or without a
+            byte order mark.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"text file expected, but {path} is not there")
+    try:
+        with gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
+            head = file.read(_HEAD)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be unpacked ({error})") from None
+    name = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
+    if not name and b"\0" in head:
+        # Latin letters of UTF-16 have a zero byte each: the second (LE) or the first of two (BE).
+        first, second = head[::2].count(0), head[1::2].count(0)
+        if max(first, second) > 0.15 * len(head) and min(first, second) < 0.1 * max(first, second):
+            name = "UTF-16LE" if second > first else "UTF-16BE"
+    if name:
+        raise ValueError(f"{path}: UTF-8 text expected, but this is {name}; {advice(path, name)}")
+
+
+def advice(path: str | os.PathLike[str], encoding: str = "") -> str:
+    """Say which command converts a file to UTF-8."""
+    old = shlex.quote(str(path))
+    example = "" if encoding else " (ENCODING: such as WINDOWS-1252)"
+    return f"convert it: iconv -f {encoding or 'ENCODING'} -t UTF-8 {old} > NEW{example}"
