@@ -199,12 +199,22 @@ def split(data: DataDir, n: int, by_speaker: bool = False) -> list[DataDir]:
 
 
 def write_split(folder: str | os.PathLike[str], parts: Sequence[DataDir]) -> None:
-    """Write parts as folder/1 ... folder/N; what an earlier split left there is removed."""
+    """Write parts as folder/1 ... folder/N; what an earlier split left there is removed.
+
+    Raises:
+        ValueError: the folder has such names for something else, such as a corpus's speakers.
+    """
     target = Path(folder)
     if target.exists():
-        for old in target.iterdir():
-            if old.is_dir() and old.name.isdigit():
-                shutil.rmtree(old)
+        old = [path for path in target.iterdir() if path.is_dir() and path.name.isdigit()]
+        others = sorted(path.name for path in old if not _is_part(path))
+        if others:
+            raise ValueError(
+                f"{target}: a folder for the parts expected, but {show_ids(others)} there "
+                "are no parts of a data directory; choose another folder"
+            )
+        for path in old:
+            shutil.rmtree(path)
     for number, part in enumerate(parts, 1):
         part.write(target / str(number))
 
@@ -266,6 +276,12 @@ def show_ids(ids: Sequence[str]) -> str:
     """The first few of many ids, for a message."""
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
     return " ".join(ids[:_SHOWN]) + more
+
+
+def _is_part(folder: Path) -> bool:
+    """Whether a folder has nothing but the tables of a data directory (or a part of them)."""
+    names = {*os.listdir(folder)} - {"wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"}
+    return all(_TRANSLATION.fullmatch(name) or name.startswith(".") for name in names)
 
 
 def _read_numbers(path: Path) -> dict[str, int]:
