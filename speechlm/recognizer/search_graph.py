@@ -182,7 +182,7 @@ def make_graph(
     if not arpa.is_file():
         raise ValueError(f"{arpa} expected, but it is not there (train_ngram makes it)")
     start = time.time()
-    with output_dir(output) as folder:
+    with output_dir(output, ("search.json",)) as folder:
         graph = compose_graph(pronunciations, arpa, classes, folder)
         if graph.start < 0:
             raise ValueError(f"the graph of {arpa} is empty: does the lexicon have its words?")
