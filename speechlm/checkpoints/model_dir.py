@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from speechlm.checkpoints.weight_checks import check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import output_file, write_text
+from speechlm.data.lines import text_lines
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
@@ -268,10 +269,10 @@ def read_weights(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dic
 
 def read_symbols(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """One symbol a line, the line number from 0 is the id."""
-    symbols = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    symbols = tuple(text_lines(path))
     if "" in symbols or len(set(symbols)) != len(symbols):
         raise ValueError(f"{path}: one symbol a line expected, none of them twice")
-    return tuple(symbols)
+    return symbols
 
 
 def load_weights(

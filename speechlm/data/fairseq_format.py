@@ -25,6 +25,7 @@ from speechlm.data.archives import (
 )
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.data.lines import text_lines
 
 
 @dataclass(frozen=True)
@@ -223,10 +224,7 @@ def _aligned_lines(path: str | os.PathLike[str], ids: Sequence[str]) -> list[str
 
 
 def _read_lines(path: str | os.PathLike[str]) -> list[str]:
-    if not Path(path).is_file():
-        raise ValueError(f"{path} expected, but it is not there")
-    content = Path(path).read_text(encoding="utf-8")
-    return content.removesuffix("\n").split("\n") if content else []
+    return list(text_lines(path))
 
 
 def _write_lines(path: str | os.PathLike[str], lines: Sequence[str]) -> None:

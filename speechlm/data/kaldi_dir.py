@@ -247,12 +247,15 @@ def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
     """Split an `id value` line.
 
     Raises:
-        ValueError: a blank line, BOM, CRLF or missing value.
+        ValueError: a blank line, BOM, carriage return, byte of zero or missing value.
     """
     if line.startswith("\ufeff"):
         raise ValueError(f"{where}: starts with a byte order mark; save it as plain UTF-8")
     if line.endswith("\r\n"):
         raise ValueError(f"{where}: ends in CR LF; convert the file to Unix line ends")
+    if "\0" in line or "\r" in line:
+        what = "byte of zero" if "\0" in line else "carriage return"
+        raise ValueError(f"{where}: a line of text expected, but there is a {what} in it")
     fields = line.strip().split(maxsplit=1)
     if not fields or (len(fields) == 1 and not empty):
         raise ValueError(f"{where}: an id and a value expected, got {line.strip()!r}")

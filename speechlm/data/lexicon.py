@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from speechlm.data.atomic import output_file
+from speechlm.data.lines import text_lines
 from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
 
 Phones = tuple[str, ...]
@@ -51,16 +52,15 @@ class Lexicon:
         """
         entries: dict[str, list[Phones]] = {}
         problems = []
-        with open(path, encoding="utf-8") as stream:
-            for number, line in enumerate(stream, 1):
-                word, *phones = line.split() or [""]
-                if not word or word[0] in "<!":
-                    continue
-                problem = _entry_problem(word, phones)
-                if problem:
-                    problems.append(f"line {number}: {problem}")
-                elif tuple(phones) not in entries.setdefault(word, []):
-                    entries[word].append(tuple(phones))
+        for number, line in enumerate(text_lines(path), 1):
+            word, *phones = line.split() or [""]
+            if not word or word[0] in "<!":
+                continue
+            problem = _entry_problem(word, phones)
+            if problem:
+                problems.append(f"line {number}: {problem}")
+            elif tuple(phones) not in entries.setdefault(word, []):
+                entries[word].append(tuple(phones))
         report_problems(problems, f"{path} is not a lexicon (WORD PHONE PHONE ..)")
         if not entries:
             raise ValueError(f"{path}: no pronunciations; expected lines of WORD PHONE PHONE ..")

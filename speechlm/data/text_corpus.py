@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 
 from speechlm.data.atomic import output_file
+from speechlm.data.lines import text_lines
 
 _MAGIC = int.from_bytes(b"SLMTEXT1", "little")
 _HEADER = 4  # uint64 words: magic, size of the text in bytes, its mtime in ns, number of lines
@@ -31,14 +32,19 @@ def id_columns(path: str | Path) -> int:
 
 
 def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
-    """Non-empty lines of plain texts and Kaldi transcripts (named `text`), without ids."""
+    """Non-empty lines of plain texts and Kaldi transcripts (named `text`), without ids.
+
+    Words are separated by single blanks, whatever white space was between them.
+
+    Raises:
+        ValueError: as `text_lines`.
+    """
     for path in paths:
         skip = id_columns(path)
-        with open(path, encoding="utf-8") as stream:
-            for line in stream:
-                words = line.split(None, skip) if skip else [line.strip()]
-                if len(words) > skip and words[skip].strip():
-                    yield words[skip].strip()
+        for line in text_lines(path):
+            words = line.split()[skip:]
+            if words:
+                yield " ".join(words)
 
 
 class TextCorpus:

@@ -17,6 +17,7 @@ import numpy as np
 
 from speechlm.conventions import BLANK, BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import write_text
+from speechlm.data.lines import text_lines
 
 MASK = "<mask>"
 N_SPECIALS = len(SPECIALS)
@@ -127,7 +128,7 @@ class UnitVocabulary:
     @classmethod
     def read(cls, path: str | Path) -> UnitVocabulary:
         """Read `tokens.txt`: one symbol a line, line number = label."""
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = list(text_lines(path))
         bad = [n for n, line in enumerate(lines, 1) if len(line.split()) != 1]
         if bad:
             raise ValueError(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from speechlm.data.atomic import output_file
+from speechlm.data.lines import text_lines
 from speechlm.data.text_corpus import read_sentences
 from speechlm.lm.kneser_ney import SPECIAL_WORDS, KneserNey, check_prune
 
@@ -30,7 +31,7 @@ def read_words(path: str | Path) -> list[str]:
     Raises:
         ValueError: lines that are not one word, or doubles.
     """
-    lines = [line.split() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    lines = [line.split() for line in text_lines(path)]
     bad = [n for n, line in enumerate(lines, 1) if len(line) != 1]
     if bad or not lines:
         where = f"line(s) {', '.join(map(str, bad[:10]))}" if bad else "an empty file"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from speechlm.data.atomic import output_dir
 from speechlm.data.lexicon import Lexicon, Phones, is_word, report_problems
+from speechlm.data.lines import text_lines
 from speechlm.data.text_corpus import id_columns
 from speechlm.tokenizers.g2p import Pronouncer
 
@@ -21,16 +22,15 @@ def count_words(paths: Iterable[str | Path]) -> Counter[str]:
 
     Raises:
         ValueError: words with characters other than A-Z and apostrophe; they are listed with
-            their places.
+            their places; or as `text_lines`.
     """
     total: Counter[str] = Counter()
     problems = []
     for path in map(Path, paths):
         skip = id_columns(path)
         counts: Counter[str] = Counter()
-        with open(path, encoding="utf-8") as stream:
-            for line in stream:
-                counts.update(line.split()[skip:])
+        for line in text_lines(path):
+            counts.update(line.split()[skip:])
         bad = {word for word in counts if not is_word(word)}
         if bad:
             problems += _places(path, skip, bad)
@@ -46,13 +46,12 @@ def _places(path: Path, skip: int, words: set[str]) -> list[str]:
     """`file:line: word` of the first occurrence of each word."""
     places = []
     words = set(words)
-    with open(path, encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            for word in words.intersection(line.split()[skip:]):
-                places.append(f"{path}:{number}: {word!r}")
-                words.remove(word)
-            if not words:
-                break
+    for number, line in enumerate(text_lines(path), 1):
+        for word in words.intersection(line.split()[skip:]):
+            places.append(f"{path}:{number}: {word!r}")
+            words.remove(word)
+        if not words:
+            break
     return places
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from speechlm.conventions import PAPER_FRAMING
 from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import write_text
+from speechlm.data.lines import text_lines
 from speechlm.data.vocabulary import NOISE, SILENCE, fold_phone
 
 PAPER_DURATIONS = {"phone": (5.0, 2.5), "SIL": (14.0, 7.0), "SPN": (32.0, 11.0)}
@@ -156,7 +157,7 @@ class DurationTable:
         """
         values: dict[str, float] = {}
         histograms: dict[str, np.ndarray] = {}
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(text_lines(path), 1):
             fields = line.split()
             if not fields or line.startswith("#"):
                 continue
