@@ -39,7 +39,7 @@ def save_text_to_unit(
 ) -> None:
     """Write a model; keys of a config.yaml that is there are kept, `origin` is added to them."""
     path = Path(folder)
-    write_unit_info(path, frame_shift, units.symbols)
+    write_unit_info(path, frame_shift, units.symbols, units.origin)
     MONOPHONES.write(path / PHONES)
     state = model.state_dict()
     weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}

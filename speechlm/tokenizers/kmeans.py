@@ -6,6 +6,7 @@ centres, what the features are, and how they were trained; it is read without pi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -44,6 +45,12 @@ class KMeans:
     def n_clusters(self) -> int:
         """K."""
         return len(self.centres)
+
+    @property
+    def identity(self) -> str:
+        """What tells its clusters from those of any other clustering."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.centres).tobytes())
+        return f"kmeans-{digest.hexdigest()[:16]}"
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """(T, D) -> (T,) int32, the nearest centre of each frame.
