@@ -22,6 +22,7 @@ from speechlm.data.atomic import output_file
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
+from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
 
@@ -63,6 +64,7 @@ class TrainingTask(AbsTask):
         if not args.ngpu:
             reuse_memory()
         log_to(args.output_dir, first=not args.dist_rank, level=args.log_level)
+        check_resumed(args)  # before ESPnet writes the new options over the old ones
         # ESPnet's trainer calls autocast by its older name, which warns at every step.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
         super().main_worker(args)
