@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,14 @@ from speechlm.data.vocabulary import write_tokens
 STYLES = ("cased", "lower")
 KINDS = ("char", "bpe")
 MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
+
+_MARKS = "\u2581\u2585"
+"""Characters that sentencepiece keeps for itself: a blank, and what separates sentences.
+
+The first would come back as a blank, and sentences with the second are not trained on. Both are
+taken for the second, which is a character that no vocabulary has.
+"""
+_MARK = re.compile(f"[{_MARKS}]")
 
 
 def write_as(sentence: str, style: str) -> str:
@@ -46,6 +55,11 @@ def write_as(sentence: str, style: str) -> str:
         elif kind == "Pd" or kind[0] in "ZC":
             kept.append(" ")
     return " ".join(word.strip("'") for word in "".join(kept).split() if word.strip("'"))
+
+
+def _without_marks(sentence: str, instead: str = _MARKS[1]) -> str:
+    """A sentence with something else in place of sentencepiece's marks."""
+    return _MARK.sub(instead, sentence)
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,7 @@ class TargetVocabulary:
 
     def encode(self, sentence: str) -> np.ndarray:
         """(U,) int64 ids of a sentence, which is first written in the vocabulary's style; EOS."""
-        ids = self._spm.encode(write_as(sentence, self.options.style))
+        ids = self._spm.encode(_without_marks(write_as(sentence, self.options.style)))
         return np.array([*ids, EOS], np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -135,7 +149,8 @@ class TargetVocabulary:
             found.characters += len(plain)
             for character in plain:
                 if character not in covered:
-                    covered[character] = UNK not in self._spm.encode(character)
+                    plain_one = _without_marks(character)
+                    covered[character] = UNK not in self._spm.encode(plain_one)
             missing = [character for character in plain if not covered[character]]
             if missing:
                 found.unknown.update(missing)
@@ -203,8 +218,9 @@ def train_vocabulary(
 ) -> TargetVocabulary:
     """Train on sentences, which are first written in the style of the options.
 
-    A character vocabulary has every character of the sentences. Text is not normalised further,
-    so that decoding gives the sentences back as they are written.
+    A character vocabulary has every character of the sentences but sentencepiece's own marks (see
+    `_MARKS`). Text is not normalised further, so that decoding gives the sentences back as they are
+    written.
 
     Args:
         sentences: of the training side only.
@@ -214,7 +230,8 @@ def train_vocabulary(
     Raises:
         ValueError: there is no text, or too little for the size of a BPE vocabulary.
     """
-    written = [text for text in (write_as(s, options.style) for s in sentences) if text]
+    written = [_without_marks(write_as(s, options.style), "") for s in sentences]
+    written = [" ".join(text.split()) for text in written if text.strip()]
     if not written:
         raise ValueError(f"{source}: sentences expected to train a vocabulary, there are none")
     characters = {character for sentence in written for character in sentence} | {" "}
