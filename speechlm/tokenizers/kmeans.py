@@ -147,8 +147,8 @@ def train_kmeans(
     if len(frames) < n_clusters:
         raise ValueError(
             f"{n_clusters} clusters from {len(frames)} frames of {sample.n_utterances} utterances: "
-            "at least as many frames as clusters are needed; use fewer clusters, more speech, or a "
-            "larger portion"
+            "at least as many frames as clusters are needed; use fewer clusters, more speech, a "
+            f"larger portion, or more than max_frames ({sample.sampling.max_frames})"
         )
     from threadpoolctl import threadpool_limits
 
@@ -213,7 +213,8 @@ def _fill_empty(model: KMeans, frames: np.ndarray) -> tuple[KMeans, float, int]:
     different = len(np.unique(frames, axis=0))
     raise ValueError(
         f"{len(empty)} of {model.n_clusters} clusters stay empty: the {len(frames)} frames have "
-        f"{different} different values only; use fewer clusters, or more speech"
+        f"{different} different values only, or some too close to each other; use fewer clusters, "
+        "or more speech"
     )
 
 
