@@ -16,10 +16,11 @@ from typing import Any
 
 import safetensors.torch
 import yaml
+from safetensors import SafetensorError
 
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, load_weights, read_weights
 from speechlm.data.archives import read_unit_info, write_unit_info
-from speechlm.data.atomic import output_file, write_text
+from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.monophones import MONOPHONES, N_PHONES
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.data.yaml_file import read_yaml
@@ -43,7 +44,7 @@ def save_text_to_unit(
     MONOPHONES.write(path / PHONES)
     state = model.state_dict()
     weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    with output_file(path / WEIGHTS) as temporary:
+    with output_file(path / WEIGHTS) as temporary, library_writes(path / WEIGHTS, SafetensorError):
         safetensors.torch.save_file(weights, temporary)
     values = {**_read(path), KEY: model.config.to_dict(), **origin}
     write_text(path / CONFIG, yaml.safe_dump(values, sort_keys=False))

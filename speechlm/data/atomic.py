@@ -37,6 +37,24 @@ def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Pat
         raise
 
 
+@contextmanager
+def library_writes(path: str | os.PathLike[str], *errors: type[Exception]) -> Iterator[None]:
+    """Let a library that has errors of its own report a full disk as the system does.
+
+    Args:
+        path: what is written, for the message.
+        errors: what the library raises then.
+
+    Raises:
+        OSError: instead of these.
+    """
+    try:
+        yield
+    except errors as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OSError(f"{path} cannot be written; is the disk full? ({reason})") from None
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file, which is there complete or not at all."""
     with output_file(path) as temporary:

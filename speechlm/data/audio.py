@@ -16,6 +16,7 @@ import soundfile
 import soxr
 
 from speechlm.conventions import SAMPLE_RATE
+from speechlm.data.atomic import library_writes
 
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 """How names of audio files that corpora have end, in small letters."""
@@ -172,7 +173,8 @@ def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 
 def write_flac(path: str | os.PathLike[str], waveform: np.ndarray, rate: int) -> None:
     """Write (S,) samples as 16-bit mono FLAC; float samples beyond -1..1 are clipped."""
-    soundfile.write(os.fspath(path), waveform, rate, format="FLAC", subtype="PCM_16")
+    with library_writes(path, soundfile.SoundFileError):
+        soundfile.write(os.fspath(path), waveform, rate, format="FLAC", subtype="PCM_16")
 
 
 def _check_tail(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:

@@ -187,7 +187,8 @@ def make_graph(
         if graph.start < 0:
             raise ValueError(f"the graph of {arpa} is empty: does the lexicon have its words?")
         constant = kaldifst.StdConstFst(graph)
-        constant.write(str(folder / "graph.fst"))
+        if not constant.write(str(folder / "graph.fst")):
+            raise OSError(f"{output / 'graph.fst'} cannot be written; is the disk full?")
         arcs = sum(graph.num_arcs(s) for s in range(graph.num_states))
         info = {
             "words": len(pronunciations),

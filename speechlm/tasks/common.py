@@ -18,7 +18,7 @@ from espnet2.tasks.abs_task import AbsTask, optim_classes, scheduler_classes
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.conventions import nearest
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import library_writes, output_file
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
@@ -236,7 +236,7 @@ def start_from(args: argparse.Namespace, weights: Callable[[], Mapping[str, torc
     initial = Path(args.output_dir) / "init.pth"
     args.init_param = [*args.init_param, str(initial)]
     if is_first_worker():
-        with output_file(initial) as temporary:
+        with output_file(initial) as temporary, library_writes(initial, RuntimeError):
             torch.save(dict(weights()), temporary)
 
 

@@ -33,7 +33,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.data.atomic import output_file, write_text
+from speechlm.data.atomic import library_writes, output_file, write_text
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
@@ -215,7 +215,8 @@ def _atomic_saving() -> Iterator[None]:
             save(obj, f, *args, **kwargs)
             return
         with output_file(f) as path, open(path, "wb") as stream:
-            save(obj, stream, *args, **kwargs)
+            with library_writes(f, RuntimeError):
+                save(obj, stream, *args, **kwargs)
             stream.flush()
             os.fsync(stream.fileno())
 

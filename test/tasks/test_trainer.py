@@ -10,7 +10,13 @@ import torch
 
 import speechlm.tasks  # noqa: F401
 from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
-from speechlm.tasks.trainer import STOPPED, Options, SpeechLMTrainer, TrainingStopped
+from speechlm.tasks.trainer import (
+    STOPPED,
+    Options,
+    SpeechLMTrainer,
+    TrainingStopped,
+    _atomic_saving,
+)
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.schedulers.tristage_lr import TristageLR  # isort: skip
@@ -254,3 +260,10 @@ def test_checkpoint_with_code_is_refused(tmp_path):
     with pytest.raises(ValueError, match="checkpoint.pth cannot be read"):
         train(tmp_path)
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
+    (tmp_path / "a.pth").write_text("old")
+    with full_disk(1000), pytest.raises(OSError, match="a.pth cannot be written"), _atomic_saving():
+        torch.save(torch.zeros(10_000), tmp_path / "a.pth")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
