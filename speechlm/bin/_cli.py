@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from speechlm.conventions import nearest
@@ -30,7 +30,22 @@ class _Parser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.error("; ".join(self._explain(item) for item in unknown))
+        for name in ("output", "dev_output"):
+            self._check_output(name, vars(parsed))
         return parsed
+
+    def _check_output(self, name: str, values: Mapping[str, Any]) -> None:
+        """Refuse a file to write that is there, and is what another option names to be read."""
+        output = values.get(name)
+        if not output or not os.path.isfile(output):
+            return
+        for other, value in values.items():
+            words = value if isinstance(value, list) else [value]
+            paths = [word for word in words if isinstance(word, str | os.PathLike)]
+            if other != name and any(
+                os.path.exists(p) and os.path.samefile(p, output) for p in paths
+            ):
+                self.error(f"--{name} {output}: another file expected, this is that of --{other}")
 
     def _explain(self, item: str) -> str:
         if not item.startswith("-"):

@@ -17,7 +17,7 @@ def main() -> None:
     args = options.parse_args()
 
     from speechlm.data.atomic import output_dir
-    from speechlm.data.kaldi_dir import read_table
+    from speechlm.data.kaldi_dir import read_table, show_ids
     from speechlm.score.error_rate import error_rates, format_alignments
     from speechlm.score.report import error_table, save_scores
     from speechlm.score.sentences import SENTENCES, Sentence, write_sentences
@@ -32,8 +32,16 @@ def main() -> None:
         (folder / "result.md").write_text(text, encoding="utf-8")
         (folder / "alignments.txt").write_text(format_alignments(rates), encoding="utf-8")
         write_sentences(folder / SENTENCES, sentences, {})
-    if rates.words.empty_references:
-        logging.warning("%s: %d empty references", args.ref, rates.words.empty_references)
+    empty = [u for u, sentence in sentences.items() if not sentence.reference]
+    if empty:
+        logging.warning("%s: %d empty references: %s", args.ref, len(empty), show_ids(empty))
+    otherwise = rates.only_written_otherwise()
+    if otherwise:
+        logging.warning(
+            "%d of %d word errors are of upper and lower case or of Unicode's normal form alone",
+            otherwise,
+            rates.words.errors,
+        )
     logging.info(
         "%s: WER %.2f %%, CER %.2f %% (%d sentences, %s)",
         args.name,

@@ -27,7 +27,7 @@ def main() -> None:
     args = options.parse_args()
 
     from speechlm.data.atomic import output_dir
-    from speechlm.data.kaldi_dir import read_table
+    from speechlm.data.kaldi_dir import read_table, show_ids
     from speechlm.score import translation
     from speechlm.score.sentences import SENTENCES, write_sentences
 
@@ -44,6 +44,9 @@ def main() -> None:
         table = translation.translation_table({args.name: scores})
         (folder / "result.md").write_text(table, encoding="utf-8")
         write_sentences(folder / SENTENCES, sentences, more)
+    empty = [u for u, sentence in sentences.items() if not sentence.reference]
+    if empty:
+        logging.warning("%s: %d empty references: %s", args.ref, len(empty), show_ids(empty))
     if scores.empty_hypotheses:
         logging.warning("%s: %d translations are empty", args.hyp, scores.empty_hypotheses)
     logging.info(

@@ -18,7 +18,7 @@ from speechlm.checkpoints.model_dir import (
     read_description,
     read_weights,
 )
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import library_writes, output_file
 from speechlm.models.heads import PARTS
 
 METADATA = "authors"
@@ -76,12 +76,8 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
         raise ValueError(f"{folder}: {WEIGHTS} has been changed since the import; import again")
     model = (OrderedDict if authors["ordered"] else dict)((n, weights[n]) for n in authors["order"])
     content = {**authors["top"], "model": model}
-    with output_file(path) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # so torch reports a full disk
-            reason = str(error).splitlines()[0]
-            raise OSError(f"{path} cannot be written; is the disk full? ({reason})") from None
+    with output_file(path) as temporary, library_writes(path, RuntimeError):
+        torch.save(content, temporary)
     return len(model)
 
 

@@ -100,7 +100,7 @@ def import_checkpoint(
         "top": _cleaned_top(checkpoint.top, pretraining, description, source),
     }
     weights.pop(_TIED[1], None)
-    with output_dir(output) as folder:
+    with output_dir(output, (TOKENS, CHARACTERS, TARGETS)) as folder:
         save_model(
             folder,
             description,

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from speechlm.checkpoints.weight_checks import check_table
 from speechlm.conventions import PAD
-from speechlm.data.atomic import output_file, write_text
+from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
 from speechlm.data.whole_files import read_lines, reading
 from speechlm.data.yaml_file import read_yaml
@@ -110,11 +110,8 @@ def save_model(
         if value.data_ptr() not in seen or value.numel() == 0:
             stored[name] = value.detach().cpu().contiguous()
             seen.add(value.data_ptr())
-    with output_file(path / WEIGHTS) as temporary:
-        try:
-            safetensors.torch.save_file(stored, temporary, metadata)
-        except SafetensorError as error:  # so it reports a full disk
-            raise OSError(f"{path / WEIGHTS} cannot be written ({error})") from None
+    with output_file(path / WEIGHTS) as temporary, library_writes(path / WEIGHTS, SafetensorError):
+        safetensors.torch.save_file(stored, temporary, metadata)
     old = read_yaml(path / CONFIG) if (path / CONFIG).is_file() else {}
     values = {**old, "speechlm": description.config.to_dict(), "kind": description.kind}
     values["without"] = description.without

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 import yaml
+from safetensors import SafetensorError
 from torch import Tensor
 
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, load_weights, read_weights
 from speechlm.data.archives import read_unit_info, write_unit_info
-from speechlm.data.atomic import output_file, write_text
+from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.monophones import AUTHORS_PHONES, MONOPHONES
 from speechlm.data.vocabulary import N_SPECIALS, UnitVocabulary
 from speechlm.data.yaml_file import read_yaml
@@ -62,11 +63,11 @@ def save_text_to_unit(
         origin: plain data about where it comes from.
     """
     path = Path(folder)
-    write_unit_info(path, stored.frame_shift, stored.units.symbols)
+    write_unit_info(path, stored.frame_shift, stored.units.symbols, stored.units.origin)
     stored.phones.write(path / PHONES)
     state = {**stored.model.state_dict(), **(unused or {})}
     weights = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    with output_file(path / WEIGHTS) as temporary:
+    with output_file(path / WEIGHTS) as temporary, library_writes(path / WEIGHTS, SafetensorError):
         safetensors.torch.save_file(weights, temporary, metadata)
     values = {**_read(path), KEY: stored.model.config.to_dict(), **origin}
     write_text(path / CONFIG, yaml.safe_dump(values, sort_keys=False))

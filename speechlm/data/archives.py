@@ -2,8 +2,9 @@
 
 A folder holds `NAME.JOB.ark` and `NAME.JOB.scp` of each job, the merged and sorted `NAME.scp`,
 and, for frame labels, `frame_shift` (seconds) and `tokens.txt` (one symbol a line, the line
-number from 0 is the label). scp lines are `id path:offset`; a path that is not there is looked
-for beside the scp, so that a folder can be moved.
+number from 0 is the label); for hidden units also `tokens.origin`, which clustering they are of,
+and the jobs' `origin.JOB`. scp lines are `id path:offset`; a path that is not there is looked for
+beside the scp, so that a folder can be moved.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from kaldiio import matio
 from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import read_table, show_ids
-from speechlm.data.vocabulary import UnitVocabulary, write_tokens
+from speechlm.data.vocabulary import UnitVocabulary, write_origin, write_tokens
 from speechlm.data.whole_files import DamagedFile, damage
+
+TOKENS = "tokens.txt"
 
 
 def n_labels(n_samples: int, frame_shift: float = 0.01) -> int:
@@ -138,8 +141,11 @@ def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "uni
     """Write the sorted NAME.scp of NAME.1.scp ... NAME.n.scp; returns the number of arrays.
 
     Raises:
-        ValueError: a job's index is missing or an id is in two of them.
+        ValueError: a job's index is missing, an id is in two of them, or they hold clusters of
+            different clusterings.
     """
+    if name == "units":
+        _merge_origins(Path(folder), n_jobs)
     merged: dict[str, str] = {}
     for job in range(1, n_jobs + 1):
         index = Path(folder) / f"{name}.{job}.scp"
@@ -189,11 +195,35 @@ def read_frame_shift(folder: str | os.PathLike[str]) -> float:
 
 
 def write_unit_info(
-    folder: str | os.PathLike[str], frame_shift: float, tokens: Sequence[str]
+    folder: str | os.PathLike[str],
+    frame_shift: float,
+    tokens: Sequence[str],
+    origin: str | None = None,
 ) -> None:
-    """Write `frame_shift` (seconds) and `tokens.txt` beside the archives."""
+    """Write `frame_shift` (seconds), `tokens.txt` and `tokens.origin` beside the archives."""
     write_frame_shift(folder, frame_shift)
-    write_tokens(Path(folder) / "tokens.txt", tokens)
+    write_tokens(Path(folder) / TOKENS, tokens)
+    write_origin(Path(folder) / TOKENS, origin)
+
+
+def write_job_origin(folder: str | os.PathLike[str], job: int, origin: str) -> None:
+    """Write a job's `origin.JOB`, which `merge_archives` compares with those of the others."""
+    write_text(Path(folder) / f"origin.{job}", f"{origin}\n")
+
+
+def _merge_origins(folder: Path, n_jobs: int) -> None:
+    """Make `tokens.origin` of the jobs' files, or remove it if there are none."""
+    jobs: dict[str | None, int] = {}
+    for job in range(1, n_jobs + 1):
+        path = folder / f"origin.{job}"
+        jobs.setdefault(path.read_text(encoding="utf-8").strip() if path.is_file() else None, job)
+    if len(jobs) > 1:
+        shown = ", ".join(f"job {job}: {origin or 'not known'}" for origin, job in jobs.items())
+        raise ValueError(
+            f"{folder}: the jobs have labelled with different clusterings ({shown}); "
+            "run all of them with one k-means model"
+        )
+    write_origin(folder / TOKENS, *jobs)
 
 
 def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, UnitVocabulary]:

@@ -6,6 +6,7 @@ killed at any point never leaves half a file under a name which a later stage wo
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -36,6 +37,24 @@ def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Pat
         raise
 
 
+@contextmanager
+def library_writes(path: str | os.PathLike[str], *errors: type[Exception]) -> Iterator[None]:
+    """Let a library that has errors of its own report a full disk as the system does.
+
+    Args:
+        path: what is written, for the message.
+        errors: what the library raises then.
+
+    Raises:
+        OSError: instead of these.
+    """
+    try:
+        yield
+    except errors as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OSError(f"{path} cannot be written; is the disk full? ({reason})") from None
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file, which is there complete or not at all."""
     with output_file(path) as temporary:
@@ -43,21 +62,40 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 @contextmanager
-def output_dir(path: str | os.PathLike[str]) -> Iterator[Path]:
+def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Iterator[Path]:
     """Yield a new empty folder that becomes `path` at the end; an older `path` is replaced.
 
-    On any exception the new folder is removed and an older `path` stays as it was.
+    If the older one holds a file that the new one has not, it is no older output, or not only
+    that: it is kept as `path.old`, `path.old.2`, ... with a warning. On any exception the new
+    folder is removed and an older `path` stays as it was.
+
+    Args:
+        path: the folder.
+        added: names of files that may go with an older output: what other programs put into it,
+            or what only some outputs have. Hidden files go with it, too.
+
+    Raises:
+        ValueError: `path` is a file, or the current folder is in it.
     """
     final = Path(path)
+    if final.exists() and not final.is_dir():
+        raise ValueError(f"{final}: a folder to write expected, but it is a file")
+    if Path.cwd().is_relative_to(final.resolve()):
+        raise ValueError(f"{final}: a folder of its own expected, but this is where you work")
     temporary = _temporary(final)
     temporary.mkdir()
     try:
         yield temporary
         if final.exists():
-            old = temporary.with_name(temporary.name + ".old")
+            others = sorted(_files(final) - _files(temporary) - {*added})
+            old = temporary.with_name(temporary.name + ".old") if not others else _kept(final)
             os.rename(final, old)
             os.rename(temporary, final)
-            _remove(old)
+            if others:
+                names = " ".join(others[:5]) + (" ..." if len(others) > 5 else "")
+                logging.warning("%s held other files (%s): it is now %s", final, names, old)
+            else:
+                _remove(old)
         else:
             os.rename(temporary, final)
     except BaseException:
@@ -72,6 +110,21 @@ def remove_leftovers(folder: str | os.PathLike[str], names: Collection[str] = ()
             pid, _, rest = name[len(_PREFIX) :].partition(".")
             if (not names or rest in names) and not _runs_elsewhere(pid):
                 _remove(Path(folder) / name)
+
+
+def _files(folder: Path) -> set[str]:
+    """Files in a folder and its folders, but for hidden ones at the top: relative paths."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return {str(path) for path in paths if not path.parts[0].startswith(".")}
+
+
+def _kept(final: Path) -> Path:
+    """A free name for an older folder that is not removed."""
+    number, free = 1, final.with_name(f"{final.name}.old")
+    while os.path.lexists(free):
+        number += 1
+        free = final.with_name(f"{final.name}.old.{number}")
+    return free
 
 
 def _temporary(final: Path, tidy: bool = True) -> Path:

@@ -17,6 +17,7 @@ import soundfile
 import soxr
 
 from speechlm.conventions import SAMPLE_RATE
+from speechlm.data.atomic import library_writes
 from speechlm.data.audio_contents import open_contents
 from speechlm.data.audio_parts import (
     UNKNOWN,
@@ -202,7 +203,10 @@ def write_flac(
     """
     _expect_finite(path, waveform)
     samples = waveform if waveform.dtype == np.int16 else to_16_bits(waveform)[0]
-    with soundfile.SoundFile(os.fspath(path), "w", rate, 1, "PCM_16", format="FLAC") as file:
+    with (
+        library_writes(path, soundfile.SoundFileError),
+        soundfile.SoundFile(os.fspath(path), "w", rate, 1, "PCM_16", format="FLAC") as file,
+    ):
         if comment:
             file.comment = comment
         file.write(samples)

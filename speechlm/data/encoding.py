@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 _HEAD = 4096  # bytes that are looked at for the encoding
+_BOM = b"\xef\xbb\xbf"
+_PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
@@ -34,25 +36,50 @@ def open_text(path: str | os.PathLike[str], errors: str = "surrogateescape") -> 
 
 
 def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a UTF-8 text, plain or .gz, without their ends.
+    """Numbered lines of a UTF-8 text, plain or .gz, without their ends and a byte order mark.
+
+    Line feeds alone end lines, with or without a carriage return before them. What else Unicode
+    calls a line end (U+2028, U+0085, vertical tab, ...) is white space within a line.
 
     Raises:
-        ValueError: as `open_text`, or a line is not UTF-8.
+        ValueError: as `open_text`; or a line is no text: other bytes than UTF-8, a packed file,
+            bytes of zero, or carriage returns alone as line ends. File and line are named.
     """
-    with open_text(path, "strict") as file:
+    refuse_wide(path)
+    with gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
         try:
-            for number, line in enumerate(file, 1):
-                yield number, line.rstrip("\n")
-        except UnicodeDecodeError:
-            raise not_utf8(path) from None
+            for number, raw in enumerate(file, 1):
+                yield number, _text(path, number, raw.removeprefix(_BOM) if number == 1 else raw)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} cannot be unpacked ({error})") from None
+
+
+def _text(path: str | os.PathLike[str], number: int, raw: bytes) -> str:
+    line = raw.removesuffix(b"\n").rstrip(b"\r")
+    packed = next((kind for start, kind in _PACKED.items() if raw.startswith(start)), "")
+    if number == 1 and packed:
+        raise ValueError(f"{path}: UTF-8 text expected, but this is a {packed} archive; unpack it")
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _other_bytes(path, number) from None
+    if "\0" in text or "\r" in text:
+        odd = "byte of zero" if "\0" in text else "carriage return"
+        raise ValueError(
+            f"{path}:{number}: a line of text expected, but there is a {odd} in it; save the file "
+            "as UTF-8 with line feeds as line ends"
+        )
+    return text
 
 
 def not_utf8(path: str | os.PathLike[str]) -> ValueError:
     """The error for a file in which something was no UTF-8: names the first such line."""
     with open_text(path) as file:
         number = next((n for n, line in enumerate(file, 1) if not is_utf8(line)), 1)
+    return _other_bytes(path, number)
+
+
+def _other_bytes(path: str | os.PathLike[str], number: int) -> ValueError:
     return ValueError(f"{path}:{number}: UTF-8 text expected, found other bytes; {advice(path)}")
 
 
@@ -72,8 +99,9 @@ def refuse_wide(path: str | os.PathLike[str]) -> None:
         ValueError: it is not there, cannot be unpacked, or is UTF-16 or UTF-32, with or without a
             byte order mark.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"text file expected, but {path} is not there")
+    if not os.path.exists(path) or os.path.isdir(path):
+        what = "a folder" if os.path.isdir(path) else "not there"
+        raise ValueError(f"text file expected, but {path} is {what}")
     try:
         with gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
             head = file.read(_HEAD)

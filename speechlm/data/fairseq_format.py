@@ -246,8 +246,6 @@ def _aligned_lines(path: str | os.PathLike[str], ids: Sequence[str]) -> list[str
 
 
 def _read_lines(path: str | os.PathLike[str]) -> list[str]:
-    if not Path(path).is_file():
-        raise ValueError(f"{path} expected, but it is not there")
     return [line for _, line in text_lines(path)]
 
 

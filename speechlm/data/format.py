@@ -197,13 +197,23 @@ def _done(target: Path, source: str) -> _Result | None:
 
 
 def _forget_other_conversions(folder: Path, data: DataDir, options: FormatOptions) -> None:
-    """Remove what was converted with other options, or from recordings in other folders."""
+    """Remove what was converted with other options, or from recordings in other folders.
+
+    Raises:
+        ValueError: the folder has recordings that no conversion made, or that are to be read.
+    """
     places = sorted({os.path.dirname(os.path.abspath(path)) for path in data.wav.values()})
+    note = folder.with_name(".conversion")
+    read_here = os.path.realpath(folder) in {os.path.realpath(place) for place in places}
+    if read_here or (not note.is_file() and any(folder.glob("*.flac"))):
+        raise ValueError(
+            f"{folder}: converted audio is written there, but it holds recordings already; "
+            "choose another output folder"
+        )
     digest = hashlib.sha256("\n".join(places).encode()).hexdigest()
     wanted = (
         f"rules {_RULES}, {options.rate} Hz, mixed {options.mix_channels}, recordings of {digest}\n"
     )
-    note = folder.with_name(".conversion")
     if note.is_file() and note.read_text() == wanted:
         return
     for old in folder.glob("*.flac"):

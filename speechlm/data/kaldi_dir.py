@@ -227,12 +227,22 @@ def split(data: DataDir, n: int, by_speaker: bool = False) -> list[DataDir]:
 
 
 def write_split(folder: str | os.PathLike[str], parts: Sequence[DataDir]) -> None:
-    """Write parts as folder/1 ... folder/N; what an earlier split left there is removed."""
+    """Write parts as folder/1 ... folder/N; what an earlier split left there is removed.
+
+    Raises:
+        ValueError: the folder has such names for something else, such as a corpus's speakers.
+    """
     target = Path(folder)
     if target.exists():
-        for old in target.iterdir():
-            if old.is_dir() and old.name.isdigit():
-                shutil.rmtree(old)
+        old = [path for path in target.iterdir() if path.is_dir() and path.name.isdigit()]
+        others = sorted(path.name for path in old if not _is_part(path))
+        if others:
+            raise ValueError(
+                f"{target}: a folder for the parts expected, but {show_ids(others)} there "
+                "are no parts of a data directory; choose another folder"
+            )
+        for path in old:
+            shutil.rmtree(path)
     for number, part in enumerate(parts, 1):
         part.write(target / str(number))
 
@@ -266,12 +276,15 @@ def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
     """Split an `id value` line.
 
     Raises:
-        ValueError: a blank line, BOM, CRLF or missing value.
+        ValueError: a blank line, BOM, carriage return, byte of zero or missing value.
     """
     if line.startswith("\ufeff"):
         raise ValueError(f"{where}: starts with a byte order mark; save it as plain UTF-8")
     if line.endswith("\r\n"):
         raise ValueError(f"{where}: ends in CR LF; convert the file to Unix line ends")
+    if "\0" in line or "\r" in line:
+        what = "byte of zero" if "\0" in line else "carriage return"
+        raise ValueError(f"{where}: a line of text expected, but there is a {what} in it")
     fields = line.strip().split(maxsplit=1)
     if not fields or (len(fields) == 1 and not empty):
         raise ValueError(f"{where}: an id and a value expected, got {line.strip()!r}")
@@ -304,6 +317,12 @@ def show_ids(ids: Sequence[str]) -> str:
     """The first few of many ids, for a message."""
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
     return " ".join(ids[:_SHOWN]) + more
+
+
+def _is_part(folder: Path) -> bool:
+    """Whether a folder has nothing but the tables of a data directory (or a part of them)."""
+    names = {*os.listdir(folder)} - {"wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"}
+    return all(_TRANSLATION.fullmatch(name) or name.startswith(".") for name in names)
 
 
 def _read_numbers(path: Path) -> dict[str, int]:

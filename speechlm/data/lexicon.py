@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from speechlm.data.atomic import output_file
-from speechlm.data.encoding import text_lines
 from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
 from speechlm.data.whole_files import read_lines
 

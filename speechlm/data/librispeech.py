@@ -72,7 +72,7 @@ def read_speakers(corpus: str | os.PathLike[str]) -> dict[str, str]:
     genders: dict[str, str] = {}
     if not path.is_file():
         return genders
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         fields = [field.strip() for field in line.split("|")]
         if not line.startswith(";") and len(fields) >= 2 and fields[1] in ("M", "F"):
             genders[fields[0]] = fields[1].lower()

@@ -34,15 +34,17 @@ def id_columns(path: str | Path) -> int:
 def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
     """Non-empty lines of plain texts and Kaldi transcripts (named `text`), without ids.
 
+    Words are separated by single blanks, whatever white space was between them.
+
     Raises:
-        ValueError: a text is not there or not UTF-8.
+        ValueError: as `text_lines`.
     """
     for path in paths:
         skip = id_columns(path)
         for _, line in text_lines(path):
-            words = line.split(None, skip) if skip else [line.strip()]
-            if len(words) > skip and words[skip].strip():
-                yield words[skip].strip()
+            words = line.split()[skip:]
+            if words:
+                yield " ".join(words)
 
 
 class TextCorpus:

@@ -111,7 +111,7 @@ class UnitStore:
                 )
             store.units.check_same(units)
             return store
-        write_unit_info(path, frame_shift, units.symbols)
+        write_unit_info(path, frame_shift, units.symbols, units.origin)
         (path / "chunks").mkdir(exist_ok=True)
         write_text(path / "store.json", json.dumps(values, indent=1) + "\n")
         return cls(path)

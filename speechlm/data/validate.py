@@ -149,6 +149,8 @@ def _check_sentences(
     for utterance in sorted(wav.keys() - table.keys()):
         report.leave_out(f"no {what}", utterance, path)
     for utterance in sorted(table):
+        # other programs take a carriage return for the end of the line
+        table[utterance] = " ".join(table[utterance].split())
         if utterance not in wav:
             report.leave_out(f"{what} without audio", utterance, path, table[utterance][:60])
         elif not table[utterance]:

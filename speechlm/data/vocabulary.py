@@ -18,6 +18,7 @@ import numpy as np
 
 from speechlm.conventions import BLANK, BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import write_text
+from speechlm.data.encoding import text_lines
 from speechlm.data.whole_files import read_lines
 
 MASK = "<mask>"
@@ -96,18 +97,31 @@ def write_tokens(path: str | Path, tokens: Iterable[str]) -> None:
     write_text(path, "".join(f"{token}\n" for token in tokens))
 
 
+def write_origin(tokens: str | Path, origin: str | None) -> None:
+    """Write `UnitVocabulary.origin` beside the list of symbols `tokens`; None: there is no file."""
+    path = Path(tokens).with_suffix(".origin")
+    if origin is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_text(path, f"{origin}\n")
+
+
 class UnitVocabulary:
     """Discrete units (phones or clusters): symbol <-> label <-> model id.
 
     Attributes: `symbols` (label -> symbol), `bos pad eos unk mask` (model ids),
-    `n_ids` (rows of the embedding: 4 specials + units + `<mask>`).
+    `n_ids` (rows of the embedding: 4 specials + units + `<mask>`), `origin` (the clustering whose
+    clusters the symbols are: those of any two are called 0, 1, 2, ...; None if they are names, or
+    if it is not known).
     """
 
     bos, pad, eos, unk = BOS, PAD, EOS, UNK
 
-    def __init__(self, symbols: Iterable[str], source: str = "the given symbols") -> None:
+    def __init__(
+        self, symbols: Iterable[str], source: str = "the given symbols", origin: str | None = None
+    ) -> None:
         self.symbols = tuple(symbols)
-        self.source = source
+        self.source, self.origin = source, origin
         self._labels = {symbol: label for label, symbol in enumerate(self.symbols)}
         if not self.symbols:
             raise ValueError(f"{source}: no units; expected one symbol a line")
@@ -128,7 +142,7 @@ class UnitVocabulary:
 
     @classmethod
     def read(cls, path: str | Path) -> UnitVocabulary:
-        """Read `tokens.txt`: one symbol a line, line number = label.
+        """Read `tokens.txt` (a symbol a line, line number = label) and `tokens.origin`, if any.
 
         Raises:
             ValueError: the file is missing, damaged, or of other lines.
@@ -140,11 +154,14 @@ class UnitVocabulary:
                 f"{path}: expected one symbol a line; not so at line(s) "
                 f"{', '.join(map(str, bad[:10]))}"
             )
-        return cls((line.strip() for line in lines), str(path))
+        beside = Path(path).with_suffix(".origin")
+        origin = " ".join(line for _, line in text_lines(beside)) if beside.is_file() else None
+        return cls((line.strip() for line in lines), str(path), origin)
 
     def write(self, path: str | Path) -> None:
-        """Write `tokens.txt` (atomically)."""
+        """Write `tokens.txt`, and `tokens.origin` if it is known."""
         write_tokens(path, self.symbols)
+        write_origin(path, self.origin)
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -200,9 +217,16 @@ class UnitVocabulary:
         """Make sure that another vocabulary (of the data, of a model) is the same as this one.
 
         Raises:
-            ValueError: they differ; the message names both sources.
+            ValueError: they differ, or are clusters of two clusterings; the message names both
+                sources.
         """
         if self.symbols == other.symbols:
+            if None not in (self.origin, other.origin) and self.origin != other.origin:
+                raise ValueError(
+                    f"the units of {self.source} and {other.source} are clusters of two "
+                    f"clusterings ({self.origin} and {other.origin}), which have nothing in common "
+                    "but their numbers: label both with one k-means model (apply_kmeans)"
+                )
             return
         pairs = enumerate(zip(self.symbols, other.symbols, strict=False))
         shorter = min(len(self), len(other))

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from speechlm.data.encoding import text_lines
+
 MAKE_AGAIN = "copy it or make it again"
 """What to do with a file of which another copy can be had."""
 _HEAD = 4096  # bytes
@@ -129,11 +131,12 @@ def read_lines(path: str | os.PathLike[str], what: str, advice: str = MAKE_AGAIN
     Raises:
         DamagedFile: it is no such file.
     """
-    with reading(path, what, advice):
-        text = Path(path).read_text(encoding="utf-8")
-        if "\0" in text:
-            raise ValueError("it has zeros in it")
-    return text.removesuffix("\n").split("\n")
+    if wrong := damage(path):
+        raise DamagedFile(f"{path} {wrong}; {advice}")
+    try:
+        return [line for _, line in text_lines(path)]
+    except ValueError as error:
+        raise DamagedFile(f"{error} ({what} expected; {advice})") from None
 
 
 def check_arpa(path: str | os.PathLike[str], advice: str = MAKE_AGAIN) -> None:

@@ -188,12 +188,13 @@ def make_graph(
     """
     check_arpa(arpa, "train_ngram makes it")
     start = time.time()
-    with output_dir(output) as folder:
+    with output_dir(output, ("search.json",)) as folder:
         graph = compose_graph(pronunciations, arpa, classes, folder)
         if graph.start < 0:
             raise ValueError(f"the graph of {arpa} is empty: does the lexicon have its words?")
         constant = kaldifst.StdConstFst(graph)
-        constant.write(str(folder / "graph.fst"))
+        if not constant.write(str(folder / "graph.fst")):
+            raise OSError(f"{output / 'graph.fst'} cannot be written; is the disk full?")
         arcs = sum(graph.num_arcs(s) for s in range(graph.num_states))
         info = {
             "words": len(pronunciations),

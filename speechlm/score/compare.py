@@ -20,8 +20,8 @@ from sacrebleu.metrics.base import Metric as SacreBLEUMetric
 
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.score.error_rate import ErrorCounts, check_same_utterances
-from speechlm.score.sentences import SENTENCES, Sentence, read_sentences
-from speechlm.score.translation import bleu_metric, read_translation_scores
+from speechlm.score.sentences import SENTENCES, Sentence, read_figures, read_sentences
+from speechlm.score.translation import KIND, bleu_metric, read_translation_scores
 
 _CHUNK = 64  # resamples at a time
 
@@ -204,10 +204,9 @@ def _read_scores(folder: Path, name: str) -> Result:
     sentences = read_sentences(folder / SENTENCES)
     if not sentences:
         raise ValueError(f"{folder / SENTENCES} has no sentence")
-    try:
+    if KIND in read_figures(folder):
         return Result(name, "st", sentences, read_translation_scores(folder).tokenizer)
-    except ValueError:
-        return Result(name, "asr", sentences)
+    return Result(name, "asr", sentences)
 
 
 def _error_rate(name: str, tokens: Callable[[str], list[str]]) -> Metric:

@@ -5,6 +5,7 @@ Source: the tables of ESPnet's and Kaldi's RESULTS (Snt, Wrd, Corr, Sub, Del, In
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -78,12 +79,25 @@ class ErrorRates:
     alignments: dict[str, list[tuple]]
     """Aligned words (reference, hypothesis) of every utterance."""
 
+    def only_written_otherwise(self) -> int:
+        """Wrong words that differ in case or in Unicode's normal form alone."""
+        return sum(
+            reference != hypothesis and _alike(reference) == _alike(hypothesis)
+            for pairs in self.alignments.values()
+            for reference, hypothesis in pairs
+        )
+
+
+def _alike(word: str) -> str:
+    return unicodedata.normalize("NFC", word.casefold())
+
 
 def check_same_utterances(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> None:
     """Make sure that references and hypotheses are of the same utterances.
 
     Raises:
-        ValueError: only one of the two has an utterance (they are named), or there is none.
+        ValueError: only one of the two has an utterance (they are named), there is none, or all
+            references are empty.
     """
     missing = sorted(references.keys() - hypotheses.keys())
     extra = sorted(hypotheses.keys() - references.keys())
@@ -99,6 +113,11 @@ def check_same_utterances(references: Mapping[str, str], hypotheses: Mapping[str
         )
     if not references:
         raise ValueError("there is no utterance to score")
+    if not any(text.strip() for text in references.values()):
+        raise ValueError(
+            f"the references of all {len(references)} utterances are empty: sentences to compare "
+            "with are expected"
+        )
 
 
 def error_rates(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> ErrorRates:

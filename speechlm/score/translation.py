@@ -78,7 +78,8 @@ def translation_scores(
     """Scores, the sentences as they were scored, and chrF of each sentence.
 
     Raises:
-        ValueError: the two have different utterances (they are named), or there is none.
+        ValueError: the two have different utterances (they are named), there is none, or all
+            references are empty.
     """
     check_same_utterances(references, hypotheses)
     decoded = "cased" if style == "moses" else style
@@ -88,6 +89,8 @@ def translation_scores(
         )
         for u in sorted(references)
     }
+    if not any(sentence.reference for sentence in sentences.values()):
+        raise ValueError(f"all {len(sentences)} references are empty in the style {style}")
     written = [sentence.hypothesis for sentence in sentences.values()]
     expected = [sentence.reference for sentence in sentences.values()]
     metric, chrf = bleu_metric(language, tokenizer), CHRF()

@@ -22,13 +22,14 @@ from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes, sche
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import nearest
-from speechlm.data.atomic import output_file
+from speechlm.data.atomic import library_writes, output_file
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.whole_files import is_whole_archive
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
 from speechlm.tasks.batching import padded_batches
+from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
 
@@ -113,6 +114,7 @@ class TrainingTask(AbsTask):
         log_to(args.output_dir, first=not args.dist_rank, level=args.log_level)
         for item in args.init_param:
             check_weights_file(item.split(":")[0])
+        check_resumed(args)  # before ESPnet writes the new options over the old ones
         # ESPnet's trainer calls autocast by its older name, which warns at every step.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
         super().main_worker(args)
@@ -331,7 +333,7 @@ def start_from(args: argparse.Namespace, weights: Callable[[], Mapping[str, torc
     initial = Path(args.output_dir) / "init.pth"
     args.init_param = [str(initial), *args.init_param]
     if is_first_worker():
-        with output_file(initial) as temporary:
+        with output_file(initial) as temporary, library_writes(initial, RuntimeError):
             torch.save(dict(weights()), temporary)
 
 

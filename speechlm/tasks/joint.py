@@ -197,8 +197,8 @@ class TextUnits:
 
         Lines that are not used, or that the tokenizer drops, are logged with the reason and counted
         in `lines_left_out`, those among them whose characters CTC cannot write in their units in
-        `impossible_lines` as well, words of the others that the lexicon lacks in `unknown_words`, ()
-        each. If no line remains, only the counts are there.
+        `impossible_lines` as well, words of the others that the lexicon lacks in `unknown_words`,
+        () each. If no line remains, only the counts are there.
 
         Raises:
             ValueError: a line cannot be tokenized; it is named.

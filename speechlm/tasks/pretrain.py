@@ -200,8 +200,8 @@ class SpeechLMPretrainTask(OwnDataTask):
         config = SIZES[args.config_size](**args.model_conf)
         if getattr(args, "unit_tokens", None) is None:  # kept in config.yaml from here on
             units = read_unit_info(Path(args.speech_dir) / args.units)[1]
-            args.unit_tokens = list(units.symbols)
-        vocabulary = UnitVocabulary(args.unit_tokens, f"{args.speech_dir}/{args.units}/tokens.txt")
+            args.unit_tokens, args.unit_origin = list(units.symbols), units.origin
+        vocabulary = model_units(args, f"{args.speech_dir}/{args.units}/tokens.txt")
         check_tokens(args, vocabulary)
         model = SpeechLM(config, vocabulary.n_ids, CharacterVocabulary.n_ids)
         return PretrainModel(model, args.text is not None, args.cpu_bfloat16)
@@ -227,7 +227,7 @@ class SpeechLMPretrainTask(OwnDataTask):
             normalize=config.normalize_waveform,
             report=Path(args.output_dir) / f"left_out.{mode}.txt" if rank == 0 else None,
         )
-        speech.vocabulary.check_same(UnitVocabulary(args.unit_tokens, "the model"))
+        speech.vocabulary.check_same(model_units(args, f"the model, trained on {args.speech_dir}"))
         epochs = JointEpochs(
             speech,
             build_text(args, train, config.framing.seconds),
@@ -240,6 +240,11 @@ class SpeechLMPretrainTask(OwnDataTask):
             train=train,
         )
         return JointIterFactory(epochs, args.num_workers, pin_memory=args.ngpu > 0)
+
+
+def model_units(args: argparse.Namespace, source: str) -> UnitVocabulary:
+    """The units of the model that is trained; `source`: what they are called in messages."""
+    return UnitVocabulary(args.unit_tokens, source, getattr(args, "unit_origin", None))
 
 
 def check_tokens(args: argparse.Namespace, vocabulary: UnitVocabulary) -> None:
@@ -264,18 +269,18 @@ def build_text(args: argparse.Namespace, train: bool, frame_shift: float) -> Tex
     if missing:
         given = "--text with --text_units" if stored else "--text"
         raise ValueError(f"{given} needs --{' and --'.join(missing)} as well")
-    model_units = UnitVocabulary(args.unit_tokens, "the model")
+    units = model_units(args, f"the model, trained on {args.speech_dir}")
     if stored:
         text = StoredTextUnits(
             args.text if train else args.dev_text,
             args.text_units if train else args.dev_text_units,
             frame_shift,
         )
-        text.tokenizer.units.check_same(model_units)
+        text.tokenizer.units.check_same(units)
         return text
-    if model_units.symbols != PHONES:
+    if units.symbols != PHONES:
         raise ValueError(
-            f"the speech has {len(model_units)} units that are not the {len(PHONES)} phones: text "
+            f"the speech has {len(units)} units that are not the {len(PHONES)} phones: text "
             "needs units of the same kind, --text_units and --dev_text_units"
         )
     if args.durations is None:

@@ -35,7 +35,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.data.atomic import output_file, write_text
+from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.whole_files import is_whole_archive
 from speechlm.tasks.accumulation import Accumulation
 
@@ -233,7 +233,8 @@ def _atomic_saving() -> Iterator[None]:
             save(obj, f, *args, **kwargs)
             return
         with output_file(f) as path, open(path, "wb") as stream:
-            save(obj, stream, *args, **kwargs)
+            with library_writes(f, RuntimeError):
+                save(obj, stream, *args, **kwargs)
             stream.flush()
             os.fsync(stream.fileno())
 

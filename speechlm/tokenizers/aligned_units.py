@@ -143,7 +143,7 @@ def make_pairs(align: Path, units: Path, output: Path, valid_share: float) -> Pa
         chosen = [u for u in usable if (u in valid) == (part == "valid")]
         report.pairs[part] = len(chosen)
         _write(output / part, pairs, chosen, report)
-    write_unit_info(output, unit_shift, tokens.symbols)
+    write_unit_info(output, unit_shift, tokens.symbols, tokens.origin)
     MONOPHONES.write(output / "phones.txt")
     with output_file(output / "report.txt") as path:
         report.write(path)

@@ -22,7 +22,7 @@ def count_words(paths: Iterable[str | Path]) -> Counter[str]:
 
     Raises:
         ValueError: words with characters other than A-Z and apostrophe; they are listed with
-            their places.
+            their places; or as `text_lines`.
     """
     total: Counter[str] = Counter()
     problems = []

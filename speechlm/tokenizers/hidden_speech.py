@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from speechlm.data.archives import ArchiveWriter, fit_to_audio, n_labels, write_unit_info
+from speechlm.data.archives import (
+    ArchiveWriter,
+    fit_to_audio,
+    n_labels,
+    write_job_origin,
+    write_unit_info,
+)
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.tokenizers.feature_stream import FeatureArchive, Features, report_skipped, stream
 from speechlm.tokenizers.kmeans import KMeans
@@ -82,7 +88,7 @@ class Labelled:
 def label_data(
     data: DataDir, tokenizer: HiddenSpeechTokenizer, output: str | os.PathLike[str], job: int = 1
 ) -> Labelled:
-    """Write unit archives `units.JOB.{ark,scp}`, `frame_shift`, `tokens.txt` and `skipped.JOB`.
+    """Write `units.JOB.{ark,scp}`, `frame_shift`, `tokens.txt`, `origin.JOB` and `skipped.JOB`.
 
     Raises:
         ValueError: archives of features that do not fit the audio.
@@ -100,6 +106,7 @@ def label_data(
             done.units += len(units)
     done.seconds, done.skipped = time.perf_counter() - start, len(skipped)
     write_unit_info(output, shift, [str(n) for n in range(tokenizer.kmeans.n_clusters)])
+    write_job_origin(output, job, tokenizer.kmeans.identity)
     report_skipped(output, job, skipped)
     logging.info(
         "%s, job %d: %d units of %d utterances, %d left out; %.0f units a second",

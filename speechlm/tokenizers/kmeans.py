@@ -6,6 +6,7 @@ centres, what the features are, and how they were trained; it is read without pi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -43,6 +44,12 @@ class KMeans:
     def n_clusters(self) -> int:
         """K."""
         return len(self.centres)
+
+    @property
+    def identity(self) -> str:
+        """What tells its clusters from those of any other clustering."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.centres).tobytes())
+        return f"kmeans-{digest.hexdigest()[:16]}"
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """(T, D) -> (T,) int32, the nearest centre of each frame.
@@ -136,8 +143,8 @@ def train_kmeans(
     if len(frames) < n_clusters:
         raise ValueError(
             f"{n_clusters} clusters from {len(frames)} frames of {sample.n_utterances} utterances: "
-            "at least as many frames as clusters are needed; use fewer clusters, more speech, or a "
-            "larger portion"
+            "at least as many frames as clusters are needed; use fewer clusters, more speech, a "
+            f"larger portion, or more than max_frames ({sample.sampling.max_frames})"
         )
     from threadpoolctl import threadpool_limits
 
@@ -202,7 +209,8 @@ def _fill_empty(model: KMeans, frames: np.ndarray) -> tuple[KMeans, float, int]:
     different = len(np.unique(frames, axis=0))
     raise ValueError(
         f"{len(empty)} of {model.n_clusters} clusters stay empty: the {len(frames)} frames have "
-        f"{different} different values only; use fewer clusters, or more speech"
+        f"{different} different values only, or some too close to each other; use fewer clusters, "
+        "or more speech"
     )
 
 

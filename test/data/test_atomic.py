@@ -31,12 +31,41 @@ def test_error_keeps_the_old_file(tmp_path, error):
 def test_directory_replaces_the_old_one(tmp_path):
     path = tmp_path / "d"
     path.mkdir()
-    (path / "old").touch()
-    with output_dir(path) as temporary:
-        (temporary / "new").touch()
-        assert os.listdir(path) == ["old"]
-    assert os.listdir(path) == ["new"]
+    (path / "same").write_text("old")
+    (path / "tuned").touch()
+    (path / ".done").touch()
+    with output_dir(path, ("tuned",)) as temporary:
+        (temporary / "same").write_text("new")
+        (temporary / "more").touch()
+        assert (path / "same").read_text() == "old"
+    assert sorted(os.listdir(path)) == ["more", "same"]
+    assert (path / "same").read_text() == "new"
     assert os.listdir(tmp_path) == ["d"]
+
+
+def test_files_that_no_output_made_are_kept(tmp_path, caplog):
+    path = tmp_path / "results"
+    (path / "folder").mkdir(parents=True)
+    (path / "folder" / "ref").write_text("precious")
+    for n in ("1", "2"):
+        with output_dir(path) as temporary:
+            (temporary / "result.md").write_text(n)
+        (path / "notes").write_text(n)
+    assert (tmp_path / "results.old" / "folder" / "ref").read_text() == "precious"
+    assert (tmp_path / "results.old.2" / "notes").read_text() == "1"
+    assert (path / "result.md").read_text() == "2"
+    assert "folder/ref" in caplog.text and "results.old.2" in caplog.text
+
+
+@pytest.mark.parametrize("output", [".", "..", "a file"])
+def test_output_is_a_folder_of_its_own(tmp_path, monkeypatch, output):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "a file").write_text("precious")
+    monkeypatch.chdir(work)
+    with pytest.raises(ValueError, match="expected"), output_dir(output):
+        raise AssertionError("work is done that cannot be kept")
+    assert os.listdir(work) == ["a file"] and os.listdir(tmp_path) == ["work"]
 
 
 def test_failed_directory_leaves_the_old_one(tmp_path):

@@ -140,3 +140,9 @@ def test_clipping_on_writing(tmp_path):
     audio.write_flac(path, np.array([1.5, -1.5, 0.5] * 200, np.float32), 16000)
     written = audio.read_audio(path)
     np.testing.assert_allclose(written[:3], [1, -1, 0.5], atol=1e-4)
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
+    noise = np.random.default_rng(0).standard_normal(50_000) * 0.1
+    with full_disk(8192), pytest.raises(OSError, match="a.flac cannot be written"):
+        audio.write_flac(tmp_path / "a.flac", noise, 16000)

@@ -54,7 +54,7 @@ def test_transcripts_list_lines_and_refuse_wide_text(tmp_path, caplog):
 
 
 def test_marks_and_line_ends(tmp_path):
-    (tmp_path / "a.gz").write_bytes(gzip.compress("\ufeffone\r\ntwo\rthree".encode()))
+    (tmp_path / "a.gz").write_bytes(gzip.compress("\ufeffone\r\ntwo\r\nthree".encode()))
     assert list(text_lines(tmp_path / "a.gz")) == [(1, "one"), (2, "two"), (3, "three")]
     with pytest.raises(ValueError, match="is not there"):
         open_text(tmp_path / "b")

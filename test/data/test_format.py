@@ -213,3 +213,19 @@ def test_audio_without_transcripts_is_kept(tmp_path, source):
     (source[0] / "text").unlink()
     data, report = format_data(source[0], tmp_path / "dump", FormatOptions())
     assert len(data) == 10 and data.text is None and report.items == []
+
+
+@pytest.mark.parametrize("where", ["beside the data", "an older dump"])
+def test_recordings_are_never_taken_for_conversions(tmp_path, source, where):
+    folder = tmp_path / "corpus" / "audio"
+    if where == "an older dump":  # whose recordings are read, to be converted in another way
+        format_data(source[0], tmp_path / "corpus", FormatOptions(rate=8000))
+    folder.mkdir(parents=True, exist_ok=True)
+    data = DataDir.read(source[0])
+    for utterance, path in data.wav.items():
+        data.wav[utterance] = str(folder / f"{utterance}.flac")
+        Path(data.wav[utterance]).write_bytes(Path(path).read_bytes())
+    data.write(tmp_path / "data")
+    with pytest.raises(ValueError, match="holds recordings already"):
+        format_data(tmp_path / "data", tmp_path / "corpus", FormatOptions())
+    assert sorted(os.listdir(folder)) == [f"{u}.flac" for u in source[1]]

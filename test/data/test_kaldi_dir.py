@@ -140,6 +140,17 @@ def test_write_split_removes_an_older_split(tmp_path):
     assert len(DataDir.read(tmp_path / "1")) + len(DataDir.read(tmp_path / "2")) == 9
 
 
+def test_write_split_removes_nothing_else(tmp_path):
+    write_split(tmp_path, split(make(9), 4))
+    (tmp_path / "103").mkdir()  # a speaker of LibriSpeech
+    (tmp_path / "103" / "wav.scp").write_text("precious")
+    (tmp_path / "103" / "a.flac").write_text("precious")
+    with pytest.raises(ValueError, match="103"):
+        write_split(tmp_path, split(make(9), 2))
+    assert sorted(os.listdir(tmp_path / "103")) == ["a.flac", "wav.scp"]
+    assert sorted(os.listdir(tmp_path)) == ["1", "103", "2", "3", "4"]
+
+
 def test_text_may_be_empty_but_paths_may_not(tmp_path):
     (tmp_path / "text").write_text("a\nb B\n")
     assert read_table(tmp_path / "text", empty=True) == {"a": "", "b": "B"}

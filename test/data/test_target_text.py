@@ -186,3 +186,13 @@ def test_main(run_main, tmp_path):
     result = run_main("train_vocabulary", *words, "--max_unknown_share", 0.1)
     assert result.returncode == 0 and "pieces of 6 sentences" in result.stderr
     assert "1 characters are not covered" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["char", "bpe"])
+def test_marks_of_sentencepiece_are_unknown_characters(kind):
+    """They would come back as blanks, or keep their sentences from being trained on."""
+    sentences = ["ab \u2581 cd", "ef\u2581gh", "ij\u2585kl", "\u2585"]
+    made = train_vocabulary(sentences, VocabularyOptions(kind, 17 + (kind == "bpe")), "t")
+    found = made.coverage(dict(zip("wxyz", sentences, strict=True)))
+    assert found.unknown == {"\u2581": 2, "\u2585": 2} and list(found.sentences) == [*"wxyz"]
+    assert [made.decode(made.encode(s)) for s in sentences] == ["ab cd", "efgh", "ijkl", ""]

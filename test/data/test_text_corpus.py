@@ -122,5 +122,5 @@ def test_memory_is_independent_of_size(tmp_path):
 def test_sentences_of_texts_and_transcripts(tmp_path):
     transcript = _write(tmp_path / "text", "utt-1 HELLO  WORLD\nutt-2\nutt-3 A \n")
     plain = _write(tmp_path / "plain.txt", "HELLO WORLD\n\n A\n")
-    sentences = ["HELLO  WORLD", "A", "HELLO WORLD", "A"]
+    sentences = ["HELLO WORLD", "A", "HELLO WORLD", "A"]
     assert list(read_sentences([transcript, plain])) == sentences

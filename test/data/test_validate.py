@@ -125,3 +125,13 @@ def test_missing_tables(source):
     (source[0] / "utt2spk").unlink()
     with pytest.raises(ValueError, match="utt2spk expected, but it is not there"):
         read_and_check(source[0])
+
+
+def test_sentences_have_single_blanks(source):
+    """Other programs take a carriage return within a sentence for the end of its line."""
+    ids = source[1]
+    sentences = {ids[0]: "Ja,\r das ist  es.", ids[1]: "\u2028Nein\x0b!"}
+    lines = (f"{utterance} {sentences.get(utterance, 'Gut.')}\n" for utterance in ids)
+    (source[0] / "text.de").write_text("".join(lines), encoding="utf-8", newline="")
+    data, _ = read_and_check(source[0])
+    assert [data.translations["de"][u] for u in ids[:3]] == ["Ja, das ist es.", "Nein !", "Gut."]

@@ -122,3 +122,17 @@ def test_characters():
     for bad in ("he", "A-B", "CAFÉ", "A|B"):
         with pytest.raises(ValueError, match="only A-Z"):
             characters.encode(bad)
+
+
+def test_clusters_are_of_one_clustering(tmp_path):
+    names = [str(n) for n in range(5)]
+    first, other = (UnitVocabulary(names, name, f"kmeans-{name}") for name in "ab")
+    with pytest.raises(ValueError, match="a and b are clusters of two clusterings"):
+        first.check_same(other)
+    first.write(tmp_path / "tokens.txt")
+    read = UnitVocabulary.read(tmp_path / "tokens.txt")
+    assert read.origin == "kmeans-a"
+    read.check_same(first)
+    read.check_same(UnitVocabulary(names))  # not known where these are from
+    UnitVocabulary(names).write(tmp_path / "tokens.txt")
+    assert UnitVocabulary.read(tmp_path / "tokens.txt").origin is None

@@ -148,6 +148,15 @@ def test_missing_files_say_who_makes_them(tmp_path):
         WordDecoder(tmp_path, SearchConfig())
 
 
+def test_a_full_disk_leaves_no_graph(tmp_path, full_disk):
+    (tmp_path / "lm.arpa").write_text(ARPA)
+    make_graph(WORDS, tmp_path / "lm.arpa", monophone_classes(), tmp_path / "graph")
+    size = (tmp_path / "graph" / "graph.fst").stat().st_size
+    with full_disk(size - 1), pytest.raises(OSError, match="graph.fst cannot be written"):
+        make_graph(WORDS, tmp_path / "lm.arpa", monophone_classes(), tmp_path / "other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["graph", "lm.arpa"]
+
+
 def test_left_context():
     labels = np.array([phone_id[p] for p in ["T_B", "T_B", "UW1_E", "SIL", "L_S", "L_S"]])
     names = [BASE_OF_PHONE[phone_id[p]] for p in ["SIL", "SIL", "T_B", "UW1_E", "SIL", "SIL"]]

@@ -201,3 +201,15 @@ def test_main_refuses_what_is_incomplete(run_main, tmp_path):
     assert "1 not recognised: u0009; 1 without a reference: zz" in found.stderr
     assert "--ref and --kind are needed" in run_main("compare", *words[:2]).stderr
     assert "or a text file, expected" in run_main("compare", tmp_path / "x", tmp_path / "a").stderr
+
+
+def test_damaged_scores_are_not_taken_for_those_of_recognition(run_main, tmp_path):
+    for name, table in zip(("ref", "hyp"), texts(results(0.1, 0.3, 10)[0]), strict=True):
+        write_table(tmp_path / name, table)
+    words = ["--ref", tmp_path / "ref", "--hyp", tmp_path / "hyp", "--name", "x"]
+    folder = tmp_path / "scores"
+    run_main("score_st", *words, "--target_lang", "de", "--output", folder)
+    assert "|BLEU|" in run_main("compare", folder, folder).stdout
+    (folder / "scores.json").write_text("{")
+    found = run_main("compare", folder, folder)
+    assert found.returncode == 1 and "scores.json is damaged" in found.stderr

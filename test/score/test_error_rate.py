@@ -64,3 +64,14 @@ def test_alignments_show_errors_in_capitals():
     assert text.splitlines()[0] == "u"
     assert text.splitlines()[1].split() == ["REF:", "she", "SAW", "cats", "*"]
     assert text.splitlines()[2].split() == ["HYP:", "she", "CATCH", "cats", "NOW"]
+
+
+def test_references_without_a_word_are_refused():
+    with pytest.raises(ValueError, match="all 2 utterances are empty"):
+        error_rates({"a": "", "b": " "}, {"a": "YES", "b": ""})
+
+
+def test_words_that_are_only_written_otherwise_are_counted():
+    references = {"a": "THE CAF\u00c9 IS", "b": "stra\u00dfe"}
+    rates = error_rates(references, {"a": "the CAFE\u0301 WAS", "b": "STRASSE"})
+    assert (rates.words.errors, rates.only_written_otherwise()) == (4, 3)

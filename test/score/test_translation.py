@@ -82,6 +82,13 @@ def test_empty_translations_count():
     assert scores.empty_hypotheses == 1 and scores.brevity_penalty < 1
 
 
+@pytest.mark.parametrize(("references", "style"), [(("", " "), "cased"), (("?!", "..."), "lower")])
+def test_references_without_a_word_are_refused(references, style):
+    table = dict(zip("ab", references, strict=True))
+    with pytest.raises(ValueError, match="all 2 .*are empty"):
+        translation_scores(table, {"a": "Ja.", "b": "Nein."}, "de", style)
+
+
 def test_files(tmp_path):
     scores, sentences, single = translation_scores(REF, HYP, "de")
     save_translation_scores(scores, tmp_path)

@@ -71,3 +71,17 @@ def test_labels_of_another_rate_or_dictionary_are_refused(work, tmp_path, config
             options(work, dev_dir=tmp_path / "other"),
             ["--model_conf", "label_rate=50"],
         )
+
+
+def test_labels_of_another_clustering_are_refused(work, tmp_path, config_values):
+    """Clusters of any two clusterings have the same names, but nothing else in common."""
+    path = config_values(tmp_path, "pretrain")
+    for part in ("train", "dev"):
+        shutil.copytree(work / part, tmp_path / part)
+    make_units(tmp_path / "train", tmp_path / "dev", open_features("mfcc"), seed=7)
+    rate = ["--model_conf", "label_rate=50", "--dry_run", "true"]
+    pretrain(tmp_path / "a", path, options(tmp_path), rate)
+    with pytest.raises(ValueError, match="two clusterings"):  # in the folder of another training
+        pretrain(tmp_path / "a", path, options(work), rate)
+    with pytest.raises(ValueError, match="two clusterings"):
+        pretrain(tmp_path / "b", path, options(work, dev_dir=tmp_path / "dev"), rate[:2])

@@ -2,20 +2,25 @@
 
 import copy
 import os
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+import yaml
 
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.tasks.common import parse_training
 from speechlm.tasks.joint import JointEpochs, SpeechUnits, TextUnits
-from speechlm.tasks.pretrain import JointIterFactory, PretrainModel
+from speechlm.tasks.pretrain import JointIterFactory, PretrainModel, SpeechLMPretrainTask
+from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
@@ -212,6 +217,33 @@ def test_other_units_than_the_models_are_refused(trained, tmp_path, data_options
     tokens.write_text(tokens.read_text().replace("SPN_B", "SPAN_B"))
     with pytest.raises(ValueError, match="(?s)tokens.txt.*differ"):
         pretrain(trained[0], trained[1], {**data_options, "speech_dir": tmp_path / "other"})
+
+
+def test_training_goes_on_as_it_was_begun(trained, tmp_path, config, data_options, capsys):
+    folder = tmp_path / "exp"
+    folder.mkdir()
+    for name in ("checkpoint.pth", "config.yaml", "tokens.txt"):
+        shutil.copy(trained[0] / name, folder)
+    begun = (folder / "config.yaml").read_text()
+    values = yaml.safe_load(Path(trained[1]).read_text())
+    other = {**values["model_conf"], "embed_dim": 48}
+    with pytest.raises(ValueError, match="model_conf.embed_dim: 32, now 48"):
+        pretrain(folder, config("pretrain", model_conf=other), data_options)
+    with pytest.raises(ValueError, match="optim: adamw, now sgd"):
+        pretrain(folder, config("pretrain", optim="sgd", optim_conf={}), data_options)
+    assert (folder / "config.yaml").read_text() == begun
+    lr = {**values["optim_conf"], "lr": 1e-4}
+    args = parse_training(
+        SpeechLMPretrainTask,
+        folder,
+        config("pretrain", optim_conf=lr),
+        data_options,
+        ["--ngpu", "0"],
+    )
+    check_resumed(args)
+    log = capsys.readouterr().err
+    assert "optim_conf.lr: 0.005, now 0.0001" in log
+    assert log.count("goes on with another value") == 1
 
 
 def tiny_model(seed=0) -> PretrainModel:

@@ -67,7 +67,7 @@ def corpus(tmp_path_factory, make_data_dir, chords):
             for utterance in aligned:
                 writer.write(utterance, hidden_of(aligned[utterance]))
         merge_archives(folder, 1)
-        write_unit_info(folder, 0.02, [str(n) for n in range(UNITS)])
+        write_unit_info(folder, 0.02, [str(n) for n in range(UNITS)], "kmeans-1")
     return root
 
 
@@ -114,6 +114,11 @@ def test_it_learns_units_and_durations(trained):
     error, constant = map(float, rows["duration error (mean absolute, units of a phone)"])
     assert error < constant + 0.1 < 1.0
     assert "6 utterances" in report
+
+
+def test_units_of_text_are_clusters_of_the_same_clustering(trained, stores):
+    assert load_text_to_unit(trained[2])[1].origin == "kmeans-1"
+    assert {UnitStore(folder).units.origin for folder in stores} == {"kmeans-1"}
 
 
 def test_training_goes_on_and_other_units_are_refused(trained, corpus, tmp_path):

@@ -11,7 +11,13 @@ import torch
 import speechlm.tasks  # noqa: F401
 from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
 from speechlm.tasks.common import check_weights_file
-from speechlm.tasks.trainer import STOPPED, Options, SpeechLMTrainer, TrainingStopped
+from speechlm.tasks.trainer import (
+    STOPPED,
+    Options,
+    SpeechLMTrainer,
+    TrainingStopped,
+    _atomic_saving,
+)
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.schedulers.tristage_lr import TristageLR  # isort: skip
@@ -297,3 +303,10 @@ def test_initial_weights_that_cannot_be_read_are_named(tmp_path, content, messag
         (tmp_path / "first.pth").write_bytes(content)
     with pytest.raises(ValueError, match=f"first.pth .*{message}"):
         check_weights_file(tmp_path / "first.pth")
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
+    (tmp_path / "a.pth").write_text("old")
+    with full_disk(1000), pytest.raises(OSError, match="a.pth cannot be written"), _atomic_saving():
+        torch.save(torch.zeros(10_000), tmp_path / "a.pth")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

@@ -128,6 +128,43 @@ def test_labels_in_jobs(clusters, call, work):
     assert f"{data.ids[-1]}: no units" in call(*merge, fails=True)
 
 
+def test_jobs_with_different_clusterings_are_not_merged(clusters, call, work):
+    folder = work / "mixed"
+    for job, seed in ((1, 2), (2, 5)):
+        call(
+            *("train_kmeans", "--data_dir", "data", "--output", f"seed{seed}.npz"),
+            *(*TRAIN, "--seed", seed),
+        )
+        part = f"data/split3/{job}"
+        call(
+            "apply_kmeans",
+            "--kmeans",
+            f"seed{seed}.npz",
+            "--data_dir",
+            part,
+            "--output",
+            folder,
+            "--job",
+            job,
+        )
+    error = call("merge_units", "--input", folder, "--n", 2, fails=True)
+    assert "job 1: kmeans-" in error and "job 2: kmeans-" in error
+    assert not (folder / "units.scp").exists()
+    call(
+        "apply_kmeans",
+        "--kmeans",
+        "seed2.npz",
+        "--data_dir",
+        "data/split3/2",
+        "--output",
+        folder,
+        "--job",
+        2,
+    )
+    call("merge_units", "--input", folder, "--n", 2)
+    assert (folder / "tokens.origin").read_text() == (folder / "origin.1").read_text()
+
+
 def test_tones_become_units(clusters, work, make_tones, tmp_path):
     """A unit stands for one pitch: within a tone it stays, and it is the same in other speech."""
     data = make_tones(tmp_path / "other", 5, seed=9)

@@ -287,6 +287,8 @@ def test_sentences_of_4375_units_become_shorter():
     assert [line.reason for line in _long_sentence(18).dropped] == ["2810 units"]
     # less 1: 800 x 4 + 101 x 13 = 4,513; less 2: 800 x 3 + 101 x 12
     assert [line.reason for line in _long_sentence(8).dropped] == ["3612 units"]
+
+
 def test_lines_that_ctc_cannot_write_are_listed(lexicon, lines):
     """One unit a phone: whether a line is kept is what counting its letters says."""
     rows = dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1)

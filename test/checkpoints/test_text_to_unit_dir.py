@@ -1,0 +1,22 @@
+"""Folders of text-to-unit models."""
+
+import pytest
+
+from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit, save_text_to_unit
+from speechlm.data.monophones import N_PHONES
+from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.models.text_to_unit import TextToUnit
+from speechlm.models.unit_generator import TextToUnitConfig
+
+UNITS = UnitVocabulary([str(n) for n in range(7)], origin="kmeans-1")
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
+    config = TextToUnitConfig(embed_dim=16, encoder_layers=1, decoder_layers=1, ffn_dim=24)
+    model = TextToUnit(config, N_PHONES, len(UNITS))
+    with full_disk(2000), pytest.raises(OSError, match="model.safetensors cannot be written"):
+        save_text_to_unit(tmp_path, model, UNITS, 0.02)
+    with pytest.raises(ValueError, match="no trained text-to-unit model"):
+        load_text_to_unit(tmp_path)
+    save_text_to_unit(tmp_path, model, UNITS, 0.02)
+    assert load_text_to_unit(tmp_path)[1].origin == "kmeans-1"
