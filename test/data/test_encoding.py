@@ -5,18 +5,19 @@ import gzip
 import pytest
 
 from speechlm.data.encoding import open_text, text_lines
+from speechlm.data.excluded import Sentences
 from speechlm.data.kaldi_dir import read_table
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.report import Report
 from speechlm.data.text_corpus import TextCorpus, read_sentences
-from speechlm.data.text_files import Excluded
+from speechlm.data.text_normalize import SentenceOptions
 from speechlm.data.transcripts import read_transcripts
 from speechlm.data.vocabulary import UnitVocabulary
 
 READERS = {
     "table": read_table,
     "sentences": lambda path: list(read_sentences([path])),
-    "excluded": lambda path: Excluded([path]),
+    "excluded": lambda path: Sentences([path], 8, SentenceOptions()),
     "lexicon": Lexicon.read,
     "vocabulary": UnitVocabulary.read,
     "corpus": lambda path: list(TextCorpus(path)),
