@@ -19,6 +19,16 @@ def test_factors_make_a_mean_over_all_sentences():
     assert seen[4] == batches[4][1]["x"].mean() and len(seen) == 5
 
 
+def test_factors_see_the_sentences_of_all_workers(monkeypatch):
+    """Here one of two workers; the other has 3 and 2 sentences."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    other = torch.tensor([3.0, 2.0])
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: counts.add_(other))
+    batches = [([], {"x": torch.zeros(n)}) for n in (1, 4)]
+    accumulated = Accumulation(batches, 2, lambda tensors: len(tensors["x"]), "cpu")
+    assert [accumulated.factor for _ in accumulated] == pytest.approx([2 * 4 / 10, 2 * 6 / 10])
+
+
 def test_accumulated_sentences_count_as_in_one_batch(tmp_path, config, chords):
     """One long utterance, and some short ones: as two batches of an update, and as one."""
     whole = DataDir.read(chords / "train")

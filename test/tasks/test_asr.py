@@ -69,10 +69,14 @@ def test_the_public_interface_opens_a_pretraining(pretrained):
 def test_it_starts_from_a_model_without_ctc_head(pretrained, config, chords, tmp_path):
     export_checkpoint(pretrained, tmp_path / "clean.pt")
     import_checkpoint(tmp_path / "clean.pt", tmp_path / "clean")
-    path = config("finetune", max_epoch=1, num_iters_per_epoch=1)
+    by_characters = [["valid", "cer", "min"]]
+    path = config(
+        "finetune", max_epoch=1, num_iters_per_epoch=1, best_model_criterion=by_characters
+    )
     folder = finetune_asr(
         tmp_path / "exp", path, chords / "train", chords / "dev", tmp_path / "clean", {"seed": 3}
     )
+    assert not (folder / "valid.wer.ave.pth").exists() and load_model(folder)
     initial = load_weights_only(folder / "init.pth")
     own = load_speechlm(pretrained)[0].state_dict()
     assert torch.equal(initial["encoder.speechlm.mask_emb"], own["mask_emb"])
