@@ -204,12 +204,13 @@ class TextUnits:
             ValueError: a line cannot be tokenized; it is named.
         """
         made = self._tokenize(lines, lines.used)
-        rest = self._tokenize(lines, ~lines.used)
-        no_room = [
-            Dropped(int(line), f"{len(units)} units have no room in the batches (batch_units)")
-            for line, (units, _) in zip(rest.indices, rest, strict=True)
-        ]
-        left_out = [*made.dropped, *rest.dropped, *no_room]
+        left_out = made.dropped
+        if not lines.used.all():
+            rest = self._tokenize(lines, ~lines.used)
+            left_out += rest.dropped
+            for line, (units, _) in zip(rest.indices, rest, strict=True):
+                why = f"{len(units)} units have no room in the batches (batch_units)"
+                left_out.append(Dropped(int(line), why))
         self._report(left_out, made.unknown)
         counts = {
             "lines_left_out": torch.tensor(len(left_out)),
