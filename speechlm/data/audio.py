@@ -94,9 +94,10 @@ def read_audio(
         ValueError: a slice outside of the file.
     """
     try:
-        if (found := _range(path, rate, start, stop)) is not None:
+        contents = open_contents(path, only_first=stop is not None)
+        if (found := _range(path, contents, rate, start, stop)) is not None:
             return found
-        contents = open_contents(path)
+        contents = contents if stop is None else open_contents(path)
         info = _info(path, contents)
         _expect(path, info.n_channels, info.rate, rate)
         blocks = [_floats(block)[:, 0] for block in _decode(path, contents)]
@@ -188,7 +189,8 @@ def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def to_16_bits(waveform: np.ndarray) -> tuple[np.ndarray, int]:
     """(S,) float32 -> (S,) int16 and how many samples beyond -1..1 were clipped."""
     n_clipped = int(np.count_nonzero(np.abs(waveform) > 1))
-    return np.rint(waveform * _FULL).clip(-_FULL, _FULL - 1).astype(np.int16), n_clipped
+    levels = np.rint(waveform.clip(-1, 1) * _FULL)
+    return np.minimum(levels, _FULL - 1).astype(np.int16), n_clipped
 
 
 def write_flac(
@@ -309,19 +311,17 @@ def _blocks(
 
 
 def _range(
-    path: str | os.PathLike[str], rate: int, start: int, stop: int | None
+    path: str | os.PathLike[str], contents: Contents, rate: int, start: int, stop: int | None
 ) -> np.ndarray | None:
     """Samples start..stop, None where nothing but decoding the whole file is sure to find them.
 
     Of a whole file one sample more than promised is asked for, which must not be there.
     """
-    contents = open_contents(path, only_first=stop is not None)
     part = contents.parts[0]
     n_samples = part.n_samples
-    if len(contents.parts) > 1 or not n_samples or (stop or 0) > n_samples:
-        return None
     end = n_samples if stop is None else stop
-    _expect_range(path, start, end, n_samples)
+    if len(contents.parts) > 1 or not n_samples or not end or not 0 <= start <= end <= n_samples:
+        return None
     by_name = contents.plain and stop is not None
     try:
         with soundfile.SoundFile(os.fspath(path)) if by_name else part.open() as file:

@@ -76,6 +76,10 @@ def n_of(path):
     assert len(waveform) == n
     rate = audio.read_header(path).rate
     np.testing.assert_array_equal(audio.read_audio(path, rate), waveform)
+    late = audio.read_audio(path, rate, n - 10)
+    np.testing.assert_array_equal(late, waveform[n - 10 :])
+    with pytest.raises(ValueError, match=f"it has 0..{n}$"):
+        audio.read_audio(path, rate, n - 10, n + 1)
     for start, stop in ((0, n), (0, 1000), (n - 1000, n), (n // 2, n // 2 + 5)):
         part = audio.read_audio(path, rate, start, stop)
         np.testing.assert_array_equal(part, waveform[start:stop])
