@@ -322,7 +322,10 @@ def test_real_german_clips(shared, tmp_path):
     data, report = read_covost(release, tsv / "de_en.rsample100_matched.tsv", to_english, "test")
     assert len(data) == 36 and not report.items
     data, report = read_covost(release, tsv, to_english, "dev")
-    assert len(data) == 5 and report.counts() == {("left out", "missing clip"): 13504}
+    assert len(data) == 5 and report.counts() == {
+        ("left out", "missing clip"): 13504,
+        ("fixed", "doubled quotes"): 21,
+    }
     data.write(tmp_path / "data")
     dump, report = format_data(tmp_path / "data", tmp_path / "dump", FormatOptions())
     assert (
