@@ -28,7 +28,7 @@ _NOISE = (
     r"|coughing|sighs?|sighing|breath(?:s|e|es|ing)?|clears throat|throat clearing|cheers"
     r"|cheering|whistles?|whistling|pause|beep(?:s|ing)?|ringing|static|sneez(?:es?|ing)"
     r"|groan(?:s|ing)?|gasp(?:s|ing)?|chuckl(?:es?|ing)|giggl(?:es?|ing)|sob(?:s|bing)?|crying"
-    r"|lip ?smack|click(?:s|ing)?|sil|nsn|blank[ _]audio|sic)"
+    r"|lip ?smack|click(?:s|ing)?|sil|nsn|blank[ _]audio|sic|citation needed)"
 )
 _INLINE = (
     "a|abbr|acronym|b|bdi|bdo|big|c|cite|code|del|dfn|em|font|i|ins|kbd|mark|q|s|samp|small|span"
@@ -81,7 +81,10 @@ _BRACKETS: list[_Rule] = [
     (re.compile(r"\{\{[^{}]*\}\}"), MARKUP),
     (re.compile(r"\[/?(?:b|i|u|s|quote|url|img|color|size|center)(?:=[^\[\]]*)?\]", re.I), ""),
     (re.compile(r"\[(?:Illustration|Music|Footnote|Transcriber|Sidenote)[^\]]*\]", re.I), " "),
-    (re.compile(r"\[(?:[A-Z0-9*]{1,3}|[a-z])\]|\{\d+\}|\[(?:\.\.\.|…)\]"), " "),  # of footnotes
+    (
+        re.compile(r"\[(?:[A-Z0-9*]{1,3}|[a-z]|\d+(?:[,–-]\s?\d+)+)\]|\{\d+\}|\[(?:\.\.\.|…)\]"),
+        " ",
+    ),  # of footnotes
     (re.compile(r"\{\\[^{}]*\}"), ""),  # styles of subtitles
     (re.compile(r"'{2,}|`{2,}"), '"'),
 ]

@@ -235,7 +235,7 @@ def _signs() -> list[_Rule]:
         (re.compile(r"(?<=\w)\s?(?:>=|≥)\s?(?=\w)"), " is at least "),
         (re.compile(r"(?<=[\w)])\s?<\s?(?=[\w(])"), " is less than "),
         (re.compile(r"(?<=[\w)])\s?>\s?(?=[\w(])"), " is greater than "),
-        (re.compile(r"%"), " per cent "),
+        (re.compile(r"%(?!\w)"), " per cent "),
         (re.compile(r"[=#]"), ""),
-        (re.compile(r"[^\s\"'(]*\d(?:\S*[^\s.,;:!?)\"'])?|[$£€¥₹¢°±×÷§≈≤≥<>+]"), NUMBER),
+        (re.compile(r"[^\s\"'(]*\d(?:\S*[^\s.,;:!?)\"'])?|[$£€¥₹¢°±×÷§≈≤≥<>+%]"), NUMBER),
     ]

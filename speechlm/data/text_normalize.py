@@ -20,6 +20,7 @@ from speechlm.data.unspoken import MARKS, reason, shown
 _LETTERS = str.maketrans(
     {
         **dict.fromkeys("™®©", ""),
+        "№": "No.",
         **dict.fromkeys("‘’‛′`´ʼ", "'"),
         **dict.fromkeys("“”„‟«»″", '"'),
         **dict.fromkeys("‐‑", "-"),
@@ -60,15 +61,15 @@ _RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<=\S)[ \t]*-{2,}[ \t]*(?=\S)|-{2,}"), " -- "),
     (re.compile(r"&c\.?"), "et cetera"),
     (re.compile(r"\b([A-Z]{1,2})&([A-Z]{1,2})\b"), lambda match: _initials(*match.groups())),
-    (re.compile(r"\s?&\s?"), " and "),
+    (re.compile(r"\s?&+\s?"), " and "),
     (re.compile(r"(?<=\d) ?\* ?(?=\d)"), " times "),
-    (re.compile(r"[_*]+|\^+(?!\d)|~(?!\d)|={2,}|(?<![\w\s)])=|=(?![\w\s(-])"), ""),
+    (re.compile(r"[_*]+|\^+(?!\d)|~(?!\d)|={2,}|(?<![\w\s)<>])=|=(?![\w\s(-])"), ""),
     (re.compile(r"\bi\.\s?e\.,?"), "that is"),
     (re.compile(r"\be\.\s?g\.,?"), "for example"),
     (re.compile(r"\bSt\.?(?=\s+[A-Z])(?!\s+(?:The|He|She|It|They|I|But|And|In)\b)"), "Saint"),
     (re.compile(r"(?<=[a-z]\s)St\."), "Street"),
     (re.compile(r"\bM\.(?=\s(?:de|du|le|la)\b|\s[A-Z][a-z])"), "Monsieur"),
-    (re.compile(r"\bNo\.(?=\s?\d)"), "number"),
+    (re.compile(r"\bNo\.(?=\s?\d)|(?<=\w )No(?= \d)"), "number"),
     (re.compile(r"\bNos\.(?=\s?\d)"), "numbers"),
     (re.compile(r"(?<=\d)\s?(?:lbs?|lb)\."), " pounds"),
     (re.compile(r"\b([ap])\.\s?m\.", re.I), r"\1 m"),
@@ -114,11 +115,13 @@ def sentences(paragraph: str, options: SentenceOptions) -> Iterator[tuple[str, s
     """(sentence, reason) for every sentence of a paragraph of raw text.
 
     The reason is empty for good sentences; otherwise it says why the sentence is to be dropped:
-    `characters` (letters of another script), `too short`, `too long` (no place to cut), or one of
-    `unspoken`.
+    `characters` (letters of another script), `too short`, `too long` (no place to cut), `no words`
+    (of the whole paragraph), or one of `unspoken`.
     """
     text = expand(paragraph)
     pieces = [part for part in split_sentences(text) if to_words(part)]
+    if not pieces:
+        yield paragraph, "no words"
     for piece in _joined(pieces, options.min_words):
         for part in cut(piece, options.max_words):
             words = to_words(part)

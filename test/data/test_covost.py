@@ -450,6 +450,7 @@ def test_real_german_clips(shared, tmp_path):
     assert report.counts() == {
         ("left out", "missing clip"): 13495,
         ("left out", "marked for removal"): 9,
+        ("fixed", "doubled quotes"): 21,
     }
     data.write(tmp_path / "data")
     dump, report = format_data(tmp_path / "data", tmp_path / "dump", FormatOptions())

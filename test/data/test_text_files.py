@@ -248,7 +248,7 @@ def test_a_text_of_one_sentence_cannot_be_divided(tmp_path, share):
 def test_nothing_left_and_nothing_there(tmp_path):
     (tmp_path / "in").write_text("12mo\n\n* * *\n")
     with pytest.raises(ValueError, match="no sentence is left of .*1 no words"):
-        normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions("book"))
+        normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions())
     with pytest.raises(ValueError, match="text file expected, but .* is not there"):
         normalize_files([tmp_path / "absent"], tmp_path / "out", TextOptions())
     with pytest.raises(ValueError, match="has no"):
