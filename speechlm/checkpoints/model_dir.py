@@ -220,17 +220,14 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     if kind not in KINDS or not isinstance(without, list):
         raise ValueError(f"{path}: kind {kind!r}, without {without!r} is no model of {KINDS}")
     decoder = values.get("translation_decoder")
-    try:
-        return Description(
-            _config(values["speechlm"], changes, path),
-            kind,
-            None if "units" in without else UnitVocabulary.read(_there(folder, TOKENS)),
-            None if "characters" in without else read_symbols(_there(folder, CHARACTERS)),
-            None if decoder is None else _decoder_config(decoder, path),
-            read_symbols(Path(folder) / TARGETS) if (Path(folder) / TARGETS).is_file() else None,
-        )
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{folder}: its token lists are not UTF-8 text ({error})") from None
+    return Description(
+        _config(values["speechlm"], changes, path),
+        kind,
+        None if "units" in without else UnitVocabulary.read(_there(folder, TOKENS)),
+        None if "characters" in without else read_symbols(_there(folder, CHARACTERS)),
+        None if decoder is None else _decoder_config(decoder, path),
+        read_symbols(Path(folder) / TARGETS) if (Path(folder) / TARGETS).is_file() else None,
+    )
 
 
 def check_characters(folder: str | os.PathLike[str]) -> None:

@@ -39,14 +39,16 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise ValueError(_not_text(path, number, raw, error.reason)) from None
-            if "\0" in text or "\r" in text:
-                odd = "byte of zero" if "\0" in text else "carriage return within the line"
-                raise ValueError(_not_text(path, number, raw, odd))
+                reason = f"not UTF-8 ({error.reason}): save it as UTF-8"
+                raise ValueError(_not_text(path, number, raw, reason)) from None
+            if "\0" in text:
+                raise ValueError(_not_text(path, number, raw, "a line with a byte of zero"))
+            if "\r" in text:
+                reason = "a line with a carriage return in it: end lines with line feeds"
+                raise ValueError(_not_text(path, number, raw, reason))
             yield text
 
 
 def _not_text(path: str | os.PathLike[str], number: int, raw: bytes, reason: str) -> str:
     kinds = (kind for start, kind in _KINDS.items() if number == 1 and raw.startswith(start))
-    kind = next(kinds, f"not ({reason}): save it as UTF-8 with line feeds as line ends")
-    return f"{path}:{number}: plain UTF-8 text expected, but this is {kind}"
+    return f"{path}:{number}: plain text expected, but this is {next(kinds, reason)}"
