@@ -189,9 +189,25 @@ def read_frame_shift(folder: str | os.PathLike[str]) -> float:
         seconds = float(path.read_text())
     except ValueError:
         raise ValueError(f"{path}: seconds expected, got {path.read_text()!r}") from None
-    if not 0 < seconds <= 1:
-        raise ValueError(f"{path}: seconds between 0 and 1 expected, got {seconds:g}")
+    check_frame_shift(seconds, str(path))
     return seconds
+
+
+def check_frame_shift(seconds: float, where: str) -> None:
+    """Make sure that a frame lasts a sample or more, and a second at most.
+
+    Args:
+        seconds: from a frame to the next.
+        where: a file or an option, for the message.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not 1 / SAMPLE_RATE <= seconds <= 1:
+        raise ValueError(
+            f"{where}: seconds from a label to the next, such as 0.01 or 0.02, expected,"
+            f" got {seconds:g}"
+        )
 
 
 def write_unit_info(

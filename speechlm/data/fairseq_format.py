@@ -18,6 +18,7 @@ import numpy as np
 from speechlm.data.archives import (
     ArchiveReader,
     ArchiveWriter,
+    check_frame_shift,
     fit_to_audio,
     merge_archives,
     n_labels,
@@ -74,13 +75,19 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 
 
 def read_dictionary(path: str | os.PathLike[str]) -> list[str]:
-    """Symbols of a fairseq dictionary (`symbol count` lines) in order."""
+    """Symbols of a fairseq dictionary (`symbol count` lines) in order.
+
+    Raises:
+        ValueError: a line is wrong, or there is none.
+    """
     symbols = []
     for number, line in enumerate(_read_lines(path), 1):
         symbol, space, count = line.rpartition(" ")
         if not space or not count.isdigit():
             raise ValueError(f"{path}:{number}: `symbol count` expected, got {line!r}")
         symbols.append(symbol)
+    if not symbols:
+        raise ValueError(f"{path}: `symbol count` lines expected, but the file is empty")
     return symbols
 
 
@@ -128,8 +135,10 @@ def import_labels(
     mended (`fit_to_audio`).
 
     Raises:
-        ValueError: a line is no list of known units, or its count does not fit the audio.
+        ValueError: a line is no list of known units, its count does not fit the audio, or the
+            frame shift is none.
     """
+    check_frame_shift(frame_shift, "frame_shift")
     ids, by_symbol = manifest.ids, _by_symbol(tokens)
     lines = _aligned_lines(labels, ids)
     with ArchiveWriter(folder) as writer:

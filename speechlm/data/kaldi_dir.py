@@ -88,6 +88,8 @@ class DataDir:
         if not folder.is_dir():
             raise ValueError(f"data directory expected, but {folder} is not there")
         wav = read_table(folder / "wav.scp")
+        if not wav:
+            raise ValueError(f"{folder / 'wav.scp'} is empty: utterances expected")
         for utterance, value in wav.items():
             check_path(value, f"{folder / 'wav.scp'}, {utterance}")
         text = folder / "text"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import io
-import itertools
 import json
 import os
 import re
@@ -172,9 +171,9 @@ class TargetVocabulary:
 
     def encode(self, sentence: str) -> np.ndarray:
         """(U,) int64 ids of a sentence, which is first written in the vocabulary's style; EOS."""
-        parts = re.split(f"([{RESERVED}])", self.options.write(sentence))
-        ids = [[UNK] if part in RESERVED else self._spm.encode(part) for part in parts if part]
-        return np.array([*itertools.chain(*ids), EOS], np.int64)
+        # No vocabulary has the second of the reserved characters, so that it becomes UNK.
+        plain = re.sub(f"[{RESERVED}]", RESERVED[1], self.options.write(sentence))
+        return np.array([*self._spm.encode(plain), EOS], np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The sentence of some ids, with single spaces; special ids are left out."""

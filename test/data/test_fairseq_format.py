@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speechlm.data import fairseq_format as fairseq
-from speechlm.data.archives import ArchiveReader, check_units, n_labels
+from speechlm.data.archives import ArchiveReader, check_units, n_labels, read_frame_shift
 from speechlm.data.kaldi_dir import DataDir
 
 
@@ -171,3 +171,19 @@ def test_official_samples_round_trip_byte_for_byte(tmp_path, shared, kind):
     assert (tmp_path / "o.labels").read_bytes() == labels.read_bytes()
     assert (tmp_path / "o.dict").read_bytes() == (folder / f"dict.{suffix}.txt").read_bytes()
     assert (tmp_path / "o.ltr").read_bytes() == letters.read_bytes()
+
+
+@pytest.mark.parametrize("shift", [0.0, -0.01, 1e-9, 20.0, float("inf"), float("nan")])
+def test_what_is_no_frame_shift_is_refused(sample, shift):
+    manifest = fairseq.read_manifest(sample / "t.tsv")
+    with pytest.raises(ValueError, match="seconds from a label to the next"):
+        fairseq.import_labels(manifest, sample / "t.phn", ["a", "b", "c"], sample / "units", shift)
+    (sample / "frame_shift").write_text(f"{shift}\n")
+    with pytest.raises(ValueError, match="frame_shift: seconds from a label to the next"):
+        read_frame_shift(sample)
+
+
+def test_an_empty_dictionary_is_refused(sample):
+    (sample / "dict.txt").write_text("")
+    with pytest.raises(ValueError, match="dict.txt: .* the file is empty"):
+        fairseq.read_dictionary(sample / "dict.txt")

@@ -70,6 +70,13 @@ def test_tables_with_different_ids(tmp_path):
         DataDir.read(tmp_path / "absent")
 
 
+def test_a_directory_without_utterances_is_refused(tmp_path):
+    """A program that reads it would write empty results, and report success."""
+    DataDir({}, {}, {}, {}).write(tmp_path)
+    with pytest.raises(ValueError, match="wav.scp is empty"):
+        DataDir.read(tmp_path)
+
+
 def test_bad_sample_counts(tmp_path):
     make(2).write(tmp_path)
     (tmp_path / "utt2num_samples").write_text("s0-000 12\ns1-001 -3\n")
