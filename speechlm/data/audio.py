@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def read_audio(
                 raise ValueError(
                     f"{path}: samples {start}..{end} asked for, it has 0..{file.frames}"
                 )
-            file.seek(start)
+            _go_to(file, start)
             waveform = file.read(end - start, dtype="float32")
     except soundfile.LibsndfileError as error:
         raise _decoding_error(path, error) from None
@@ -142,13 +143,19 @@ def decode_any(path: str | os.PathLike[str], mix_channels: bool = False) -> tupl
     return mono, rate
 
 
-def check_audio(path: str | os.PathLike[str], quick: bool = False) -> AudioInfo:
+def check_audio(
+    path: str | os.PathLike[str],
+    quick: bool = False,
+    watch: Callable[[int, np.ndarray], None] | None = None,
+) -> AudioInfo:
     """Make sure that a mono file decodes to as many samples as its header promises.
 
     The full check decodes everything (about 3,000 times faster than real time) and compares
     the sum of a 16-bit FLAC file with the one in its header, so that damage anywhere is found.
     The quick check reads the header and the last tenth of a second: it finds files that are
     cut off, not files that are damaged in the middle.
+
+    `watch` is shown each block that the full check decodes: number of its first sample, (S,) int16.
     """
     info = read_header(path)
     _expect_mono(path, info.n_channels)
@@ -157,7 +164,7 @@ def check_audio(path: str | os.PathLike[str], quick: bool = False) -> AudioInfo:
             if quick:
                 _check_tail(path, file)
             else:
-                _check_all(path, file, info)
+                _check_all(path, file, info, watch)
     except soundfile.LibsndfileError as error:
         raise _decoding_error(path, error) from None
     return info
@@ -175,6 +182,15 @@ def write_flac(path: str | os.PathLike[str], waveform: np.ndarray, rate: int) ->
     soundfile.write(os.fspath(path), waveform, rate, format="FLAC", subtype="PCM_16")
 
 
+def _go_to(file: soundfile.SoundFile, start: int) -> None:
+    """Move to a sample. In Ogg and MP3 files libsndfile does not get to exactly the one sought."""
+    if not file.format.startswith(("OGG", "MP3", "MPEG")):
+        file.seek(start)
+        return
+    while start > 0:
+        start -= max(1, len(file.read(min(start, _BLOCK), dtype="float32")))
+
+
 def _check_tail(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:
     file.seek(max(0, file.frames - _TAIL))
     found = file.tell() + len(file.read(_TAIL, dtype="int16"))
@@ -182,11 +198,18 @@ def _check_tail(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None
         raise TruncatedAudio(path, f"the header promises {file.frames} samples, found {found}")
 
 
-def _check_all(path: str | os.PathLike[str], file: soundfile.SoundFile, info: AudioInfo) -> None:
+def _check_all(
+    path: str | os.PathLike[str],
+    file: soundfile.SoundFile,
+    info: AudioInfo,
+    watch: Callable[[int, np.ndarray], None] | None,
+) -> None:
     expected = _flac_md5(path) if file.subtype == "PCM_16" and file.format == "FLAC" else None
     md5 = hashlib.md5(usedforsecurity=False)
     n_samples, sound = 0, False
     while len(block := file.read(_BLOCK, dtype="int16")):
+        if watch:
+            watch(n_samples, block)
         n_samples += len(block)
         sound = sound or bool(block.any())
         if expected:

@@ -1,9 +1,11 @@
-"""Kaldi data directories: wav.scp, text, utt2spk, spk2utt, utt2num_samples, text.LANG.
+"""Kaldi data directories: wav.scp, segments, text, utt2spk, spk2utt, utt2num_samples, text.LANG.
 
 Every table is sorted by utterance id in the C locale (code points). `text` and
 `utt2num_samples` may be absent; text.LANG are translations into the language LANG. A speaker id
 is a prefix of its utterances' ids. wav.scp holds plain paths, absolute or relative to the folder
-where the recipe runs; no pipes.
+where the recipe runs; no pipes. Where there is a table `segments` (see speechlm/data/segments.py),
+wav.scp is a table of recordings, and utterances are parts of them; `DataDir.audio` says where the
+samples of an utterance are, with such a table and without.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from speechlm.data.atomic import output_file
+from speechlm.data.segments import SEGMENTS, AudioRange, Segment, SegmentError
 
 _T = TypeVar("_T")
 
@@ -29,12 +32,14 @@ class DataDir:
     """The tables of a data directory, as dictionaries from utterance ids."""
 
     wav: dict[str, str]
-    """Path of the audio file."""
+    """Path of the audio file that has the utterance; `audio` says where in it."""
     utt2spk: dict[str, str]
     text: dict[str, str] | None = None
     n_samples: dict[str, int] | None = None
     translations: dict[str, dict[str, str]] = field(default_factory=dict)
     """By language code, sentences with case and punctuation."""
+    segments: dict[str, Segment] = field(default_factory=dict)
+    """Of the utterances that are parts of a recording; the others are whole files."""
 
     def __len__(self) -> int:
         return len(self.wav)
@@ -45,12 +50,22 @@ class DataDir:
         for name, table in tables.items():
             if table is not None and table.keys() != self.wav.keys():
                 odd = sorted(table.keys() ^ self.wav.keys())
-                raise ValueError(f"wav.scp and {name} have different ids: {show_ids(odd)}")
+                raise ValueError(f"{self._source} and {name} have different ids: {show_ids(odd)}")
+        if odd := sorted(self.segments.keys() - self.wav.keys()):
+            raise ValueError(f"segments without a recording: {show_ids(odd)}")
+        self._recordings()
 
     @property
     def ids(self) -> list[str]:
         """Utterance ids in the order of the C locale."""
         return sorted(self.wav)
+
+    def audio(self, utterance: str) -> AudioRange:
+        """Where the samples of an utterance are, in a file of 16 kHz."""
+        segment = self.segments.get(utterance)
+        if segment is None:
+            return AudioRange(self.wav[utterance])
+        return AudioRange(self.wav[utterance], *segment.samples())
 
     @property
     def spk2utt(self) -> dict[str, list[str]]:
@@ -85,9 +100,7 @@ class DataDir:
         folder = Path(path)
         if not folder.is_dir():
             raise ValueError(f"data directory expected, but {folder} is not there")
-        wav = read_table(folder / "wav.scp")
-        for utterance, value in wav.items():
-            check_path(value, f"{folder / 'wav.scp'}, {utterance}")
+        wav, segments = _read_audio(folder)
         text = folder / "text"
         samples = folder / "utt2num_samples"
         try:
@@ -97,6 +110,7 @@ class DataDir:
                 read_table(text, empty=True) if text.exists() else None,
                 _read_numbers(samples) if samples.exists() else None,
                 {name: read_table(file) for name, file in translation_files(folder).items()},
+                segments,
             )
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
@@ -109,6 +123,7 @@ class DataDir:
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "wav.scp").unlink(missing_ok=True)
+        (folder / SEGMENTS).unlink(missing_ok=True)
         write_table(folder / "utt2spk", self.utt2spk)
         write_table(folder / "spk2utt", {k: " ".join(v) for k, v in self.spk2utt.items()})
         for name, table in (("text", self.text), ("utt2num_samples", self.n_samples)):
@@ -121,7 +136,35 @@ class DataDir:
                 file.unlink()
         for language, table in self.translations.items():
             write_table(folder / f"text.{language}", table)
-        write_table(folder / "wav.scp", self.wav)
+        recordings, segments = self._recordings()
+        if segments:
+            write_table(folder / SEGMENTS, segments)
+        write_table(folder / "wav.scp", recordings)
+
+    @property
+    def _source(self) -> str:
+        """The table that says which utterances there are."""
+        return SEGMENTS if self.segments else "wav.scp"
+
+    def _recordings(self) -> tuple[dict[str, str], dict[str, Segment]]:
+        """wav.scp and segments: with parts among the utterances, whole files become parts, too."""
+        if not self.segments:
+            return self.wav, {}
+        paths: dict[str, str] = {}
+        for utterance, segment in self.segments.items():
+            path = paths.setdefault(segment.recording, self.wav[utterance])
+            if path != self.wav[utterance]:
+                raise ValueError(
+                    f"segments: the recording {segment.recording} is two files, {path} and"
+                    f" {self.wav[utterance]}; one of them needs another name"
+                )
+        segments = dict(self.segments)
+        for utterance in sorted(self.wav.keys() - self.segments.keys()):
+            name, path = utterance, self.wav[utterance]
+            while paths.setdefault(name, path) != path:  # another file has this name
+                name += "+"
+            segments[utterance] = Segment(name)
+        return paths, segments
 
     def subset(self, ids: Iterable[str]) -> DataDir:
         """The utterances named.
@@ -132,13 +175,14 @@ class DataDir:
         chosen = sorted(set(ids))
         missing = [utterance for utterance in chosen if utterance not in self.wav]
         if missing:
-            raise ValueError(f"{len(missing)} ids are not in wav.scp: {show_ids(missing)}")
+            raise ValueError(f"{len(missing)} ids are not in {self._source}: {show_ids(missing)}")
         return DataDir(
             {u: self.wav[u] for u in chosen},
             {u: self.utt2spk[u] for u in chosen},
             None if self.text is None else {u: self.text[u] for u in chosen},
             None if self.n_samples is None else {u: self.n_samples[u] for u in chosen},
             {name: {u: table[u] for u in chosen} for name, table in self.translations.items()},
+            {u: self.segments[u] for u in chosen if u in self.segments},
         )
 
 
@@ -160,7 +204,30 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
         _merged_if_all([part.text for part in parts]),
         _merged_if_all([part.n_samples for part in parts]),
         {name: _merged([part.translations[name] for part in parts]) for name in sorted(languages)},
+        _merged([part.segments for part in parts]),
     )
+
+
+def _read_audio(folder: Path) -> tuple[dict[str, str], dict[str, Segment]]:
+    """Paths by utterance, and the segments of those that are parts of a recording."""
+    paths = read_table(folder / "wav.scp")
+    for name, value in paths.items():
+        check_path(value, f"{folder / 'wav.scp'}, {name}")
+    file = folder / SEGMENTS
+    if not file.exists():
+        return paths, {}
+    wav, segments = {}, {}
+    for utterance, value in read_table(file).items():
+        try:
+            segment = Segment.parse(value)
+        except SegmentError as error:
+            raise ValueError(f"{file}: {utterance}: {error}") from None
+        if segment.recording not in paths:
+            raise ValueError(f"{file}: {utterance}: {segment.recording} is not in wav.scp")
+        wav[utterance] = paths[segment.recording]
+        if segment != Segment(utterance):  # else a whole file
+            segments[utterance] = segment
+    return wav, segments
 
 
 def _merged(tables: Iterable[dict[str, _T]]) -> dict[str, _T]:
@@ -249,7 +316,9 @@ def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
     return fields[0], fields[1] if len(fields) == 2 else ""
 
 
-def write_table(path: str | os.PathLike[str], table: dict[str, str] | dict[str, int]) -> None:
+def write_table(
+    path: str | os.PathLike[str], table: dict[str, str] | dict[str, int] | dict[str, Segment]
+) -> None:
     """Write `id value` lines sorted in the C locale, all or nothing."""
     with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for key in sorted(table):

@@ -22,6 +22,7 @@ from speechlm.data.atomic import output_file
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
+from speechlm.tasks.audio_loader import DATA_DIR
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
 
@@ -151,6 +152,18 @@ def data_options(part: str, sources: Mapping[str, tuple[Path, str]], shapes: Pat
     for name, (path, kind) in sources.items():
         arguments += [f"--{part}_data_path_and_name_and_type", f"{path},{name},{kind}"]
     return arguments
+
+
+def speech_options(part: str, folder: Path, text: Path) -> list[str]:
+    """ESPnet's options for the speech of a data directory and a table of its texts.
+
+    Args:
+        part: `train` or `valid`.
+        folder: data directory with utt2num_samples.
+        text: the table.
+    """
+    sources = {"speech": (folder / "wav.scp", DATA_DIR), "text": (text, "text")}
+    return data_options(part, sources, folder / "utt2num_samples")
 
 
 def parse_espnet(

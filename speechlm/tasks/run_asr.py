@@ -15,9 +15,9 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.tasks.asr import SpeechLMASRTask, SpeechLMEncoder
 from speechlm.tasks.common import (
     check_conf,
-    data_options,
     parse_training,
     scratch_config,
+    speech_options,
     start_from,
 )
 
@@ -77,5 +77,4 @@ def _data(part: str, folder: Path) -> list[str]:
     empty = [utterance for utterance, text in data.text.items() if not text.strip()]
     if empty:
         raise ValueError(f"{folder / 'text'}: {len(empty)} transcripts are empty: {empty[:5]}")
-    sources = {"speech": (folder / "wav.scp", "sound"), "text": (folder / "text", "text")}
-    return data_options(part, sources, folder / "utt2num_samples")
+    return speech_options(part, folder, folder / "text")

@@ -18,10 +18,10 @@ from speechlm.data.target_text import TargetVocabulary
 from speechlm.models.translation_decoder import TranslationDecoderConfig
 from speechlm.tasks.common import (
     check_keys,
-    data_options,
     is_first_worker,
     parse_training,
     scratch_config,
+    speech_options,
     start_from,
 )
 from speechlm.tasks.st import MASKS, SpeechLMSTTask
@@ -132,5 +132,4 @@ def _data(part: str, folder: Path, language: str, vocabulary: TargetVocabulary) 
             f"{path}: {len(empty)} translations are empty in the style "
             f"{vocabulary.options.style}: {' '.join(empty[:5])}; leave them out"
         )
-    sources = {"speech": (folder / "wav.scp", "sound"), "text": (path, "text")}
-    return data_options(part, sources, folder / "utt2num_samples")
+    return speech_options(part, folder, path)

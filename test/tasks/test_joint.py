@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.lexicon import Lexicon
 from speechlm.tasks.joint import SpeechUnits, TextUnits
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
@@ -120,3 +121,15 @@ def test_lines_and_words_that_do_not_fit_are_counted_and_named(tmp_path, caplog)
     assert "text.txt:2 left out" in caplog.text and "lacks: DOG" in caplog.text
     alone = text.batch(np.array([1]), np.array([0]))
     assert "units" not in alone and int(alone["lines_left_out"]) == 1
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_parts_of_recordings_are_as_good_as_files(folder, join_recordings, tmp_path, normalize):
+    join_recordings(folder, tmp_path / "joined")
+    batches = []
+    for place in (folder, tmp_path / "joined"):
+        data = SpeechUnits(place, "units_phone", 100, 8000, 16000, normalize=normalize)
+        batches.append(data.batch(np.arange(len(data)), np.random.default_rng(0)))
+    assert len(set(DataDir.read(tmp_path / "joined").wav.values())) == 3
+    for name, tensor in batches[0].items():
+        np.testing.assert_array_equal(batches[1][name].numpy(), tensor.numpy())
