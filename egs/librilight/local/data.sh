@@ -8,6 +8,7 @@ case " $* " in
       echo "error: --speech_corpus, the folder of Libri-Light with its small, medium and large, is needed" >&2
       exit 1
     fi
+    set -- "$@" --speech_corpus LIBRILIGHT # a stand-in: steps are listed, and not run
     ;;
 esac
 exec ../librispeech/local/data.sh "$@"
