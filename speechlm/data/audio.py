@@ -65,6 +65,18 @@ class AudioInfo:
     """libsndfile's name of the file format found in the file itself: FLAC, WAV, MP3, ..."""
 
 
+class AudioFile(soundfile.SoundFile):
+    """A file that is never told to seek where libsndfile does not get to exactly that sample.
+
+    This is so in Ogg and MP3 files. The package soundfile seeks after each read of a file that it
+    thinks it can seek in, so that block after block would not be what the whole is.
+    """
+
+    def seekable(self) -> bool:
+        """Whether the file gets to exactly the sample that it is told to seek."""
+        return super().seekable() and not self.format.startswith(("OGG", "MP3", "MPEG"))
+
+
 def read_header(path: str | os.PathLike[str]) -> AudioInfo:
     """Read the header only.
 
@@ -101,7 +113,7 @@ def read_audio(
         ValueError: a slice outside of the file.
     """
     try:
-        with soundfile.SoundFile(os.fspath(path)) as file:
+        with AudioFile(os.fspath(path)) as file:
             _expect_mono(path, file.channels)
             if file.samplerate != rate:
                 raise RateError(
@@ -182,9 +194,9 @@ def write_flac(path: str | os.PathLike[str], waveform: np.ndarray, rate: int) ->
     soundfile.write(os.fspath(path), waveform, rate, format="FLAC", subtype="PCM_16")
 
 
-def _go_to(file: soundfile.SoundFile, start: int) -> None:
-    """Move to a sample. In Ogg and MP3 files libsndfile does not get to exactly the one sought."""
-    if not file.format.startswith(("OGG", "MP3", "MPEG")):
+def _go_to(file: AudioFile, start: int) -> None:
+    """Move from the beginning to a sample."""
+    if file.seekable():
         file.seek(start)
         return
     while start > 0:

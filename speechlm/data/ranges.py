@@ -1,7 +1,7 @@
 """Checks and decoding of parts of audio files: a long file is decoded once for all of its parts.
 
-Parts that have to be converted are cut out while the file is decoded from its beginning: in Ogg and
-MP3 files libsndfile does not get to exactly the sample that it is told to seek.
+Parts that have to be converted are cut out while the file is decoded from its beginning, since in
+Ogg and MP3 files seeking is not exact (see `audio.AudioFile`).
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def decode_ranges(
     begun: dict[int, list[np.ndarray]] = {}
     position, why = 0, ""
     try:
-        with soundfile.SoundFile(path) as file:
+        with audio.AudioFile(path) as file:
             while (waiting or begun) and len(block := _read(file)):
                 end = position + len(block)
                 while waiting and places[waiting[-1]][0] < end:

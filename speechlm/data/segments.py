@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +52,7 @@ class Segment:
             SegmentError: it is no segment, or ends before it starts.
         """
         recording, *rest = value.split() or [""]
+        recording = sys.intern(recording)  # many segments name the same one
         try:
             start, end = (round(float(time), _DECIMALS) for time in rest[:2])
             channel = int(rest[2]) if len(rest) == 3 else -1

@@ -140,7 +140,7 @@ def _levels(path: str | os.PathLike[str]) -> tuple[np.ndarray, float]:
     hop = max(1, info.rate // _FRAMES)
     levels, n_samples = [np.zeros(0, np.float32)], 0
     try:
-        with soundfile.SoundFile(os.fspath(path)) as file:
+        with audio.AudioFile(os.fspath(path)) as file:
             while len(block := file.read(hop * _BLOCK, dtype="float32", always_2d=True)):
                 n_samples += len(block)
                 mono = block.mean(axis=1)[: len(block) // hop * hop]

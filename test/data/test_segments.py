@@ -362,3 +362,21 @@ def test_a_manifest_gets_files(tmp_path, directory, recording):
     chosen.n_samples["s-2"] += 1
     with pytest.raises(ValueError, match="utt2num_samples says 57969 for s-2, found 57968"):
         cut_segments(chosen, tmp_path / "audio")
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "mp3"])
+def test_parts_beyond_the_first_block_of_a_compressed_recording(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr("speechlm.data.ranges._BLOCK", 30000)
+    time = np.arange(10 * 16000) / 16000
+    wave = 0.4 * np.sin(2 * np.pi * (300 * time + 100 * time**2))
+    soundfile.write(tmp_path / f"a.{suffix}", wave, 16000)
+    whole = soundfile.read(tmp_path / f"a.{suffix}", dtype="float32")[0]
+    lines = [f"s-{n} a {n} {n + 2.5}" for n in range(8)] + ["s-9 a 9 -1"]
+    folder = write_dir(tmp_path / "data", {"a": tmp_path / f"a.{suffix}"}, lines)
+    data, report = format_data(folder, tmp_path / "dump", FormatOptions())
+    assert len(data) == 9 and report.items == []
+    for utterance in data.ids:
+        start = 16000 * int(utterance[2:])
+        found = read_audio(data.wav[utterance])
+        np.testing.assert_allclose(found, whole[start : start + len(found)], atol=1e-4)
+        assert len(found) == (40000 if start < 9 * 16000 else len(whole) - start)
