@@ -100,7 +100,7 @@ def format_data(
         remove_leftovers(folder / "audio")
     results = _run(data, folder / "audio", options, n_jobs)
     kept: dict[str, _Result] = {}
-    for utterance, result in results.items():
+    for utterance, result in sorted(results.items()):
         seconds = result.n_samples / options.rate
         if result.fixed:
             report.fix(

@@ -341,11 +341,14 @@ def test_jobs_do_not_change_the_result(tmp_path, recording, helpers):
     soundfile.write(tmp_path / "b.wav", helpers.tone(4, 8000), 8000)
     recordings = {"a": recording[0], "b": tmp_path / "b.wav", "s-9": recording[0]}
     lines = ["s-1 b 0 2", "s-2 a 1 3", "s-3 a 30 40", "s-4 a 3 -1", "s-9 s-9 0 -1"]
+    lines += ["s-5 b 3.999 4", "s-6 a 30 31", "s-7 b 9 10", "s-8 b 3.99 4"]
     folder = write_dir(tmp_path / "data", recordings, lines)
     one, first = format_data(folder, tmp_path / "one", LENIENT, 1)
     three, second = format_data(folder, tmp_path / "three", LENIENT, 3)
     assert one.n_samples == three.n_samples and first == second
     assert one.segments == three.segments and set(one.segments) == {"s-2", "s-4"}
+    again = format_data(folder, tmp_path / "one", LENIENT, 1)[1]
+    assert again == first and [i.utterance[2:] for i in again.items] == list("35678")
 
 
 def test_a_manifest_gets_files(tmp_path, directory, recording):
