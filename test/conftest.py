@@ -175,6 +175,12 @@ def make_data_dir():
 
 
 @pytest.fixture(scope="session")
+def join_recordings():
+    """Function that makes a data directory whose utterances are parts of a file a speaker."""
+    return corpus.join_recordings
+
+
+@pytest.fixture(scope="session")
 def config_values():
     """Function that writes a YAML file of a task ("pretrain", "finetune") with changes."""
 

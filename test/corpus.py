@@ -1,12 +1,16 @@
 """A corpus in which every phone is a chord: small, and learnable."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from speechlm.data.archives import ArchiveWriter, merge_archives, n_labels, write_unit_info
 from speechlm.data.audio import write_flac
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.segments import Segment
 from speechlm.data.vocabulary import PHONES, add_positions, phone_id
 
 LEXICON = {
@@ -92,3 +96,23 @@ def make_corpus(root: Path, n: int = 40, dev: int = 8, lines: int = 200) -> Path
     make_text(root / "dev_text", 20, 4)
     (root / "lexicon").write_text("".join(f"{w} {p}\n" for w, p in sorted(LEXICON.items())))
     return root
+
+
+def join_recordings(source: Path, target: Path) -> DataDir:
+    """The same data directory, with its units, whose utterances are parts of a file a speaker."""
+    data = DataDir.read(source)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("wav", "wav.scp"))
+    pause = np.full(1234, 300, np.int16)
+    segments, wav = {}, {}
+    for speaker, utterances in data.spk2utt.items():
+        pieces, n = [pause], len(pause)
+        for utterance in utterances:
+            wave = soundfile.read(data.wav[utterance], dtype="int16")[0]
+            segments[utterance] = Segment.of_samples(f"{speaker}-all", n, n + len(wave))
+            wav[utterance] = str(target / f"{speaker}.flac")
+            pieces += [wave, pause]
+            n += len(wave) + len(pause)
+        soundfile.write(target / f"{speaker}.flac", np.concatenate(pieces), 16000)
+    joined = dataclasses.replace(data, wav=wav, segments=segments)
+    joined.write(target)
+    return joined

@@ -116,3 +116,13 @@ def test_each_rule_can_be_broken(path, text, expected):
 def test_a_circle_is_found(files, circle):
     found = layout.complaints(FILES | {f"speechlm/{path}": text for path, text in files.items()})
     assert len(found) == 1 and found[0].startswith("circle: ") and circle in found[0]
+
+
+def test_audio_of_data_directories_is_read_by_ranges(root):
+    """Above `data`, `DataDir.audio` alone says where samples are: whole files miss `segments`."""
+    tree = layout.read_tree(root)
+    for path, text in tree.items():
+        if layout.room_of(layout.module_of(path)) not in ("", "conventions", "data"):
+            names = {item.name for item in layout.imports_of(path, text)}
+            assert "read_audio" not in names, path
+            assert "soundfile" not in {item.module for item in layout.imports_of(path, text)}, path

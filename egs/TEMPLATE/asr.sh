@@ -9,16 +9,17 @@ asr_model() { echo "exp/asr_$1${finetune_tag:+_${finetune_tag}}"; }
 
 asr_11() { side_by_side finetune_asr "${inits[@]}"; }
 
-# finetune_asr SYSTEM: on the paired set.
+# finetune_asr SYSTEM: on the paired set, or on one of its own.
 finetune_asr() {
-  local output conf from more
+  local output conf from more set=paired
+  if finetunes_apart; then set=finetune; fi
   conf=${finetune_config:-$(config "finetune_${finetune_names[${config_size}]}.yaml")}
   read -ra more <<< "${finetune_args}"
   output=$(asr_model "$1") from=$(initial "$1")
   train "fine-tune $1" "${output}" \
-    --needs "${conf}" dump/paired dump/dev ${from:+"${from}"} -- \
+    --needs "${conf}" "dump/${set}" dump/dev ${from:+"${from}"} -- \
     python -m speechlm.bin.finetune_asr --config "${conf}" --config_size "${config_size}" \
-    --train_dir dump/paired --dev_dir dump/dev ${from:+--init "${from}"} --output "${output}" \
+    --train_dir "dump/${set}" --dev_dir dump/dev ${from:+--init "${from}"} --output "${output}" \
     --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
 }
 

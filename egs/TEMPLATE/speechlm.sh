@@ -27,13 +27,17 @@ tag=                       # put behind the names of trainings, so that variants
 finetune_tag=              # the same for fine-tunings and results alone, in place of --tag
 # Corpus (handed to the recipe's local/data.sh)
 corpus=                    # folder of the recordings; without it data.sh downloads or makes them
-paired_parts=              # parts with transcripts, for recogniser and fine-tuning
+paired_parts=              # parts with transcripts, for the recogniser and, without --finetune_parts,
+                           # for fine-tuning
+finetune_parts=            # parts with transcripts for fine-tuning, where they are others
 speech_parts=              # parts whose speech alone is used, for pre-training
+speech_corpus=             # folder of these, if another than --corpus (egs/librispeech, egs/librilight:
+                           # a folder in Libri-Light's layout)
 dev_parts=                 # parts for validation
 test_parts=                # parts to be tested, each a test set of its own
 text_corpus=               # unpaired text: a folder or files
 data_opts=                 # further options of local/data.sh (local/data.sh --help lists them)
-min_seconds=0.5            # shorter utterances of the paired and speech sets are left out
+min_seconds=0.5            # shorter utterances of sets to train on are left out
 max_seconds=36             # longer ones too
 max_bad_share=0.1          # stages 1 and 2 stop if a larger share of a set is wrong
 dev_share=0.01             # share of the unpaired text kept for validation, at least a sentence
@@ -165,7 +169,9 @@ warn_of_absent() {
   read -ra words <<< "${text_corpus}"
   [[ ! -e ${text_corpus} ]] || words=()
   if ((stage == 1)); then
-    for option in corpus translations; do warn_unless_there "--${option} is" "${!option:-}"; done
+    for option in corpus speech_corpus translations; do
+      warn_unless_there "--${option} is" "${!option:-}"
+    done
     for word in "${words[@]}"; do warn_unless_there "--text_corpus has" "${word}"; done
   fi
   if ((stop_stage >= 11)) && any given; then warn_unless_there "--init_model is" "${init_model}"; fi
@@ -186,7 +192,8 @@ check_options() {
   for option in tag finetune_tag; do check_name "${option}" "${!option}"; done
   for test in "${tests[@]}"; do
     check_name test_parts "${test}"
-    [[ ! ${test} =~ ^(paired|speech|text|translated)$ && (${test} != dev || ${dev_parts} == dev) ]] ||
+    [[ ! ${test} =~ ^(paired|finetune|speech|text|translated)$ &&
+      (${test} != dev || ${dev_parts} == dev) ]] ||
       die "--test_parts has '${test}', which is the recipe's own name for another set"
   done
   [[ -z $(printf '%s\n' "${tests[@]}" | sort | uniq -d) ]] ||
@@ -237,17 +244,25 @@ config() {
   if [[ -f conf/$1 ]]; then echo "conf/$1"; else echo "${template}/conf/$1"; fi
 }
 
+# finetunes_apart: whether fine-tuning has a set of its own, finetune; else that is paired.
+finetunes_apart() { [[ -n ${finetune_parts} && ${finetune_parts} != "${paired_parts}" ]]; }
+
 stage_1() {
-  local more
+  local more apart=()
   read -ra more <<< "${data_opts}"
+  # Only where they are wanted: not every corpus has them.
+  if finetunes_apart; then apart+=(--finetune_parts "${finetune_parts}"); fi
+  if [[ -n ${speech_corpus} ]]; then apart+=(--speech_corpus "${speech_corpus}"); fi
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --paired_parts "${paired_parts}" \
     --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" --test_parts "${test_parts}" \
-    --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" "${more[@]}"
+    --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" \
+    "${apart[@]}" "${more[@]}"
 }
 
 stage_2() {
   local name spoken=()
   for name in paired speech; do format_training_set "${name}"; done
+  if finetunes_apart; then format_training_set finetune; fi
   for name in dev "${tests[@]}"; do
     format_set "${name}"
     spoken+=("dump/${name}/text")

@@ -19,6 +19,8 @@ length_penalty=1.0         # their scores are divided by the length to this powe
 
 check_st() {
   local language
+  [[ -z ${finetune_parts}${speech_corpus} ]] ||
+    die "--finetune_parts and --speech_corpus are not for --task st, whose set is translated"
   [[ ${target_lang} == *[![:space:]]* ]] ||
     die "--task st needs --target_lang, the language to translate into"
   for language in ${target_lang}; do check_name target_lang "${language}"; done

@@ -14,7 +14,8 @@ def main() -> None:
     options.add_argument("--output", required=True, help="data directory to write")
     args = options.parse_args()
 
-    from speechlm.data.kaldi_dir import DataDir, combine
+    from speechlm.data.dir_parts import combine
+    from speechlm.data.kaldi_dir import DataDir
 
     data = combine([DataDir.read(path) for path in args.input])
     data.write(args.output)

@@ -1,4 +1,7 @@
-"""Write a data directory and its units as .tsv, .phn (or .km), .ltr and dict files."""
+"""Write a data directory and its units as .tsv, .phn (or .km), .ltr and dict files.
+
+Utterances that are parts of long recordings (`segments`) become files in OUTPUT/audio.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,11 @@ def main() -> None:
 
     data = DataDir.read(args.input)
     base = f"{args.output}/{args.name}"
+    if data.segments:
+        logging.info(
+            "%d parts of recordings become files in %s/audio", len(data.segments), args.output
+        )
+        data = fairseq.cut_segments(data, f"{args.output}/audio")
     fairseq.export_audio(data, f"{base}.tsv", args.root)
     if args.units:
         folder = f"{args.input}/{args.units}"

@@ -40,12 +40,12 @@ def main() -> None:
     from speechlm.data.format import FormatOptions, format_data
 
     wanted = FormatOptions(
-        args.rate,
-        args.min_seconds,
-        args.max_seconds,
-        args.quick,
-        args.mix_channels,
-        args.max_bad_share,
+        rate=args.rate,
+        quick=args.quick,
+        mix_channels=args.mix_channels,
+        min_seconds=args.min_seconds,
+        max_seconds=args.max_seconds,
+        max_bad_share=args.max_bad_share,
     )
     data, report = format_data(args.input, args.output, wanted, args.nj)
     hours = sum(data.samples().values()) / args.rate / 3600

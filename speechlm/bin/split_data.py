@@ -21,7 +21,8 @@ def main() -> None:
     )
     args = options.parse_args()
 
-    from speechlm.data.kaldi_dir import DataDir, split, write_split
+    from speechlm.data.dir_parts import split, write_split
+    from speechlm.data.kaldi_dir import DataDir
 
     parts = split(DataDir.read(args.input), args.n, args.by_speaker)
     output = args.output or f"{args.input}/split{args.n}"

@@ -6,9 +6,8 @@ header says of the length is not believed: see `audio_parts`.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -18,26 +17,23 @@ import soxr
 
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import library_writes
+from speechlm.data.audio_blocks import BLOCK, FULL, decode, ends_as_promised, floats, joined
 from speechlm.data.audio_contents import open_contents
 from speechlm.data.audio_parts import (
     UNKNOWN,
-    AudioError,
     ChannelError,
     Contents,
     EmptyAudio,
-    Part,
     RateError,
-    TruncatedAudio,
+    StraightFile,
     UnreadableAudio,
     reason_of,
 )
+from speechlm.data.audio_parts import AudioError as AudioError  # known by this module's name, too
+from speechlm.data.audio_parts import TruncatedAudio as TruncatedAudio
 
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 """How names of audio files that corpora have end, in small letters."""
-_BLOCK = 1 << 20  # samples decoded at a time
-_TAIL = 1600  # samples read at the end of a file in the quick check
-_PADDING = 64  # zero bytes at the end of a FLAC file that are taken for padding
-_FULL = 1 << 15  # the 16-bit number of a sample of 1
 
 
 @dataclass(frozen=True)
@@ -93,19 +89,38 @@ def read_audio(
         EmptyAudio: no bytes or no samples.
         ValueError: a slice outside of the file.
     """
-    try:
-        contents = open_contents(path, only_first=stop is not None)
-        if (found := _range(path, contents, rate, start, stop)) is not None:
-            return found
-        contents = contents if stop is None else open_contents(path)
-        info = _info(path, contents)
-        _expect(path, info.n_channels, info.rate, rate)
-        blocks = [_floats(block)[:, 0] for block in _decode(path, contents)]
-    except soundfile.LibsndfileError as error:
-        raise _decoding_error(path, error) from None
-    waveform = _joined(blocks)
-    _expect_range(path, start, len(waveform) if stop is None else stop, len(waveform))
-    return waveform[start:stop]
+    contents = open_contents(path, only_first=stop is not None)
+    if (found := _range(path, contents, rate, start, stop)) is not None:
+        return found
+    contents = contents if stop is None else open_contents(path)
+    info = _info(path, contents)
+    _expect(path, info.n_channels, info.rate, rate)
+    n_samples, blocks = 0, []
+    for block in decode(path, contents):
+        end = len(block) if stop is None else max(0, stop - n_samples)
+        # samples start .. stop of the file, counted within the block: perhaps none
+        blocks.append(floats(block[max(0, start - n_samples) : end, 0]))
+        n_samples += len(block)
+    _expect_range(path, start, n_samples if stop is None else stop, n_samples)
+    return joined(blocks)
+
+
+def read_blocks(path: str | os.PathLike[str], size: int = BLOCK) -> Iterator[np.ndarray]:
+    """All of a file of any rate, block by block: (S, C) float32, C channels.
+
+    Args:
+        path: the file.
+        size: samples of a block; a stream within the file ends with a shorter one.
+
+    Raises:
+        UnreadableAudio: the file is missing, no audio, or damaged; this may be seen, and raised,
+            behind the last block.
+        TruncatedAudio: the file ends before the last of its samples.
+        EmptyAudio: no bytes or no samples.
+    """
+    contents = open_contents(path)
+    _info(path, contents)
+    yield from map(floats, decode(path, contents, size))
 
 
 def decode_any(path: str | os.PathLike[str], mix_channels: bool = False) -> tuple[np.ndarray, int]:
@@ -132,20 +147,21 @@ def decode_whole(path: str | os.PathLike[str], mix_channels: bool = False) -> De
         _expect_mono(path, info.n_channels)
     is_silent = True
     mono: list[np.ndarray] = []
-    try:
-        for block in map(_floats, _decode(path, contents)):
-            _expect_finite(path, block)
-            is_silent = is_silent and not block.any()
-            with np.errstate(over="ignore"):  # `expect_sound` sees what becomes infinite
-                mono.append(block.mean(axis=1) if info.n_channels > 1 else block[:, 0])
-    except soundfile.LibsndfileError as error:
-        raise _decoding_error(path, error) from None
-    waveform = _joined(mono)
+    for block in map(floats, decode(path, contents)):
+        _expect_finite(path, block)
+        is_silent = is_silent and not block.any()
+        with np.errstate(over="ignore"):  # `expect_sound` sees what becomes infinite
+            mono.append(block.mean(axis=1) if info.n_channels > 1 else block[:, 0])
+    waveform = joined(mono)
     expect_sound(path, waveform, "" if is_silent else " once the channels are mixed")
     return Decoded(waveform, info.rate, _note(contents, info.n_samples, len(waveform)))
 
 
-def check_audio(path: str | os.PathLike[str], quick: bool = False) -> AudioInfo:
+def check_audio(
+    path: str | os.PathLike[str],
+    quick: bool = False,
+    watch: Callable[[int, np.ndarray], None] | None = None,
+) -> AudioInfo:
     """Make sure that a mono file decodes to as many samples as its header promises.
 
     The full check decodes everything (about 3,000 times faster than real time) and compares
@@ -154,29 +170,49 @@ def check_audio(path: str | os.PathLike[str], quick: bool = False) -> AudioInfo:
     off or go on, not files that are damaged in the middle or silent. Where that does not tell the
     length (none in the header, another than in the header, other formats) the full check is made.
 
+    Args:
+        path: the file.
+        quick: make the quick check, where it is enough.
+        watch: is shown each block that the full check decodes: the number of its first sample, and
+            its samples (S,), int16 of 16-bit FLAC, else float32.
+
     Returns:
         The true number of samples; `plain` and `note` tell whether the header has another.
     """
     contents = open_contents(path)
     info = _info(path, contents)
     _expect_mono(path, info.n_channels)
-    seekable = info.container == "FLAC" and contents.plain
-    if quick and seekable and _ends_as_promised(contents.parts[0]):
+    if quick and info.container == "FLAC" and _has_true_length(contents):
         return info
     n_samples, sound = 0, False
-    try:
-        for block in _decode(path, contents):
-            n_samples += len(block)
-            sound = sound or bool(block.any())
-            _expect_finite(path, block)
-    except soundfile.LibsndfileError as error:
-        raise _decoding_error(path, error) from None
+    for block in decode(path, contents):
+        if watch:
+            watch(n_samples, block[:, 0])
+        n_samples += len(block)
+        sound = sound or bool(block.any())
+        _expect_finite(path, block)
     if n_samples == 0:
         raise EmptyAudio(path, "no samples can be decoded")
     if not sound:
         raise EmptyAudio(path, "all samples are zero")
-    note = _note(contents, info.n_samples, n_samples)
-    return replace(info, n_samples=n_samples, plain=contents.plain and not note, note=note)
+    return _counted(contents, info, n_samples)
+
+
+def measure(path: str | os.PathLike[str]) -> AudioInfo:
+    """Say what is known of a file, its true length in any case.
+
+    Only FLAC that does not end where its header says has to be decoded for that.
+
+    Raises:
+        UnreadableAudio: there is no such file, it is no audio, or it is found to be damaged.
+        TruncatedAudio: the file ends before the last of its samples.
+        EmptyAudio: no bytes or no samples.
+    """
+    contents = open_contents(path)
+    info = _info(path, contents)
+    if info.container != "FLAC" or _has_true_length(contents):
+        return info
+    return _counted(contents, info, sum(map(len, decode(path, contents))))
 
 
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -189,8 +225,8 @@ def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
 def to_16_bits(waveform: np.ndarray) -> tuple[np.ndarray, int]:
     """(S,) float32 -> (S,) int16 and how many samples beyond -1..1 were clipped."""
     n_clipped = int(np.count_nonzero(np.abs(waveform) > 1))
-    levels = np.rint(waveform.clip(-1, 1) * _FULL)
-    return np.minimum(levels, _FULL - 1).astype(np.int16), n_clipped
+    levels = np.rint(waveform.clip(-1, 1) * FULL)
+    return np.minimum(levels, FULL - 1).astype(np.int16), n_clipped
 
 
 def write_flac(
@@ -264,52 +300,6 @@ def _info(path: str | os.PathLike[str], contents: Contents) -> AudioInfo:
     return replace(first, n_samples=sum(lengths) if len(lengths) == len(found) else None)
 
 
-def _decode(path: str | os.PathLike[str], contents: Contents) -> Iterator[np.ndarray]:
-    """Blocks (S, C) of all parts: int16 of 16-bit FLAC, else float32."""
-    for part in contents.parts:
-        with part.open() as file:
-            promised, n_samples = part.promised(file), 0
-            is_short = file.format == "FLAC" and file.subtype == "PCM_16"
-            md5 = hashlib.md5(usedforsecurity=False) if is_short and part.md5 else None
-            for block in _blocks(path, part, file, "int16" if is_short else "float32"):
-                n_samples += len(block)
-                if md5:
-                    md5.update(block.astype("<i2", copy=False).data)
-                yield block
-        if promised is not None and n_samples < promised:
-            is_whole = md5 and md5.digest() == part.md5
-            what = "wrong length in the header" if is_whole else "truncated or damaged"
-            count = f"{promised} samples promised, found {n_samples}"
-            raise TruncatedAudio(path, f"{what}: {count}{', which is all' if is_whole else ''}")
-        if md5 and md5.digest() != part.md5:
-            reason = "damaged: the decoded samples differ from the FLAC checksum"
-            raise UnreadableAudio(path, reason)
-
-
-def _blocks(
-    path: str | os.PathLike[str], part: Part, file: soundfile.SoundFile, dtype: str
-) -> Iterator[np.ndarray]:
-    """What is promised, and what FLAC has behind it."""
-    promised, n_samples = part.promised(file), 0
-    while promised is None or n_samples < promised:
-        wanted = _BLOCK if promised is None else min(_BLOCK, promised - n_samples)
-        block = file.read(wanted, dtype, always_2d=True)
-        if not len(block):
-            return
-        n_samples += len(block)
-        yield block
-    if file.format != "FLAC":
-        return
-    try:
-        while len(block := file.read(_BLOCK, dtype, always_2d=True)):
-            yield block
-    except soundfile.LibsndfileError:
-        if any(part.pieces[-1][-_PADDING:]):
-            raise UnreadableAudio(
-                path, f"behind its {promised} samples stands what is no FLAC, or is damaged"
-            ) from None
-
-
 def _range(
     path: str | os.PathLike[str], contents: Contents, rate: int, start: int, stop: int | None
 ) -> np.ndarray | None:
@@ -324,7 +314,7 @@ def _range(
         return None
     by_name = contents.plain and stop is not None
     try:
-        with soundfile.SoundFile(os.fspath(path)) if by_name else part.open() as file:
+        with StraightFile(os.fspath(path)) if by_name else part.open() as file:
             _expect(path, file.channels, file.samplerate, rate)
             if start:
                 file.seek(start)
@@ -334,17 +324,15 @@ def _range(
     return waveform if len(waveform) == end - start else None
 
 
-def _ends_as_promised(part: Part) -> bool:
-    """Whether a FLAC stream has its last samples and none behind them."""
-    with part.open() as file:
-        promised = part.promised(file)
-        assert promised is not None
-        try:
-            file.seek(max(0, promised - _TAIL))
-            found = file.tell() + len(file.read(promised - file.tell(), dtype="int16"))
-            return found == promised and len(file.read(1, dtype="int16")) == 0
-        except soundfile.LibsndfileError:
-            return False
+def _has_true_length(contents: Contents) -> bool:
+    """Whether FLAC is one stream that ends where its header says."""
+    return contents.plain and ends_as_promised(contents.parts[0])
+
+
+def _counted(contents: Contents, info: AudioInfo, n_samples: int) -> AudioInfo:
+    """What is known once the samples have been counted."""
+    note = _note(contents, info.n_samples, n_samples)
+    return replace(info, n_samples=n_samples, plain=contents.plain and not note, note=note)
 
 
 def _note(contents: Contents, promised: int | None, n_samples: int) -> str:
@@ -353,23 +341,6 @@ def _note(contents: Contents, promised: int | None, n_samples: int) -> str:
         return contents.note
     count = f"its header promises {promised} samples, found {n_samples}"
     return f"{contents.note}; {count}" if contents.note else count
-
-
-def _floats(block: np.ndarray) -> np.ndarray:
-    return block if block.dtype == np.float32 else block.astype(np.float32) / _FULL
-
-
-def _joined(blocks: list[np.ndarray]) -> np.ndarray:
-    """Blocks as one array; they are given up one by one, so that memory holds all only once."""
-    if len(blocks) == 1:
-        return blocks[0]
-    whole, at = np.empty(sum(map(len, blocks)), np.float32), 0
-    blocks.reverse()
-    while blocks:
-        block = blocks.pop()
-        whole[at : at + len(block)] = block
-        at += len(block)
-    return whole
 
 
 def _expect(path: str | os.PathLike[str], n_channels: int, found: int, rate: int) -> None:
@@ -391,11 +362,3 @@ def _expect_mono(path: str | os.PathLike[str], n_channels: int) -> None:
 def _expect_finite(path: str | os.PathLike[str], samples: np.ndarray) -> None:
     if not np.all(np.isfinite(samples)):
         raise UnreadableAudio(path, "some samples are not finite numbers")
-
-
-def _decoding_error(path: str | os.PathLike[str], error: Exception) -> AudioError:
-    """Whether a file that opens but does not decode is cut off or damaged cannot be told."""
-    if not os.path.isfile(path):
-        return UnreadableAudio(path, "no such file")
-    reason = f"truncated or damaged: decoding stopped early ({reason_of(error)})"
-    return TruncatedAudio(path, reason)

@@ -67,7 +67,7 @@ class Part:
         Raises:
             soundfile.LibsndfileError: it is no audio.
         """
-        return _Stream(_Pieces(self.pieces))
+        return StraightFile(_Pieces(self.pieces))
 
     def promised(self, file: soundfile.SoundFile) -> int | None:
         """Samples that the opened stream must have; None where only decoding tells."""
@@ -93,14 +93,15 @@ def reason_of(error: Exception) -> str:
     return "no known format" if reason.startswith("File does not exist") else reason
 
 
-class _Stream(soundfile.SoundFile):
+class StraightFile(soundfile.SoundFile):
     """A sound file that is read straight on.
 
-    `soundfile` seeks after each read of what it takes for seekable, which at the end of FLAC of
-    unknown length is an error.
+    `soundfile` seeks after each read of what it takes for seekable. At the end of FLAC of unknown
+    length that is an error, and in Ogg and MP3 libsndfile does not get to exactly that sample.
     """
 
     def seekable(self) -> bool:
+        """Whether `soundfile` may seek by itself."""
         return False
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.archives import (
     ArchiveReader,
     ArchiveWriter,
@@ -25,7 +26,8 @@ from speechlm.data.archives import (
     read_unit_info,
     write_unit_info,
 )
-from speechlm.data.atomic import output_file, write_text
+from speechlm.data.atomic import output_file, remove_leftovers, write_text
+from speechlm.data.audio import write_flac
 from speechlm.data.encoding import text_lines
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, safe_id, speaker_of
@@ -162,10 +164,49 @@ def import_labels(
     return merge_archives(folder, 1)
 
 
+def cut_segments(data: DataDir, folder: str | os.PathLike[str]) -> DataDir:
+    """Make files of the utterances that are parts of recordings: a manifest knows whole files only.
+
+    Args:
+        data: a data directory with utt2num_samples.
+        folder: gets ID.flac of each of them, 16 kHz.
+
+    Returns:
+        The same utterances, all of them files.
+
+    Raises:
+        ValueError: audio cannot be read, or is not as long as utt2num_samples says.
+    """
+    samples, wav, target = data.samples(), dict(data.wav), Path(folder)
+    for utterance in sorted(data.segments):
+        waveform = data.audio(utterance).read()
+        if len(waveform) != samples[utterance]:
+            raise ValueError(
+                f"{data.audio(utterance)}: utt2num_samples says {samples[utterance]} for"
+                f" {utterance}, found {len(waveform)}"
+            )
+        wav[utterance] = str(target / f"{utterance}.flac")
+        with output_file(wav[utterance], tidy=False) as temporary:
+            write_flac(temporary, waveform, SAMPLE_RATE)
+    if target.is_dir():
+        remove_leftovers(target)
+    return DataDir(wav, data.utt2spk, data.text, data.n_samples, data.translations)
+
+
 def export_audio(
     data: DataDir, path: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
 ) -> None:
-    """Write a `.tsv`. `root` is by default the deepest folder that all audio files share."""
+    """Write a `.tsv`. `root` is by default the deepest folder that all audio files share.
+
+    Raises:
+        ValueError: utterances are parts of recordings (`cut_segments` makes files of them), audio
+            is outside of `root`, or there is no utt2num_samples.
+    """
+    if data.segments:
+        raise ValueError(
+            f"whole files expected, but {len(data.segments)} utterances are parts of recordings"
+            f" (segments): {show_ids(sorted(data.segments))}; cut them into files"
+        )
     samples = data.samples()
     wav = {u: os.path.abspath(p) for u, p in data.wav.items()}
     folders = [os.path.dirname(p) for p in wav.values()]

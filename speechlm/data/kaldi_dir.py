@@ -1,26 +1,25 @@
-"""Kaldi data directories: wav.scp, text, utt2spk, spk2utt, utt2num_samples, text.LANG.
+"""Kaldi data directories: wav.scp, segments, text, utt2spk, spk2utt, utt2num_samples, text.LANG.
 
 Every table is sorted by utterance id in the C locale (code points). `text` and
 `utt2num_samples` may be absent; text.LANG are translations into the language LANG. A speaker id
 is a prefix of its utterances' ids. wav.scp holds plain paths, absolute or relative to the folder
-where the recipe runs; no pipes.
+where the recipe runs; no pipes. Where there is a table `segments` (see speechlm/data/segments.py),
+wav.scp is a table of recordings, and utterances are parts of them; `DataDir.audio` says where the
+samples of an utterance are, with such a table and without.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from speechlm.data.atomic import output_file
 from speechlm.data.encoding import not_utf8, refuse_wide
 from speechlm.data.names import id_problem, path_problem
-
-_T = TypeVar("_T")
+from speechlm.data.segments import SEGMENTS, AudioRange, Segment, SegmentError
 
 _SHOWN = 5  # ids named in a message
 _TRANSLATION = re.compile(r"text\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
@@ -31,12 +30,14 @@ class DataDir:
     """The tables of a data directory, as dictionaries from utterance ids."""
 
     wav: dict[str, str]
-    """Path of the audio file."""
+    """Path of the audio file that has the utterance; `audio` says where in it."""
     utt2spk: dict[str, str]
     text: dict[str, str] | None = None
     n_samples: dict[str, int] | None = None
     translations: dict[str, dict[str, str]] = field(default_factory=dict)
     """By language code, sentences with case and punctuation."""
+    segments: dict[str, Segment] = field(default_factory=dict)
+    """Of the utterances that are parts of a recording; the others are whole files."""
 
     def __len__(self) -> int:
         return len(self.wav)
@@ -47,12 +48,22 @@ class DataDir:
         for name, table in tables.items():
             if table is not None and table.keys() != self.wav.keys():
                 odd = sorted(table.keys() ^ self.wav.keys())
-                raise ValueError(f"wav.scp and {name} have different ids: {show_ids(odd)}")
+                raise ValueError(f"{self._source} and {name} have different ids: {show_ids(odd)}")
+        if odd := sorted(self.segments.keys() - self.wav.keys()):
+            raise ValueError(f"segments without a recording: {show_ids(odd)}")
+        self._recordings()
 
     @property
     def ids(self) -> list[str]:
         """Utterance ids in the order of the C locale."""
         return sorted(self.wav)
+
+    def audio(self, utterance: str) -> AudioRange:
+        """Where the samples of an utterance are, in a file of 16 kHz."""
+        segment = self.segments.get(utterance)
+        if segment is None:
+            return AudioRange(self.wav[utterance])
+        return AudioRange(self.wav[utterance], *segment.samples())
 
     @property
     def spk2utt(self) -> dict[str, list[str]]:
@@ -87,11 +98,7 @@ class DataDir:
         folder = Path(path)
         if not folder.is_dir():
             raise ValueError(f"data directory expected, but {folder} is not there")
-        wav = read_table(folder / "wav.scp")
-        if not wav:
-            raise ValueError(f"{folder / 'wav.scp'} is empty: utterances expected")
-        for utterance, value in wav.items():
-            check_path(value, f"{folder / 'wav.scp'}, {utterance}")
+        wav, segments = _read_audio(folder)
         text = folder / "text"
         samples = folder / "utt2num_samples"
         try:
@@ -101,6 +108,7 @@ class DataDir:
                 read_table(text, empty=True) if text.exists() else None,
                 _read_numbers(samples) if samples.exists() else None,
                 {name: read_table(file) for name, file in translation_files(folder).items()},
+                segments,
             )
         except ValueError as error:
             raise ValueError(f"{folder}: {error}") from None
@@ -117,6 +125,7 @@ class DataDir:
         _check_names(self, folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "wav.scp").unlink(missing_ok=True)
+        (folder / SEGMENTS).unlink(missing_ok=True)
         write_table(folder / "utt2spk", self.utt2spk)
         write_table(folder / "spk2utt", {k: " ".join(v) for k, v in self.spk2utt.items()})
         for name, table in (("text", self.text), ("utt2num_samples", self.n_samples)):
@@ -129,7 +138,35 @@ class DataDir:
                 file.unlink()
         for language, table in self.translations.items():
             write_table(folder / f"text.{language}", table)
-        write_table(folder / "wav.scp", self.wav)
+        recordings, segments = self._recordings()
+        if segments:
+            write_table(folder / SEGMENTS, segments)
+        write_table(folder / "wav.scp", recordings)
+
+    @property
+    def _source(self) -> str:
+        """The table that says which utterances there are."""
+        return SEGMENTS if self.segments else "wav.scp"
+
+    def _recordings(self) -> tuple[dict[str, str], dict[str, Segment]]:
+        """wav.scp and segments: with parts among the utterances, whole files become parts, too."""
+        if not self.segments:
+            return self.wav, {}
+        paths: dict[str, str] = {}
+        for utterance, segment in self.segments.items():
+            path = paths.setdefault(segment.recording, self.wav[utterance])
+            if path != self.wav[utterance]:
+                raise ValueError(
+                    f"segments: the recording {segment.recording} is two files, {path} and"
+                    f" {self.wav[utterance]}; one of them needs another name"
+                )
+        segments = dict(self.segments)
+        for utterance in sorted(self.wav.keys() - self.segments.keys()):
+            name, path = utterance, self.wav[utterance]
+            while paths.setdefault(name, path) != path:  # another file has this name
+                name += "+"
+            segments[utterance] = Segment(name)
+        return paths, segments
 
     def subset(self, ids: Iterable[str]) -> DataDir:
         """The utterances named.
@@ -140,35 +177,41 @@ class DataDir:
         chosen = sorted(set(ids))
         missing = [utterance for utterance in chosen if utterance not in self.wav]
         if missing:
-            raise ValueError(f"{len(missing)} ids are not in wav.scp: {show_ids(missing)}")
+            raise ValueError(f"{len(missing)} ids are not in {self._source}: {show_ids(missing)}")
         return DataDir(
             {u: self.wav[u] for u in chosen},
             {u: self.utt2spk[u] for u in chosen},
             None if self.text is None else {u: self.text[u] for u in chosen},
             None if self.n_samples is None else {u: self.n_samples[u] for u in chosen},
             {name: {u: table[u] for u in chosen} for name, table in self.translations.items()},
+            {u: self.segments[u] for u in chosen if u in self.segments},
         )
 
 
-def combine(parts: Sequence[DataDir]) -> DataDir:
-    """One directory of several. A table is kept if all parts have it; equal ids are an error."""
-    if not parts:
-        raise ValueError("at least one data directory is needed to combine")
-    seen: set[str] = set()
-    for part in parts:
-        double = sorted(seen & part.wav.keys())
-        if double:
-            raise ValueError(f"{len(double)} ids are in two of the parts: {show_ids(double)}")
-        seen |= part.wav.keys()
-
-    languages = set.intersection(*(set(part.translations) for part in parts))
-    return DataDir(
-        _merged([part.wav for part in parts]),
-        _merged([part.utt2spk for part in parts]),
-        _merged_if_all([part.text for part in parts]),
-        _merged_if_all([part.n_samples for part in parts]),
-        {name: _merged([part.translations[name] for part in parts]) for name in sorted(languages)},
-    )
+def _read_audio(folder: Path) -> tuple[dict[str, str], dict[str, Segment]]:
+    """Paths by utterance, and the segments of those that are parts of a recording."""
+    paths = read_table(folder / "wav.scp")
+    if not paths:
+        raise ValueError(f"{folder / 'wav.scp'} is empty: utterances expected")
+    for name, value in paths.items():
+        check_path(value, f"{folder / 'wav.scp'}, {name}")
+    file = folder / SEGMENTS
+    if not file.exists():
+        return paths, {}
+    wav, segments = {}, {}
+    for utterance, value in read_table(file).items():
+        try:
+            segment = Segment.parse(value)
+        except SegmentError as error:
+            raise ValueError(f"{file}: {utterance}: {error}") from None
+        if segment.recording not in paths:
+            raise ValueError(f"{file}: {utterance}: {segment.recording} is not in wav.scp")
+        wav[utterance] = paths[segment.recording]
+        if segment != Segment(utterance):  # else a whole file
+            segments[utterance] = segment
+    if not wav:
+        raise ValueError(f"{file} is empty: utterances expected")
+    return wav, segments
 
 
 def _check_names(data: DataDir, folder: Path) -> None:
@@ -193,60 +236,10 @@ def _check_names(data: DataDir, folder: Path) -> None:
         )
 
 
-def _merged(tables: Iterable[dict[str, _T]]) -> dict[str, _T]:
-    return {key: value for table in tables for key, value in table.items()}
-
-
-def _merged_if_all(tables: Sequence[dict[str, _T] | None]) -> dict[str, _T] | None:
-    there = [table for table in tables if table is not None]
-    return _merged(there) if len(there) == len(tables) else None
-
-
 def translation_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
     """text.LANG of a data directory, by language code."""
     found = {path: _TRANSLATION.fullmatch(path.name) for path in sorted(Path(folder).iterdir())}
     return {match[1]: path for path, match in found.items() if match}
-
-
-def split(data: DataDir, n: int, by_speaker: bool = False) -> list[DataDir]:
-    """Cut into at most n parts of about equal audio length, in the order of the ids.
-
-    No part is empty: there are fewer parts if there are fewer utterances (or speakers, when
-    whole speakers are kept together). Without utt2num_samples utterances count the same.
-    """
-    if n < 1:
-        raise ValueError(f"a number of parts of at least 1 expected, got {n}")
-    if not data.wav:
-        raise ValueError("the data directory has no utterances to split")
-    groups = list(data.spk2utt.values()) if by_speaker else [[u] for u in data.ids]
-    weight = data.n_samples or dict.fromkeys(data.wav, 1)
-    sizes = [sum(weight[u] for u in group) for group in groups]
-    bounds = _balanced_bounds(sizes, min(n, len(groups)))
-    return [
-        data.subset(u for group in groups[first:last] for u in group)
-        for first, last in zip(bounds, bounds[1:], strict=False)
-    ]
-
-
-def write_split(folder: str | os.PathLike[str], parts: Sequence[DataDir]) -> None:
-    """Write parts as folder/1 ... folder/N; what an earlier split left there is removed.
-
-    Raises:
-        ValueError: the folder has such names for something else, such as a corpus's speakers.
-    """
-    target = Path(folder)
-    if target.exists():
-        old = [path for path in target.iterdir() if path.is_dir() and path.name.isdigit()]
-        others = sorted(path.name for path in old if not _is_part(path))
-        if others:
-            raise ValueError(
-                f"{target}: a folder for the parts expected, but {show_ids(others)} there "
-                "are no parts of a data directory; choose another folder"
-            )
-        for path in old:
-            shutil.rmtree(path)
-    for number, part in enumerate(parts, 1):
-        part.write(target / str(number))
 
 
 def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, str]:
@@ -293,7 +286,9 @@ def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
     return fields[0], fields[1] if len(fields) == 2 else ""
 
 
-def write_table(path: str | os.PathLike[str], table: dict[str, str] | dict[str, int]) -> None:
+def write_table(
+    path: str | os.PathLike[str], table: dict[str, str] | dict[str, int] | dict[str, Segment]
+) -> None:
     """Write `id value` lines sorted in the C locale, all or nothing.
 
     Raises:
@@ -321,29 +316,9 @@ def show_ids(ids: Sequence[str]) -> str:
     return " ".join(ids[:_SHOWN]) + more
 
 
-def _is_part(folder: Path) -> bool:
-    """Whether a folder has nothing but the tables of a data directory (or a part of them)."""
-    names = {*os.listdir(folder)} - {"wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"}
-    return all(_TRANSLATION.fullmatch(name) or name.startswith(".") for name in names)
-
-
 def _read_numbers(path: Path) -> dict[str, int]:
     table = read_table(path)
     for key, value in table.items():
         if not (value.isascii() and value.isdigit()):
             raise ValueError(f"{path}: a number of samples expected for {key}, got {value!r}")
     return {key: int(value) for key, value in table.items()}
-
-
-def _balanced_bounds(sizes: Sequence[int], n: int) -> list[int]:
-    """n + 1 bounds of non-empty runs: an item goes where its middle falls in n equal shares."""
-    total = max(1, sum(sizes))
-    bounds, done = [0], 0
-    for index, size in enumerate(sizes):
-        share = min(n - 1, (2 * done + size) * n // (2 * total))
-        rest = len(sizes) - index
-        new = len(bounds) <= share or rest == n - len(bounds)
-        if new and index > bounds[-1] and len(bounds) < n:
-            bounds.append(index)
-        done += size
-    return [*bounds, len(sizes)]

@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from speechlm.data.folders import files_below
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.names import is_hidden, path_problem, speaker_of, visible
+from speechlm.data.names import path_problem, speaker_of, visible
 from speechlm.data.report import Refused, Report
 from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
@@ -83,22 +84,13 @@ def _read_part(
     part: Path, wav: dict[str, str], text: dict[str, str | None] | None, report: Report
 ) -> None:
     """Add a part's audio files and transcripts; walks in sorted order."""
-    seen: set[str] = set()
-    for folder, subfolders, files in os.walk(part, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder above it
-            subfolders.clear()
-            continue
-        seen.add(real)
-        for name in sorted(name for name in files if not is_hidden(name)):
-            path = Path(folder, name)
-            if path.suffix.lower() == ".flac":
-                _add_audio(path, wav, report)
-            elif path.suffix.lower() in _OTHER_AUDIO:
-                report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
-            elif name.lower().endswith(".trans.txt") and text is not None:
-                read_transcripts(path, text, report)
+    for path in files_below(part):
+        if path.suffix.lower() == ".flac":
+            _add_audio(path, wav, report)
+        elif path.suffix.lower() in _OTHER_AUDIO:
+            report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
+        elif path.name.lower().endswith(".trans.txt") and text is not None:
+            read_transcripts(path, text, report)
 
 
 def _add_audio(path: Path, wav: dict[str, str], report: Report) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import DataDir, check_path, translation_files
 from speechlm.data.names import id_problem
 from speechlm.data.report import Report, tidy_lines
+from speechlm.data.segments import SEGMENTS, Segment, SegmentError
 
 REPORT = "report.tsv"
 """Name of the report inside a data directory."""
@@ -27,6 +28,10 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
     in the directory is continued. Where there are translations (text.LANG), transcripts may be of
     any language and are not changed; empty or absent translations are left out.
 
+    With a table `segments`, utterances are parts of recordings. Left out: lines that are no
+    segment, segments of recordings that wav.scp lacks or has twice, and ids without a segment.
+    Whether a segment lies in its recording is seen where the audio is read.
+
     Raises:
         ValueError: wav.scp or utt2spk is not there.
     """
@@ -36,6 +41,7 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
     report = Report.read(folder / REPORT)
     n_known = len(report.items)
     wav = _read_table(folder / "wav.scp", report)
+    twice = Report(report.items[n_known:]).ids_left_out()
     utt2spk = _read_table(folder / "utt2spk", report)
     text_file = folder / "text"
     text = _read_table(text_file, report, empty=True) if text_file.is_file() else None
@@ -43,7 +49,13 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
         language: _read_table(file, report, empty=True)
         for language, file in translation_files(folder).items()
     }
-    _check_ids(folder, wav, utt2spk, report)
+    segments: dict[str, Segment] = {}
+    if (folder / SEGMENTS).is_file():
+        tables = [utt2spk, *translations.values(), *([] if text is None else [text])]
+        recordings = {name: path for name, path in wav.items() if name not in twice}
+        wav, segments = _read_segments(folder / SEGMENTS, recordings, tables, report)
+    source = folder / (SEGMENTS if (folder / SEGMENTS).is_file() else "wav.scp")
+    _check_ids(source, wav, utt2spk, report)
     if text is not None and not translations:
         _check_transcripts(text_file, wav, text, report)
     elif text is not None:
@@ -57,6 +69,7 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
         {u: utt2spk[u] for u in kept},
         None if text is None else {u: text[u] for u in kept},
         translations={n: {u: table[u] for u in kept} for n, table in translations.items()},
+        segments={u: segments[u] for u in kept if u in segments},
     )
     return data, report
 
@@ -96,6 +109,42 @@ def _read_table(path: Path, report: Report, empty: bool = False) -> dict[str, st
     return table
 
 
+def _read_segments(
+    path: Path, recordings: dict[str, str], tables: Sequence[dict[str, str]], report: Report
+) -> tuple[dict[str, str], dict[str, Segment]]:
+    """Paths and segments by utterance; ids that have no segment are taken out of the tables.
+
+    An utterance whose segment is wrong keeps its place, with no path, so that what else is wrong
+    with it is told as well.
+    """
+    wav: dict[str, str] = {}
+    segments: dict[str, Segment] = {}
+    used = set()
+    for utterance, value in _read_table(path, report).items():
+        wav[utterance] = ""
+        try:
+            segment = Segment.parse(value)
+        except SegmentError as error:
+            if value:  # else it is reported already
+                report.leave_out(error.kind, utterance, path, error.detail)
+            continue
+        if segment.recording not in recordings:
+            why = f"{segment.recording} is not in wav.scp, or is wrong there"
+            report.leave_out("segment without a recording", utterance, path, why)
+            continue
+        used.add(segment.recording)
+        wav[utterance] = recordings[segment.recording]
+        if segment != Segment(utterance):  # else a whole file
+            segments[utterance] = segment
+    for utterance in sorted(set().union(*tables) - wav.keys()):
+        report.leave_out("no segment", utterance, path, "it is in other tables")
+        for table in tables:
+            table.pop(utterance, None)
+    for name in sorted(recordings.keys() - used):
+        report.filter("recording without segments", name, recordings[name])
+    return wav, segments
+
+
 def _lines(path: Path, report: Report) -> Iterator[tuple[int, str, str]]:
     """(line number, id, value) of every line."""
     for number, line in tidy_lines(path, report, _first_word):
@@ -107,12 +156,14 @@ def _first_word(number: int, raw: bytes) -> str:
     return raw.split(maxsplit=1)[0].decode("utf-8", errors="replace")
 
 
-def _check_ids(folder: Path, wav: dict[str, str], utt2spk: dict[str, str], report: Report) -> None:
+def _check_ids(source: Path, wav: dict[str, str], utt2spk: dict[str, str], report: Report) -> None:
+    """Checks ids and speakers; `source` is the table that says which utterances there are."""
+    folder = source.parent
     for utterance, value in wav.items():
         check_path(value, f"{folder / 'wav.scp'}, {utterance}")
         problem = id_problem(utterance)
         if problem:
-            report.leave_out("bad id", utterance, folder / "wav.scp", problem)
+            report.leave_out("bad id", utterance, source, problem)
         elif utterance not in utt2spk:
             report.leave_out("no speaker", utterance, folder / "utt2spk")
         elif not utterance.startswith(utt2spk[utterance]):

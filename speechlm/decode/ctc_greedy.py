@@ -21,7 +21,7 @@ from speechlm.checkpoints.model_dir import WEIGHTS
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
-from speechlm.data.audio import decode_any, read_audio, resample
+from speechlm.data.audio import decode_any, resample
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
@@ -131,7 +131,7 @@ def decode(model: CTCModel, data: DataDir, batch_samples: int = 3_200_000) -> De
     text: dict[str, str] = {}
     total = 0
     for ids in batches(data.samples(), batch_samples):
-        waveforms = [read_audio(data.wav[utterance], SAMPLE_RATE) for utterance in ids]
+        waveforms = [data.audio(utterance).read() for utterance in ids]
         total += sum(map(len, waveforms))
         text |= zip(ids, decode_waveforms(model, waveforms), strict=True)
     seconds = time.perf_counter() - start

@@ -17,11 +17,10 @@ import torch
 
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS
 from speechlm.checkpoints.pretrained import SpeechLM as PretrainedSpeechLM
-from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.archives import ArchiveWriter, write_frame_shift
 from speechlm.data.atomic import write_text
-from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
+from speechlm.data.segments import AudioRange
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 NAME = "feats"
@@ -89,14 +88,15 @@ def extract(
             f"{len(short)} utterances are shorter than one frame ({window} samples): "
             f"{show_ids(short)}; leave them out of the data directory"
         )
-    absent = [u for u in data.ids if not os.path.isfile(data.wav[u])]
+    gone = {path for path in set(data.wav.values()) if not os.path.isfile(path)}
+    absent = [u for u in data.ids if data.wav[u] in gone]
     if absent:
         raise ValueError(
             f"audio files of {len(absent)} utterances are not there: {show_ids(absent)}, such as "
             f"{data.wav[absent[0]]}; are the paths of wav.scp relative to this folder?"
         )
     for batch in batches(samples, batch_samples):
-        waves = [torch.from_numpy(_waveform(u, data.wav[u], samples[u])) for u in batch]
+        waves = [torch.from_numpy(_waveform(u, data.audio(u), samples[u])) for u in batch]
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         layers = "last" if layer == "last" else "all"
@@ -107,18 +107,18 @@ def extract(
             yield utterance, row[:n]
 
 
-def _waveform(utterance: str, path: str, expected: int) -> np.ndarray:
+def _waveform(utterance: str, audio: AudioRange, expected: int) -> np.ndarray:
     """The waveform of an utterance, (S,) float32.
 
     Raises:
         ValueError: it cannot be read; the utterance, the file and what to do are named.
     """
     try:
-        waveform = read_audio(path, SAMPLE_RATE)
+        waveform = audio.read()
         if len(waveform) != expected:
-            raise ValueError(f"{path}: utt2num_samples says {expected}, found {len(waveform)}")
+            raise ValueError(f"{audio}: utt2num_samples says {expected}, found {len(waveform)}")
         if not np.isfinite(waveform).all():
-            raise ValueError(f"{path}: some samples are not finite numbers")
+            raise ValueError(f"{audio}: some samples are not finite numbers")
     except ValueError as error:
         raise ValueError(
             f"utterance {utterance}: {error}; run format_data, which leaves out what is damaged, "
@@ -155,7 +155,7 @@ def check_layer(layer: str | int, config: SpeechLMConfig) -> str | int:
 
 def _mark(model: Path, layer: str | int, data: DataDir) -> dict[str, str]:
     """What a job's features follow from."""
-    ids = "".join(f"{u} {data.wav[u]}\n" for u in data.ids)
+    ids = "".join(f"{u} {data.audio(u)}\n" for u in data.ids)
     files = [model / name for name in (CONFIG, WEIGHTS) if (model / name).is_file()]
     state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return {

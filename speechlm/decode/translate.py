@@ -19,9 +19,7 @@ from pathlib import Path
 import torch
 
 from speechlm.checkpoints.translation import BEST, TranslationModel, load_translator
-from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import write_text
-from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.decode.beam_search import BeamOptions, beam_search
@@ -59,7 +57,7 @@ def translate(
     if short:
         yield dict.fromkeys(short, Translated("", 0.0))
     for ids in batches({u: n for u, n in samples.items() if n >= window}, batch_samples):
-        waves = [torch.from_numpy(read_audio(data.wav[u], SAMPLE_RATE)) for u in ids]
+        waves = [torch.from_numpy(data.audio(u).read()) for u in ids]
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         with torch.inference_mode():
@@ -86,7 +84,7 @@ def translate_dir(
     mark = fingerprint(model, weights, options)
     places = sorted(folder.parent.glob(f"*/{PARTIAL}"))
     found = {known: t for path in places for known, t in read_partial(path, mark).items()}
-    recordings = {u: (u, _recording(path)) for u, path in data.wav.items()}
+    recordings = {u: (u, data.audio(u).state()) for u in data.ids}
     done = {u: found[known] for u, known in recordings.items() if known in found}
     folder.mkdir(parents=True, exist_ok=True)
     rest = data.subset(data.wav.keys() - done.keys())
@@ -119,12 +117,6 @@ def fingerprint(model: str | os.PathLike[str], weights: str | None, options: Bea
     state = path.stat()
     values = [str(path.resolve()), state.st_size, state.st_mtime_ns, dataclasses.asdict(options)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
-
-
-def _recording(path: str) -> str:
-    """What tells a recording from another one under the same name."""
-    state = os.stat(path)
-    return f"{state.st_size}.{state.st_mtime_ns}"
 
 
 def read_partial(path: Path, mark: str) -> dict[tuple[str, str], Translated]:

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.atomic import write_text
-from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.features import deltas, mean_normalizer, mfcc, normalize, splice
 from speechlm.recognizer.gmm import (
@@ -106,7 +105,7 @@ def load_corpus(data: DataDir, max_hours: float) -> Corpus:
     failed, kept, cepstra = {}, [], []
     for utterance in ids:
         try:
-            cepstra.append(mfcc(read_audio(data.wav[utterance])))
+            cepstra.append(mfcc(data.audio(utterance).read()))
             kept.append(utterance)
         except ValueError as error:
             failed[utterance] = str(error)

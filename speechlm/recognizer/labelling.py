@@ -14,7 +14,6 @@ import numpy as np
 
 from speechlm.data.archives import ArchiveWriter, n_labels, write_unit_info
 from speechlm.data.atomic import write_text
-from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
 from speechlm.recognizer.features import mfcc
@@ -100,7 +99,7 @@ def utterance_frames(
         )
     for utterance in data.ids:
         try:
-            samples = read_audio(data.wav[utterance])
+            samples = data.audio(utterance).read()
         except ValueError as error:
             outcome.failed[utterance] = str(error)
             continue

@@ -17,7 +17,6 @@ import numpy as np
 
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_file
-from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.whole_files import read_arrays
 from speechlm.recognizer.features import mean_normalizer, mfcc, normalize
@@ -70,7 +69,7 @@ def estimate_speaker(
     Raises:
         ValueError: not one frame of audio.
     """
-    cepstra = [mfcc(read_audio(data.wav[u]), speed) for u in utterances]
+    cepstra = [mfcc(data.audio(u).read(), speed) for u in utterances]
     if not sum(len(x) for x in cepstra):
         raise ValueError(f"no audio of 25 ms or more among {' '.join(utterances[:5])}")
     mean, deviation = mean_normalizer(np.concatenate(cepstra))

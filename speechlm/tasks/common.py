@@ -28,6 +28,7 @@ from speechlm.data.whole_files import is_whole_archive
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
+from speechlm.tasks.audio_loader import DATA_DIR
 from speechlm.tasks.batching import padded_batches
 from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.schedulers import complete_schedule
@@ -249,6 +250,19 @@ def data_options(part: str, sources: Mapping[str, tuple[Path, str]], shapes: Pat
     for name, (path, kind) in sources.items():
         arguments += [f"--{part}_data_path_and_name_and_type", f"{path},{name},{kind}"]
     return arguments
+
+
+def speech_options(part: str, folder: Path, text: Path, samples: Path) -> list[str]:
+    """ESPnet's options for the speech of a data directory and a table of its texts.
+
+    Args:
+        part: `train` or `valid`.
+        folder: data directory.
+        text: the table.
+        samples: the utterances that ESPnet is to take, with their numbers of samples.
+    """
+    sources = {"speech": (folder / "wav.scp", DATA_DIR), "text": (text, "text")}
+    return data_options(part, sources, samples)
 
 
 def parse_espnet(

@@ -8,6 +8,7 @@ Importing this module makes two names known to ESPnet's ASR task (and to what bu
         layer: last                    input_size: 1
 
 `python -m speechlm.bin.espnet asr_train --config FILE ...` imports it and starts ESPnet's program.
+Data paths may then be of the type `data_dir` (see speechlm/tasks/audio_loader.py).
 ESPnet's `freeze_param: [frontend]` keeps the weights as they are; without it they are trained.
 
 B batch, S samples (16 kHz), T frames, D model width.
@@ -26,6 +27,7 @@ from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.decode.extract import check_layer
 from speechlm.models import AugmentOptions, SpeechLM
 from speechlm.models.without_heads import without_heads
+from speechlm.tasks import audio_loader  # noqa: F401  # makes the type data_dir known
 
 
 class SpeechLMFrontend(AbsFrontend):

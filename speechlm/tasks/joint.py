@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 from speechlm.conventions import PAD, SAMPLE_RATE
 from speechlm.data.archives import ArchiveReader, fit_to_audio, n_labels, read_unit_info
 from speechlm.data.atomic import output_file
-from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
+from speechlm.data.segments import AudioRange
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
 from speechlm.tasks.batching import Lines, SpeechBatches, TextBatches
@@ -34,7 +34,7 @@ class SpeechUnits:
     """Utterances of a data directory that have unit labels.
 
     Args:
-        data_dir: Kaldi directory with wav.scp and utt2num_samples.
+        data_dir: Kaldi directory with utt2num_samples; utterances may be parts of long recordings.
         units: folder in it with the unit archives (`units.scp`, `tokens.txt`, `frame_shift`).
         label_rate: labels a second that the model expects.
         min_samples: shorter utterances are left out.
@@ -87,6 +87,7 @@ class SpeechUnits:
                 f"{len(short)} shorter than {min_samples} samples)"
             )
         self._paths = [data.wav[u] for u in self.ids]
+        self._starts = np.array([data.audio(u).start for u in self.ids], np.int64)
         self.n_samples = np.array([samples[u] for u in self.ids], np.int64)
         self._expected = [n_labels(int(n), shift) for n in self.n_samples]
         self._check_counts(folder / units / "units.scp")
@@ -157,9 +158,12 @@ class SpeechUnits:
         }
 
     def _waveform(self, index: int, start: int, n: int) -> np.ndarray:
+        audio = AudioRange(self._paths[index]).part(
+            int(self._starts[index]), int(self.n_samples[index])
+        )
         if not self.normalize:
-            return read_audio(self._paths[index], SAMPLE_RATE, start, start + n)
-        whole = read_audio(self._paths[index], SAMPLE_RATE)
+            return audio.part(start, n).read()
+        whole = audio.read()
         scaled = (whole - whole.mean()) / np.sqrt(whole.var() + 1e-5)
         return scaled[start : start + n].astype(np.float32)
 

@@ -18,10 +18,10 @@ from speechlm.data.kaldi_dir import DataDir, show_ids, write_table
 from speechlm.tasks.asr import SpeechLMASRTask, SpeechLMEncoder
 from speechlm.tasks.common import (
     check_conf,
-    data_options,
     is_first_worker,
     parse_training,
     scratch_config,
+    speech_options,
     start_from,
 )
 
@@ -51,7 +51,11 @@ def finetune_asr(
     """
     folders = {"train": Path(train_dir), "valid": Path(dev_dir)}
     data = {part: _transcribed(folder) for part, folder in folders.items()}
-    files = [option for part, folder in folders.items() for option in _files(part, folder)]
+    files = [
+        option
+        for part, folder in folders.items()
+        for option in speech_options(part, folder, folder / "text", folder / "utt2num_samples")
+    ]
     args = parse_training(SpeechLMASRTask, output, config, options, [*files, *espnet])
     check_conf("encoder_conf", args.encoder_conf, SpeechLMEncoder, ("input_size",))
     changes = dict(args.encoder_conf.get("speechlm", {}))
@@ -121,9 +125,3 @@ def _transcribed(folder: Path) -> DataDir:
     if empty:
         raise ValueError(f"{folder / 'text'}: {len(empty)} transcripts are empty: {empty[:5]}")
     return data
-
-
-def _files(part: str, folder: Path) -> list[str]:
-    """ESPnet's options for one data directory."""
-    sources = {"speech": (folder / "wav.scp", "sound"), "text": (folder / "text", "text")}
-    return data_options(part, sources, folder / "utt2num_samples")

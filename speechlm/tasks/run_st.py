@@ -19,10 +19,10 @@ from speechlm.data.target_text import TargetVocabulary
 from speechlm.models.translation_decoder import TranslationDecoderConfig
 from speechlm.tasks.common import (
     check_keys,
-    data_options,
     is_first_worker,
     parse_training,
     scratch_config,
+    speech_options,
     start_from,
 )
 from speechlm.tasks.st import MASKS, SpeechLMSTTask
@@ -138,11 +138,10 @@ def _data(
             f"{path}: {len(empty)} translations are empty in the style "
             f"{vocabulary.options.style}: {' '.join(empty[:5])}; leave them out"
         )
-    sources = {"speech": (folder / "wav.scp", "sound"), "text": (path, "text")}
     samples = _without_long_targets(samples, lengths, path, output / f"{part}_report.tsv")
     shapes = output / f"{part}_samples"  # of the utterances that ESPnet is to take
     write_table(shapes, samples)
-    return data_options(part, sources, shapes)
+    return speech_options(part, folder, path, shapes)
 
 
 def _without_long_targets(

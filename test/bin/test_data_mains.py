@@ -189,3 +189,29 @@ def test_units_are_merged_and_checked(run, corpus, tmp_path):
     assert done.returncode == 1
     assert "2-5-0000: 98 labels expected, found 97" in done.stderr
     assert "2-5-0001: no units" in done.stderr
+
+
+def test_parts_of_a_recording_through_the_mains(run, tmp_path):
+    wave = np.random.default_rng(0).standard_normal(160000) * 0.1
+    soundfile.write(tmp_path / "long.flac", wave, 16000)
+    (tmp_path / "d").mkdir()
+    tables = {"wav.scp": "r long.flac\n", "segments": "s-1 r 1 2.5\ns-2 r 2 4\ns-3 r 5 -1\n"}
+    tables |= {"utt2spk": "s-1 s\ns-2 s\ns-3 s\n", "text": "s-1 ONE\ns-2 TWO\ns-3 THREE\n"}
+    for name, content in tables.items():
+        (tmp_path / "d" / name).write_text(content)
+    assert run("format_data", "--input", "d", "--output", "dump").returncode == 0
+    assert (tmp_path / "dump/utt2num_samples").read_text() == "s-1 24000\ns-2 32000\ns-3 80000\n"
+    assert run("split_data", "--input", "dump", "--n", "2").stdout == "2\n"
+    parts = [f"dump/split2/{i}" for i in (1, 2)]
+    assert run("combine_data", "--input", *parts, "--output", "again").returncode == 0
+    for table in ("wav.scp", "segments", "utt2num_samples"):
+        assert (tmp_path / "again" / table).read_text() == (tmp_path / "dump" / table).read_text()
+    done = run("export_fairseq", "--input", "dump", "--output", "f")
+    assert done.returncode == 0 and "3 parts of recordings become files in f/audio" in done.stderr
+    lines = (tmp_path / "f/train.tsv").read_text().splitlines()
+    assert lines[0].endswith("/f/audio") and lines[2] == "s-2.flac\t32000"
+    cut = soundfile.read(tmp_path / "f/audio/s-2.flac")[0]
+    np.testing.assert_allclose(cut, wave[32000:64000], atol=1e-4)
+    (tmp_path / "d" / "segments").write_text("s-1 q 1 2.5\ns-2 r 3 2\ns-3 r 50 60\n")
+    done = run("format_data", "--input", "d", "--output", "wrong")
+    assert done.returncode == 1 and "segment" in done.stderr and "d/segments" in done.stderr

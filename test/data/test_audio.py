@@ -146,3 +146,55 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
     noise = np.random.default_rng(0).standard_normal(50_000) * 0.1
     with full_disk(8192), pytest.raises(OSError, match="a.flac cannot be written"):
         audio.write_flac(tmp_path / "a.flac", noise, 16000)
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "opus", "mp3", "flac", "wav"])
+def test_parts_are_exact(tmp_path, suffix):
+    """libsndfile's own seeking is off by thousands of samples in this Ogg file."""
+    path, rate = tmp_path / f"a.{suffix}", 48000 if suffix == "opus" else 44100
+    time = np.arange(30 * rate) / rate  # more than a block
+    wave = 0.4 * np.sin(2 * np.pi * (300 * time + 100 * time**2))
+    kind = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
+    soundfile.write(path, wave, rate, **kind)
+    whole = audio.read_audio(path, rate)
+    # the whole is what was written, but for the delays of MP3
+    assert len(whole) == len(wave) and np.corrcoef(whole, wave)[0, 1] > 0.98
+    for start in (0, 1, 22050, 132300, (1 << 20) - 7, 1200000):
+        for stop in (start, start + 1, start + 20000, len(whole), None):
+            part = audio.read_audio(path, rate, start, stop)
+            np.testing.assert_array_equal(part, whole[start:stop])
+    for start, stop in ((-1, 5), (7, 5), (5, len(whole) + 1), (len(whole) + 1, None)):
+        with pytest.raises(ValueError, match=rf"samples {start}\.\..* it has 0\.\.{len(whole)}"):
+            audio.read_audio(path, rate, start, stop)
+
+
+@pytest.mark.parametrize("suffix", ["ogg", "mp3", "flac", "wav"])
+def test_the_check_shows_all_samples(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    time = np.arange(80 * 16000) / 16000
+    soundfile.write(path, 0.4 * np.sin(2 * np.pi * (300 * time + 10 * time**2)), 16000)
+    seen = []
+    info = audio.check_audio(path, watch=lambda first, block: seen.append((first, block.copy())))
+    assert [first for first, _ in seen] == [0, len(seen[0][1])]
+    blocks = [block / 32768 if block.dtype == np.int16 else block for _, block in seen]
+    np.testing.assert_array_equal(np.concatenate(blocks), audio.read_audio(path))
+    assert info.n_samples == sum(map(len, blocks))
+
+
+def test_a_range_of_a_long_file_is_read_alone(tmp_path, monkeypatch):
+    """Neither decoded nor looked through from its beginning."""
+    path = tmp_path / "a.flac"
+    random = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", 16000, 1, format="FLAC") as file:
+        for _ in range(10):  # 10 minutes
+            file.write(random.standard_normal(60 * 16000) * 0.1)
+    decoded = []
+    original = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile,
+        "read",
+        lambda self, *a, **k: decoded.append(len(x := original(self, *a, **k))) or x,
+    )
+    monkeypatch.setattr("speechlm.data.flac_streams._next_mark", None)  # looks for other streams
+    assert len(audio.read_audio(path, 16000, 9_000_000, 9_000_500)) == 500
+    assert decoded == [500]

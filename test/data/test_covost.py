@@ -10,8 +10,9 @@ import soundfile
 from speechlm.data.audio import read_audio
 from speechlm.data.common_voice import plain_transcript, read_common_voice, short_names
 from speechlm.data.covost import Direction, read_covost
+from speechlm.data.dir_parts import combine, split
 from speechlm.data.format import FormatOptions, format_data
-from speechlm.data.kaldi_dir import DataDir, combine, split
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Refused, Report
 from speechlm.data.tsv import read_tsv, split_fields
 from speechlm.data.validate import read_and_check

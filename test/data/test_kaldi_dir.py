@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from speechlm.data.kaldi_dir import DataDir, combine, read_table, split, write_split
+from speechlm.data.dir_parts import combine, split, write_split
+from speechlm.data.kaldi_dir import DataDir, read_table
 
 
 def make(n: int = 10, speakers: int = 3, prefix: str = "", seed: int = 0) -> DataDir:

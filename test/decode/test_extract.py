@@ -13,7 +13,8 @@ import yaml
 import speechlm
 from speechlm.data.archives import ArchiveReader, merge_archives
 from speechlm.data.audio import read_audio
-from speechlm.data.kaldi_dir import DataDir, split, write_split
+from speechlm.data.dir_parts import split, write_split
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.decode import extract as module
 from speechlm.decode.extract import batches, extract_dir
 
@@ -313,3 +314,22 @@ def test_espnets_program_explains_wrong_options(values, message, tmp_path, monke
     with pytest.raises(SystemExit) as stopped:
         _cli.run(espnet.main)
     assert re.search(message, str(stopped.value))
+
+
+def test_features_of_parts_of_recordings(folder, chords, join_recordings, tmp_path):
+    join_recordings(chords / "dev", tmp_path / "joined")
+    for number, place in enumerate((chords / "dev", tmp_path / "joined")):
+        extract_dir(folder, place, tmp_path / str(number))
+    whole, parts = (ArchiveReader(tmp_path / n / "feats.1.scp") for n in "01")
+    assert list(whole) == list(parts)
+    assert all(np.array_equal(whole[utterance], parts[utterance]) for utterance in whole)
+    # other parts of the same recordings are other utterances: nothing of before is kept
+    data = DataDir.read(tmp_path / "joined")
+    first, second = data.ids[:2]
+    data.segments[first], data.segments[second] = data.segments[second], data.segments[first]
+    data.wav[first], data.wav[second] = data.wav[second], data.wav[first]
+    data.n_samples[first], data.n_samples[second] = data.n_samples[second], data.n_samples[first]
+    data.write(tmp_path / "joined")
+    extract_dir(folder, tmp_path / "joined", tmp_path / "1")
+    again = ArchiveReader(tmp_path / "1" / "feats.1.scp")
+    assert np.allclose(again[first], whole[second], atol=2e-5)

@@ -11,6 +11,7 @@ RUNS = (
     ("mini_st", "--systems speech_text --stop_stage 1"),
     ("mini_st", "--systems scratch --stage 11"),
     ("librispeech", "--stop_stage 1"),
+    ("librilight", "--stop_stage 1 --speech_corpus local"),
 )
 
 

@@ -118,6 +118,13 @@ def test_the_share_of_what_may_be_wrong_reaches_its_data(fresh, run_sh):
     assert shown.count("prepare_recordings") == shown.count("--max_bad_share 0.25 ") == 4
 
 
+def test_fine_tuning_on_a_set_of_its_own(fresh, run_sh):
+    shown = run_sh(fresh, "--corpus", "c", "--dry_run", "--finetune_parts", "train more").stderr
+    assert re.search(r"--parts train more .*--output data/finetune", shown)
+    assert "format_data --input data/finetune --output dump/finetune" in shown
+    assert "--train_dir dump/finetune " in shown and "train_gmm --data_dir dump/paired " in shown
+
+
 @pytest.mark.recipe
 def test_the_first_three_stages(fresh, run_sh, corpus):
     words = ("--corpus", str(corpus), "--stop_stage", "3")

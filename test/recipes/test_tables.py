@@ -172,7 +172,8 @@ def test_recognition_from_a_given_model(mini, run_sh, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "last"), [("mini", 14), ("librispeech", 2), ("mini_st", 2), ("covost2", 2)]
+    ("name", "last"),
+    [("mini", 14), ("librispeech", 2), ("librilight", 2), ("mini_st", 2), ("covost2", 2)],
 )
 def test_steps_are_listed_as_they_would_run(copy_recipe, run_sh, tmp_path, name, last):
     folder = copy_recipe(tmp_path, name)
@@ -183,7 +184,9 @@ def test_steps_are_listed_as_they_would_run(copy_recipe, run_sh, tmp_path, name,
     makers = {output: stage for stage, output, _ in steps}
     assert makers["data/dev"] == "1" and makers["exp/lexicon/words.txt"] == "3"
     assert makers["exp/pretrain_hidden_text"] == "10"
-    corpus = ("--corpus", "CV", "--text_corpus", "T") if name == "covost2" else ()
+    given = {"covost2": ("--corpus", "CV", "--text_corpus", "T")}
+    given["librilight"] = ("--speech_corpus", "LL")
+    corpus = given.get(name, ())
     dry = run_sh(folder, "--dry_run", "--stop_stage", str(last), *systems, *corpus)
     assert dry.returncode == 0, dry.stderr
     named = re.findall(r"stage (\d+) \| (.*): would run", dry.stderr)

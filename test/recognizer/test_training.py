@@ -7,7 +7,8 @@ import torch
 
 from speechlm.data.archives import ArchiveReader, check_units, merge_archives
 from speechlm.data.audio import read_audio
-from speechlm.data.kaldi_dir import DataDir, split
+from speechlm.data.dir_parts import split
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES, phone_id
 from speechlm.recognizer.adaptation import adapt_data, states_of_decoding, states_of_transcripts
 from speechlm.recognizer.contexts import N_BASE
@@ -343,3 +344,23 @@ def test_units_without_transcripts(trained, tmp_path):
     assert np.mean(labels == one["s0-00"]) > 0.98 and set(words) <= set(LEXICON)
     labels, _ = tokenizer(audio[0], tokenizer.unadapted(audio[0]))
     assert len(labels) == n_frames(len(audio[0]))
+
+
+@pytest.mark.parametrize("speed", [1.0, 0.9])
+def test_parts_of_recordings_are_aligned_as_files(trained, join_recordings, tmp_path, speed):
+    folder, data, _, model, pronunciations, lexicon = trained
+    data.write(tmp_path / "whole")
+    joined = join_recordings(tmp_path / "whole", tmp_path / "joined")
+    whole = load_corpus(data, 1.0)
+    for one, other in zip(whole.cepstra, load_corpus(joined, 1.0).cepstra, strict=True):
+        np.testing.assert_array_equal(one, other)
+    units = []
+    for name, source in (("1", data), ("2", joined)):
+        states_of = states_of_transcripts(source, model, lexicon)
+        adapt_data(source, model, states_of, tmp_path / f"speakers{name}", speed=speed)
+        speakers, output = load_speakers(tmp_path / f"speakers{name}"), tmp_path / f"units{name}"
+        output.mkdir()
+        align_data(source, model, speakers, pronunciations, output, speed=speed)
+        units.append(dict(ArchiveReader(output / "units.1.scp")))
+    assert len(units[0]) == len(data) and units[0].keys() == units[1].keys()
+    assert all(np.array_equal(units[1][u], labels) for u, labels in units[0].items())

@@ -243,3 +243,25 @@ def test_no_transcript_that_fits_stops_before_the_training(tmp_path, config, cho
         finetune_asr(
             tmp_path / "e", config("finetune"), tmp_path / "train", chords / "dev", None, {}
         )
+
+
+def test_training_on_parts_of_recordings(config, chords, join_recordings, tmp_path):
+    """To the last bit what training on files gives: ESPnet's data sets read ranges, too."""
+    for name in ("train", "dev"):
+        join_recordings(chords / name, tmp_path / name)
+    path = config("finetune", max_epoch=1, num_iters_per_epoch=1)
+    weights = []
+    for number, place in enumerate((chords, tmp_path)):
+        folder = tmp_path / str(number)
+        finetune_asr(folder, path, place / "train", place / "dev", None, {"seed": 3})
+        weights.append(load_weights_only(folder / "latest.pth"))
+    assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
+
+
+def test_decoding_of_parts_of_recordings(finetuned, chords, join_recordings, tmp_path):
+    model = load_model(finetuned)
+    with torch.no_grad():
+        model.output.bias[0] -= 3.0
+    joined = join_recordings(chords / "dev", tmp_path / "joined")
+    whole = decode(model, DataDir.read(chords / "dev")).text
+    assert decode(model, joined).text == whole and len(set(whole.values())) > 1

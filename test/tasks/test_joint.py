@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.lexicon import Lexicon
 from speechlm.models.masking import span_mask
 from speechlm.tasks.batching import Lines, TextBatches
@@ -229,3 +230,15 @@ def test_lines_that_ctc_cannot_write_are_counted_and_named(tmp_path, caplog):
     assert (int(batch["lines_left_out"]), int(batch["impossible_lines"])) == (1, 1)
     assert batch["units"].shape == (1, 4) and batch["characters"].shape == (1, 3)
     assert "text.txt:1 left out: 9 units, its letters need 16" in caplog.text
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_parts_of_recordings_are_as_good_as_files(folder, join_recordings, tmp_path, normalize):
+    join_recordings(folder, tmp_path / "joined")
+    batches = []
+    for place in (folder, tmp_path / "joined"):
+        data = SpeechUnits(place, "units_phone", 100, 8000, 16000, normalize=normalize)
+        batches.append(data.batch(np.arange(len(data)), np.random.default_rng(0)))
+    assert len(set(DataDir.read(tmp_path / "joined").wav.values())) == 3
+    for name, tensor in batches[0].items():
+        np.testing.assert_array_equal(batches[1][name].numpy(), tensor.numpy())

@@ -1,5 +1,6 @@
 """Translation fine-tuning, warm starts, decoding of its result, and what is refused."""
 
+import dataclasses
 import re
 import shutil
 
@@ -10,6 +11,7 @@ import yaml
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.checkpoints.translation import load_translator, read_encoder
+from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 from speechlm.decode.beam_search import BeamOptions
@@ -242,8 +244,8 @@ def test_decoding_goes_on_where_it_was(translator, bilingual, tmp_path, monkeypa
     (first / PARTIAL).write_text("".join(lines[:4]) + lines[4][:10])  # killed while writing
     made = []
     monkeypatch.setattr(
-        "speechlm.decode.translate.read_audio",
-        lambda path, rate: made.append(path) or __import__("soundfile").read(path, dtype="f4")[0],
+        "speechlm.data.segments.read_audio",
+        lambda path, *where: made.append(path) or read_audio(path, *where),
     )
     for job, ids in enumerate((data.ids[::2], data.ids[1::2]), 1):
         data.subset(ids).write(tmp_path / "split" / str(job))
@@ -295,3 +297,20 @@ def test_batches_keep_to_samples_and_sentences(tmp_path):
         assert len(parts[0]) == len(parts[1])
     with pytest.raises(ValueError, match="max_sentences: 2 or more expected, one a worker, got 1"):
         limited_batches(tmp_path / "shapes", 20, 2, 1)
+
+
+def test_translation_of_parts_of_recordings(translator, bilingual, join_recordings, tmp_path):
+    options = BeamOptions(beam=2)
+    join_recordings(bilingual / "dev", tmp_path / "data")
+    whole = translate_dir(translator, bilingual / "dev", tmp_path / "whole" / "1", options)
+    parts = translate_dir(translator, tmp_path / "data", tmp_path / "parts" / "1", options)
+    assert {u: t.text for u, t in parts.items()} == {u: t.text for u, t in whole.items()}
+    # a part that has moved within its recording is translated anew
+    data = DataDir.read(tmp_path / "data")
+    moved = data.segments[data.ids[0]]
+    segments = {**data.segments, data.ids[0]: dataclasses.replace(moved, start=moved.start + 0.1)}
+    data.n_samples[data.ids[0]] -= 1600
+    dataclasses.replace(data, segments=segments).write(tmp_path / "data")
+    lines = (tmp_path / "parts" / "1" / PARTIAL).read_text().splitlines()
+    translate_dir(translator, tmp_path / "data", tmp_path / "parts" / "1", options)
+    assert len((tmp_path / "parts" / "1" / PARTIAL).read_text().splitlines()) == len(lines) + 1

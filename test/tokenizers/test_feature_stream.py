@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from speechlm.data.archives import ArchiveReader, merge_archives
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.tokenizers.feature_stream import FeatureArchive, stream, write_features
 from speechlm.tokenizers.speech_features import open_features
 
@@ -101,3 +102,15 @@ def test_archives_without_an_utterance_or_of_another_width(rewrite, tmp_path, to
     rewrite(folder, lambda arrays: arrays.update({data.ids[1]: np.zeros((50, 40), np.float32)}))
     with pytest.raises(ValueError, match=f"39 dimensions expected for {data.ids[1]}"):
         dict(stream(data, FeatureArchive(folder), {}))
+
+
+def test_features_of_parts_of_recordings(tmp_path, make_tones, join_recordings):
+    make_tones(tmp_path / "data", 6)
+    join_recordings(tmp_path / "data", tmp_path / "joined")
+    source, skipped = open_features("mfcc"), {}
+    whole, parts = (
+        dict(stream(DataDir.read(tmp_path / name), source, skipped)) for name in ("data", "joined")
+    )
+    assert not skipped and len(whole) == 6 and whole.keys() == parts.keys()
+    for utterance, features in whole.items():
+        np.testing.assert_array_equal(parts[utterance], features)

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from speechlm.data.kaldi_dir import split
+from speechlm.data.dir_parts import split
 from speechlm.tokenizers.frame_sample import (
     FrameSample,
     Sampling,

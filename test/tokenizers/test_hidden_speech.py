@@ -17,7 +17,8 @@ from speechlm.data.archives import (
     read_unit_info,
 )
 from speechlm.data.audio import read_audio
-from speechlm.data.kaldi_dir import DataDir, split, write_split
+from speechlm.data.dir_parts import split, write_split
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.tokenizers.feature_stream import FeatureArchive, write_features
 from speechlm.tokenizers.hidden_speech import HiddenSpeechTokenizer, label_data
 from speechlm.tokenizers.kmeans import KMeans

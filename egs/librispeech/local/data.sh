@@ -1,20 +1,27 @@
 #!/usr/bin/env bash
 # Stage 1: parts of LibriSpeech (or of a corpus in its layout) to data/paired, data/speech, data/dev and
-# one folder for each test part, and unpaired text to data/text/unpaired.txt. What is not given is
-# downloaded from OpenSLR: resumable, with checksums.
+# one folder for each test part, with --finetune_parts data/finetune too, and unpaired text to
+# data/text/unpaired.txt. What is not given is downloaded from OpenSLR: resumable, with checksums.
+# With --speech_corpus data/speech is of Libri-Light: parts of long recordings (data/speech/segments).
 set -euo pipefail
 
 # <options>
 dry_run=false     # only say what would run
 corpus=           # folder with the parts; without it they are downloaded into downloads/
 paired_parts=     # parts with transcripts
+finetune_parts=   # parts with transcripts for fine-tuning, where they are others
 speech_parts=     # parts whose speech alone is used
+speech_corpus=    # folder of these, in Libri-Light's layout: PART/SPEAKER/BOOK/NAME.flac and .json
 dev_parts=        # parts for validation
 test_parts=       # parts to be tested, each a set of its own
 text_corpus=      # files, or folders of *.txt; without it LibriSpeech's language model text
 max_bad_share=0.1 # stop if more of a set is wrong
 mirror=           # base URL to download from instead of openslr.org
 text_kind=auto    # book (paragraphs between blank lines) or lines
+segment_seconds=30.0 # Libri-Light: no segment is longer
+min_segment=2.0   # Libri-Light: shorter segments are left out
+max_pause=2.0     # Libri-Light: longer pauses (s) are in no segment
+nj=16             # processes for Libri-Light
 # </options>
 
 # shellcheck source=../../TEMPLATE/path.sh
@@ -35,6 +42,17 @@ prepare() {
     --max_bad_share "${max_bad_share}" --output "data/${set}" "${@:3}"
 }
 
+# prepare_librilight: parts of Libri-Light to data/speech.
+prepare_librilight() {
+  local parts part folders=()
+  read -ra parts <<< "${speech_parts}"
+  for part in "${parts[@]}"; do folders+=("${speech_corpus}/${part}"); done
+  step "data speech" --output data/speech --needs "${folders[@]}" -- \
+    python -m speechlm.bin.prepare_librilight --corpus "${speech_corpus}" \
+    --parts "${parts[@]}" --max_seconds "${segment_seconds}" --min_seconds "${min_segment}" \
+    --max_pause "${max_pause}" --max_bad_share "${max_bad_share}" --nj "${nj}" --output data/speech
+}
+
 from=()
 [[ -z ${mirror} ]] || from=(--mirror "${mirror}")
 read -ra texts <<< "${text_corpus}"
@@ -42,7 +60,9 @@ read -ra texts <<< "${text_corpus}"
 read -ra tests <<< "${test_parts}"
 if [[ -z ${corpus} ]]; then
   corpus=downloads/LibriSpeech
-  read -ra parts <<< "${paired_parts} ${speech_parts} ${dev_parts} ${test_parts}"
+  wanted="${paired_parts} ${finetune_parts} ${dev_parts} ${test_parts}"
+  [[ -n ${speech_corpus} ]] || wanted+=" ${speech_parts}"
+  read -ra parts <<< "${wanted}"
   mapfile -t parts < <(printf '%s\n' "${parts[@]}" | sort -u)
   for part in "${parts[@]}"; do
     step "download ${part}" --output "${corpus}/${part}" -- \
@@ -52,7 +72,10 @@ if [[ -z ${corpus} ]]; then
 fi
 
 prepare paired "${paired_parts}"
-prepare speech "${speech_parts}" --without_text
+[[ -z ${finetune_parts} ]] || prepare finetune "${finetune_parts}"
+if [[ -n ${speech_corpus} ]]; then prepare_librilight; else
+  prepare speech "${speech_parts}" --without_text
+fi
 prepare dev "${dev_parts}"
 for part in "${tests[@]}"; do prepare "${part}" "${part}"; done
 

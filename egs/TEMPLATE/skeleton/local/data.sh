@@ -7,8 +7,10 @@
 #
 # The contract, for a corpus that looks different: the options below are what the driver gives to this
 # script (any others come through its --data_opts). It makes data directories with wav.scp, utt2spk,
-# spk2utt and text, sorted in the C locale, the speaker a prefix of the utterance id:
+# spk2utt and text, sorted in the C locale, the speaker a prefix of the utterance id (and segments,
+# where utterances are parts of long recordings):
 #   data/paired    recordings with transcripts, for the recogniser and for fine-tuning
+#   data/finetune  the same, where --finetune_parts are given: then fine-tuning is on these alone
 #   data/speech    recordings for pre-training; needs no text
 #   data/dev       recordings with transcripts, for validation
 #   data/PART      one for each test part
@@ -20,6 +22,7 @@ set -euo pipefail
 dry_run=false        # only say what would run
 corpus=              # folder of the recordings
 paired_parts=        # its parts with transcripts
+finetune_parts=      # parts with transcripts for fine-tuning, where they are others
 speech_parts=        # parts whose speech alone is used
 dev_parts=           # parts for validation
 test_parts=          # parts to be tested, each a set of its own
@@ -53,6 +56,7 @@ read -ra texts <<< "${text_corpus}"
 [[ -n ${text_corpus} ]] || texts=("${corpus}/text")
 
 prepare paired "${paired_parts}"
+[[ -z ${finetune_parts} ]] || prepare finetune "${finetune_parts}"
 prepare speech "${speech_parts}" --without_text
 prepare dev "${dev_parts}"
 for part in "${tests[@]}"; do prepare "${part}" "${part}"; done
