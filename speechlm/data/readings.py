@@ -195,6 +195,7 @@ def _numbers() -> list[_Rule]:
         (re.compile(rf"{BEFORE}{AMOUNT} [b-df-hj-np-tv-xz]{{2,4}}\b(?!')"), NUMBER),  # a unit?
         (re.compile(rf"{BEFORE}\d{{1,3}}(?: \d{{3}})+{AFTER}(?! ?\d)"), _grouped),
         (re.compile(rf"{BEFORE}\d+(?:-\d+){{2,}}{AFTER}"), _series),
+        (re.compile(rf"{BEFORE}\d+ \d-\d{AFTER}"), NUMBER),  # in old books 3 1-2 is 3 1/2
         (re.compile(rf"{BEFORE}({AMOUNT})-({AMOUNT}){AFTER}"), _range),
         (
             re.compile(rf"{BEFORE}(\d\d?):(\d\d?){AFTER}"),
