@@ -15,6 +15,8 @@ REPORT = "report.tsv"
 
 _TRANSCRIPT = re.compile(r"[A-Z'][A-Z' ]*")
 _ID = re.compile(r"[^./\\\s][^/\\\s]*")
+_LONGEST_ID = 180
+"""Bytes; names of files have at most 255, an ending and a temporary prefix included."""
 
 
 def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
@@ -112,6 +114,9 @@ def _check_ids(folder: Path, wav: dict[str, str], utt2spk: dict[str, str], repor
         check_path(value, f"{folder / 'wav.scp'}, {utterance}")
         if not _ID.fullmatch(utterance):
             report.leave_out("bad id", utterance, folder / "wav.scp", "a slash or leading dot")
+        elif len(os.fsencode(utterance)) > _LONGEST_ID:
+            detail = f"longer than {_LONGEST_ID} bytes: converted audio could not be named by it"
+            report.leave_out("bad id", utterance, folder / "wav.scp", detail)
         elif utterance not in utt2spk:
             report.leave_out("no speaker", utterance, folder / "utt2spk")
         elif not utterance.startswith(utt2spk[utterance]):
