@@ -23,12 +23,13 @@ from speechlm.checkpoints.torch_file import TorchFile
 from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
+from speechlm.data.arpa import read_arpa
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.target_text import TargetVocabulary, VocabularyOptions, train_vocabulary
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
-from speechlm.data.whole_files import check_arpa, damage
+from speechlm.data.whole_files import damage
 from speechlm.data.yaml_file import read_yaml
 from speechlm.lm.ngram import perplexity
 from speechlm.lm.ngram import train as train_ngram
@@ -233,7 +234,7 @@ READERS = {
         ("characters.txt",),
         text=True,
     ),
-    "n-grams": Reader(arpa, lambda folder: check_arpa(folder / "lm.arpa"), ("lm.arpa",)),
+    "n-grams": Reader(arpa, lambda folder: list(read_arpa(folder / "lm.arpa")), ("lm.arpa",)),
     "n-grams of KenLM": Reader(
         arpa, lambda folder: perplexity(folder / "lm.arpa", [folder / "text.txt"]), ("lm.arpa",)
     ),

@@ -1,7 +1,8 @@
 """Stages 1 and 2: raw English text to LibriSpeech-style sentences, one a line, and a report.
 
-Headers and licences of Project Gutenberg, headings and tables go; numbers and abbreviations are
-spoken out. OUTPUT.report.txt counts what was dropped, with examples.
+Headers and licences of Project Gutenberg, headings, tables and markup go; numbers and abbreviations
+are spoken out. Sentences with markup, addresses or numbers that have no sure reading are dropped.
+OUTPUT.report.txt counts what was dropped, with examples.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def main() -> None:
         "--kind",
         default="auto",
         choices=["auto", "book", "lines"],
-        help="paragraphs between blank lines, or one a line",
+        help="paragraphs between blank lines; one a line; or what the first 1,000 lines look like",
     )
     options.add_argument("--min_words", type=int, default=2, help="shortest sentence")
     options.add_argument("--max_words", type=int, default=40, help="longer ones are cut")

@@ -29,10 +29,9 @@ def main() -> None:
         "scripts normalize it",
     )
     options.add_argument(
-        "--language", default="", help="language code of the text; the style moses needs it"
-    )
-    options.add_argument(
-        "--language", default="", help="language code of the text; lower-casing Turkish needs it"
+        "--language",
+        default="",
+        help="language code of the text; the style moses and the lower case of Turkish need it",
     )
     options.add_argument(
         "--check", nargs="*", default=[], help="Kaldi text files of references to be covered"

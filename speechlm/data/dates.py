@@ -40,8 +40,8 @@ def _date(month: int, day: int, last: str) -> str:
 def _numeric_date(match: re.Match[str]) -> str:
     """`25/12/2020`; of two different numbers up to 12 nobody knows which one is the month."""
     first, second = int(match[1]), int(match[3])
-    if match[2] != "/" and len(match[4]) == 2:
-        return match[0]
+    if match[2] != "/" and not 1000 <= int(match[4]) < 2100:
+        return match[0]  # a version, a code
     if first <= 12 and second <= 12 and first != second:
         return NUMBER
     return _date(second, first, match[4]) if first > 12 else _date(first, second, match[4])

@@ -30,6 +30,7 @@ _NOISE = (
     r"|groan(?:s|ing)?|gasp(?:s|ing)?|chuckl(?:es?|ing)|giggl(?:es?|ing)|sob(?:s|bing)?|crying"
     r"|lip ?smack|click(?:s|ing)?|sil|nsn|blank[ _]audio|sic|citation needed)"
 )
+_DEED = r"(?:laughs|sighs|coughs|gasps|groans|giggles|chuckles|sobs|cheers|sneezes)"
 _INLINE = (
     "a|abbr|acronym|b|bdi|bdo|big|c|cite|code|del|dfn|em|font|i|ins|kbd|mark|q|s|samp|small|span"
     "|strike|strong|sub|sup|tt|u|v|var|wbr"
@@ -51,7 +52,7 @@ _COMPARED = (
 )
 
 _NOISES: list[_Rule] = [
-    (re.compile(rf"<{_NOISE}>|\[{_NOISE}\]|\({_NOISE}\)|\*{_NOISE}\*", re.I), " ")
+    (re.compile(rf"<{_NOISE}>|\[{_NOISE}\]|\({_NOISE}\)|\*{_DEED}\*", re.I), " ")
 ]
 _TAGS: list[_Rule] = [
     (re.compile(r"<!--.{0,5000}?-->", re.S), ""),

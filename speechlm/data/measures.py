@@ -186,6 +186,7 @@ MEASURES: list[_Rule] = [
     ),
     (re.compile(rf"{BEFORE}({_QUANTITY})\s?°\s?(?:([CFNSEW])\b)?(?!\w)"), _degrees),
     (re.compile(rf"{BEFORE}(\d+)\s?(?:'|ft\.?)\s?({AMOUNT})\s?(?:\"|in\b\.?)"), _feet),
+    (re.compile(rf"{BEFORE}(\d)'(\d\d?)(?!\w)"), _feet),
     (
         re.compile(rf"{BEFORE}({_QUANTITY})([ -]?)({_UNIT})(?:/({_UNIT}|{_PERIOD}))?{_UNIT_END}"),
         _unit,

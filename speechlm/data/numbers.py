@@ -13,7 +13,7 @@ AMOUNT = rf"(?:(?:\d+[ -])?\d{{1,3}}/\d{{1,4}}|(?:{INTEGER})?\.\d+|{INTEGER})"
 """Mixed fractions such as `2 1/2`, decimals, whole numbers; see `amount`."""
 BEFORE = r"(?<![\w.,:/$£€¥₹°#@&+^])(?<![^A-Za-z]-)"
 """Where a number may start: not inside a longer one, but after the hyphen of a word."""
-AFTER = r"(?![\w%°$£€¥₹^]|[.,:/]\d|-\d)"
+AFTER = r"(?![\w%°$£€¥₹^]|[.,:/']\d|-\d)"
 """Where a number may end."""
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _ROMAN = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")

@@ -97,7 +97,9 @@ def _grouped(match: re.Match[str]) -> str:
 
 
 def _series(match: re.Match[str]) -> str:
-    return " ".join(integer(part) for part in match[0].split("-"))
+    """`1-2-3`; codes such as `978-3-16-148410-0` digit by digit."""
+    parts = match[0].split("-")
+    return " ".join(map(integer if all(len(part) < 3 for part in parts) else spelled, parts))
 
 
 def _range(match: re.Match[str]) -> str:
@@ -192,7 +194,8 @@ def _numbers() -> list[_Rule]:
     return [
         (re.compile(rf"{BEFORE}{AMOUNT} [b-df-hj-np-tv-xz]{{2,4}}\b(?!')"), NUMBER),  # a unit?
         (re.compile(rf"{BEFORE}\d{{1,3}}(?: \d{{3}})+{AFTER}(?! ?\d)"), _grouped),
-        (re.compile(rf"{BEFORE}\d\d?(?:-\d\d?){{2,}}{AFTER}"), _series),
+        (re.compile(rf"{BEFORE}\d+(?:-\d+){{2,}}{AFTER}"), _series),
+        (re.compile(rf"{BEFORE}\d+ \d-\d{AFTER}"), NUMBER),  # in old books 3 1-2 is 3 1/2
         (re.compile(rf"{BEFORE}({AMOUNT})-({AMOUNT}){AFTER}"), _range),
         (
             re.compile(rf"{BEFORE}(\d\d?):(\d\d?){AFTER}"),

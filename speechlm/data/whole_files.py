@@ -139,22 +139,6 @@ def read_lines(path: str | os.PathLike[str], what: str, advice: str = MAKE_AGAIN
         raise DamagedFile(f"{error} ({what} expected; {advice})") from None
 
 
-def check_arpa(path: str | os.PathLike[str], advice: str = MAKE_AGAIN) -> None:
-    r"""Make sure that an ARPA file goes from `\data\` to `\end\`.
-
-    Raises:
-        DamagedFile: it does not.
-    """
-    with reading(path, "n-gram model", advice), open(path, "rb") as file:
-        lines = iter(file)
-        first = next((line for line in lines if line.strip()), b"")
-        file.seek(max(0, os.path.getsize(path) - _HEAD))
-        if first.strip() != b"\\data\\":
-            raise ValueError("it does not begin with \\data\\")
-        if not file.read().rstrip().endswith(b"\\end\\"):
-            raise ValueError("it does not end with \\end\\")
-
-
 def is_whole_archive(path: str | os.PathLike[str]) -> bool:
     """Whether a zip archive, which a file of `torch.save` is, is there and has its end."""
     return not damage(path) and zipfile.is_zipfile(path)

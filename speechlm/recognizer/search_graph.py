@@ -16,8 +16,8 @@ import kaldifst
 import kaldilm
 import numpy as np
 
+from speechlm.data.arpa import copy_for_words
 from speechlm.data.atomic import output_dir
-from speechlm.data.whole_files import check_arpa
 from speechlm.recognizer.contexts import base_of_class
 from speechlm.recognizer.network_data import ClassTable
 from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID, UNKNOWN
@@ -129,18 +129,22 @@ def context_fst(classes: ClassTable, n_disambiguation: int):
 
 
 def grammar_fst(arpa: Path, symbols: dict[str, int], folder: Path):
-    """The word model; n-grams with words that the lexicon lacks are left out."""
+    """The word model; n-grams with words that the lexicon lacks are left out, and counted."""
+    # kaldilm ends the process where a file is damaged, and writes a line for each unknown word
+    checked = folder / "lm.arpa"
+    copy_for_words(arpa, symbols.keys() - {"#0"}, checked)
     table = folder / "words.txt"
     # words.txt: kaldilm looks up the words of the n-grams in it
     lines = ["<eps> 0"] + [f"{word} {label}" for word, label in symbols.items()]
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     text = kaldilm.arpa2fst(
-        str(arpa),
+        str(checked),
         disambig_symbol="#0",
         read_symbol_table=str(table),
         bos_symbol="<s>",
         eos_symbol="</s>",
     )
+    checked.unlink()
     return kaldifst.compile(text, acceptor=False)
 
 
@@ -184,9 +188,8 @@ def make_graph(
     """Build and write `graph.fst` (constant type: read fast), `words.txt`, `info.json`.
 
     Raises:
-        ValueError: no ARPA file, a damaged one, or an empty graph.
+        ValueError: no ARPA file or a damaged one, or an empty graph.
     """
-    check_arpa(arpa, "train_ngram makes it")
     start = time.time()
     with output_dir(output, ("search.json",)) as folder:
         graph = compose_graph(pronunciations, arpa, classes, folder)

@@ -8,6 +8,7 @@ with the text corpus. The limits are of padded batches, and none exceeds them.
 from __future__ import annotations
 
 import heapq
+import logging
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -246,6 +247,13 @@ class TextBatches:
             self.block_lines = min(max(BLOCK_LINES, batches), max(len(text), batches))
             self.block_lines = _first_that_fit(self._first_counts(), max_units, batches)
             self.block_batches = batches
+        logging.info(
+            "%s: %d lines, of which %d at a time are dealt to %d batches",
+            text.path,
+            len(text),
+            self.block_lines,
+            self.block_batches,
+        )
         self._dealt: tuple[int, list[Lines]] | None = None
 
     def _first_counts(self) -> np.ndarray:

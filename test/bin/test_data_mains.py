@@ -58,8 +58,9 @@ def test_from_corpus_to_split_dump(run, corpus, tmp_path):
     assert run("combine_data", "--input", *parts, "--output", "again").returncode == 0
     for table in ("wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"):
         assert (tmp_path / "again" / table).read_text() == (tmp_path / "dump/t" / table).read_text()
+    (tmp_path / "a text.txt").write_text("The cat sat on the mat.\nHello there.\n")
     done = run(
-        *("normalize_text", "--input", "the corpus/train/1/5/1-5.trans.txt", "--output", "x/t.txt"),
+        *("normalize_text", "--input", "a text.txt", "--output", "x/t.txt"),
         *("--exclude", "data/t/text"),
     )
     assert done.returncode == 0, done.stderr

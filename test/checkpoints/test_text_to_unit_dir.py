@@ -2,8 +2,12 @@
 
 import pytest
 
-from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit, save_text_to_unit
-from speechlm.data.monophones import N_PHONES
+from speechlm.checkpoints.text_to_unit_dir import (
+    StoredTextToUnit,
+    load_text_to_unit,
+    save_text_to_unit,
+)
+from speechlm.data.monophones import MONOPHONES, N_PHONES
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
@@ -14,9 +18,10 @@ UNITS = UnitVocabulary([str(n) for n in range(7)], origin="kmeans-1")
 def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
     config = TextToUnitConfig(embed_dim=16, encoder_layers=1, decoder_layers=1, ffn_dim=24)
     model = TextToUnit(config, N_PHONES, len(UNITS))
+    stored = StoredTextToUnit(model, MONOPHONES, UNITS, 0.02)
     with full_disk(2000), pytest.raises(OSError, match="model.safetensors cannot be written"):
-        save_text_to_unit(tmp_path, model, UNITS, 0.02)
+        save_text_to_unit(tmp_path, stored)
     with pytest.raises(ValueError, match="no trained text-to-unit model"):
         load_text_to_unit(tmp_path)
-    save_text_to_unit(tmp_path, model, UNITS, 0.02)
-    assert load_text_to_unit(tmp_path)[1].origin == "kmeans-1"
+    save_text_to_unit(tmp_path, stored)
+    assert load_text_to_unit(tmp_path).units.origin == "kmeans-1"

@@ -25,7 +25,7 @@ READERS = {
 TEXT = "AB AA1\nCÉ AA1\nD AA1\n"
 
 
-@pytest.mark.parametrize("name", [*READERS])
+@pytest.mark.parametrize("name", [name for name in READERS if name != "excluded"])
 def test_latin_1_is_named_with_its_line(tmp_path, name):
     path = tmp_path / "a file"
     path.write_bytes(TEXT.encode("latin-1"))

@@ -45,6 +45,8 @@ def read(text: str) -> tuple[str, str]:
         ("well [laughter] yes", "WELL YES"),
         ("well (applause) yes", "WELL YES"),
         ("well <noise> yes", "WELL YES"),
+        ("well *sighs* yes", "WELL YES"),
+        ("what *music* it is", "WHAT MUSIC IT IS"),
         ("the [[lion|big lion]] ran", "THE BIG LION RAN"),
         ("the [[lion]]s ran", "THE LIONS RAN"),
         ("one [[File:a.jpg|thumb|a [[lion]]]] two", "ONE TWO"),

@@ -113,6 +113,16 @@ def test_ids_and_speakers(source):
     assert data.ids == ids[2:]
 
 
+@pytest.mark.parametrize("letter", ["x", "\u00e4"])
+def test_ids_that_no_file_can_be_named_by(source, letter):
+    long = "7-" + letter * 240
+    edit(source, "wav.scp", lambda old: "\n".join([*old, f"{long} /a.wav", ""]))
+    edit(source, "utt2spk", lambda old: "\n".join([*old, f"{long} 7", ""]))
+    edit(source, "text", lambda old: "\n".join([*old, f"{long} YES", ""]))
+    data, report = read_and_check(source[0])
+    assert data.ids == source[1] and kinds(report)[long] == "bad id"
+
+
 def test_commands_in_wav_scp(source):
     edit(
         source, "wav.scp", lambda old: "\n".join([f"{source[1][0]} sph2pipe x.sph |", *old[1:], ""])

@@ -81,7 +81,7 @@ def test_it_finds_what_a_plain_search_finds(speech, beam, penalty, end, seed):
 
 
 def test_a_batch_gives_what_single_utterances_give(speech):
-    decoder, (features, padding) = make(n_tokens=40, seed=3), speech
+    decoder, (features, padding) = make(n_tokens=40, end=3.0, seed=3), speech
     options = BeamOptions(beam=5)
     together = beam_search(decoder, features, padding, options)
     lengths = {len(found[0].tokens) for found in together}

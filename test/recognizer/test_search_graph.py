@@ -148,6 +148,14 @@ def test_missing_files_say_who_makes_them(tmp_path):
         WordDecoder(tmp_path, SearchConfig())
 
 
+def test_a_damaged_word_model_is_named(tmp_path):
+    """kaldilm would end the process."""
+    (tmp_path / "lm.arpa").write_text(ARPA[: len(ARPA) // 2])
+    with pytest.raises(ValueError, match="lm.arpa:12: "):
+        make_graph(WORDS, tmp_path / "lm.arpa", monophone_classes(), tmp_path / "graph")
+    assert [path.name for path in tmp_path.iterdir()] == ["lm.arpa"]
+
+
 def test_a_full_disk_leaves_no_graph(tmp_path, full_disk):
     (tmp_path / "lm.arpa").write_text(ARPA)
     make_graph(WORDS, tmp_path / "lm.arpa", monophone_classes(), tmp_path / "graph")

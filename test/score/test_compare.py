@@ -212,4 +212,4 @@ def test_damaged_scores_are_not_taken_for_those_of_recognition(run_main, tmp_pat
     assert "|BLEU|" in run_main("compare", folder, folder).stdout
     (folder / "scores.json").write_text("{")
     found = run_main("compare", folder, folder)
-    assert found.returncode == 1 and "scores.json is damaged" in found.stderr
+    assert found.returncode == 1 and "scores.json is cut off or damaged" in found.stderr

@@ -117,7 +117,7 @@ def test_it_learns_units_and_durations(trained):
 
 
 def test_units_of_text_are_clusters_of_the_same_clustering(trained, stores):
-    assert load_text_to_unit(trained[2])[1].origin == "kmeans-1"
+    assert load_text_to_unit(trained[2]).units.origin == "kmeans-1"
     assert {UnitStore(folder).units.origin for folder in stores} == {"kmeans-1"}
 
 
