@@ -128,6 +128,13 @@ def test_names_that_become_the_same(tmp_path):
     assert kinds(report) == {("left out", "duplicate id", "7-sea-01")}
 
 
+def test_what_systems_leave_is_no_recording(tmp_path):
+    for place in ("7/sea/01", "@eaDir/sea/01", "7/__MACOSX/01", "7/.cache/01"):
+        write(tmp_path / "small", place, (5,), [[0, 5]])
+    data, report = read_librilight(tmp_path, ["small"], OPTIONS)
+    assert data.ids == ["7-sea-01-000000"] and report.items == []
+
+
 def test_long_names_become_ids(tmp_path):
     place = f"{'x' * 100}/{'y' * 100}/{'z' * 100}"
     write(tmp_path / "small", place, (5, 20, 5), [[0, 5], [25, 30]])

@@ -10,7 +10,7 @@ import soundfile
 
 from speechlm.data import audio
 from speechlm.data.audio import read_audio
-from speechlm.data.dir_parts import combine, split
+from speechlm.data.dir_parts import combine, split, write_split
 from speechlm.data.fairseq_format import cut_segments, export_audio, import_audio, read_manifest
 from speechlm.data.format import FormatOptions, format_data
 from speechlm.data.kaldi_dir import DataDir
@@ -150,6 +150,13 @@ def test_round_trip_split_and_combine(tmp_path, directory, helpers):
         combine([data, other])
 
 
+def test_an_older_split_of_parts_of_recordings_is_replaced(tmp_path, directory):
+    data = DataDir.read(directory)
+    write_split(tmp_path / "split", split(data, 3))
+    write_split(tmp_path / "split", split(data, 2))
+    assert sorted(path.name for path in (tmp_path / "split").iterdir()) == ["1", "2"]
+
+
 def test_a_strict_reader_names_segments(tmp_path, recording):
     one = {"r": recording[0]}
     folder = write_dir(tmp_path / "a", one, ["s-1 r 0 1", "s-2 q 0 1"])
@@ -157,6 +164,9 @@ def test_a_strict_reader_names_segments(tmp_path, recording):
         DataDir.read(folder)
     folder = write_dir(tmp_path / "b", one, ["s-1 r 0 1", "s-2 r 2 1"])
     with pytest.raises(ValueError, match=r"segments: s-2: segment ends before it starts: 2\.\.1 s"):
+        DataDir.read(folder)
+    (folder / "segments").write_text("")
+    with pytest.raises(ValueError, match="segments is empty: utterances expected"):
         DataDir.read(folder)
     folder = write_dir(tmp_path / "c", one, ["s-1 r 0 1"], more="s-9")
     with pytest.raises(ValueError, match="segments and utt2spk have different ids: s-9"):

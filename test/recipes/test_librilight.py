@@ -73,7 +73,7 @@ def test_stages_1_and_2_of_long_recordings(copy_recipe, run_sh, tmp_path, libris
     assert not (recipe / "dump" / "speech" / "audio").exists()
     assert max(data.samples().values()) <= 30 * 16000
     whole = soundfile.read(librilight / "small/77/a book/good.flac", dtype="float32")[0]
-    part = data.audio("77-a_book-good-002100").read()
+    part = data.audio("77-a%20book-good-002100").read()
     np.testing.assert_array_equal(part, whole[21 * 16000 : 45 * 16000])
     report = Report.read(recipe / "dump" / "speech" / "report.tsv")
     counts = report.counts()
