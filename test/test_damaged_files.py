@@ -390,7 +390,7 @@ def test_a_model_folder_names_its_file(model_folder):
 
 def test_a_damaged_word_model_stops_the_graph(tmp_path):
     (tmp_path / "lm.arpa").write_text("\\data\\\nngram 1=3\n\n\\1-grams:\n-1 </s>\n")
-    with pytest.raises(ValueError, match=r"lm.arpa is cut off .*does not end with .end.*train_ng"):
+    with pytest.raises(ValueError, match="lm.arpa: cut off.*train_ngram"):
         make_graph({}, tmp_path / "lm.arpa", classes(), tmp_path / "graph")
 
 

@@ -259,6 +259,7 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
                 if key < last:
                     raise ValueError(
                         f"{file}:{number}: not sorted in the C locale: {key} comes after {last}"
+                        " (lines are `id value`; LC_ALL=C sort brings them into order)"
                     )
                 table[key] = value
                 last = key

@@ -109,7 +109,12 @@ def check_same_utterances(references: Mapping[str, str], hypotheses: Mapping[str
                 for ids, what in ((missing, "not recognised"), (extra, "without a reference"))
                 if ids
             )
-            + ". Decode the whole set again, or score it against its own references"
+            + (
+                ". Decode the whole set again, or score it against its own references"
+                if references.keys() & hypotheses.keys()
+                else ". Not one id is in both: lines of `id words` are expected, neither sentences "
+                "alone nor lines of `words (id)`"
+            )
         )
     if not references:
         raise ValueError("there is no utterance to score")

@@ -88,7 +88,7 @@ def results(
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "|" + "|".join(cells) + "|"
+    return "|" + "|".join(cell.replace("|", "\\|") for cell in cells) + "|"
 
 
 def _version(name: str) -> str:

@@ -143,7 +143,7 @@ def translation_table(rows: Mapping[str, TranslationScores]) -> str:
         cells = [name, str(s.sentences), f"{s.bleu:.2f}", f"{s.chrf:.1f}"]
         cells += [f"{s.brevity_penalty:.3f}", f"{s.hypothesis_words}/{s.reference_words}"]
         cells.append("/".join(f"{p:.1f}" for p in s.precisions))
-        lines.append("|" + "|".join(cells) + "|")
+        lines.append("|" + "|".join(cell.replace("|", "\\|") for cell in cells) + "|")
     signatures = {
         f"{s.style} ({SCORED[s.style]}): `{s.bleu_signature}`, `{s.chrf_signature}`"
         for s in rows.values()

@@ -75,3 +75,10 @@ def test_words_that_are_only_written_otherwise_are_counted():
     references = {"a": "THE CAF\u00c9 IS", "b": "stra\u00dfe"}
     rates = error_rates(references, {"a": "the CAFE\u0301 WAS", "b": "STRASSE"})
     assert (rates.words.errors, rates.only_written_otherwise()) == (4, 3)
+
+
+def test_files_of_another_form_are_told_from_missing_utterances():
+    with pytest.raises(ValueError, match=r"neither sentences alone nor lines of `words \(id\)`"):
+        error_rates({"a-1": "THE CAT"}, {"THE": "CAT (a-1)"})
+    with pytest.raises(ValueError, match="Decode the whole set again"):
+        error_rates({"a-1": "THE CAT", "a-2": "YES"}, {"a-1": "THE CAT"})

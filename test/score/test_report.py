@@ -6,6 +6,7 @@ import pytest
 
 from speechlm.score.error_rate import error_rates
 from speechlm.score.report import error_table, read_scores, save_scores, systems_table
+from speechlm.score.translation import translation_scores, translation_table
 
 
 def test_tables(tmp_path):
@@ -42,3 +43,11 @@ def test_mains(run_main, tmp_path):
     assert re.search(r"\|speech/test\|2\|3\|66\.7\|0\.0\|33\.3\|0\.0\|33\.3\|50\.0\|", text)
     done = run_main("report", *words, "--scores", "x", "--output", "o", cwd=tmp_path)
     assert done.returncode == 1 and "SYSTEM:SET:DIR expected" in done.stderr
+
+
+def test_names_do_not_break_the_tables():
+    rates = error_rates({"a": "YES"}, {"a": "YES"})
+    rows = error_table({"a|b": rates.words}).splitlines(), systems_table({"x|y": {}}).splitlines()
+    assert rows[0][2].startswith("|a\\|b|1|") and rows[1][2] == "|x\\|y|"
+    scores, *_ = translation_scores({"a": "Ja."}, {"a": "Ja."}, "de")
+    assert translation_table({"a|b": scores}).splitlines()[2].startswith("|a\\|b|1|")
