@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""Byte order mark of UTF-8."""
 _KINDS = {
     b"\x1f\x8b": "a gzip archive: unpack it",
     b"PK\x03\x04": "a zip archive: unpack it",
@@ -34,7 +35,7 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
     with open(path, "rb") as file:
         for number, raw in enumerate(file, 1):
             if number == 1:
-                raw = raw.removeprefix(_BOM)
+                raw = raw.removeprefix(BOM)
             line = raw.removesuffix(b"\n").rstrip(b"\r")
             try:
                 text = line.decode("utf-8")

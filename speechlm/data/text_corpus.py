@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 
 from speechlm.data.atomic import output_file
-from speechlm.data.lines import text_lines
+from speechlm.data.lines import BOM, text_lines
 
 _MAGIC = int.from_bytes(b"SLMTEXT1", "little")
 _HEADER = 4  # uint64 words: magic, size of the text in bytes, its mtime in ns, number of lines
@@ -50,13 +51,13 @@ def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
 class TextCorpus:
     """The lines of a text file, by number.
 
-    `len(corpus)`, `corpus[i] -> str` (without line end; negative i and slices as in a list),
+    `len(corpus)`, `corpus[i] -> str` (as `text_lines` gives it; negative i and slices as in a list),
     `corpus.lines(indices)`, iteration, `corpus.sizes(start, stop)`. An object can be pickled to
     another process, which opens the file anew.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file has no line; on access, a line that is not UTF-8.
+        ValueError: it is a folder or a pipe, or has no line; on access, a line that is not UTF-8.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -65,6 +66,10 @@ class TextCorpus:
 
     def _open(self) -> None:
         status = os.stat(self.path)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(
+                f"{self.path}: a file expected, which is read at any place, not a folder or a pipe"
+            )
         if not status.st_size:
             raise ValueError(f"{self.path} is empty: expected one sentence a line")
         with open(self.path, "rb") as stream:
@@ -89,6 +94,9 @@ class TextCorpus:
 
     def _line(self, index: int) -> str:
         raw = self._text[int(self._starts[index]) : int(self._starts[index + 1]) - 1]
+        raw = raw.rstrip(b"\r")
+        if index == 0:
+            raw = raw.removeprefix(BOM)
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
