@@ -51,7 +51,7 @@ def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
 class TextCorpus:
     """The lines of a text file, by number.
 
-    `len(corpus)`, `corpus[i] -> str` (as `text_lines` gives it; negative i and slices as in a list),
+    `len(corpus)`, `corpus[i] -> str` (as `text_lines` gives it; i may be negative or a slice),
     `corpus.lines(indices)`, iteration, `corpus.sizes(start, stop)`. An object can be pickled to
     another process, which opens the file anew.
 
