@@ -73,6 +73,17 @@ def test_it_starts_from_a_model_without_ctc_head(pretrained, config, chords, tmp
     assert not torch.equal(initial["ctc.ctc_lo.weight"], head)
 
 
+def test_training_goes_on_as_it_was_begun(finetuned, pretrained, config, chords, capsys):
+    dirs = chords / "train", chords / "dev"
+    again = finetune_asr(finetuned, config("finetune"), *dirs, pretrained, {"seed": 3})
+    log = capsys.readouterr().err
+    assert again == finetuned and "goes on with another value" not in log
+    with pytest.raises(
+        ValueError, match=r"encoder_conf\.speechlm\.feature_grad_mult: 0.0, now 1.0"
+    ):
+        finetune_asr(finetuned, config("finetune"), *dirs, None, {"seed": 3})
+
+
 def test_loss_falls(finetuned):
     stats = load_weights_only(finetuned / "checkpoint.pth")["reporter"]["stats"]
     assert stats[2]["train"]["loss"] < stats[1]["train"]["loss"]
