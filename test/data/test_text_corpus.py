@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from speechlm.data.lines import text_lines
+from speechlm.data.encoding import text_lines
 from speechlm.data.text_corpus import TextCorpus, read_sentences
 
 
@@ -131,7 +131,7 @@ def test_lines_are_those_of_all_text_files(tmp_path):
     path = tmp_path / "t"
     path.write_bytes("\ufeffA CAT\r\n\r\n\ufeffB\u2028C\r\nD".encode())
     lines = ["A CAT", "", "\ufeffB\u2028C", "D"]
-    assert list(TextCorpus(path)) == list(text_lines(path)) == lines
+    assert list(TextCorpus(path)) == [line for _, line in text_lines(path)] == lines
     assert TextCorpus(path)[-4] == TextCorpus(path).lines([0])[0] == "A CAT"
 
 
