@@ -19,7 +19,9 @@ from speechlm.models.heads import CTC_HEAD, PREDICTIONS, required
 from speechlm.models.without_heads import without_heads
 
 _OUTPUT_LAYER = "unit_encoder_ctc_head.5."
-BEST = tuple(f"valid.{rate}.{which}.pth" for rate in ("wer", "cer") for which in ("ave", "best"))
+BEST = tuple(
+    f"valid.{rate}.{which}.pth" for rate in ("wer_ctc", "cer_ctc") for which in ("ave", "best")
+)
 """Weights that a CTC fine-tuning ends with, the preferred ones first."""
 
 

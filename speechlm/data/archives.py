@@ -144,8 +144,6 @@ def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "uni
         ValueError: a job's index is missing, an id is in two of them, or they hold clusters of
             different clusterings.
     """
-    if name == "units":
-        _merge_origins(Path(folder), n_jobs)
     merged: dict[str, str] = {}
     for job in range(1, n_jobs + 1):
         index = Path(folder) / f"{name}.{job}.scp"
@@ -156,6 +154,8 @@ def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "uni
         if double:
             raise ValueError(f"{index}: ids that another job has too: {show_ids(double)}")
         merged.update(part)
+    if name == "units":
+        _merge_origins(Path(folder), n_jobs)
     with output_file(Path(folder) / f"{name}.scp") as path, path.open("w") as file:
         file.writelines(f"{utterance} {merged[utterance]}\n" for utterance in sorted(merged))
     return len(merged)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 _HEAD = 4096  # bytes that are looked at for the encoding
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""Byte order mark of UTF-8."""
 _PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -49,7 +50,7 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     with gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
         try:
             for number, raw in enumerate(file, 1):
-                yield number, _text(path, number, raw.removeprefix(_BOM) if number == 1 else raw)
+                yield number, _text(path, number, raw.removeprefix(BOM) if number == 1 else raw)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} cannot be unpacked ({error})") from None
 

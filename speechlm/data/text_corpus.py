@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ from typing import IO, Any, overload
 import numpy as np
 
 from speechlm.data.atomic import output_file
-from speechlm.data.encoding import advice, refuse_wide, text_lines
+from speechlm.data.encoding import BOM, advice, refuse_wide, text_lines
 
 _MAGIC = int.from_bytes(b"SLMTEXT1", "little")
 _HEADER = 4  # uint64 words: magic, size of the text in bytes, its mtime in ns, number of lines
@@ -50,14 +51,14 @@ def read_sentences(paths: Iterable[str | Path]) -> Iterator[str]:
 class TextCorpus:
     """The lines of a text file, by number.
 
-    `len(corpus)`, `corpus[i] -> str` (without line end; negative i and slices as in a list),
+    `len(corpus)`, `corpus[i] -> str` (as `text_lines` gives it; i may be negative or a slice),
     `corpus.lines(indices)`, iteration. An object can be pickled to another process, which opens the
     file anew.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file has no line, or is UTF-16; on access, a line that is not UTF-8, or a
-            file that was made shorter since.
+        ValueError: it is a folder or a pipe, has no line, or is UTF-16; on access, a line that is
+            not UTF-8, or a file that was made shorter since.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -68,6 +69,10 @@ class TextCorpus:
 
     def _open(self) -> None:
         status = os.stat(self.path)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(
+                f"{self.path}: a file expected, which is read at any place, not a folder or a pipe"
+            )
         if not status.st_size:
             raise ValueError(f"{self.path} is empty: expected one sentence a line")
         # Read at places (pread) and not mapped: pages of a map count as memory of each process.
@@ -97,6 +102,9 @@ class TextCorpus:
         return self._decode(raw, index)
 
     def _decode(self, raw: bytes, index: int) -> str:
+        raw = raw.rstrip(b"\r")
+        if index == 0:
+            raw = raw.removeprefix(BOM)
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechlm.data.kaldi_dir import show_ids
 from speechlm.score.error_rate import ErrorCounts
 from speechlm.score.report import error_table, read_scores, systems_table
 from speechlm.score.sentences import SENTENCES, read_figures, read_sentences
@@ -31,8 +33,15 @@ def sections(results: Sequence[Scored], n_samples: int) -> tuple[str, dict[str, 
         n_samples: translations of each test set to show.
 
     Raises:
-        ValueError: a folder has no scores, or damaged ones.
+        ValueError: a folder has no scores, or damaged ones; or there are two results of a system
+            on a test set.
     """
+    count = Counter((result.system, result.test) for result in results)
+    twice = [f"{system}:{test}" for (system, test), n in count.items() if n > 1]
+    if twice:
+        raise ValueError(
+            f"one result of a system on a test set expected, more of {show_ids(twice)}"
+        )
     translated = [r for r in results if KIND in read_figures(r.folder)]
     recognised = [r for r in results if r not in translated]
     parts = [_recognition(recognised)] if recognised else []

@@ -20,7 +20,7 @@ from speechlm.decode.ctc_greedy import collapse
 from speechlm.score.error_rate import error_rates
 from speechlm.tasks.trainer import Options, SpeechLMTrainer
 
-RATES = {"wer": ("word_errors", "words"), "cer": ("character_errors", "characters")}
+RATES = {"wer_ctc": ("word_errors", "words"), "cer_ctc": ("character_errors", "characters")}
 """Error rate of a validation -> what a batch counts: errors, and what they are a share of."""
 
 

@@ -15,9 +15,12 @@ NETWORK = ("config_size", "model_conf", "encoder_conf", "decoder_conf", "optim",
 """Options that weights and states of the optimiser belong to."""
 HOW = (
     *("ngpu", "num_workers", "num_threads", "multiprocessing_distributed", "max_epoch", "dry_run"),
-    *("log_level", "log_interval", "config", "output_dir", "version"),
+    *("log_level", "log_interval", "config", "output_dir", "version", "frontend", "decoder"),
 )
-"""Options that may change without a word; so may those of `dist_`, which say where it runs."""
+"""Options that may change without a word, or that ESPnet changes before it writes config.yaml.
+
+So may those of `dist_`, which say where it runs.
+"""
 
 
 def check_resumed(args: argparse.Namespace) -> None:

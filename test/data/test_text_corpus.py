@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from speechlm.data.encoding import text_lines
 from speechlm.data.text_corpus import TextCorpus, read_sentences
 
 
@@ -124,3 +125,18 @@ def test_sentences_of_texts_and_transcripts(tmp_path):
     plain = _write(tmp_path / "plain.txt", "HELLO WORLD\n\n A\n")
     sentences = ["HELLO WORLD", "A", "HELLO WORLD", "A"]
     assert list(read_sentences([transcript, plain])) == sentences
+
+
+def test_lines_are_those_of_all_text_files(tmp_path):
+    path = tmp_path / "t"
+    path.write_bytes("\ufeffA CAT\r\n\r\n\ufeffB\u2028C\r\nD".encode())
+    lines = ["A CAT", "", "\ufeffB\u2028C", "D"]
+    assert list(TextCorpus(path)) == [line for _, line in text_lines(path)] == lines
+    assert TextCorpus(path)[-4] == TextCorpus(path).lines([0])[0] == "A CAT"
+
+
+def test_folders_and_pipes_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(ValueError, match="not a folder or a pipe"):
+            TextCorpus(path)

@@ -47,7 +47,7 @@ CTC = {
     "rates": {0.0: 0.01, 0.05: 0.505, 0.1: 1.0, 0.4999: 1.0, 0.75: 0.05**0.5, 1.0: 0.05},
     "clip": math.inf,
     "sentences a GPU": None,
-    "best": [("valid", "wer", "min")],
+    "best": [("valid", "wer_ctc", "min")],
     "averaged": 1,
     "dropout": 0.0,
     "attention dropout": 0.0,

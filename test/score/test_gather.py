@@ -57,3 +57,9 @@ def test_damaged_scores_are_named(tmp_path, content, message):
 def test_folders_without_scores_are_named(tmp_path):
     with pytest.raises(ValueError, match="x/scores.json is not there; score .*x first"):
         sections([Scored("speech", "test", tmp_path / "x")], 3)
+
+
+def test_two_results_of_one_name_are_refused(tmp_path):
+    results = [Scored("system", "dev", tmp_path / name) for name in "ab"]
+    with pytest.raises(ValueError, match="more of system:dev"):
+        sections(results, 3)

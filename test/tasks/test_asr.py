@@ -69,20 +69,29 @@ def test_the_public_interface_opens_a_pretraining(pretrained):
 def test_it_starts_from_a_model_without_ctc_head(pretrained, config, chords, tmp_path):
     export_checkpoint(pretrained, tmp_path / "clean.pt")
     import_checkpoint(tmp_path / "clean.pt", tmp_path / "clean")
-    by_characters = [["valid", "cer", "min"]]
-    path = config(
-        "finetune", max_epoch=1, num_iters_per_epoch=1, best_model_criterion=by_characters
-    )
+    by_words = [["valid", "wer_ctc", "min"]]
+    path = config("finetune", max_epoch=1, num_iters_per_epoch=1, best_model_criterion=by_words)
     folder = finetune_asr(
         tmp_path / "exp", path, chords / "train", chords / "dev", tmp_path / "clean", {"seed": 3}
     )
-    assert not (folder / "valid.wer.ave.pth").exists() and load_model(folder)
+    assert not (folder / "valid.cer_ctc.ave.pth").exists() and load_model(folder)
     initial = load_weights_only(folder / "init.pth")
     own = load_speechlm(pretrained)[0].state_dict()
     assert torch.equal(initial["encoder.speechlm.mask_emb"], own["mask_emb"])
     head = own["unit_encoder_ctc_head.5.weight"]
     assert initial["ctc.ctc_lo.weight"].shape == head.shape
     assert not torch.equal(initial["ctc.ctc_lo.weight"], head)
+
+
+def test_training_goes_on_as_it_was_begun(finetuned, pretrained, config, chords, capsys):
+    dirs = chords / "train", chords / "dev"
+    again = finetune_asr(finetuned, config("finetune"), *dirs, pretrained, {"seed": 3})
+    log = capsys.readouterr().err
+    assert again == finetuned and "goes on with another value" not in log
+    with pytest.raises(
+        ValueError, match=r"encoder_conf\.speechlm\.feature_grad_mult: 0.0, now 1.0"
+    ):
+        finetune_asr(finetuned, config("finetune"), *dirs, None, {"seed": 3})
 
 
 def test_loss_falls(finetuned):
@@ -108,8 +117,8 @@ def test_validation_counts_the_words_that_decoding_writes(finetuned, chords):
     text = decode(load_model(finetuned, "latest.pth"), data).text
     rates = error_rates(data.text, text)
     stats = load_weights_only(finetuned / "checkpoint.pth")["reporter"]["stats"][2]["valid"]
-    assert stats["wer"] == pytest.approx(rates.words.rate / 100)
-    assert stats["cer"] == pytest.approx(rates.characters.rate / 100)
+    assert stats["wer_ctc"] == pytest.approx(rates.words.rate / 100)
+    assert stats["cer_ctc"] == pytest.approx(rates.characters.rate / 100)
     assert not {"words", "word_errors"} & stats.keys()
 
 
@@ -142,7 +151,7 @@ def test_a_rate_is_a_quotient_of_sums():
             counts = {"word_errors": errors / sentences, "words": words / sentences}
             register({"loss": 1.0 * sentences, **counts}, sentences)
             part.next()
-    assert reporter.get_value("valid", "wer") == pytest.approx(11 / 18)
+    assert reporter.get_value("valid", "wer_ctc") == pytest.approx(11 / 18)
     assert reporter.get_value("valid", "loss") == pytest.approx((4 * 4 + 1) / 5)
 
 
@@ -188,7 +197,7 @@ def test_espnets_own_inference_loads_the_model(finetuned):
     from espnet2.tasks.asr import ASRTask
 
     model, _ = ASRTask.build_model_from_file(
-        finetuned / "config.yaml", finetuned / "valid.wer.ave.pth"
+        finetuned / "config.yaml", finetuned / "valid.cer_ctc.ave.pth"
     )
     ours = load_model(finetuned)
     waveform = torch.tensor(np.random.default_rng(0).normal(0, 0.1, (1, 9000))).float()

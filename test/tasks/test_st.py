@@ -127,6 +127,14 @@ def test_from_scratch_the_front_end_learns(tune):
     assert not (folder / "init.pth").exists()
 
 
+def test_training_goes_on_as_it_was_begun(tune, capsys):
+    folder = tune()
+    assert tune() == folder
+    assert "goes on with another value" not in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"decoder_conf\.layers: \d, now 4"):
+        tune(decoder_conf={**CONF["decoder_conf"], "layers": 4})
+
+
 def test_warm_starts_from_fine_tunings(tune, tmp_path, config, chords, pretrained, translator):
     asr = finetune_asr(
         tmp_path / "asr",
@@ -136,7 +144,7 @@ def test_warm_starts_from_fine_tunings(tune, tmp_path, config, chords, pretraine
         pretrained,
         {"seed": 3},
     )
-    weights = load_weights_only(asr / "valid.wer.ave.pth")
+    weights = load_weights_only(asr / "valid.cer_ctc.ave.pth")
     _, found = read_encoder(asr, {})
     assert found and all(torch.equal(w, weights[f"encoder.speechlm.{n}"]) for n, w in found.items())
     folder = tune("from_asr", init=asr, num_iters_per_epoch=1)

@@ -151,6 +151,8 @@ def test_jobs_with_different_clusterings_are_not_merged(clusters, call, work):
     error = call("merge_units", "--input", folder, "--n", 2, fails=True)
     assert "job 1: kmeans-" in error and "job 2: kmeans-" in error
     assert not (folder / "units.scp").exists()
+    error = call("merge_units", "--input", folder, "--n", 3, fails=True)
+    assert "job 3 of 3 has not written it" in error
     call(
         "apply_kmeans",
         "--kmeans",
