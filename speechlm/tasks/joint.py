@@ -24,8 +24,9 @@ from speechlm.data.segments import AudioRange
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
 from speechlm.tasks.batching import Lines, SpeechBatches, TextBatches
-from speechlm.tokenizers.phoneme_text import Dropped, PhonemeTextTokenizer, TextBatch
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 from speechlm.tokenizers.stored_text import StoredTextTokenizer
+from speechlm.tokenizers.text_batch import Dropped, TextBatch
 
 _LOOKED_AT = 200  # utterances whose labels are read before training begins
 

@@ -32,7 +32,8 @@ from speechlm.data.monophones import MONOPHONES, phone_of_unit
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.tokenizers.durations import EDGE, PAPER_SILENCE_PROBABILITY, UnitDurations
-from speechlm.tokenizers.phoneme_text import MOST_UNITS, Dropped, PhonemeTextTokenizer
+from speechlm.tokenizers.phoneme_text import MOST_UNITS, PhonemeTextTokenizer
+from speechlm.tokenizers.text_batch import Dropped
 
 _GROUP = 60_000
 """Phones whose hidden states are kept at a time."""

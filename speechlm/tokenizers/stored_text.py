@@ -11,7 +11,7 @@ from speechlm.conventions import EOS
 from speechlm.data.ctc_lengths import frames_needed
 from speechlm.data.unit_store import UnitStore
 from speechlm.data.vocabulary import CharacterVocabulary
-from speechlm.tokenizers.phoneme_text import Dropped, TextBatch
+from speechlm.tokenizers.text_batch import Dropped, TextBatch
 
 
 class StoredTextTokenizer:

@@ -15,7 +15,8 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.vocabulary import add_positions
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
-from speechlm.tokenizers.phoneme_text import Dropped, PhonemeTextTokenizer, TextBatch
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
+from speechlm.tokenizers.text_batch import Dropped, TextBatch
 
 _BATCH = 1024
 

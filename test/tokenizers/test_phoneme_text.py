@@ -19,7 +19,8 @@ from speechlm.tokenizers.durations import (
     quantiles,
     thin,
 )
-from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer, TextBatch
+from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
+from speechlm.tokenizers.text_batch import TextBatch
 
 M = (1 << 64) - 1
 G = 0x9E3779B97F4A7C15
