@@ -3,6 +3,8 @@
 import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -234,10 +236,8 @@ def test_more_jobs_than_utterances(root, tmp_path):
     ids = ("7-1", "7-2")
     DataDir(dict.fromkeys(ids, "a.flac"), dict.fromkeys(ids, "7")).write(data)
     script = root / "egs" / "TEMPLATE" / "parallel.sh"
-    environment = {
-        **os.environ,
-        "PATH": f"{root / 'tools'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+    places = (root / "tools", Path(sys.executable).parent, os.environ["PATH"])
+    environment = {**os.environ, "PATH": ":".join(map(str, places))}
     result = subprocess.run(
         [
             script,
