@@ -33,7 +33,9 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import OwnDataTask
-from speechlm.tasks.joint import JointEpochs, SpeechUnits, StoredTextUnits, TextUnits
+from speechlm.tasks.joint import JointEpochs
+from speechlm.tasks.speech_units import SpeechUnits
+from speechlm.tasks.text_units import StoredTextUnits, TextUnits
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 

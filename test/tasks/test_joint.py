@@ -9,7 +9,9 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.lexicon import Lexicon
 from speechlm.models.masking import span_mask
 from speechlm.tasks.batching import Lines, TextBatches
-from speechlm.tasks.joint import JointEpochs, SpeechUnits, TextUnits
+from speechlm.tasks.joint import JointEpochs
+from speechlm.tasks.speech_units import SpeechUnits
+from speechlm.tasks.text_units import TextUnits
 from speechlm.tokenizers.durations import EDGE, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 

@@ -16,9 +16,9 @@ from speechlm.data.monophones import MONOPHONES, phone_of_label
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
 from speechlm.tasks.batching import Lines
-from speechlm.tasks.joint import StoredTextUnits
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_text_to_unit import train_text_to_unit
+from speechlm.tasks.text_units import StoredTextUnits
 from speechlm.tokenizers.aligned_units import make_pairs
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
 from speechlm.tokenizers.text_generation import Generation, finish, generate_units
