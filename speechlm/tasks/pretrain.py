@@ -227,7 +227,7 @@ class SpeechLMPretrainTask(OwnDataTask):
             max_samples=args.max_samples,
             pad_audio=args.pad_audio,
             normalize=config.normalize_waveform,
-            report=Path(args.output_dir) / f"left_out.{mode}.txt" if rank == 0 else None,
+            report=Path(args.output_dir) / f"left_out.{mode}.tsv" if rank == 0 else None,
         )
         speech.vocabulary.check_same(model_units(args, f"the model, trained on {args.speech_dir}"))
         epochs = JointEpochs(

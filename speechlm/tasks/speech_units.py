@@ -5,7 +5,6 @@ B utterances, S samples (16 kHz), L labels.
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
 from collections.abc import Sequence
@@ -16,9 +15,10 @@ import torch
 
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.archives import ArchiveReader, fit_to_audio, n_labels, read_unit_info
-from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
+from speechlm.data.report import Report
 from speechlm.data.segments import AudioRange
+from speechlm.tasks.left_out import list_left_out
 from speechlm.tasks.text_units import pad
 
 _LOOKED_AT = 200  # utterances whose labels are read before training begins
@@ -69,17 +69,17 @@ class SpeechUnits:
             )
         self._archive = ArchiveReader(folder / units / "units.scp")
         samples = data.samples()
-        left_out = {u: "no units" for u in data.ids if u not in self._archive}
-        short = [u for u in data.ids if u not in left_out and samples[u] < min_samples]
-        left_out |= {u: f"{samples[u]} samples, fewer than {min_samples}" for u in short}
-        self.ids = [u for u in data.ids if u not in left_out]
-        _report_left_out(folder, left_out, len(self.ids), report)
-        if not self.ids:
-            raise ValueError(
-                f"{folder}: none of {len(left_out)} utterances can be used "
-                f"({len(left_out) - len(short)} without units in {folder / units}, "
-                f"{len(short)} shorter than {min_samples} samples)"
-            )
+        left_out, self.ids = Report(), []
+        for u in data.ids:
+            if u not in self._archive:
+                left_out.leave_out("no units", u, folder / units, f"not in {units}")
+            elif samples[u] < min_samples:
+                detail = f"{samples[u]} samples, fewer than {min_samples}"
+                left_out.filter("too short", u, data.wav[u], detail)
+            else:
+                self.ids.append(u)
+        list_left_out(left_out, len(self.ids), folder, report)
+        left_out.check_share(len(self.ids), 1.0, str(folder))
         self._paths = [data.wav[u] for u in self.ids]
         self._starts = np.array([data.audio(u).start for u in self.ids], np.int64)
         self.n_samples = np.array([samples[u] for u in self.ids], np.int64)
@@ -160,19 +160,6 @@ class SpeechUnits:
         whole = audio.read()
         scaled = (whole - whole.mean()) / np.sqrt(whole.var() + 1e-5)
         return scaled[start : start + n].astype(np.float32)
-
-
-def _report_left_out(
-    folder: Path, left_out: dict[str, str], used: int, report: Path | None
-) -> None:
-    if report is not None:
-        with output_file(report) as path:
-            lines = [f"{utterance} {why}\n" for utterance, why in sorted(left_out.items())]
-            path.write_text("".join(lines), encoding="utf-8")
-    logging.info("%s: %d utterances used, %d left out", folder, used, len(left_out))
-    if left_out:
-        first = [f"{u} ({why})" for u, why in sorted(left_out.items())]
-        logging.warning("%s: left out: %s", folder, show_ids(first))
 
 
 def _label_counts(scp: Path, ids: Sequence[str]) -> np.ndarray:

@@ -13,6 +13,7 @@ from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.checkpoints.translation import load_translator, read_encoder
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.report import Report
 from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 from speechlm.decode.beam_search import BeamOptions
 from speechlm.decode.ctc_greedy import merge_hypotheses
@@ -219,12 +220,12 @@ def test_long_targets_are_left_out_and_listed(tune, bilingual):
     finally:
         path.write_text(before)
     left_out = first.split()[0]
-    taken = (folder / "train_samples").read_text()
+    taken = (folder / "utt2num_samples.train").read_text()
     assert left_out not in taken and second.split()[0] in taken
     assert len(taken.splitlines()) == len(rest) + 1
-    report = (folder / "train_report.tsv").read_text()
+    report = (folder / "left_out.train.tsv").read_text()
     assert f"target too long\t{left_out}\t{path}\t1025 tokens, 1024 at most" in report
-    assert not (folder / "valid_report.tsv").exists()
+    assert Report.read(folder / "left_out.valid.tsv").items == []
 
 
 def test_decoding_does_not_depend_on_batches(translator, bilingual):
