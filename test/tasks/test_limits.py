@@ -9,7 +9,7 @@ import torch
 from speechlm.data.kaldi_dir import DataDir, read_table
 from speechlm.tasks.asr import SpeechLMASRTask
 from speechlm.tasks.batching import limited_batches
-from speechlm.tasks.common import IteratorOptions, data_options, parse_training
+from speechlm.tasks.common import IteratorOptions, data_options, parse_training, speech_options
 from speechlm.tasks.phone_model import PhoneModelTask
 from speechlm.tasks.run_phone_model import write_shapes
 from speechlm.tasks.text_to_unit import TextToUnitTask
@@ -93,8 +93,7 @@ def _batches(args: argparse.Namespace, task: type, mode: str = "train") -> list:
 def recognition(chords, tmp_path):
     """Task, name of the padded tensor, limit, utterances, options."""
     folder = chords / "train"
-    sources = {"speech": (folder / "wav.scp", "sound"), "text": (folder / "text", "text")}
-    data = data_options("train", sources, folder / "utt2num_samples")
+    data = speech_options("train", folder, folder / "text", folder / "utt2num_samples")
     return SpeechLMASRTask, "speech", 90_000, DataDir.read(folder).ids, data
 
 
