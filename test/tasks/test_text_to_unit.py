@@ -123,7 +123,7 @@ def test_units_of_text_are_clusters_of_the_same_clustering(trained, stores):
 
 def test_training_goes_on_and_other_units_are_refused(trained, corpus, tmp_path):
     folder = train_text_to_unit(trained[2], trained[1], trained[0], {"seed": 1, "max_epoch": 4})
-    assert "5/" not in (folder / "train.log").read_text()
+    assert (folder / "train.log").read_text().count("epoch started") == 4
     units = corpus / "train" / "units_hidden"
     other = tmp_path / "units"
     other.mkdir()
