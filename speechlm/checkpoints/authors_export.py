@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from speechlm.checkpoints.authors_config import to_authors
 from speechlm.checkpoints.model_dir import (
@@ -54,8 +56,7 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
     Raises:
         ValueError: the folder holds no model, or one whose weights are incomplete.
     """
-    if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder; the name of a file to write is expected")
+    check_no_folder(path)
     description = read_description(folder)
     weights, metadata = read_weights(folder)
     weights = {n: w for n, w in weights.items() if not n.startswith((DECODER, *NOT_CLEANED))}
@@ -72,12 +73,41 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
         )
         top = {"cfg": to_authors(description.config), "model": None}
         authors = {"order": order, "ordered": True, "top": top}
+    return write_checkpoint(path, weights, authors, str(folder))
+
+
+def check_no_folder(path: str | os.PathLike[str]) -> None:
+    """Make sure that a file of this name can be written, before weights are read.
+
+    Raises:
+        ValueError: it is a folder.
+    """
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder; the name of a file to write is expected")
+
+
+def write_checkpoint(
+    path: str | os.PathLike[str],
+    weights: Mapping[str, Tensor],
+    authors: Mapping[str, Any],
+    source: str,
+) -> int:
+    """Write weights in the authors' form; returns the number of the tensors.
+
+    Args:
+        path: the file.
+        weights: by the authors' names.
+        authors: what `kept` gives: their order and kind of dictionary, and the other entries.
+        source: where the weights are from, for messages.
+
+    Raises:
+        ValueError: the weights are others than those of the order.
+    """
     if set(authors["order"]) != weights.keys():
-        raise ValueError(f"{folder}: {WEIGHTS} has been changed since the import; import again")
+        raise ValueError(f"{source}: {WEIGHTS} has been changed since the import; import again")
     model = (OrderedDict if authors["ordered"] else dict)((n, weights[n]) for n in authors["order"])
-    content = {**authors["top"], "model": model}
     with output_file(path) as temporary, library_writes(path, RuntimeError):
-        torch.save(content, temporary)
+        torch.save({**authors["top"], "model": model}, temporary)
     return len(model)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from speechlm.checkpoints.authors_export import METADATA, kept, pack
+from speechlm.checkpoints.authors_export import (
+    METADATA,
+    check_no_folder,
+    kept,
+    pack,
+    write_checkpoint,
+)
 from speechlm.checkpoints.authors_import import check_output, stored_weights
 from speechlm.checkpoints.inert_pickle import Mapping as OrderedMapping
 from speechlm.checkpoints.inert_pickle import plain
@@ -35,7 +40,7 @@ from speechlm.checkpoints.text_to_unit_dir import (
 from speechlm.checkpoints.torch_file import TorchFile
 from speechlm.checkpoints.weight_checks import check_numbers
 from speechlm.conventions import PAPER_FRAMING
-from speechlm.data.atomic import output_dir, output_file
+from speechlm.data.atomic import output_dir
 from speechlm.data.fairseq_format import read_dictionary
 from speechlm.data.monophones import AUTHORS_PHONES
 from speechlm.data.vocabulary import N_SPECIALS, UnitVocabulary
@@ -127,8 +132,7 @@ def export_text_to_unit(folder: str | os.PathLike[str], path: str | os.PathLike[
         ValueError: the folder holds no text-to-unit model, or one that was trained here, which
             lacks weights that the authors' loader asks for.
     """
-    if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder; the name of a file to write is expected")
+    check_no_folder(path)
     if not is_text_to_unit(folder):
         raise ValueError(f"{folder} holds no text-to-unit model")
     weights, metadata = read_weights(folder)
@@ -138,12 +142,7 @@ def export_text_to_unit(folder: str | os.PathLike[str], path: str | os.PathLike[
             "authors' model has without using them; only imported models can be exported"
         )
     authors = kept(metadata[METADATA], Path(folder) / WEIGHTS)
-    if set(authors["order"]) != weights.keys():
-        raise ValueError(f"{folder}: {WEIGHTS} has been changed since the import; import again")
-    model = (OrderedDict if authors["ordered"] else dict)((n, weights[n]) for n in authors["order"])
-    with output_file(path) as temporary:
-        torch.save({**authors["top"], "model": model}, temporary)
-    return len(model)
+    return write_checkpoint(path, weights, authors, str(folder))
 
 
 def _config(options: Any, source: str) -> TextToUnitConfig:

@@ -201,7 +201,7 @@ def make_graph(
         arcs = sum(graph.num_arcs(s) for s in range(graph.num_states))
         info = {
             "words": len(pronunciations),
-            "noise": UNKNOWN in pronunciations and bool(classes.knows_noise),
+            "noise": UNKNOWN in pronunciations and classes.knows_noise,
             "states": graph.num_states,
             "arcs": arcs,
             "seconds": round(time.time() - start, 1),

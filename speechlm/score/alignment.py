@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from speechlm.data.archives import ArchiveReader
 from speechlm.data.vocabulary import PHONES
+from speechlm.score.markdown import markdown_table
 from speechlm.score.textgrid import find_textgrids, read_intervals
 
 SHIFT = 0.01
@@ -198,8 +199,9 @@ COLUMNS = {
 
 def figures_table(rows: dict[str, dict[str, float]]) -> str:
     """Markdown table of named `Report.figures`."""
-    lines = ["| labels | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for name, figures in rows.items():
-        cells = [f"{figures[key]:.1f}" for key in list(COLUMNS.values())[1:]]
-        lines.append(f"| {name} | {figures['utterances']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    keys = list(COLUMNS.values())[1:]
+    found = [
+        (name, str(figures["utterances"]), *(f"{figures[key]:.1f}" for key in keys))
+        for name, figures in rows.items()
+    ]
+    return markdown_table(("labels", *COLUMNS), found)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechlm.score.error_rate import ErrorCounts, ErrorRates
+from speechlm.score.markdown import markdown_table
 from speechlm.score.sentences import read_counts, write_figures
 
 COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
@@ -34,11 +35,11 @@ def read_scores(folder: str | os.PathLike[str]) -> dict[str, ErrorCounts]:
 
 def error_table(rows: Mapping[str, ErrorCounts]) -> str:
     """A Markdown table in ESPnet's columns; the names of the rows come first."""
-    lines = [_row(("dataset", *COLUMNS)), "|---" * (len(COLUMNS) + 1) + "|"]
-    for name, counts in rows.items():
-        cells = [f"{v:.1f}" if isinstance(v, float) else str(v) for v in counts.row()]
-        lines.append(_row((name, *cells)))
-    return "\n".join(lines) + "\n"
+    found = [
+        (name, *(f"{v:.1f}" if isinstance(v, float) else str(v) for v in counts.row()))
+        for name, counts in rows.items()
+    ]
+    return markdown_table(("dataset", *COLUMNS), found)
 
 
 def systems_table(scores: Mapping[str, Mapping[str, Mapping[str, ErrorCounts]]]) -> str:
@@ -49,15 +50,15 @@ def systems_table(scores: Mapping[str, Mapping[str, Mapping[str, ErrorCounts]]])
     """
     sets = list(dict.fromkeys(name for tests in scores.values() for name in tests))
     header = ["system", *(f"{name} {kind}" for name in sets for kind in KINDS)]
-    lines = [_row(header), "|---" * len(header) + "|"]
+    rows = []
     for system, tests in scores.items():
         cells = [
             f"{tests[name][kind].rate:.1f}" if name in tests else "-"
             for name in sets
             for kind in KINDS
         ]
-        lines.append(_row([system, *cells]))
-    return "\n".join(lines) + "\n"
+        rows.append([system, *cells])
+    return markdown_table(header, rows)
 
 
 def environment(root: str | os.PathLike[str]) -> list[str]:
@@ -85,10 +86,6 @@ def results(
         line for name, text in sections.items() for line in (f"## {name}", "", text.rstrip(), "")
     ]
     return "\n".join(head + body)
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "|" + "|".join(cell.replace("|", "\\|") for cell in cells) + "|"
 
 
 def _version(name: str) -> str:

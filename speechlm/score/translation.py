@@ -16,6 +16,7 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from speechlm.data.target_text import write_as
 from speechlm.score.error_rate import check_same_utterances
+from speechlm.score.markdown import markdown_table
 from speechlm.score.sentences import Sentence, read_counts, write_figures
 
 KIND = "translation"
@@ -138,14 +139,15 @@ def read_translation_scores(folder: str | os.PathLike[str]) -> TranslationScores
 
 def translation_table(rows: Mapping[str, TranslationScores]) -> str:
     """A Markdown table, one row a result; the signatures below it."""
-    lines = ["|dataset|" + "|".join(COLUMNS) + "|", "|---" * (len(COLUMNS) + 1) + "|"]
+    found = []
     for name, s in rows.items():
         cells = [name, str(s.sentences), f"{s.bleu:.2f}", f"{s.chrf:.1f}"]
         cells += [f"{s.brevity_penalty:.3f}", f"{s.hypothesis_words}/{s.reference_words}"]
         cells.append("/".join(f"{p:.1f}" for p in s.precisions))
-        lines.append("|" + "|".join(cell.replace("|", "\\|") for cell in cells) + "|")
+        found.append(cells)
     signatures = {
         f"{s.style} ({SCORED[s.style]}): `{s.bleu_signature}`, `{s.chrf_signature}`"
         for s in rows.values()
     }
-    return "\n".join([*lines, "", *sorted(signatures)]) + "\n"
+    table = markdown_table(("dataset", *COLUMNS), found)
+    return "\n".join([table, *sorted(signatures)]) + "\n"

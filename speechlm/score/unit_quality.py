@@ -19,6 +19,7 @@ from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import show_ids
 from speechlm.score.alignment import SHIFT, fold, frames_of, read_textgrid
+from speechlm.score.markdown import markdown_table
 from speechlm.score.textgrid import find_textgrids
 
 
@@ -181,14 +182,13 @@ COLUMNS = {
 
 def quality_table(rows: Sequence[tuple[str, str, UnitCounts]]) -> str:
     """Markdown table of (name of the units, name of the reference, counts)."""
-    lines = ["| units | phones of | " + " | ".join(COLUMNS) + " |"]
-    lines.append("|---" * (len(COLUMNS) + 2) + "|")
+    found = []
     for name, reference, counts in rows:
         figures = counts.figures()
         values = [figures[key] for key in COLUMNS.values()]
         cells = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in values]
-        lines.append(f"| {name} | {reference} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        found.append([name, reference, *cells])
+    return markdown_table(("units", "phones of", *COLUMNS), found)
 
 
 def sorted_shares(counts: UnitCounts) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
+import os
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.splitmix import FACTORS, GOLDEN
 
 LENGTH_STEP = 4000
@@ -102,6 +105,52 @@ def padded_batches(lengths: ArrayLike, limit: float, workers: int) -> list[list[
     bounds = _share(sizes[order], limit, workers)
     batches = [order[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
     return [batches[rank::workers] for rank in range(workers)]
+
+
+def limited_batches(
+    shape_file: str | os.PathLike[str],
+    batch_bins: int,
+    workers: int,
+    max_sentences: int | None = None,
+) -> list[list[tuple[str, ...]]]:
+    """The batches of each worker: ids, of like length, at most batch_bins / workers padded numbers.
+
+    Args:
+        shape_file: `id length` or `id length,width` a line.
+        batch_bins: limit of utterances x longest x width, of all workers together.
+        workers: number of workers.
+        max_sentences: limit of utterances, of all workers together; None: none.
+
+    Raises:
+        ValueError: an utterance is larger than a batch of one worker; too few utterances, or a
+            limit of them below the number of workers.
+    """
+    sizes = {
+        utterance: math.prod(map(int, shape.split(",")))
+        for utterance, shape in read_table(shape_file).items()
+    }
+    ids, limit = list(sizes), batch_bins // workers
+    large = [f"{u} ({n})" for u, n in sizes.items() if n > limit]
+    if large:
+        raise ValueError(
+            f"{shape_file}: {len(large)} of {len(ids)} utterances are larger than a batch, which "
+            f"has {limit} numbers (batch_bins {batch_bins} for {workers} workers); give a "
+            f"batch_bins of {workers * max(sizes.values())} or more, or leave them out: "
+            f"{show_ids(large)}"
+        )
+    least = 0
+    if max_sentences is not None:
+        if max_sentences < workers:
+            raise ValueError(
+                f"max_sentences: {workers} or more expected, one a worker, got {max_sentences}"
+            )
+        # Of utterances that count as limit / n at least, n go into a batch at most.
+        least = limit // (max_sentences // workers)
+    try:
+        parts = padded_batches([max(least, size) for size in sizes.values()], limit, workers)
+    except ValueError as error:
+        raise ValueError(f"{shape_file}: {error}") from None
+    return [[tuple(ids[i] for i in batch) for batch in batches] for batches in parts]
 
 
 def _share(lengths: np.ndarray, limit: float, workers: int) -> list[int]:

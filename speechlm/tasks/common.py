@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import logging
-import math
 import os
 import sys
 import warnings
@@ -23,13 +22,12 @@ from speechlm.checkpoints.model_dir import SIZES
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import nearest
 from speechlm.data.atomic import library_writes, output_file
-from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.whole_files import is_whole_archive
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
 from speechlm.tasks.audio_loader import DATA_DIR
-from speechlm.tasks.batching import padded_batches
+from speechlm.tasks.batching import limited_batches
 from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
@@ -143,52 +141,6 @@ class OwnDataTask(TrainingTask):
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         """Names of tensors that some batches have."""
         return cls.optional_names
-
-
-def limited_batches(
-    shape_file: str | os.PathLike[str],
-    batch_bins: int,
-    workers: int,
-    max_sentences: int | None = None,
-) -> list[list[tuple[str, ...]]]:
-    """The batches of each worker: ids, of like length, at most batch_bins / workers padded numbers.
-
-    Args:
-        shape_file: `id length` or `id length,width` a line.
-        batch_bins: limit of utterances x longest x width, of all workers together.
-        workers: number of workers.
-        max_sentences: limit of utterances, of all workers together; None: none.
-
-    Raises:
-        ValueError: an utterance is larger than a batch of one worker; too few utterances, or a
-            limit of them below the number of workers.
-    """
-    sizes = {
-        utterance: math.prod(map(int, shape.split(",")))
-        for utterance, shape in read_table(shape_file).items()
-    }
-    ids, limit = list(sizes), batch_bins // workers
-    large = [f"{u} ({n})" for u, n in sizes.items() if n > limit]
-    if large:
-        raise ValueError(
-            f"{shape_file}: {len(large)} of {len(ids)} utterances are larger than a batch, which "
-            f"has {limit} numbers (batch_bins {batch_bins} for {workers} workers); give a "
-            f"batch_bins of {workers * max(sizes.values())} or more, or leave them out: "
-            f"{show_ids(large)}"
-        )
-    least = 0
-    if max_sentences is not None:
-        if max_sentences < workers:
-            raise ValueError(
-                f"max_sentences: {workers} or more expected, one a worker, got {max_sentences}"
-            )
-        # Of utterances that count as limit / n at least, n go into a batch at most.
-        least = limit // (max_sentences // workers)
-    try:
-        parts = padded_batches([max(least, size) for size in sizes.values()], limit, workers)
-    except ValueError as error:
-        raise ValueError(f"{shape_file}: {error}") from None
-    return [[tuple(ids[i] for i in batch) for batch in batches] for batches in parts]
 
 
 def log_to(folder: str | os.PathLike[str], first: bool, level: str) -> None:

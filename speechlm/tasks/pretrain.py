@@ -33,7 +33,9 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import OwnDataTask
-from speechlm.tasks.joint import JointEpochs, SpeechUnits, StoredTextUnits, TextUnits
+from speechlm.tasks.joint import JointEpochs
+from speechlm.tasks.speech_units import SpeechUnits
+from speechlm.tasks.text_units import StoredTextUnits, TextUnits
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
@@ -225,7 +227,7 @@ class SpeechLMPretrainTask(OwnDataTask):
             max_samples=args.max_samples,
             pad_audio=args.pad_audio,
             normalize=config.normalize_waveform,
-            report=Path(args.output_dir) / f"left_out.{mode}.txt" if rank == 0 else None,
+            report=Path(args.output_dir) / f"left_out.{mode}.tsv" if rank == 0 else None,
         )
         speech.vocabulary.check_same(model_units(args, f"the model, trained on {args.speech_dir}"))
         epochs = JointEpochs(

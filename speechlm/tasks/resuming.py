@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from speechlm.checkpoints.trainer_files import CHECKPOINT
 from speechlm.data.yaml_file import read_yaml
 
 NETWORK = ("config_size", "model_conf", "encoder_conf", "decoder_conf", "optim", "scheduler")
@@ -33,7 +34,7 @@ def check_resumed(args: argparse.Namespace) -> None:
     """
     folder = Path(args.output_dir)
     begun = folder / "config.yaml"
-    if not (args.resume and (folder / "checkpoint.pth").is_file() and begun.is_file()):
+    if not (args.resume and (folder / CHECKPOINT).is_file() and begun.is_file()):
         return
     old, new = read_yaml(begun), vars(args)
     names = [name for name in new if name in old and name not in HOW and name[:5] != "dist_"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from speechlm.checkpoints.ctc_encoder import split_weights
 from speechlm.checkpoints.model_dir import check_characters, load_config, load_speechlm
 from speechlm.conventions import Framing
 from speechlm.data.ctc_lengths import TOO_LONG, too_long
-from speechlm.data.kaldi_dir import DataDir, show_ids, write_table
+from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.report import Report
 from speechlm.tasks.asr import SpeechLMASRTask, SpeechLMEncoder
 from speechlm.tasks.common import (
     check_conf,
@@ -24,6 +24,7 @@ from speechlm.tasks.common import (
     speech_options,
     start_from,
 )
+from speechlm.tasks.left_out import used_samples
 
 
 def finetune_asr(
@@ -38,7 +39,7 @@ def finetune_asr(
     """Fine-tune with CTC on transcribed speech; an interrupted training goes on where it was.
 
     Utterances with more letters than CTC can write in their frames are left out of both parts, and
-    named in the log and in left_out.PART.txt: neither losses nor error rates count them.
+    named in the log and in left_out.PART.tsv: neither losses nor error rates count them.
 
     Args:
         output: experiment folder.
@@ -66,38 +67,21 @@ def finetune_asr(
         start_from(args, lambda: _initial_weights(init, changes))
         args.pretrained = str(init)
     for part, folder in folders.items():
-        possible = _leave_out_impossible(Path(output), part, folder, data[part], model.framing)
-        setattr(args, f"{part}_shape_file", [str(possible)])
+        report = _impossible(data[part], folder / "text", model.framing)
+        samples = data[part].samples()
+        used = used_samples(report, samples, folder, Path(output), part, is_first_worker())
+        setattr(args, f"{part}_shape_file", [str(used)])
     args.encoder_conf = {**args.encoder_conf, "speechlm": model.to_dict()}
     SpeechLMASRTask.main(args)
     return Path(output)
 
 
-def _leave_out_impossible(
-    output: Path, part: str, folder: Path, data: DataDir, framing: Framing
-) -> Path:
-    """Keep utterances whose transcripts do not fit into their frames out of a CTC training.
-
-    Returns:
-        A list of the other utterances, with their samples, by which ESPnet makes batches.
-
-    Raises:
-        ValueError: no utterance is left.
-    """
-    samples = data.samples()
-    impossible = too_long(data.text or {}, samples, framing)
-    shapes, report = output / f"utt2num_samples.{part}", output / f"left_out.{part}.txt"
-    logging.info("%s: %d utterances, %d left out", folder, len(data), len(impossible))
-    if impossible:
-        shown = show_ids([f"{utterance} ({why})" for utterance, why in sorted(impossible.items())])
-        what = f"{folder}: {TOO_LONG}: {len(impossible)} of {len(data)} utterances: {shown}"
-        if len(impossible) == len(data):
-            raise ValueError(f"{what}; are the transcripts those of this audio?")
-        logging.warning("%s; left out, and listed in %s", what, report)
-    if is_first_worker():
-        write_table(report, {u: f"{TOO_LONG}: {why}" for u, why in impossible.items()})
-        write_table(shapes, {u: n for u, n in samples.items() if u not in impossible})
-    return shapes
+def _impossible(data: DataDir, text: Path, framing: Framing) -> Report:
+    """The utterances whose transcripts CTC cannot write in their frames."""
+    report = Report()
+    for utterance, why in sorted(too_long(data.text or {}, data.samples(), framing).items()):
+        report.leave_out(TOO_LONG, utterance, text, why)
+    return report
 
 
 def _initial_weights(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from speechlm.checkpoints.translation import VOCABULARY, read_decoder, read_encoder
-from speechlm.data.kaldi_dir import DataDir, write_table
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.models.translation_decoder import TranslationDecoderConfig
@@ -25,6 +25,7 @@ from speechlm.tasks.common import (
     speech_options,
     start_from,
 )
+from speechlm.tasks.left_out import used_samples
 from speechlm.tasks.st import MASKS, SpeechLMSTTask
 
 MAX_UNKNOWN_SHARE = 0.01
@@ -138,24 +139,10 @@ def _data(
             f"{path}: {len(empty)} translations are empty in the style "
             f"{vocabulary.options.style}: {' '.join(empty[:5])}; leave them out"
         )
-    samples = _without_long_targets(samples, lengths, path, output / f"{part}_report.tsv")
-    shapes = output / f"{part}_samples"  # of the utterances that ESPnet is to take
-    write_table(shapes, samples)
-    return speech_options(part, folder, path, shapes)
-
-
-def _without_long_targets(
-    samples: Mapping[str, int], lengths: Mapping[str, int], text: Path, report_file: Path
-) -> dict[str, int]:
-    """The utterances whose targets have at most MAX_TOKENS; a report lists the others."""
     report = Report()
     for utterance in samples:
         if lengths[utterance] > MAX_TOKENS:
             detail = f"{lengths[utterance]} tokens, {MAX_TOKENS} at most"
-            report.filter("target too long", utterance, text, detail)
-    kept = {u: n for u, n in samples.items() if lengths[u] <= MAX_TOKENS}
-    if report.items and is_first_worker():
-        report.write(report_file)
-        logging.warning("%s: %s, listed in %s", text, report.summary(), report_file)
-    report.check_share(len(kept), 1.0, str(text))
-    return kept
+            report.filter("target too long", utterance, path, detail)
+    used = used_samples(report, samples, folder, output, part, is_first_worker())
+    return speech_options(part, folder, path, used)

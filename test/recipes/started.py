@@ -243,9 +243,7 @@ def optimisation(training):
         "clip": options.grad_clip,
         "accumulated": options.accum_grad,
         "best": [tuple(criterion) for criterion in options.best_model_criterion],
-        "averaged": only([options.keep_nbest_models])
-        if isinstance(options.keep_nbest_models, int)
-        else max(options.keep_nbest_models),
+        "averaged": int(np.max(options.keep_nbest_models)),
     }
 
 

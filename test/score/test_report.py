@@ -2,8 +2,10 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from speechlm.score import alignment, unit_quality
 from speechlm.score.error_rate import error_rates
 from speechlm.score.report import error_table, read_scores, save_scores, systems_table
 from speechlm.score.translation import translation_scores, translation_table
@@ -51,3 +53,8 @@ def test_names_do_not_break_the_tables():
     assert rows[0][2].startswith("|a\\|b|1|") and rows[1][2] == "|x\\|y|"
     scores, *_ = translation_scores({"a": "Ja."}, {"a": "Ja."}, "de")
     assert translation_table({"a|b": scores}).splitlines()[2].startswith("|a\\|b|1|")
+    figures = dict.fromkeys(alignment.COLUMNS.values(), 1.0) | {"utterances": 2}
+    assert alignment.figures_table({"a|b": figures}).splitlines()[2].startswith("|a\\|b|2|1.0|")
+    quality = unit_quality.UnitCounts(["A", "B"], np.eye(2, dtype=np.int64), 3)
+    row = unit_quality.quality_table([("a|b", "x|y", quality)]).splitlines()[2]
+    assert row.startswith("|a\\|b|x\\|y|")

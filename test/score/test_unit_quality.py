@@ -139,10 +139,7 @@ def test_main(tmp_path, capsys, monkeypatch):
     main_module.main()
     table = capsys.readouterr().out
     assert (tmp_path / "out" / "units.md").read_text() == table
-    assert (
-        table.splitlines()[2]
-        == "| one | alignments | 1 | 3 | 2 | 2 | 1.000 | 1.000 | 1.000 | nan |"
-    )
+    assert table.splitlines()[2] == "|one|alignments|1|3|2|2|1.000|1.000|1.000|nan|"
     assert len(table.splitlines()) == 6
     names = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert names == {f"{n}.{r}.png" for n in ("one", "two") for r in ("alignments", "TextGrids")}

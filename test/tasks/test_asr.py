@@ -14,6 +14,7 @@ from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD, PAPER_FRAMING
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.report import Report
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_greedy import collapse, decode, decode_dir, load_model, merge_hypotheses
 from speechlm.models import SpeechLMConfig
@@ -238,17 +239,19 @@ def test_transcripts_that_do_not_fit_are_left_out_and_named(tmp_path, config, ch
     for part in ("train", "valid"):
         assert stats[0][part]["loss"] == stats[1][part]["loss"] > 0
     frames = PAPER_FRAMING.frames(DataDir.read(tmp_path / "wrong" / "train").samples()[wrong])
-    line = f"{wrong} transcript too long for its audio: {frames} frames, 600 needed\n"
-    assert (tmp_path / "wrong" / "exp" / "left_out.train.txt").read_text() == line
-    assert "of 5 utterances" in caplog.text and f"{wrong} ({frames} frames, 600" in caplog.text
-    assert (exp / "left_out.train.txt").read_text() == ""
+    (item,) = Report.read(tmp_path / "wrong" / "exp" / "left_out.train.tsv").items
+    assert (item.kind, item.utterance) == ("transcript too long for its audio", wrong)
+    assert item.detail == f"{frames} frames, 600 needed"
+    assert "4 utterances used, 1 left out" in caplog.text
+    assert f"{wrong} ({frames} frames, 600" in caplog.text
+    assert Report.read(exp / "left_out.train.tsv").items == []
 
 
 def test_no_transcript_that_fits_stops_before_the_training(tmp_path, config, chords):
     data = DataDir.read(chords / "train").subset(DataDir.read(chords / "train").ids[:2])
     data.text = dict.fromkeys(data.ids, "TOO LONG " * 60)
     data.write(tmp_path / "train")
-    with pytest.raises(ValueError, match="too long for its audio: 2 of 2 utterances"):
+    with pytest.raises(ValueError, match="no utterance is left. left out: 2 transcript too long"):
         finetune_asr(
             tmp_path / "e", config("finetune"), tmp_path / "train", chords / "dev", None, {}
         )

@@ -7,9 +7,12 @@ import torch
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.lexicon import Lexicon
+from speechlm.data.report import Report
 from speechlm.models.masking import span_mask
 from speechlm.tasks.batching import Lines, TextBatches
-from speechlm.tasks.joint import JointEpochs, SpeechUnits, TextUnits
+from speechlm.tasks.joint import JointEpochs
+from speechlm.tasks.speech_units import SpeechUnits
+from speechlm.tasks.text_units import TextUnits
 from speechlm.tokenizers.durations import EDGE, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
@@ -31,11 +34,13 @@ def test_missing_units_and_short_utterances_are_listed(rewrite, folder, tmp_path
     whole = SpeechUnits(folder, "units_phone", 100, 8000)
     shortest = int(whole.n_samples.min())
     data = SpeechUnits(folder, "units_phone", 100, shortest + 1, report=tmp_path / "report")
-    lines = (tmp_path / "report").read_text().splitlines()
-    assert "spk1-0001 no units" in lines
-    assert any(f"{shortest} samples, fewer than {shortest + 1}" in line for line in lines)
-    assert len(data) + len(lines) == 6
-    with pytest.raises(ValueError, match="none of 6 utterances can be used"):
+    items = {item.utterance: item for item in Report.read(tmp_path / "report").items}
+    assert items.pop("spk1-0001").kind == "no units"
+    assert {item.kind for item in items.values()} == {"too short"}
+    assert f"{shortest} samples, fewer than {shortest + 1}" in [i.detail for i in items.values()]
+    assert len(data) + 1 + len(items) == 6
+    message = r"no utterance is left. left out: 1 no units; filtered: 5 too short"
+    with pytest.raises(ValueError, match=message):
         SpeechUnits(folder, "units_phone", 100, 10_000_000)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from speechlm.models import SpeechLMConfig
-from speechlm.tasks.joint import SpeechUnits
+from speechlm.tasks.speech_units import SpeechUnits
 
 
 def test_large_scales_the_whole_utterance_before_cropping(tmp_path, make_data_dir):

@@ -8,7 +8,8 @@ import torch
 
 from speechlm.data.kaldi_dir import DataDir, read_table
 from speechlm.tasks.asr import SpeechLMASRTask
-from speechlm.tasks.common import IteratorOptions, data_options, limited_batches, parse_training
+from speechlm.tasks.batching import limited_batches
+from speechlm.tasks.common import IteratorOptions, data_options, parse_training, speech_options
 from speechlm.tasks.phone_model import PhoneModelTask
 from speechlm.tasks.run_phone_model import write_shapes
 from speechlm.tasks.text_to_unit import TextToUnitTask
@@ -51,6 +52,21 @@ def test_width_counts(tmp_path):
     assert [len(b) for b in limited_batches(tmp_path / "shapes", 800, 1)[0]] == [2, 1]
 
 
+def test_batches_keep_to_samples_and_sentences(tmp_path):
+    """10 samples or 2 sentences a worker, of two."""
+    sizes = {"a": 1, "b": 1, "c": 1, "d": 1, "e": 2, "f": 5, "g": 5, "h": 6}
+    (tmp_path / "shapes").write_text("".join(f"{u} {n}\n" for u, n in sizes.items()))
+    for limit, most in ((None, 3), (4, 2)):
+        parts = limited_batches(tmp_path / "shapes", 20, 2, limit)
+        batches = [batch for part in parts for batch in part]
+        assert sorted(u for batch in batches for u in batch) == sorted(sizes)
+        assert all(len(batch) * max(sizes[u] for u in batch) <= 10 for batch in batches)
+        assert max(map(len, batches)) == most
+        assert len(parts[0]) == len(parts[1])
+    with pytest.raises(ValueError, match="max_sentences: 2 or more expected, one a worker, got 1"):
+        limited_batches(tmp_path / "shapes", 20, 2, 1)
+
+
 def _batches(args: argparse.Namespace, task: type, mode: str = "train") -> list:
     """What the training gets of its loader in an epoch."""
     train = mode == "train"
@@ -77,8 +93,7 @@ def _batches(args: argparse.Namespace, task: type, mode: str = "train") -> list:
 def recognition(chords, tmp_path):
     """Task, name of the padded tensor, limit, utterances, options."""
     folder = chords / "train"
-    sources = {"speech": (folder / "wav.scp", "sound"), "text": (folder / "text", "text")}
-    data = data_options("train", sources, folder / "utt2num_samples")
+    data = speech_options("train", folder, folder / "text", folder / "utt2num_samples")
     return SpeechLMASRTask, "speech", 90_000, DataDir.read(folder).ids, data
 
 

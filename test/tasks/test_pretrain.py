@@ -18,10 +18,12 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.common import parse_training
-from speechlm.tasks.joint import JointEpochs, SpeechUnits, TextUnits
+from speechlm.tasks.joint import JointEpochs
 from speechlm.tasks.pretrain import JointIterFactory, PretrainModel, SpeechLMPretrainTask
 from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.run_pretrain import pretrain
+from speechlm.tasks.speech_units import SpeechUnits
+from speechlm.tasks.text_units import TextUnits
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 

@@ -13,11 +13,11 @@ from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.checkpoints.translation import load_translator, read_encoder
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.report import Report
 from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 from speechlm.decode.beam_search import BeamOptions
 from speechlm.decode.ctc_greedy import merge_hypotheses
 from speechlm.decode.translate import PARTIAL, translate, translate_dir
-from speechlm.tasks.common import limited_batches
 from speechlm.tasks.run_asr import finetune_asr
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_st import TranslationData, finetune_st
@@ -220,12 +220,12 @@ def test_long_targets_are_left_out_and_listed(tune, bilingual):
     finally:
         path.write_text(before)
     left_out = first.split()[0]
-    taken = (folder / "train_samples").read_text()
+    taken = (folder / "utt2num_samples.train").read_text()
     assert left_out not in taken and second.split()[0] in taken
     assert len(taken.splitlines()) == len(rest) + 1
-    report = (folder / "train_report.tsv").read_text()
+    report = (folder / "left_out.train.tsv").read_text()
     assert f"target too long\t{left_out}\t{path}\t1025 tokens, 1024 at most" in report
-    assert not (folder / "valid_report.tsv").exists()
+    assert Report.read(folder / "left_out.valid.tsv").items == []
 
 
 def test_decoding_does_not_depend_on_batches(translator, bilingual):
@@ -290,21 +290,6 @@ def test_folders_without_a_translator(tmp_path, bilingual, pretrained):
         translate_dir(pretrained, bilingual / "dev", tmp_path / "out", BeamOptions())
     with pytest.raises(ValueError, match=r"config.yaml expected"):
         translate_dir(tmp_path, bilingual / "dev", tmp_path / "out", BeamOptions())
-
-
-def test_batches_keep_to_samples_and_sentences(tmp_path):
-    """10 samples or 2 sentences a worker, of two."""
-    sizes = {"a": 1, "b": 1, "c": 1, "d": 1, "e": 2, "f": 5, "g": 5, "h": 6}
-    (tmp_path / "shapes").write_text("".join(f"{u} {n}\n" for u, n in sizes.items()))
-    for limit, most in ((None, 3), (4, 2)):
-        parts = limited_batches(tmp_path / "shapes", 20, 2, limit)
-        batches = [batch for part in parts for batch in part]
-        assert sorted(u for batch in batches for u in batch) == sorted(sizes)
-        assert all(len(batch) * max(sizes[u] for u in batch) <= 10 for batch in batches)
-        assert max(map(len, batches)) == most
-        assert len(parts[0]) == len(parts[1])
-    with pytest.raises(ValueError, match="max_sentences: 2 or more expected, one a worker, got 1"):
-        limited_batches(tmp_path / "shapes", 20, 2, 1)
 
 
 def test_translation_of_parts_of_recordings(translator, bilingual, join_recordings, tmp_path):

@@ -16,9 +16,9 @@ from speechlm.data.monophones import MONOPHONES, phone_of_label
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
 from speechlm.tasks.batching import Lines
-from speechlm.tasks.joint import StoredTextUnits
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.run_text_to_unit import train_text_to_unit
+from speechlm.tasks.text_units import StoredTextUnits
 from speechlm.tokenizers.aligned_units import make_pairs
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer
 from speechlm.tokenizers.text_generation import Generation, finish, generate_units
@@ -123,7 +123,7 @@ def test_units_of_text_are_clusters_of_the_same_clustering(trained, stores):
 
 def test_training_goes_on_and_other_units_are_refused(trained, corpus, tmp_path):
     folder = train_text_to_unit(trained[2], trained[1], trained[0], {"seed": 1, "max_epoch": 4})
-    assert "5/" not in (folder / "train.log").read_text()
+    assert (folder / "train.log").read_text().count("epoch started") == 4
     units = corpus / "train" / "units_hidden"
     other = tmp_path / "units"
     other.mkdir()
