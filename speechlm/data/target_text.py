@@ -32,17 +32,12 @@ if TYPE_CHECKING:
 
 STYLES = ("cased", "lower", "moses")
 KINDS = ("char", "bpe")
-RESERVED = "▁▅"
-"""Characters that sentencepiece cannot write: it stores blanks and unknown ones as these."""
-MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
+RESERVED = "\u2581\u2585"
+"""Characters that sentencepiece cannot write: it stores blanks and unknown ones as these.
 
-_MARKS = "\u2581\u2585"
-"""Characters that sentencepiece keeps for itself: a blank, and what separates sentences.
-
-The first would come back as a blank, and sentences with the second are not trained on. Both are
-taken for the second, which is a character that no vocabulary has.
+The first would come back as a blank; a sentence with the second is not trained on.
 """
-_MARK = re.compile(f"[{_MARKS}]")
+MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
 
 
 def write_as(sentence: str, style: str, language: str = "") -> str:
@@ -81,11 +76,6 @@ def _punctuation(language: str) -> MosesPunctNormalizer:
     return MosesPunctNormalizer(
         language, pre_replace_unicode_punct=True, post_remove_control_chars=True
     )
-
-
-def _without_marks(sentence: str, instead: str = _MARKS[1]) -> str:
-    """A sentence with something else in place of sentencepiece's marks."""
-    return _MARK.sub(instead, sentence)
 
 
 @dataclass(frozen=True)
@@ -171,7 +161,7 @@ class TargetVocabulary:
 
     def encode(self, sentence: str) -> np.ndarray:
         """(U,) int64 ids of a sentence, which is first written in the vocabulary's style; EOS."""
-        # No vocabulary has the second of the reserved characters, so that it becomes UNK.
+        # no vocabulary has the second of the reserved characters: both become UNK
         plain = re.sub(f"[{RESERVED}]", RESERVED[1], self.options.write(sentence))
         return np.array([*self._spm.encode(plain), EOS], np.int64)
 
