@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from speechlm.data.numbers import AFTER, BEFORE, cardinal, integer, ordinal, year
+from speechlm.data.rules import Rule
 from speechlm.data.unspoken import NUMBER
 
-_Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July", "August", "September"),
     *("October", "November", "December"),
@@ -99,7 +98,7 @@ def _years(match: re.Match[str]) -> str:
     return f"{year(int(first))} to {_year(last)}"
 
 
-DATES: list[_Rule] = [
+DATES: list[Rule] = [
     (
         re.compile(rf"{BEFORE}(\d{{4}})([-/])(\d\d)\2(\d\d){AFTER}"),
         lambda match: _date(int(match[3]), int(match[4]), match[1]),
@@ -122,7 +121,7 @@ DATES: list[_Rule] = [
     (re.compile(rf"{BEFORE}(\d\d?):([0-5]\d){AFTER}"), _clock),
 ]
 """Patterns of dates and times and what says their matches, in the order of use."""
-DECADES: list[_Rule] = [
+DECADES: list[Rule] = [
     (re.compile(r"(')?(?<![\w.,$£€¥₹])(\d{2,4})'?s\b"), _decade),
     (re.compile(r"(?<![\w.,])'(\d\d)\b(?![.,:/]\d)"), lambda match: _year(match[1])),
     (re.compile(rf"{BEFORE}(1[1-9]\d\d|20\d\d)-(\d{{4}}|\d\d){AFTER}"), _years),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from speechlm.data.numbers import AFTER, AMOUNT, BEFORE, INTEGER, amount, cardinal, is_one
+from speechlm.data.rules import Rule
 
-_Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 _QUANTITY = rf"{AMOUNT}(?:-{AMOUNT})?"
 
 _CURRENCIES = {
@@ -104,7 +103,7 @@ def _money(match: re.Match[str]) -> str:
     scale = match["scale"] if match["sign"] else None
     per = f" per {_UNITS.get(match['per'], match['per'])}" if match["sign"] and match["per"] else ""
     exact = re.fullmatch(rf"({INTEGER})?[.,](\d\d?)", text)
-    if exact and not scale and re.fullmatch(rf"{INTEGER}", text) is None:
+    if exact and not scale:
         whole, part = int((exact[1] or "0").replace(",", "")), int(exact[2].ljust(2, "0"))
         words = [_coins(whole, f"{country} {unit}".strip())] if whole or not part else []
         words += [_coins(part, small)] if part else []
@@ -172,7 +171,7 @@ _MONEY = re.compile(
     rf"|{BEFORE}(?P<before>\d+,\d\d(?![\d,])|{_QUANTITY})\s?(?P<after>[$£€¥₹])){AFTER}"
 )
 _POUNDS = rf"(?<![\w£.,])(?:£\s?({INTEGER})[ .,]*)?"
-MEASURES: list[_Rule] = [
+MEASURES: list[Rule] = [
     (re.compile(rf"{_POUNDS}(\d{{1,2}})\s?s\.,?\s?(\d{{1,2}})\s?d\b\.?"), _shillings),
     (re.compile(rf"(?<![\w.,])£\s?({INTEGER})[ .,]*(\d{{1,2}})()\s?s\."), _shillings),
     (_MONEY, _money),
