@@ -135,6 +135,14 @@ def test_what_systems_leave_is_no_recording(tmp_path):
     assert data.ids == ["7-sea-01-000000"] and report.items == []
 
 
+@pytest.mark.parametrize("suffix", [".wav", ".MP3", ".m4a", ".sph"])
+def test_recordings_of_other_formats_are_listed(tmp_path, suffix):
+    write(tmp_path / "small", "7/sea/01", (5,), [[0, 5]])
+    (tmp_path / "small" / f"7/sea/02{suffix}").touch()
+    _, report = read_librilight(tmp_path, ["small"], OPTIONS)
+    assert kinds(report) == {("left out", "not FLAC", "02")}
+
+
 def test_long_names_become_ids(tmp_path):
     place = f"{'x' * 100}/{'y' * 100}/{'z' * 100}"
     write(tmp_path / "small", place, (5, 20, 5), [[0, 5], [25, 30]])
