@@ -14,6 +14,7 @@ from pathlib import Path
 from speechlm.data.atomic import output_file
 from speechlm.data.books import read_paragraphs
 from speechlm.data.excluded import Sentences
+from speechlm.data.names import visible
 from speechlm.data.report import Refused
 from speechlm.data.text_normalize import SentenceOptions, is_normal, sentences
 
@@ -139,7 +140,7 @@ def find_files(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """The files named, and the *.txt files of the folders named, sorted; hidden ones are none."""
     found: list[Path] = []
     for path in map(Path, inputs):
-        inside = sorted(filter(_is_text, path.iterdir())) if path.is_dir() else [path]
+        inside = list(filter(_is_text, visible(path.iterdir()))) if path.is_dir() else [path]
         if not inside:
             raise ValueError(f"text files expected, but {path} has no *.txt")
         found += inside
@@ -147,7 +148,7 @@ def find_files(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _is_text(path: Path) -> bool:
-    return path.suffix.lower() == ".txt" and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() == ".txt" and path.is_file()
 
 
 def _sentences(

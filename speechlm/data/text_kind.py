@@ -11,8 +11,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-MARKERS = re.compile(r"Project Gutenberg|\*END\*\s*THE SMALL PRINT", re.IGNORECASE)
-"""What only stands around books."""
+_MARKERS = re.compile(r"Project Gutenberg|\*END\*\s*THE SMALL PRINT", re.IGNORECASE)  # around books
 _CLOSERS = "\"')\\]»”’*_"
 _ENDED = re.compile(rf"[.!?…][{_CLOSERS}]*$")
 _OPEN = re.compile(r"[,;:—–-]$")
@@ -31,7 +30,7 @@ def kind_of(lines: Sequence[str]) -> tuple[str, str]:
     prose, also in lower case, and poems are books; a sentence or a paragraph a line is not, with
     or without punctuation.
     """
-    if any(MARKERS.search(line) for line in lines):
+    if any(_MARKERS.search(line) for line in lines):
         return "book", "it has Project Gutenberg's marks"
     stripped = [line.strip() for line in lines]
     pairs = [(a, b) for a, b in pairwise(stripped) if b and len(a.split()) >= _SHORTEST]
