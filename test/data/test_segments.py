@@ -10,10 +10,12 @@ import soundfile
 
 from speechlm.data import audio
 from speechlm.data.audio import read_audio
+from speechlm.data.audio_blocks import BLOCK
 from speechlm.data.dir_parts import combine, split, write_split
 from speechlm.data.fairseq_format import cut_segments, export_audio, import_audio, read_manifest
 from speechlm.data.format import FormatOptions, format_data
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.ranges import check_ranges
 from speechlm.data.report import Report
 from speechlm.data.segments import AudioRange, Segment, SegmentError
 from speechlm.data.validate import read_and_check
@@ -193,7 +195,6 @@ def test_what_is_wrong_is_left_out_and_listed(tmp_path, recording):
         "s-8": "no segment",
         "twice": "duplicate id",
         "unused": "recording without segments",
-        **({"wav.scp": "table"} if "wav.scp" in kinds(report) else {}),
     }
     assert all(i.path.endswith("/segments") for i in report.items if i.utterance.startswith("s-"))
     with pytest.raises(ValueError, match="s-1 .*/segments"):
@@ -288,6 +289,23 @@ def test_other_formats_become_a_file_an_utterance(tmp_path, suffix):
         middle = slice(800, -800)
         assert np.corrcoef(found[middle], expected[middle])[0, 1] > 0.98
     assert data.n_samples == {"s-1": 16000, "s-2": 20000}
+
+
+def test_silence_is_seen_over_bounds_of_blocks(tmp_path):
+    """Compared with the samples themselves."""
+    random = np.random.default_rng(0)
+    wave = np.zeros(200 * 8000, np.int16)
+    for second in random.integers(0, 200, 40):
+        wave[second * 8000 + random.integers(8000)] = 1
+    wave[0] = 1
+    soundfile.write(tmp_path / "a.flac", wave, 8000)
+    segments = [Segment("a", float(a), float(a + random.uniform(0.1, 12))) for a in range(188)]
+    segments += [Segment("a", 131.0, None), Segment("a", 131.07, 131.08), Segment("a", 0.0, None)]
+    info, found = check_ranges(str(tmp_path / "a.flac"), 8000, segments)
+    assert info.n_samples == len(wave) > BLOCK
+    silent = [not wave[slice(*segment.samples(8000))].any() for segment in segments]
+    assert [isinstance(at, audio.EmptyAudio) for at in found] == silent
+    assert 10 < sum(silent) < 180
 
 
 def test_channels(tmp_path, helpers):
