@@ -297,10 +297,14 @@ def test_silence_is_seen_over_bounds_of_blocks(tmp_path):
     wave = np.zeros(200 * 8000, np.int16)
     for second in random.integers(0, 200, 40):
         wave[second * 8000 + random.integers(8000)] = 1
-    wave[0] = 1
+    wave[BLOCK - 80000 : BLOCK + 80000] = 0
+    wave[BLOCK + 4000] = wave[0] = 1
     soundfile.write(tmp_path / "a.flac", wave, 8000)
     segments = [Segment("a", float(a), float(a + random.uniform(0.1, 12))) for a in range(188)]
-    segments += [Segment("a", 131.0, None), Segment("a", 131.07, 131.08), Segment("a", 0.0, None)]
+    bound = BLOCK / 8000
+    for start, stop in ((-5, 0.4), (-5, 0.6), (-5, 0), (0, 0.6), (0.4, 0.6), (0.6, 9), (-0.1, 0.1)):
+        segments.append(Segment("a", bound + start, bound + stop))
+    segments += [Segment("a", bound, None), Segment("a", 0.0, None)]
     info, found = check_ranges(str(tmp_path / "a.flac"), 8000, segments)
     assert info.n_samples == len(wave) > BLOCK
     silent = [not wave[slice(*segment.samples(8000))].any() for segment in segments]
