@@ -257,42 +257,52 @@ def train_vocabulary(
     Raises:
         ValueError: there is no text, or too little for the size of a BPE vocabulary.
     """
-    written = [text for text in map(_for_training, map(options.write, sentences)) if text]
+    written = [text for s in sentences if (text := _for_training(options.write(s)))]
     if not written:
         raise ValueError(f"{source}: sentences expected to train a vocabulary, there are none")
     rule = sentencepiece.SentencePieceNormalizer(rule_name=options.normalization)
     characters = {c for sentence in written for c in rule.normalize(sentence)} | {" "}
-    size = len(characters) + len(SPECIALS) if options.kind == "char" else options.size
     least = len(characters) + len(SPECIALS)
+    size = least if options.kind == "char" else options.size
     if size < least:
         raise ValueError(
             f"{source} has {len(characters)} characters: a size of {least} or more "
             f"is needed, got {size}"
         )
-    model = io.BytesIO()
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(written),
-            model_writer=model,
-            model_type=options.kind,
-            vocab_size=size,
-            character_coverage=1.0,
-            normalization_rule_name=options.normalization,
-            bos_id=BOS,
-            pad_id=PAD,
-            eos_id=EOS,
-            unk_id=UNK,
-            num_threads=1,
-            max_sentence_length=1 << 20,
-            hard_vocab_limit=options.kind == "bpe",
-            minloglevel=2,
-        )
+        model = _train(written, options, size)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1][:300]
         raise ValueError(
             f"{source}: no vocabulary of {size} pieces can be made: {reason}"
         ) from None
-    return TargetVocabulary(model.getvalue(), options, f"made of {source}")
+    return TargetVocabulary(model, options, f"made of {source}")
+
+
+def _train(sentences: Sequence[str], options: VocabularyOptions, size: int) -> bytes:
+    """A sentencepiece model of so many pieces.
+
+    Raises:
+        RuntimeError: there cannot be so many.
+    """
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_writer=model,
+        model_type=options.kind,
+        vocab_size=size,
+        character_coverage=1.0,
+        normalization_rule_name=options.normalization,
+        bos_id=BOS,
+        pad_id=PAD,
+        eos_id=EOS,
+        unk_id=UNK,
+        num_threads=1,
+        max_sentence_length=1 << 20,
+        hard_vocab_limit=options.kind == "bpe",
+        minloglevel=2,
+    )
+    return model.getvalue()
 
 
 def _for_training(text: str) -> str:
