@@ -24,6 +24,9 @@ UNKNOWN = 1 << 62
 class AudioError(ValueError):
     """An audio file that cannot be used; says which file and why."""
 
+    kind = "unreadable audio"
+    """What reports call it."""
+
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = str(path)
@@ -37,13 +40,19 @@ class UnreadableAudio(AudioError):
 class TruncatedAudio(AudioError):
     """The file ends before the number of samples that its header promises."""
 
+    kind = "truncated audio"
+
 
 class EmptyAudio(AudioError):
     """There are no samples, or nothing but digital silence."""
 
+    kind = "empty audio"
+
 
 class ChannelError(AudioError):
     """The file has more than one channel."""
+
+    kind = "more than one channel"
 
 
 class RateError(AudioError):

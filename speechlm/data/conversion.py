@@ -19,12 +19,6 @@ from speechlm.data.segments import Segment
 
 RULES = 2
 """Number of the rules of conversion: what was converted by others is made again."""
-_KINDS = {
-    audio.TruncatedAudio: "truncated audio",
-    audio.EmptyAudio: "empty audio",
-    audio.ChannelError: "more than one channel",
-    ranges.RangeError: "segment outside of its recording",
-}
 _WRONG_LENGTH = "wrong length in the header"
 _CLIPPING = "clipped"
 _BEYOND = "segment reaches beyond the end"
@@ -103,7 +97,7 @@ def _can_stay(info: audio.AudioInfo, options: AudioOptions) -> bool:
 
 
 def _wrong(error: audio.AudioError) -> Result:
-    return Result(kind=_KINDS.get(type(error), "unreadable audio"), detail=error.reason)
+    return Result(kind=error.kind, detail=error.reason)
 
 
 def _used_in_place(

@@ -134,9 +134,7 @@ def _cut_recording(name: str, path: Path, options: CutOptions) -> tuple[list[Int
         if intervals is None:
             intervals = find_speech(path)
     except audio.AudioError as error:
-        truncated = isinstance(error, audio.TruncatedAudio)
-        kind = "truncated audio" if truncated else "unreadable audio"
-        report.leave_out(kind, name, path, error.reason)
+        report.leave_out(error.kind, name, path, error.reason)
         return [], report
     if not intervals:
         report.leave_out("no speech", name, path)

@@ -20,6 +20,8 @@ _SPARE = WINDOW / SAMPLE_RATE  # seconds that a segment may reach beyond the end
 class RangeError(audio.AudioError):
     """A segment that is not inside of its recording."""
 
+    kind = "segment outside of its recording"
+
 
 def place(path: str, info: audio.AudioInfo, segment: Segment) -> tuple[int, int]:
     """First sample of a segment and the one behind the last, at the file's own rate.

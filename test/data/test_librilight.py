@@ -58,6 +58,7 @@ def corpus(tmp_path):
     cut.write_bytes(cut.read_bytes()[:300_000])
     (small / "12/sky/05_no_audio.flac").write_text("no audio")
     (small / "12/sky/06_alone.json").write_text("{}")
+    (small / "12/sky/07_empty.flac").touch()
     write(large, "100/a book/name of it", (10,), [[1, 9]])
     write(large, "misplaced", (3,))
     (small / "12/sky/._01_beyond.flac").write_bytes(b"of a Mac")
@@ -94,6 +95,7 @@ def test_segments_and_what_is_said_of_them(corpus):
         ("fixed", "no table of voice activity", "12-sky-04_cut_off_no_json"),
         ("left out", "truncated audio", "12-sky-04_cut_off_no_json"),
         ("left out", "unreadable audio", "12-sky-05_no_audio"),
+        ("left out", "empty audio", "12-sky-07_empty"),
         ("fixed", "name that is no id", "100-a%20book-name%20of%20it"),
         ("left out", "table without a recording", "06_alone"),
         ("left out", "misplaced file", "misplaced"),
