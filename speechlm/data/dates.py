@@ -79,12 +79,12 @@ def _half_day(match: re.Match[str]) -> str:
 
 def _decade(match: re.Match[str]) -> str:
     """`1990s`, `'90s`, `100s`; of `1987's` only the year is read."""
-    number = int(match[2])
+    number = int(match[1])
     if number in (100, 1000):
         return f"{cardinal(number).removeprefix('one ')}s"
     if number > 99 and number % 10:
-        return f"{four_digits(match[2])}'s"
-    words = four_digits(match[2]) if number % 100 == 0 else cardinal(number % 100)
+        return f"{four_digits(match[1])}'s"
+    words = four_digits(match[1]) if number % 100 == 0 else cardinal(number % 100)
     if number > 99 and number % 100:
         words = f"{cardinal(number // 100)} {words}"
     return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
@@ -122,7 +122,7 @@ DATES: list[Rule] = [
 ]
 """Patterns of dates and times and what says their matches, in the order of use."""
 DECADES: list[Rule] = [
-    (re.compile(r"(')?(?<![\w.,$£€¥₹])(\d{2,4})'?s\b"), _decade),
+    (re.compile(r"'?(?<![\w.,$£€¥₹])(\d{2,4})'?s\b"), _decade),
     (re.compile(r"(?<![\w.,])'(\d\d)\b(?![.,:/]\d)"), lambda match: _year(match[1])),
     (re.compile(rf"{BEFORE}(1[1-9]\d\d|20\d\d)-(\d{{4}}|\d\d){AFTER}"), _years),
 ]

@@ -102,6 +102,7 @@ def _money(match: re.Match[str]) -> str:
     text = match["number"] or match["before"]
     scale = match["scale"] if match["sign"] else None
     per = f" per {_UNITS.get(match['per'], match['per'])}" if match["sign"] and match["per"] else ""
+    # dollars and cents: one or two digits behind the last point or comma, as 2.5 or 1,234.56
     exact = re.fullmatch(rf"({INTEGER})?[.,](\d\d?)", text)
     if exact and not scale:
         whole, part = int((exact[1] or "0").replace(",", "")), int(exact[2].ljust(2, "0"))
