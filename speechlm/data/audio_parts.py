@@ -18,7 +18,7 @@ import soundfile
 
 Bytes = bytes | memoryview
 UNKNOWN = 1 << 62
-"""libsndfile's number of samples of what has none is beyond this."""
+"""Numbers of samples from here on are what libsndfile says where it does not know."""
 
 
 class AudioError(ValueError):

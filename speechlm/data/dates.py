@@ -51,16 +51,19 @@ def _month(name: str) -> str:
 
 
 def _day_month(match: re.Match[str]) -> str:
+    """`5 May`, `the 5th of May`, `5-7 May`."""
     days = [ordinal(int(day)) for day in match.group(2, 3) if day]
     return f"{match[1] or 'the '}{' to the '.join(days)} of {_month(match[4])}"
 
 
 def _month_day(match: re.Match[str]) -> str:
+    """`May 5`, `May 5th`, `May 5-7`."""
     days = [ordinal(int(day)) for day in match.group(2, 3) if day]
     return f"{_month(match[1])} {' to '.join(days)}"
 
 
 def _clock(match: re.Match[str]) -> str:
+    """`9:05`, `15:30`, `9:00`."""
     hour, minute = int(match[1]), int(match[2])
     if hour > 24 or hour == minute == 0:
         return NUMBER
@@ -70,6 +73,7 @@ def _clock(match: re.Match[str]) -> str:
 
 
 def _half_day(match: re.Match[str]) -> str:
+    """`3:30 pm`, `3.30 p.m.`, `7 am`."""
     hour, minute = int(match[1]), int(match[2] or 0)
     if hour > 24:
         return NUMBER

@@ -88,6 +88,7 @@ def plural(unit: str) -> str:
 
 
 def _counted(words: str, unit: str, one: bool) -> str:
+    """A number in words with its unit, in the singular if it is `one`."""
     return f"{words} {unit if one else plural(unit)}"
 
 
@@ -96,6 +97,7 @@ def _coins(number: int, name: str) -> str:
 
 
 def _money(match: re.Match[str]) -> str:
+    """`$1.50`, `US$20`, `£3m`, `2,50 €`, `$5-10 million`, `$100-a-day`, `$5/hr`."""
     sign = match["sign"][-1] if match["sign"] else match["after"]
     unit, small = _CURRENCIES[sign]
     country = _COUNTRIES.get(match["country"] or "", "") if match["sign"] else ""
@@ -132,6 +134,7 @@ def _per_cent(match: re.Match[str]) -> str:
 
 
 def _unit(match: re.Match[str]) -> str:
+    """`5 km`, `a 5-km run`, `100 km/h`; `5m` and its like stay, see `_SPACED`."""
     number, space, name, other = match.groups()
     if not space and name in _SPACED and not other:
         return match[0]
@@ -161,6 +164,7 @@ def _position(match: re.Match[str]) -> str:
 
 
 def _feet(match: re.Match[str]) -> str:
+    """`6'2"`, `6 ft 2 in`."""
     feet = _counted(amount(match[1]), "foot", is_one(match[1]))
     return f"{feet} {_counted(amount(match[2]), 'inch', is_one(match[2]))}"
 
