@@ -78,6 +78,14 @@ def add_decoding(
     add_device(options)
 
 
+def add_ctc_weights(options: argparse.ArgumentParser) -> None:
+    """--weights of a CTC fine-tuning."""
+    options.add_argument(
+        "--weights",
+        help="file in the model's folder; none: the best by the validation's word errors",
+    )
+
+
 def add_named_units(options: argparse.ArgumentParser) -> None:
     """--units NAME:DIR ..."""
     options.add_argument(

@@ -6,7 +6,7 @@ import argparse
 import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._options import add_decoding, device_of
+from speechlm.bin._options import add_ctc_weights, add_decoding, device_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -18,10 +18,7 @@ def options() -> argparse.ArgumentParser:
         output="folder for the file text",
         batch_samples=3_200_000,
     )
-    p.add_argument(
-        "--weights",
-        help="file in the model's folder; none: the best by the validation's word errors",
-    )
+    add_ctc_weights(p)
     return p
 
 

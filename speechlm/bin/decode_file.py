@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._options import add_device, device_of
+from speechlm.bin._options import add_ctc_weights, add_device, device_of
 
 
 def main() -> None:
     """Parse, decode, print."""
     p = parser(__doc__)
     p.add_argument("--model", required=True, help="folder of a fine-tuning, ours or imported")
-    p.add_argument(
-        "--weights",
-        help="file in the model's folder; none: the best by the validation's word errors",
-    )
+    add_ctc_weights(p)
     p.add_argument("audio", nargs="+", metavar="FILE", help="audio of any rate and format")
     add_device(p)
     args = p.parse_args()

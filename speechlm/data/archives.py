@@ -25,9 +25,10 @@ from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.vocabulary import UnitVocabulary, write_origin, write_tokens
-from speechlm.data.whole_files import DamagedFile, damage
+from speechlm.data.whole_files import DamagedFile, damage, read_lines
 
 TOKENS = "tokens.txt"
+"""Name of the list of symbols inside a folder of units."""
 
 
 def n_labels(n_samples: int, frame_shift: float = 0.01) -> int:
@@ -183,12 +184,11 @@ def read_frame_shift(folder: str | os.PathLike[str]) -> float:
         ValueError: it is not there, or says no seconds.
     """
     path = Path(folder) / "frame_shift"
-    if not path.is_file():
-        raise ValueError(f"{path} expected, but it is not there")
+    text = " ".join(read_lines(path, "seconds"))
     try:
-        seconds = float(path.read_text())
+        seconds = float(text)
     except ValueError:
-        raise ValueError(f"{path}: seconds expected, got {path.read_text()!r}") from None
+        raise ValueError(f"{path}: seconds expected, got {text[:60]!r}") from None
     check_frame_shift(seconds, str(path))
     return seconds
 
@@ -248,11 +248,11 @@ def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, UnitVocabular
     Raises:
         ValueError: one is missing or damaged.
     """
-    for name in ("frame_shift", "tokens.txt"):
+    for name in ("frame_shift", TOKENS):
         file = Path(folder) / name
         if not file.is_file():
             raise ValueError(f"{file} expected, but it is not there: no units in {folder}")
-    return read_frame_shift(folder), UnitVocabulary.read(Path(folder) / "tokens.txt")
+    return read_frame_shift(folder), UnitVocabulary.read(Path(folder) / TOKENS)
 
 
 def check_units(
@@ -300,9 +300,8 @@ def _read_array(file, where: str) -> np.ndarray:
     try:
         array = matio.read_kaldi(file)
     except (struct.error, AssertionError, ValueError, EOFError, OSError) as error:
-        if (
-            isinstance(error, OSError) and error.errno != errno.EINVAL
-        ):  # a seek before the beginning
+        seeks_too_far = isinstance(error, OSError) and error.errno == errno.EINVAL
+        if isinstance(error, OSError) and not seeks_too_far:
             raise
         raise ValueError(f"{where}: truncated or damaged archive ({error})") from None
     return array

@@ -34,6 +34,8 @@ from speechlm.data.audio_parts import TruncatedAudio as TruncatedAudio
 
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 """How names of audio files that corpora have end, in small letters."""
+OTHER_AUDIO = (*(suffix for suffix in SUFFIXES if suffix != ".flac"), ".m4a", ".sph")
+"""The same of files that are no part of corpora whose audio is FLAC."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def decode(
         try:
             yield from _decode_part(path, part, size)
         except soundfile.LibsndfileError as error:
-            raise decoding_error(path, error) from None
+            raise _decoding_error(path, error) from None
 
 
 def ends_as_promised(part: Part) -> bool:
@@ -81,8 +81,8 @@ def joined(blocks: list[np.ndarray]) -> np.ndarray:
     return whole
 
 
-def decoding_error(path: str | os.PathLike[str], error: Exception) -> AudioError:
-    """Whether a file that opens but does not decode is cut off or damaged cannot be told."""
+def _decoding_error(path: str | os.PathLike[str], error: Exception) -> AudioError:
+    """Of a file that opens but does not decode: cut off or damaged, which nothing tells."""
     if not os.path.isfile(path):
         return UnreadableAudio(path, "no such file")
     reason = f"truncated or damaged: decoding stopped early ({reason_of(error)})"

@@ -54,9 +54,10 @@ def open_contents(path: str | os.PathLike[str], only_first: bool = False) -> Con
 
 
 def _read(path: str | os.PathLike[str], only_first: bool) -> Data:
-    """A file's bytes; of a large one, or where the header may do, those that are looked at.
+    """A file's bytes; a large file, or one whose header may do, is mapped and not read.
 
-    Errors of a disk end a process that looks at a file in this way.
+    Where a disk fails while mapped bytes are looked at, the system ends the process: no error can
+    be raised then.
     """
     with open(path, "rb") as file:
         if only_first or os.fstat(file.fileno()).st_size > _SMALL:

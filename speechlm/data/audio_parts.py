@@ -18,11 +18,14 @@ import soundfile
 
 Bytes = bytes | memoryview
 UNKNOWN = 1 << 62
-"""libsndfile's number of samples of what has none is beyond this."""
+"""Numbers of samples from here on are what libsndfile says where it does not know."""
 
 
 class AudioError(ValueError):
     """An audio file that cannot be used; says which file and why."""
+
+    kind = "unreadable audio"
+    """What reports call it."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -37,13 +40,19 @@ class UnreadableAudio(AudioError):
 class TruncatedAudio(AudioError):
     """The file ends before the number of samples that its header promises."""
 
+    kind = "truncated audio"
+
 
 class EmptyAudio(AudioError):
     """There are no samples, or nothing but digital silence."""
 
+    kind = "empty audio"
+
 
 class ChannelError(AudioError):
     """The file has more than one channel."""
+
+    kind = "more than one channel"
 
 
 class RateError(AudioError):

@@ -6,16 +6,14 @@ illustrations and separators are left out and reported.
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from speechlm.data.encoding import advice, is_utf8, open_text
+from speechlm.data.encoding import advice, is_utf8, open_text, unpacking
 from speechlm.data.text_kind import kind_of
 
 _LOOK_AHEAD = 1000  # lines that are looked at for the kind of a file and the start of a book
@@ -74,14 +72,12 @@ def read_paragraphs(path: str | os.PathLike[str], kind: str = "auto") -> Iterato
     """
     if kind not in ("auto", *_KINDS):
         raise ValueError(f"one of auto, book, lines expected, got {kind}")
-    try:
+    with unpacking(path):
         head = _head(path)
         if kind == "auto":
             kind, why = kind_of(head)
             logging.info("%s: %s (%s); --kind decides where that is wrong", path, _KINDS[kind], why)
         yield from _lines(path) if kind == "lines" else _book(path, head)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked ({error})") from None
 
 
 def _head(path: str | os.PathLike[str]) -> list[str]:

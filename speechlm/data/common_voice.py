@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import unicodedata
@@ -13,7 +12,7 @@ from pathlib import Path
 from speechlm.data.audio import SUFFIXES
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.markup import resolve
-from speechlm.data.names import is_hidden, path_problem, safe_id
+from speechlm.data.names import checksum, is_hidden, path_problem, safe_id
 from speechlm.data.report import Refused, Report
 from speechlm.data.text_normalize import expand, to_words, why_not
 from speechlm.data.tsv import Row, read_tsv
@@ -266,11 +265,7 @@ def short_names(clients: Sequence[str]) -> dict[str, str]:
         names = {client: name[:length] for client, name in clean.items()}
         if len(set(names.values())) == len(names):
             return names
-    return {client: f"{name[:20]}_{_checksum(client)}" for client, name in clean.items()}
-
-
-def _checksum(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return {client: f"{name[:20]}_{checksum(client)}" for client, name in clean.items()}
 
 
 def unquoted(row: Row, column: str, path: Path, report: Report) -> Row:

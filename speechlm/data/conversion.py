@@ -19,12 +19,6 @@ from speechlm.data.segments import Segment
 
 RULES = 2
 """Number of the rules of conversion: what was converted by others is made again."""
-_KINDS = {
-    audio.TruncatedAudio: "truncated audio",
-    audio.EmptyAudio: "empty audio",
-    audio.ChannelError: "more than one channel",
-    ranges.RangeError: "segment outside of its recording",
-}
 _WRONG_LENGTH = "wrong length in the header"
 _CLIPPING = "clipped"
 _BEYOND = "segment reaches beyond the end"
@@ -103,7 +97,7 @@ def _can_stay(info: audio.AudioInfo, options: AudioOptions) -> bool:
 
 
 def _wrong(error: audio.AudioError) -> Result:
-    return Result(kind=_KINDS.get(type(error), "unreadable audio"), detail=error.reason)
+    return Result(kind=error.kind, detail=error.reason)
 
 
 def _used_in_place(
@@ -151,27 +145,12 @@ def _convert_parts(recording: Recording, folder: Path, options: AudioOptions) ->
                 continue
             fixed = (*_header_note(info.note), *_beyond(segments[n], info.rate, len(found)))
             target = folder / f"{ids[n]}.flac"
-            results[ids[n]] = _write_or_say(target, path, found, info.rate, fixed, options)
+            results[ids[n]] = _write(target, path, found, info.rate, fixed, options)
     except audio.AudioError:
         for utterance in recording.parts:
             (folder / f"{utterance}.flac").unlink(missing_ok=True)
         raise
     return results
-
-
-def _write_or_say(
-    target: Path,
-    source: str,
-    waveform: np.ndarray,
-    rate: int,
-    fixed: tuple[str, ...],
-    options: AudioOptions,
-) -> Result:
-    """As `_write`; what is wrong with the samples is no error of the whole recording."""
-    try:
-        return _write(target, source, waveform, rate, fixed, options)
-    except audio.AudioError as error:
-        return _wrong(error)
 
 
 def _convert(target: Path, source: str, options: AudioOptions) -> Result:
@@ -193,21 +172,25 @@ def _write(
     fixed: tuple[str, ...],
     options: AudioOptions,
 ) -> Result:
-    """Write (S,) samples of a recording as mono FLAC of the right rate.
+    """Write (S,) samples of a recording as mono FLAC of the right rate, if they are sound.
 
-    Silence and length are judged on the samples that are written: mixed, resampled, rounded.
+    Silence and length are judged on the samples that are written: mixed, resampled, rounded. What
+    is wrong with them is no error of the whole recording.
     """
-    waveform = audio.resample(waveform, rate, options.rate)
-    audio.expect_sound(source, waveform, " after resampling")
-    samples, n_clipped = audio.to_16_bits(waveform)
-    audio.expect_sound(source, samples, " after rounding to 16 bits")
-    if n_clipped > _CLIPPED * len(samples):
-        clipping = f"{n_clipped} of {len(samples)} samples were beyond full scale"
-        fixed = (*fixed, f"{_CLIPPING}: {clipping}")
-    with output_file(target, tidy=False) as temporary:
-        audio.write_flac(temporary, samples, options.rate, "\n".join(fixed))
-        changed = os.stat(source).st_mtime_ns  # tells later which recording this was made from
-        os.utime(temporary, ns=(changed, changed))
+    try:
+        waveform = audio.resample(waveform, rate, options.rate)
+        audio.expect_sound(source, waveform, " after resampling")
+        samples, n_clipped = audio.to_16_bits(waveform)
+        audio.expect_sound(source, samples, " after rounding to 16 bits")
+        if n_clipped > _CLIPPED * len(samples):
+            clipping = f"{n_clipped} of {len(samples)} samples were beyond full scale"
+            fixed = (*fixed, f"{_CLIPPING}: {clipping}")
+        with output_file(target, tidy=False) as temporary:
+            audio.write_flac(temporary, samples, options.rate, "\n".join(fixed))
+            changed = os.stat(source).st_mtime_ns  # tells later which recording this was made from
+            os.utime(temporary, ns=(changed, changed))
+    except audio.AudioError as error:
+        return _wrong(error)
     return Result(str(target), len(samples), fixed=fixed)
 
 

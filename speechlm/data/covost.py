@@ -61,6 +61,13 @@ def read_covost(
 ) -> tuple[DataDir, Report]:
     """Read one part into a data directory, without opening the audio.
 
+    Rows that are wrong, translations without a clip, duplicates and empty texts are left out and
+    reported. So are translations with a mark that they are to be removed (`removal_marks`), except
+    in test, where they are noted and kept: scores are of the whole test set. `text` is the
+    transcript in upper case without punctuation; `text.LANG` are the translations, cased, with
+    punctuation. Doubled quotes become single ones, but in the translations of `test`, which are
+    scored as they are published.
+
     Args:
         common_voice: folder of a language of a release: clips/ and validated.tsv (which is needed
             for the form of three columns only).
@@ -68,13 +75,6 @@ def read_covost(
             file of either form.
         direction: the languages.
         part: train, dev or test. A file of four columns is taken whole.
-
-    Rows that are wrong, translations without a clip, duplicates and empty texts are left out and
-    reported. So are translations with a mark that they are to be removed (`removal_marks`), except
-    in test, where they are noted and kept: scores are of the whole test set. `text` is the
-    transcript in upper case without punctuation; `text.LANG` are the translations, cased, with
-    punctuation. Doubled quotes become single ones, but in the translations of `test`, which are
-    scored as they are published.
 
     Raises:
         ValueError: files or columns are missing.
@@ -88,13 +88,7 @@ def read_covost(
     validated: dict[str, Row] | None = None
     for index, target in enumerate(direction.targets):
         path = find_tsv(translations, direction, target, part)
-        table = read_tsv(path, ("path", "translation"), report)
-        if part != "test":  # references are scored as they are published
-            table = [unquoted(row, "translation", path, report) for row in table]
-        rows = unique_rows(table, path, report)
-        _check_form(rows, path)
-        if rows and "split" in next(iter(rows.values())).values:
-            rows = {c: r for c, r in rows.items() if r.values["split"] in PARTS[part]}
+        rows = _rows_of_part(path, part, report)
         if any(not {"sentence", "client_id"} <= row.values.keys() for row in rows.values()):
             if validated is None:
                 validated = _read_validated(Path(common_voice) / VALIDATED, report)
@@ -109,7 +103,11 @@ def read_covost(
 def find_tsv(
     translations: str | os.PathLike[str], direction: Direction, target: str, part: str
 ) -> Path:
-    """The file of a part in one direction; the split form is preferred."""
+    """The file of a part in one direction; the form of four columns is preferred.
+
+    Raises:
+        ValueError: there is none; the message names those that are there.
+    """
     folder = Path(translations)
     if folder.is_file() and len(direction.targets) == 1:
         return folder
@@ -129,6 +127,18 @@ def find_tsv(
         f" or {stem}.{part}.tsv expected); directions that are there: "
         f"{' '.join(directions) or 'none'}; files: {' '.join(names[:8]) or 'none'}"
     )
+
+
+def _rows_of_part(path: Path, part: str, report: Report) -> dict[str, Row]:
+    """Rows of a file of either form by clip."""
+    table = read_tsv(path, ("path", "translation"), report)
+    if part != "test":  # references are scored as they are published
+        table = [unquoted(row, "translation", path, report) for row in table]
+    rows = unique_rows(table, path, report)
+    _check_form(rows, path)
+    if rows and "split" in next(iter(rows.values())).values:
+        rows = {c: r for c, r in rows.items() if r.values["split"] in PARTS[part]}
+    return rows
 
 
 def _read_validated(path: Path, report: Report) -> dict[str, Row]:

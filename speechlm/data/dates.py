@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from speechlm.data.numbers import AFTER, BEFORE, cardinal, integer, ordinal, year
+from speechlm.data.rules import Rule
 from speechlm.data.unspoken import NUMBER
 
-_Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July", "August", "September"),
     *("October", "November", "December"),
@@ -52,16 +51,19 @@ def _month(name: str) -> str:
 
 
 def _day_month(match: re.Match[str]) -> str:
+    """`5 May`, `the 5th of May`, `5-7 May`."""
     days = [ordinal(int(day)) for day in match.group(2, 3) if day]
     return f"{match[1] or 'the '}{' to the '.join(days)} of {_month(match[4])}"
 
 
 def _month_day(match: re.Match[str]) -> str:
+    """`May 5`, `May 5th`, `May 5-7`."""
     days = [ordinal(int(day)) for day in match.group(2, 3) if day]
     return f"{_month(match[1])} {' to '.join(days)}"
 
 
 def _clock(match: re.Match[str]) -> str:
+    """`9:05`, `15:30`, `9:00`."""
     hour, minute = int(match[1]), int(match[2])
     if hour > 24 or hour == minute == 0:
         return NUMBER
@@ -71,6 +73,7 @@ def _clock(match: re.Match[str]) -> str:
 
 
 def _half_day(match: re.Match[str]) -> str:
+    """`3:30 pm`, `3.30 p.m.`, `7 am`."""
     hour, minute = int(match[1]), int(match[2] or 0)
     if hour > 24:
         return NUMBER
@@ -80,12 +83,12 @@ def _half_day(match: re.Match[str]) -> str:
 
 def _decade(match: re.Match[str]) -> str:
     """`1990s`, `'90s`, `100s`; of `1987's` only the year is read."""
-    number = int(match[2])
+    number = int(match[1])
     if number in (100, 1000):
         return f"{cardinal(number).removeprefix('one ')}s"
     if number > 99 and number % 10:
-        return f"{four_digits(match[2])}'s"
-    words = four_digits(match[2]) if number % 100 == 0 else cardinal(number % 100)
+        return f"{four_digits(match[1])}'s"
+    words = four_digits(match[1]) if number % 100 == 0 else cardinal(number % 100)
     if number > 99 and number % 100:
         words = f"{cardinal(number // 100)} {words}"
     return f"{words[:-1]}ies" if words.endswith("y") else f"{words}s"
@@ -99,7 +102,7 @@ def _years(match: re.Match[str]) -> str:
     return f"{year(int(first))} to {_year(last)}"
 
 
-DATES: list[_Rule] = [
+DATES: list[Rule] = [
     (
         re.compile(rf"{BEFORE}(\d{{4}})([-/])(\d\d)\2(\d\d){AFTER}"),
         lambda match: _date(int(match[3]), int(match[4]), match[1]),
@@ -122,8 +125,8 @@ DATES: list[_Rule] = [
     (re.compile(rf"{BEFORE}(\d\d?):([0-5]\d){AFTER}"), _clock),
 ]
 """Patterns of dates and times and what says their matches, in the order of use."""
-DECADES: list[_Rule] = [
-    (re.compile(r"(')?(?<![\w.,$£€¥₹])(\d{2,4})'?s\b"), _decade),
+DECADES: list[Rule] = [
+    (re.compile(r"'?(?<![\w.,$£€¥₹])(\d{2,4})'?s\b"), _decade),
     (re.compile(r"(?<![\w.,])'(\d\d)\b(?![.,:/]\d)"), lambda match: _year(match[1])),
     (re.compile(rf"{BEFORE}(1[1-9]\d\d|20\d\d)-(\d{{4}}|\d\d){AFTER}"), _years),
 ]

@@ -7,6 +7,8 @@ import os
 import shlex
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import TextIO
 
@@ -22,18 +24,32 @@ _MARKS = {
 }
 
 
-def open_text(path: str | os.PathLike[str], errors: str = "surrogateescape") -> TextIO:
+@contextmanager
+def unpacking(path: str | os.PathLike[str]) -> Iterator[None]:
+    """A block that reads a file which may be packed by gzip.
+
+    Raises:
+        ValueError: it cannot be unpacked.
+    """
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be unpacked ({error})") from None
+
+
+def open_text(path: str | os.PathLike[str]) -> TextIO:
     """Open a text, plain or .gz, for reading; any line ends, a byte order mark is skipped.
 
-    By default bytes that are not UTF-8 are read as lone surrogates, see `is_utf8`.
+    Bytes that are not UTF-8 are read as lone surrogates, see `is_utf8`. Who reads does it in an
+    `unpacking` block.
 
     Raises:
         ValueError: there is no such file, it cannot be unpacked, or it is UTF-16 or UTF-32.
     """
     refuse_wide(path)
     if Path(path).suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", errors=errors)
-    return Path(path).open(encoding="utf-8-sig", errors=errors)
+        return gzip.open(path, "rt", encoding="utf-8-sig", errors="surrogateescape")
+    return Path(path).open(encoding="utf-8-sig", errors="surrogateescape")
 
 
 def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
@@ -47,12 +63,9 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
             bytes of zero, or carriage returns alone as line ends. File and line are named.
     """
     refuse_wide(path)
-    with gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
-        try:
-            for number, raw in enumerate(file, 1):
-                yield number, _text(path, number, raw.removeprefix(BOM) if number == 1 else raw)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path} cannot be unpacked ({error})") from None
+    with unpacking(path), _open_bytes(path) as file:
+        for number, raw in enumerate(file, 1):
+            yield number, _text(path, number, raw.removeprefix(BOM) if number == 1 else raw)
 
 
 def _text(path: str | os.PathLike[str], number: int, raw: bytes) -> str:
@@ -64,13 +77,21 @@ def _text(path: str | os.PathLike[str], number: int, raw: bytes) -> str:
         text = line.decode("utf-8")
     except UnicodeDecodeError:
         raise _other_bytes(path, number) from None
-    if "\0" in text or "\r" in text:
-        odd = "byte of zero" if "\0" in text else "carriage return"
+    if odd := odd_character(text):
         raise ValueError(
             f"{path}:{number}: a line of text expected, but there is a {odd} in it; save the file "
             "as UTF-8 with line feeds as line ends"
         )
     return text
+
+
+def odd_character(line: str) -> str:
+    """What a line has that no line of text has; an empty string if it has nothing such."""
+    return "byte of zero" if "\0" in line else "carriage return" if "\r" in line else ""
+
+
+def _open_bytes(path: str | os.PathLike[str]) -> gzip.GzipFile | BufferedReader:
+    return gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb")
 
 
 def not_utf8(path: str | os.PathLike[str]) -> ValueError:
@@ -103,11 +124,8 @@ def refuse_wide(path: str | os.PathLike[str]) -> None:
     if not os.path.exists(path) or os.path.isdir(path):
         what = "a folder" if os.path.isdir(path) else "not there"
         raise ValueError(f"text file expected, but {path} is {what}")
-    try:
-        with gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb") as file:
-            head = file.read(_HEAD)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked ({error})") from None
+    with unpacking(path), _open_bytes(path) as file:
+        head = file.read(_HEAD)
     name = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
     if not name and b"\0" in head:
         # Latin letters of UTF-16 have a zero byte each: the second (LE) or the first of two (BE).

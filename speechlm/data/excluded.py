@@ -18,8 +18,7 @@ from speechlm.data.kaldi_dir import read_table
 from speechlm.data.names import visible
 from speechlm.data.text_normalize import SentenceOptions, expand, is_normal, sentences, to_words
 
-_ID = re.compile(r"\S*\d\S*|\S*_\S*|\w+-\S+")
-"""First words of lines that look like ids, not like words of a sentence."""
+_ID = re.compile(r"\S*\d\S*|\S*_\S*|\w+-\S+")  # what looks like an id, not like a word
 
 
 def recordings(sources: Sequence[str | os.PathLike[str]]) -> set[str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechlm.data.atomic import output_file
-from speechlm.data.encoding import not_utf8, refuse_wide
+from speechlm.data.encoding import not_utf8, odd_character, refuse_wide
 from speechlm.data.names import id_problem, path_problem
 from speechlm.data.segments import SEGMENTS, AudioRange, Segment, SegmentError
 
@@ -243,7 +243,17 @@ def translation_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, str]:
-    """Read `id value` lines, sorted and without duplicates; values may be empty if `empty`."""
+    """Read `id value` lines, sorted and without duplicates.
+
+    Args:
+        path: the table.
+        empty: whether values may be empty.
+
+    Raises:
+        ValueError: the table is not there or no UTF-8 text, or a line is wrong: blank, without a
+            value, out of order, an id again, CR LF at its end, a byte order mark. The message
+            names the line.
+    """
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"{file} expected, but it is not there")
@@ -253,7 +263,7 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
     try:
         with file.open(encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
-                key, value = parse_line(line, f"{file}:{number}", empty)
+                key, value = _parse_line(line, f"{file}:{number}", empty)
                 if key in table:
                     raise ValueError(f"{file}:{number}: duplicate id {key}")
                 if key < last:
@@ -268,19 +278,14 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
     return table
 
 
-def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
-    """Split an `id value` line.
-
-    Raises:
-        ValueError: a blank line, BOM, carriage return, byte of zero or missing value.
-    """
+def _parse_line(line: str, where: str, empty: bool) -> tuple[str, str]:
+    """Split an `id value` line."""
     if line.startswith("\ufeff"):
         raise ValueError(f"{where}: starts with a byte order mark; save it as plain UTF-8")
     if line.endswith("\r\n"):
         raise ValueError(f"{where}: ends in CR LF; convert the file to Unix line ends")
-    if "\0" in line or "\r" in line:
-        what = "byte of zero" if "\0" in line else "carriage return"
-        raise ValueError(f"{where}: a line of text expected, but there is a {what} in it")
+    if odd := odd_character(line):
+        raise ValueError(f"{where}: a line of text expected, but there is a {odd} in it")
     fields = line.strip().split(maxsplit=1)
     if not fields or (len(fields) == 1 and not empty):
         raise ValueError(f"{where}: an id and a value expected, got {line.strip()!r}")

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from speechlm.data import audio
-from speechlm.data.folders import files_below
+from speechlm.data.folders import files_below, part_folders
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.names import MAX_BYTES, path_problem, safe_id
 from speechlm.data.report import Refused, Report
@@ -49,7 +49,8 @@ def read_librilight(
         Refused: nothing can be used.
     """
     report = Report()
-    recordings = _find(Path(corpus), parts, report)
+    folders = part_folders(corpus, parts, "Libri-Light corpus")
+    recordings = _find(folders, report)
     wav: dict[str, str] = {}
     utt2spk: dict[str, str] = {}
     segments: dict[str, Segment] = {}
@@ -64,34 +65,27 @@ def read_librilight(
             segments[utterance] = Segment(name, start, end)
     if not wav:
         raise Refused(
-            f"no speech in {' '.join(str(Path(corpus) / part) for part in parts)}: files like"
+            f"no speech in {' '.join(map(str, folders))}: files like"
             f" SPEAKER/BOOK/NAME.flac expected. {report.summary()}",
             report,
         )
     return DataDir(wav, utt2spk, segments=segments), report
 
 
-def _find(root: Path, parts: Sequence[str], report: Report) -> dict[str, Path]:
+def _find(parts: Sequence[Path], report: Report) -> dict[str, Path]:
     """The recordings of the parts by name, SPEAKER-BOOK-NAME."""
-    if not root.is_dir():
-        raise ValueError(f"Libri-Light corpus expected, but {root} is not a folder")
-    if len(set(parts)) != len(parts) or not parts:
-        raise ValueError(f"a list of different parts expected, got {' '.join(parts) or 'none'}")
     found: dict[str, Path] = {}
     recordings: set[Path] = set()
     tables: list[Path] = []
     for part in parts:
-        if not (root / part).is_dir():
-            there = sorted(p.name for p in root.iterdir() if p.is_dir())
-            raise ValueError(f"no part {part} in {root}; it has: {' '.join(there) or 'no parts'}")
-        for path in files_below(root / part):
+        for path in files_below(part):
             suffix = path.suffix.lower()
-            if suffix == ".json" and len(path.relative_to(root / part).parts) == 3:
+            if suffix == ".json" and len(path.relative_to(part).parts) == 3:
                 tables.append(path)
             elif suffix == ".flac":
                 recordings.add(path.with_suffix(""))
-                _add(root / part, path, found, report)
-            elif suffix in audio.SUFFIXES:
+                _add(part, path, found, report)
+            elif suffix in audio.OTHER_AUDIO:
                 detail = "Libri-Light's recordings are .flac"
                 report.leave_out("not FLAC", path.stem, path, detail)
     for path in tables:
@@ -140,9 +134,7 @@ def _cut_recording(name: str, path: Path, options: CutOptions) -> tuple[list[Int
         if intervals is None:
             intervals = find_speech(path)
     except audio.AudioError as error:
-        truncated = isinstance(error, audio.TruncatedAudio)
-        kind = "truncated audio" if truncated else "unreadable audio"
-        report.leave_out(kind, name, path, error.reason)
+        report.leave_out(error.kind, name, path, error.reason)
         return [], report
     if not intervals:
         report.leave_out("no speech", name, path)

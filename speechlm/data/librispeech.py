@@ -11,13 +11,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechlm.data.folders import files_below
+from speechlm.data.audio import OTHER_AUDIO
+from speechlm.data.folders import files_below, part_folders
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.names import path_problem, speaker_of, visible
+from speechlm.data.names import path_problem, speaker_of
 from speechlm.data.report import Refused, Report
 from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
-_OTHER_AUDIO = (".wav", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
 _UTTERANCE = re.compile(r"([0-9]+)-([0-9]+)-[0-9]+")
 
 
@@ -33,24 +33,16 @@ def read_librispeech(
         ValueError: the corpus or a part is not there.
         Refused: nothing can be used.
     """
-    root = Path(corpus)
-    if not root.is_dir():
-        raise ValueError(f"LibriSpeech corpus expected, but {root} is not a folder")
-    if len(set(parts)) != len(parts) or not parts:
-        raise ValueError(f"a list of different parts expected, got {' '.join(parts) or 'none'}")
-    for part in parts:
-        if not (root / part).is_dir():
-            there = [p.name for p in visible(root.iterdir()) if p.is_dir()]
-            raise ValueError(f"no part {part} in {root}; it has: {' '.join(there) or 'no parts'}")
+    folders = part_folders(corpus, parts, "LibriSpeech corpus")
     report = Report()
     wav: dict[str, str] = {}
     text: dict[str, str | None] = {}
-    for part in parts:
-        _read_part(root / part, wav, text if with_text else None, report)
+    for folder in folders:
+        _read_part(folder, wav, text if with_text else None, report)
     if not wav:
         found = f"; found: {report.summary()}" if report.items else ""
         raise Refused(
-            f"no utterances in {' '.join(str(root / p) for p in parts)}: files like"
+            f"no utterances in {' '.join(map(str, folders))}: files like"
             f" SPEAKER/CHAPTER/SPEAKER-CHAPTER-0000.flac expected{found}",
             report,
         )
@@ -59,7 +51,7 @@ def read_librispeech(
         transcripts = match_transcripts(wav, text, report)
         if not wav:
             raise Refused(
-                f"no utterance of {root} ({' '.join(parts)}) has audio and transcript."
+                f"no utterance of {corpus} ({' '.join(parts)}) has audio and transcript."
                 f" {report.summary()}. {unmatched(report)}",
                 report,
             )
@@ -87,7 +79,7 @@ def _read_part(
     for path in files_below(part):
         if path.suffix.lower() == ".flac":
             _add_audio(path, wav, report)
-        elif path.suffix.lower() in _OTHER_AUDIO:
+        elif path.suffix.lower() in OTHER_AUDIO:
             report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
         elif path.name.lower().endswith(".trans.txt") and text is not None:
             read_transcripts(path, text, report)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
 
+from speechlm.data.rules import Rule, rewrite
 from speechlm.data.unspoken import ADDRESS, MARKUP
 
-_Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 _ANY = re.compile(r"[&<>\[\]{}|@#*/\\`;()]|''|www\.|\.[a-z]{2,4}\b")
 _ESCAPES = 4  # so many times are entities resolved: &amp;amp;lt; is one that was escaped twice
 _NAMES = "amp|quot|apos|lt|gt|nbsp"
@@ -51,10 +50,10 @@ _COMPARED = (
     r"|(?<=\b[A-Za-z])[<>]=?(?=[A-Za-z\d]\b)|(?<![\w<>=)-])[<>](?!3\b)(?=\s?[$£€]?\d)"  # x<y, <5
 )
 
-_NOISES: list[_Rule] = [
+_NOISES: list[Rule] = [
     (re.compile(rf"<{_NOISE}>|\[{_NOISE}\]|\({_NOISE}\)|\*{_DEED}\*", re.I), " ")
 ]
-_TAGS: list[_Rule] = [
+_TAGS: list[Rule] = [
     (re.compile(r"<!--.{0,5000}?-->", re.S), ""),
     (re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.S), r"\1"),
     (re.compile(r"<[!?][^<>]*>"), " "),
@@ -72,7 +71,7 @@ _TAGS: list[_Rule] = [
     (re.compile(r"<\d[\d:.,]*>"), ""),  # times in subtitles
     (re.compile(rf"</?[A-Za-z][\w:.-]*{_ATTRIBUTES}/?>"), MARKUP),
 ]
-_BRACKETS: list[_Rule] = [
+_BRACKETS: list[Rule] = [
     (re.compile(rf"\[\[(?!{_NO_PAGE})(?:[^\[\]|]*\|)?([^\[\]|]+)\]\]"), r"\1"),
     (re.compile(rf"\[\[{_NO_PAGE}[^\[\]]*\]\]"), " "),
     (re.compile(r"!\[[^\[\]]*\]\([^()]*\)"), " "),
@@ -89,7 +88,7 @@ _BRACKETS: list[_Rule] = [
     (re.compile(r"\{\\[^{}]*\}"), ""),  # styles of subtitles
     (re.compile(r"'{2,}|`{2,}"), '"'),
 ]
-_ADDRESSES: list[_Rule] = [
+_ADDRESSES: list[Rule] = [
     (re.compile(rf"(?:https?|ftp|file)://\S*{_END}|\bwww\.\S*{_END}|\bmailto:\S*{_END}"), ADDRESS),
     (re.compile(r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"), ADDRESS),
     (re.compile(rf"(?<![\w.@-])(?:[\w-]{{1,63}}\.)+{_HOST}\b(?:/\S*{_END})?"), ADDRESS),
@@ -120,8 +119,7 @@ def resolve(text: str) -> str:
         text = plain
     for characters, rules in _GROUPS:
         if any(character in text for character in characters):
-            for pattern, replacement in rules:
-                text = pattern.sub(replacement, text)
+            text = rewrite(text, rules)
     return text
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from speechlm.data.numbers import AFTER, AMOUNT, BEFORE, INTEGER, amount, cardinal, is_one
+from speechlm.data.rules import Rule
 
-_Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 _QUANTITY = rf"{AMOUNT}(?:-{AMOUNT})?"
 
 _CURRENCIES = {
@@ -89,6 +88,7 @@ def plural(unit: str) -> str:
 
 
 def _counted(words: str, unit: str, one: bool) -> str:
+    """A number in words with its unit, in the singular if it is `one`."""
     return f"{words} {unit if one else plural(unit)}"
 
 
@@ -97,14 +97,16 @@ def _coins(number: int, name: str) -> str:
 
 
 def _money(match: re.Match[str]) -> str:
+    """`$1.50`, `US$20`, `£3m`, `2,50 €`, `$5-10 million`, `$100-a-day`, `$5/hr`."""
     sign = match["sign"][-1] if match["sign"] else match["after"]
     unit, small = _CURRENCIES[sign]
     country = _COUNTRIES.get(match["country"] or "", "") if match["sign"] else ""
     text = match["number"] or match["before"]
     scale = match["scale"] if match["sign"] else None
     per = f" per {_UNITS.get(match['per'], match['per'])}" if match["sign"] and match["per"] else ""
+    # dollars and cents: one or two digits behind the last point or comma, as 2.5 or 1,234.56
     exact = re.fullmatch(rf"({INTEGER})?[.,](\d\d?)", text)
-    if exact and not scale and re.fullmatch(rf"{INTEGER}", text) is None:
+    if exact and not scale:
         whole, part = int((exact[1] or "0").replace(",", "")), int(exact[2].ljust(2, "0"))
         words = [_coins(whole, f"{country} {unit}".strip())] if whole or not part else []
         words += [_coins(part, small)] if part else []
@@ -132,6 +134,7 @@ def _per_cent(match: re.Match[str]) -> str:
 
 
 def _unit(match: re.Match[str]) -> str:
+    """`5 km`, `a 5-km run`, `100 km/h`; `5m` and its like stay, see `_SPACED`."""
     number, space, name, other = match.groups()
     if not space and name in _SPACED and not other:
         return match[0]
@@ -161,6 +164,7 @@ def _position(match: re.Match[str]) -> str:
 
 
 def _feet(match: re.Match[str]) -> str:
+    """`6'2"`, `6 ft 2 in`."""
     feet = _counted(amount(match[1]), "foot", is_one(match[1]))
     return f"{feet} {_counted(amount(match[2]), 'inch', is_one(match[2]))}"
 
@@ -172,7 +176,7 @@ _MONEY = re.compile(
     rf"|{BEFORE}(?P<before>\d+,\d\d(?![\d,])|{_QUANTITY})\s?(?P<after>[$£€¥₹])){AFTER}"
 )
 _POUNDS = rf"(?<![\w£.,])(?:£\s?({INTEGER})[ .,]*)?"
-MEASURES: list[_Rule] = [
+MEASURES: list[Rule] = [
     (re.compile(rf"{_POUNDS}(\d{{1,2}})\s?s\.,?\s?(\d{{1,2}})\s?d\b\.?"), _shillings),
     (re.compile(rf"(?<![\w.,])£\s?({INTEGER})[ .,]*(\d{{1,2}})()\s?s\."), _shillings),
     (_MONEY, _money),

@@ -60,8 +60,12 @@ def safe_id(name: str, most: int = MAX_BYTES) -> str:
     raw = plain.encode()
     if len(raw) <= most:
         return plain
-    mark = hashlib.blake2b(raw, digest_size=8).hexdigest()
-    return f"{raw[: most - _MARK].decode(errors='ignore')}~{mark}"
+    return f"{raw[: most - _MARK].decode(errors='ignore')}~{checksum(plain)}"
+
+
+def checksum(name: str) -> str:
+    """16 hexadecimal digits that tell a name from others."""
+    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
 
 def spaced(name: str) -> str:

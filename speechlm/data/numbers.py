@@ -15,8 +15,6 @@ BEFORE = r"(?<![\w.,:/$£€¥₹°#@&+^])(?<![^A-Za-z]-)"
 """Where a number may start: not inside a longer one, but after the hyphen of a word."""
 AFTER = r"(?![\w%°$£€¥₹^]|[.,:/']\d|-\d)"
 """Where a number may end."""
-_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_ROMAN = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _MAX_DIGITS = 15  # longer runs of digits are spelled out
 _PARTS = {*range(2, 11), 12, 16, 20, 32, 64, 100, 1000}  # bottoms of fractions that are spoken
 
@@ -85,15 +83,6 @@ def fraction(top: int, bottom: int, whole: int | None = None) -> str:
 def is_one(text: str) -> bool:
     """Whether what is counted with an amount is in the singular: 1, 1/2."""
     return text == "1" or re.fullmatch(r"\d+/\d+", text) is not None
-
-
-def roman(numeral: str) -> int | None:
-    """Value of a well-formed upper-case numeral, None for anything else."""
-    if not numeral or not _ROMAN.fullmatch(numeral):
-        return None
-    values = [_ROMAN_VALUES[c] for c in numeral]
-    following = [*values[1:], 0]
-    return sum(-v if v < f else v for v, f in zip(values, following, strict=True))
 
 
 @functools.cache

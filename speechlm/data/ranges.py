@@ -20,6 +20,8 @@ _SPARE = WINDOW / SAMPLE_RATE  # seconds that a segment may reach beyond the end
 class RangeError(audio.AudioError):
     """A segment that is not inside of its recording."""
 
+    kind = "segment outside of its recording"
+
 
 def place(path: str, info: audio.AudioInfo, segment: Segment) -> tuple[int, int]:
     """First sample of a segment and the one behind the last, at the file's own rate.
@@ -75,15 +77,23 @@ def check_ranges(
         AudioError: the file as a whole is damaged.
     """
     asked = [segment.samples(rate) for segment in segments]
+    waiting = sorted(range(len(segments)), key=lambda n: asked[n][0], reverse=True)
+    begun: set[int] = set()
     silent = set(range(len(segments)))
 
     def watch(first: int, block: np.ndarray) -> None:
-        for n in list(silent):
+        # only at the segments of which the block has a part: a file of a day has thousands
+        while waiting and asked[waiting[-1]][0] < first + len(block):
+            begun.add(waiting.pop())
+        for n in list(begun):
             start, stop = asked[n]
-            # samples start .. stop of the file, counted within the block: perhaps none
-            end = len(block) if stop is None else max(0, stop - first)
+            # samples start .. stop of the file, counted within the block
+            end = len(block) if stop is None else min(len(block), stop - first)
             if block[max(0, start - first) : end].any():
                 silent.remove(n)
+                begun.remove(n)
+            elif stop is not None and stop <= first + len(block):
+                begun.remove(n)
 
     info = audio.check_audio(path, quick, watch)
     found: list[tuple[int, int] | audio.AudioError] = []

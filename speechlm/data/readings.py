@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable
 
 from speechlm.data.dates import DATES, DECADES, four_digits
 from speechlm.data.measures import MEASURES
@@ -27,9 +26,9 @@ from speechlm.data.numbers import (
     spelled,
 )
 from speechlm.data.romans import romans_to_words
+from speechlm.data.rules import Rule, rewrite
 from speechlm.data.unspoken import NUMBER
 
-_Rule = tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
 _SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _SIGNS = re.compile(r"[\d$£€¥₹¢%°±×÷+=<>§#≈≤≥]")
@@ -66,10 +65,7 @@ def plain_digits(text: str) -> str:
 def numbers_to_words(text: str) -> str:
     """Speak all numbers of a text; a mark of `unspoken` stands for what has no sure reading."""
     text = plain_digits(text)
-    if _SIGNS.search(text):
-        for pattern, replace in _rules():
-            text = pattern.sub(replace, text)
-    return romans_to_words(text)
+    return romans_to_words(rewrite(text, _rules()) if _SIGNS.search(text) else text)
 
 
 def _plain(text: str) -> str:
@@ -136,11 +132,11 @@ def _dash(match: re.Match[str]) -> str:
 
 
 @functools.cache
-def _rules() -> list[_Rule]:
+def _rules() -> list[Rule]:
     return [*_before(), *DATES, *MEASURES, *_ordinals(), *DECADES, *_numbers(), *_signs()]
 
 
-def _before() -> list[_Rule]:
+def _before() -> list[Rule]:
     """Telephone numbers, and signs and abbreviations before numbers."""
     words, codes = "|".join(_ABBREVIATED), "|".join(_CODES)
     return [
@@ -178,7 +174,7 @@ def _abbreviation(match: re.Match[str]) -> str:
     return _ABBREVIATED[match[1].lower()] + " "
 
 
-def _ordinals() -> list[_Rule]:
+def _ordinals() -> list[Rule]:
     """`21st`, `1,000th`, and as old books have it, `23d`."""
     pattern = rf"{BEFORE}(?:({INTEGER})(?:st|nd|rd|th)|(\d*[23])d)\b"
     return [
@@ -189,7 +185,7 @@ def _ordinals() -> list[_Rule]:
     ]
 
 
-def _numbers() -> list[_Rule]:
+def _numbers() -> list[Rule]:
     """Numbers without a unit, from those of many parts to the plain ones."""
     return [
         (re.compile(rf"{BEFORE}{AMOUNT} [b-df-hj-np-tv-xz]{{2,4}}\b(?!')"), NUMBER),  # a unit?
@@ -224,7 +220,7 @@ def _numbers() -> list[_Rule]:
     ]
 
 
-def _signs() -> list[_Rule]:
+def _signs() -> list[Rule]:
     """Signs between and after what has been read; then marks for all that is left."""
     return [
         (re.compile(r"(?<=[\w)]) \+ (?=[\w(])|(?<=\w)\+(?=\s?$|[\s.,;:!?)])"), " plus "),

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechlm.data.audio import SUFFIXES
+from speechlm.data.folders import part_folders
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, safe_id, spaced, speaker_of, visible
 from speechlm.data.report import Refused, Report
@@ -46,12 +47,12 @@ def read_recordings(
     text: dict[str, str | None] = {}
     long_names: dict[str, str] = {}
     transcripts = None
-    for part in parts:
-        folder = _part(Path(corpus), part)
+    folders = part_folders(corpus, parts, "a folder with the parts of a corpus")
+    for folder in folders:
         _add_recordings(folder, wav, long_names, report)
         if with_text:
             read_transcripts(_table(folder), text, report, long_names)
-    where = " ".join(str(Path(corpus) / part) for part in parts)
+    where = " ".join(map(str, folders))
     if not wav:
         found = f"; found: {report.summary()}" if report.items else ""
         raise Refused(
@@ -80,15 +81,6 @@ def lone_names(data: DataDir) -> str:
         f"{len(lone)} of {len(data)} recordings have names without SPEAKER- and count as speakers"
         f" of their own: {show_ids(lone)}"
     )
-
-
-def _part(corpus: Path, part: str) -> Path:
-    if not corpus.is_dir():
-        raise ValueError(f"a folder with the parts of a corpus expected, but {corpus} is none")
-    if not (corpus / part).is_dir():
-        there = [path.name for path in visible(corpus.iterdir()) if path.is_dir()]
-        raise ValueError(f"no part {part} in {corpus}; it has: {' '.join(there) or 'no parts'}")
-    return corpus / part
 
 
 def _table(folder: Path) -> Path:

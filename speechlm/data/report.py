@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from speechlm.data.atomic import output_file
-from speechlm.data.encoding import advice, refuse_wide
+from speechlm.data.encoding import BOM, advice, refuse_wide
 
 _LEFT_OUT, _FILTERED, _FIXED, _NOTED, _SORTED = "left out", "filtered", "fixed", "noted", "sorted"
 
@@ -74,9 +74,9 @@ class Report:
 
     def summary(self) -> str:
         """One line, such as `left out: 2 no transcript, 1 truncated; filtered: 3 too short`."""
-        groups = []
+        counts, groups = self.counts(), []
         for what in (_LEFT_OUT, _FILTERED, _FIXED, _NOTED, _SORTED):
-            kinds = [f"{n} {kind}" for (w, kind), n in self.counts().items() if w == what]
+            kinds = [f"{n} {kind}" for (w, kind), n in counts.items() if w == what]
             if kinds:
                 groups.append(f"{what}: {', '.join(kinds)}")
         return "; ".join(groups) or "nothing wrong"
@@ -209,8 +209,8 @@ def tidy_lines(
     n_crlf = n_foreign = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
-            if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-                raw = raw[3:]
+            if number == 1 and raw.startswith(BOM):
+                raw = raw.removeprefix(BOM)
                 report.fix("byte order mark", path.name, path)
             n_crlf += raw.endswith(b"\r\n")
             try:

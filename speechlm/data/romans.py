@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-from speechlm.data.numbers import cardinal, ordinal, roman, year
+from speechlm.data.numbers import cardinal, ordinal, year
 
+_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_WELL_FORMED = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _SECTIONS = (
     "chapter|book|volume|vol|part|act|scene|canto|section|stanza|letter|verse|number|stave"
     "|epoch|article|class|type|figure|plate|table|appendix|psalm|war|phase|title|group|grade"
@@ -44,6 +46,15 @@ def romans_to_words(text: str) -> str:
         text = _RULER.sub(_ruler, _FIRST.sub(_ruler, text))
         text = _LONE.sub(_lone, text)
     return text
+
+
+def roman(numeral: str) -> int | None:
+    """Value of a well-formed upper-case numeral, None for anything else."""
+    if not numeral or not _WELL_FORMED.fullmatch(numeral):
+        return None
+    values = [_VALUES[c] for c in numeral]
+    following = [*values[1:], 0]
+    return sum(-v if v < f else v for v, f in zip(values, following, strict=True))
 
 
 def _section(match: re.Match[str]) -> str:

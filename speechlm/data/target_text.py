@@ -32,17 +32,12 @@ if TYPE_CHECKING:
 
 STYLES = ("cased", "lower", "moses")
 KINDS = ("char", "bpe")
-RESERVED = "▁▅"
-"""Characters that sentencepiece cannot write: it stores blanks and unknown ones as these."""
-MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
+RESERVED = "\u2581\u2585"
+"""Characters that sentencepiece cannot write: it stores blanks and unknown ones as these.
 
-_MARKS = "\u2581\u2585"
-"""Characters that sentencepiece keeps for itself: a blank, and what separates sentences.
-
-The first would come back as a blank, and sentences with the second are not trained on. Both are
-taken for the second, which is a character that no vocabulary has.
+The first would come back as a blank; a sentence with the second is not trained on.
 """
-_MARK = re.compile(f"[{_MARKS}]")
+MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
 
 
 def write_as(sentence: str, style: str, language: str = "") -> str:
@@ -81,11 +76,6 @@ def _punctuation(language: str) -> MosesPunctNormalizer:
     return MosesPunctNormalizer(
         language, pre_replace_unicode_punct=True, post_remove_control_chars=True
     )
-
-
-def _without_marks(sentence: str, instead: str = _MARKS[1]) -> str:
-    """A sentence with something else in place of sentencepiece's marks."""
-    return _MARK.sub(instead, sentence)
 
 
 @dataclass(frozen=True)
@@ -171,7 +161,7 @@ class TargetVocabulary:
 
     def encode(self, sentence: str) -> np.ndarray:
         """(U,) int64 ids of a sentence, which is first written in the vocabulary's style; EOS."""
-        # No vocabulary has the second of the reserved characters, so that it becomes UNK.
+        # no vocabulary has the second of the reserved characters: both become UNK
         plain = re.sub(f"[{RESERVED}]", RESERVED[1], self.options.write(sentence))
         return np.array([*self._spm.encode(plain), EOS], np.int64)
 
@@ -267,42 +257,52 @@ def train_vocabulary(
     Raises:
         ValueError: there is no text, or too little for the size of a BPE vocabulary.
     """
-    written = [text for text in map(_for_training, map(options.write, sentences)) if text]
+    written = [text for s in sentences if (text := _for_training(options.write(s)))]
     if not written:
         raise ValueError(f"{source}: sentences expected to train a vocabulary, there are none")
     rule = sentencepiece.SentencePieceNormalizer(rule_name=options.normalization)
     characters = {c for sentence in written for c in rule.normalize(sentence)} | {" "}
-    size = len(characters) + len(SPECIALS) if options.kind == "char" else options.size
     least = len(characters) + len(SPECIALS)
+    size = least if options.kind == "char" else options.size
     if size < least:
         raise ValueError(
             f"{source} has {len(characters)} characters: a size of {least} or more "
             f"is needed, got {size}"
         )
-    model = io.BytesIO()
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(written),
-            model_writer=model,
-            model_type=options.kind,
-            vocab_size=size,
-            character_coverage=1.0,
-            normalization_rule_name=options.normalization,
-            bos_id=BOS,
-            pad_id=PAD,
-            eos_id=EOS,
-            unk_id=UNK,
-            num_threads=1,
-            max_sentence_length=1 << 20,
-            hard_vocab_limit=options.kind == "bpe",
-            minloglevel=2,
-        )
+        model = _train(written, options, size)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1][:300]
         raise ValueError(
             f"{source}: no vocabulary of {size} pieces can be made: {reason}"
         ) from None
-    return TargetVocabulary(model.getvalue(), options, f"made of {source}")
+    return TargetVocabulary(model, options, f"made of {source}")
+
+
+def _train(sentences: Sequence[str], options: VocabularyOptions, size: int) -> bytes:
+    """A sentencepiece model of so many pieces.
+
+    Raises:
+        RuntimeError: there cannot be so many.
+    """
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_writer=model,
+        model_type=options.kind,
+        vocab_size=size,
+        character_coverage=1.0,
+        normalization_rule_name=options.normalization,
+        bos_id=BOS,
+        pad_id=PAD,
+        eos_id=EOS,
+        unk_id=UNK,
+        num_threads=1,
+        max_sentence_length=1 << 20,
+        hard_vocab_limit=options.kind == "bpe",
+        minloglevel=2,
+    )
+    return model.getvalue()
 
 
 def _for_training(text: str) -> str:

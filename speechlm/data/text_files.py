@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from speechlm.data.atomic import output_file
 from speechlm.data.books import read_paragraphs
 from speechlm.data.excluded import Sentences
+from speechlm.data.names import visible
 from speechlm.data.report import Refused
 from speechlm.data.text_normalize import SentenceOptions, is_normal, sentences
 
@@ -89,33 +91,21 @@ def normalize_files(
     or share a long run of words with, an excluded transcript are dropped.
 
     Raises:
-        ValueError: missing files, or a held-out share without a file for it.
+        ValueError: a file is missing or no text, a held-out share has no file or a file no share.
         Refused: no sentences, or none beside the held-out ones.
     """
     if bool(options.dev_share) != bool(dev_output):
         raise ValueError("dev_share and dev_output belong together: give both or none")
     excluded = Sentences(exclude, options.exclude_words, options.lengths)
-    report, nearest = TextReport(), (2**64, "")
+    report = TextReport()
     with ExitStack() as stack:
         paths = [stack.enter_context(output_file(p)) for p in (output, dev_output) if p]
         out = [stack.enter_context(p.open("w", encoding="ascii")) for p in paths]
-        for path in files:
-            for where, sentence in _sentences(path, options, report):
-                if sentence in excluded:
-                    report.drop(EXCLUDED, where, sentence)
-                    continue
-                held = False
-                if dev_output:
-                    draw = _draw(sentence, options.seed)
-                    held, nearest = draw < options.dev_share * 2**64, min(nearest, (draw, sentence))
-                out[held].write(sentence + "\n")
-                report.n_dev += held
-                report.n_train += not held
-                report.n_words += sentence.count(" ") + 1
+        nearest = _write(files, out, excluded, options, report)
         for file in out:
             file.close()
         if dev_output and not report.n_dev:
-            report.n_dev = _move(nearest[1], *paths)
+            report.n_dev = _move(nearest, *paths)
             report.n_train -= report.n_dev
         if not report.n_train:
             wanted = f"; more different sentences are needed (--dev_share {options.dev_share:g})"
@@ -139,7 +129,7 @@ def find_files(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """The files named, and the *.txt files of the folders named, sorted; hidden ones are none."""
     found: list[Path] = []
     for path in map(Path, inputs):
-        inside = sorted(filter(_is_text, path.iterdir())) if path.is_dir() else [path]
+        inside = list(filter(_is_text, visible(path.iterdir()))) if path.is_dir() else [path]
         if not inside:
             raise ValueError(f"text files expected, but {path} has no *.txt")
         found += inside
@@ -147,7 +137,37 @@ def find_files(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _is_text(path: Path) -> bool:
-    return path.suffix.lower() == ".txt" and not path.name.startswith(".") and path.is_file()
+    return path.suffix.lower() == ".txt" and path.is_file()
+
+
+def _write(
+    files: Sequence[str | os.PathLike[str]],
+    out: Sequence[TextIO],
+    excluded: Sentences,
+    options: TextOptions,
+    report: TextReport,
+) -> str:
+    """Write the sentences to the first file of `out`; to the second, if any, those held out.
+
+    Returns:
+        The sentence to hold out if none was: that of the smallest draw.
+    """
+    nearest = (2**64, "")
+    for path in files:
+        for where, sentence in _sentences(path, options, report):
+            if sentence in excluded:
+                report.drop(EXCLUDED, where, sentence)
+                continue
+            held = False
+            if len(out) > 1:
+                draw = _draw(sentence, options.seed)
+                # draws are evenly spread over 0 .. 2^64 - 1: this share of them is below
+                held, nearest = draw < options.dev_share * 2**64, min(nearest, (draw, sentence))
+            out[held].write(sentence + "\n")
+            report.n_dev += held
+            report.n_train += not held
+            report.n_words += sentence.count(" ") + 1
+    return nearest[1]
 
 
 def _sentences(

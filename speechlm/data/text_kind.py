@@ -11,8 +11,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-MARKERS = re.compile(r"Project Gutenberg|\*END\*\s*THE SMALL PRINT", re.IGNORECASE)
-"""What only stands around books."""
+_MARKERS = re.compile(r"Project Gutenberg|\*END\*\s*THE SMALL PRINT", re.IGNORECASE)  # around books
 _CLOSERS = "\"')\\]»”’*_"
 _ENDED = re.compile(rf"[.!?…][{_CLOSERS}]*$")
 _OPEN = re.compile(r"[,;:—–-]$")
@@ -31,7 +30,7 @@ def kind_of(lines: Sequence[str]) -> tuple[str, str]:
     prose, also in lower case, and poems are books; a sentence or a paragraph a line is not, with
     or without punctuation.
     """
-    if any(MARKERS.search(line) for line in lines):
+    if any(_MARKERS.search(line) for line in lines):
         return "book", "it has Project Gutenberg's marks"
     stripped = [line.strip() for line in lines]
     pairs = [(a, b) for a, b in pairwise(stripped) if b and len(a.split()) >= _SHORTEST]
@@ -41,8 +40,8 @@ def kind_of(lines: Sequence[str]) -> tuple[str, str]:
     share = sum(ended) / len(pairs)
     if share >= 0.5:
         return "lines", f"{share:.0%} of the lines end a sentence"
-    small = _sentences_start_with_capitals(stripped)
-    on = sum(_goes_on(a, b, small) for (a, b), end in zip(pairs, ended, strict=True) if not end)
+    capitals = _sentences_start_with_capitals(stripped)
+    on = sum(_goes_on(a, b, capitals) for (a, b), end in zip(pairs, ended, strict=True) if not end)
     if on >= 0.3 * len(pairs):
         return "book", f"{on / len(pairs):.0%} of the sentences run on in the next line"
     inside = sum(bool(_INSIDE.search(a)) for a, _ in pairs)
@@ -51,9 +50,16 @@ def kind_of(lines: Sequence[str]) -> tuple[str, str]:
     return "lines", "sentences do not run on in the next line"
 
 
-def _goes_on(line: str, following: str, small: bool) -> bool:
-    small = small and not line.isupper()
-    return bool(_OPEN.search(line) or (small and _LOWER.match(following)))
+def _goes_on(line: str, following: str, capitals: bool) -> bool:
+    """Whether the sentence of a line goes on in the one that follows.
+
+    Args:
+        line: without an end of a sentence.
+        following: the next line.
+        capitals: whether sentences start with capitals, so that small letters tell something.
+    """
+    tells = capitals and not line.isupper()
+    return bool(_OPEN.search(line) or (tells and _LOWER.match(following)))
 
 
 def _sentences_start_with_capitals(lines: Sequence[str]) -> bool:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from speechlm.data.markup import resolve
 from speechlm.data.readings import numbers_to_words, plain_digits
+from speechlm.data.rules import Rule, rewrite
 from speechlm.data.unspoken import MARKS, reason, shown
 
 _LETTERS = str.maketrans(
@@ -57,7 +58,7 @@ _WORDS = {
     **{"Jan": "January", "Feb": "February", "Aug": "August", "Sept": "September", "Oct": "October"},
     **{"Nov": "November", "Dec": "December", "Ave": "Avenue", "Vol": "Volume", "Chap": "Chapter"},
 }
-_RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+_RULES: list[Rule] = [
     (re.compile(r"(?<=\S)[ \t]*-{2,}[ \t]*(?=\S)|-{2,}"), " -- "),
     (re.compile(r"&c\.?"), "et cetera"),
     (re.compile(r"\b([A-Z]{1,2})&([A-Z]{1,2})\b"), lambda match: _initials(*match.groups())),
@@ -71,7 +72,7 @@ _RULES: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\bM\.(?=\s(?:de|du|le|la)\b|\s[A-Z][a-z])"), "Monsieur"),
     (re.compile(r"\bNo\.(?=\s?\d)|(?<=\w )No(?= \d)"), "number"),
     (re.compile(r"\bNos\.(?=\s?\d)"), "numbers"),
-    (re.compile(r"(?<=\d)\s?(?:lbs?|lb)\."), " pounds"),
+    (re.compile(r"(?<=\d)\s?lbs?\."), " pounds"),
     (re.compile(r"\b([ap])\.\s?m\.", re.I), r"\1 m"),
 ]
 _INITIALS = re.compile(r"\b(?:[A-Z]\.\s?){2,}|\b[A-HJ-Z]\.(?=\s[A-Z])")
@@ -145,9 +146,7 @@ def expand(text: str) -> str:
         text = unicodedata.normalize("NFKC", text.translate(_LETTERS)).translate(_LETTERS)
         decomposed = unicodedata.normalize("NFKD", text)
         text = "".join(c for c in decomposed if not unicodedata.combining(c))
-    text = re.sub(r"\s+", " ", text)
-    for pattern, replacement in _RULES:
-        text = pattern.sub(replacement, text)
+    text = rewrite(re.sub(r"\s+", " ", text), _RULES)
     text = _abbreviations().sub(_spoken, text)
     text = _INITIALS.sub(lambda match: match[0].replace(".", " "), text)
     text = numbers_to_words(text)

@@ -43,8 +43,8 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
     wav = _read_table(folder / "wav.scp", report)
     twice = Report(report.items[n_known:]).ids_left_out()
     utt2spk = _read_table(folder / "utt2spk", report)
-    text_file = folder / "text"
-    text = _read_table(text_file, report, empty=True) if text_file.is_file() else None
+    file = folder / "text"
+    text = _read_table(file, report, empty=True) if file.is_file() else None
     translations = {
         language: _read_table(file, report, empty=True)
         for language, file in translation_files(folder).items()
@@ -56,12 +56,7 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
         wav, segments = _read_segments(folder / SEGMENTS, recordings, tables, report)
     source = folder / (SEGMENTS if (folder / SEGMENTS).is_file() else "wav.scp")
     _check_ids(source, wav, utt2spk, report)
-    if text is not None and not translations:
-        _check_transcripts(text_file, wav, text, report)
-    elif text is not None:
-        _check_sentences("transcript", text_file, wav, text, report)
-    for language, table in translations.items():
-        _check_sentences("translation", folder / f"text.{language}", wav, table, report)
+    _check_texts(folder, wav, text, translations, report)
     bad = Report(report.items[n_known:]).ids_left_out()
     kept = sorted(wav.keys() - bad)
     data = DataDir(
@@ -171,6 +166,22 @@ def _check_ids(source: Path, wav: dict[str, str], utt2spk: dict[str, str], repor
             report.leave_out("speaker not a prefix", utterance, folder / "utt2spk", detail)
     for utterance in sorted(utt2spk.keys() - wav.keys()):
         report.leave_out("speaker without audio", utterance, folder / "utt2spk")
+
+
+def _check_texts(
+    folder: Path,
+    wav: dict[str, str],
+    text: dict[str, str] | None,
+    translations: dict[str, dict[str, str]],
+    report: Report,
+) -> None:
+    """Checks transcripts and translations; what is translated may be of any language."""
+    if text is not None and not translations:
+        _check_transcripts(folder / "text", wav, text, report)
+    elif text is not None:
+        _check_sentences("transcript", folder / "text", wav, text, report)
+    for language, table in translations.items():
+        _check_sentences("translation", folder / f"text.{language}", wav, table, report)
 
 
 def _check_transcripts(

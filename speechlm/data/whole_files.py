@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from speechlm.data.encoding import text_lines
+from speechlm.data.encoding import BOM, text_lines
 
 MAKE_AGAIN = "copy it or make it again"
 """What to do with a file of which another copy can be had."""
@@ -48,7 +48,7 @@ def damage(path: str | os.PathLike[str]) -> str:
             return "is empty: its writing or copying was cut off, or the disk was full"
         if head.startswith(_LFS):
             return "is a pointer of Git LFS, not the file itself: `git lfs pull` fetches that"
-        start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+        start = head.removeprefix(BOM).lstrip().lower()
         if start.startswith(_HTML):
             return "is a web page (HTML), not the file: its download has failed, download it again"
         while head and not head.strip(b"\0"):

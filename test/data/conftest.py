@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from speechlm.data.librispeech import read_librispeech
 
@@ -17,6 +18,19 @@ def helpers():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def samples_read(monkeypatch):
+    """Numbers of samples that are decoded from now on, one by one as they are read."""
+    numbers: list[int] = []
+    original = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile,
+        "read",
+        lambda self, *a, **k: numbers.append(len(x := original(self, *a, **k))) or x,
+    )
+    return numbers
 
 
 @pytest.fixture

@@ -156,3 +156,7 @@ def test_unit_info_must_be_right(tmp_path):
     (tmp_path / "frame_shift").write_text("ten ms")
     with pytest.raises(ValueError, match="seconds expected, got 'ten ms'"):
         read_unit_info(tmp_path)
+    for content, message in ((b"\xff\xfe0\0", "frame_shift: .*UTF-16"), (b"0.0\xe9", "iconv")):
+        (tmp_path / "frame_shift").write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            read_unit_info(tmp_path)

@@ -479,9 +479,8 @@ def test_wav_whose_outer_size_alone_is_wrong(make, save, riff):
 @pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
 def test_wav_of_odd_sizes(make, save, subtype, n, endian):
     content = make("WAV", n / RATE, subtype=subtype, endian=endian)
-    bare = content[: content.find(b"data") + 8] + content[content.find(b"data") + 8 :]
     width = {"PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "FLOAT": 4}[subtype]
-    bare = bare[: content.find(b"data") + 8 + n * width]
+    bare = content[: content.find(b"data") + 8 + n * width]
     padding = b"\0" * (n * width % 2)
     size = struct.pack("<I" if endian == "LITTLE" else ">I", 4)
     for behind in (b"", padding, padding + b"LIST" + size + b"INFO", b"LIST" + size + b"INFO"):
@@ -501,7 +500,7 @@ def test_wav_that_is_cut_off_or_goes_on(make, save):
     refused(save(short), audio.UnreadableAudio, "behind them stand 56000 bytes")
     refused(save(with_sizes(content, 0x7F000000)), audio.TruncatedAudio, "promises 2130706432")
     with pytest.raises(audio.EmptyAudio):
-        audio.check_audio(save(content[:44] and with_sizes(content[:44], 0)))
+        audio.check_audio(save(with_sizes(content[:44], 0)))
 
 
 def test_wav_whose_header_contradicts_itself(make, save):

@@ -7,21 +7,18 @@ import pytest
 from speechlm.data.encoding import open_text, text_lines
 from speechlm.data.excluded import Sentences
 from speechlm.data.kaldi_dir import read_table
-from speechlm.data.lexicon import Lexicon
 from speechlm.data.report import Report
-from speechlm.data.text_corpus import TextCorpus, read_sentences
+from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.text_normalize import SentenceOptions
 from speechlm.data.transcripts import read_transcripts
-from speechlm.data.vocabulary import UnitVocabulary
 
 READERS = {
+    "lines": lambda path: list(text_lines(path)),
     "table": read_table,
-    "sentences": lambda path: list(read_sentences([path])),
     "excluded": lambda path: Sentences([path], 8, SentenceOptions()),
-    "lexicon": Lexicon.read,
-    "vocabulary": UnitVocabulary.read,
     "corpus": lambda path: list(TextCorpus(path)),
 }
+"""One of each kind; those that read by `text_lines` are in test_lines."""
 TEXT = "AB AA1\nCÉ AA1\nD AA1\n"
 
 

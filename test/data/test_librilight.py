@@ -58,6 +58,7 @@ def corpus(tmp_path):
     cut.write_bytes(cut.read_bytes()[:300_000])
     (small / "12/sky/05_no_audio.flac").write_text("no audio")
     (small / "12/sky/06_alone.json").write_text("{}")
+    (small / "12/sky/07_empty.flac").touch()
     write(large, "100/a book/name of it", (10,), [[1, 9]])
     write(large, "misplaced", (3,))
     (small / "12/sky/._01_beyond.flac").write_bytes(b"of a Mac")
@@ -94,6 +95,7 @@ def test_segments_and_what_is_said_of_them(corpus):
         ("fixed", "no table of voice activity", "12-sky-04_cut_off_no_json"),
         ("left out", "truncated audio", "12-sky-04_cut_off_no_json"),
         ("left out", "unreadable audio", "12-sky-05_no_audio"),
+        ("left out", "empty audio", "12-sky-07_empty"),
         ("fixed", "name that is no id", "100-a%20book-name%20of%20it"),
         ("left out", "table without a recording", "06_alone"),
         ("left out", "misplaced file", "misplaced"),
@@ -133,6 +135,14 @@ def test_what_systems_leave_is_no_recording(tmp_path):
         write(tmp_path / "small", place, (5,), [[0, 5]])
     data, report = read_librilight(tmp_path, ["small"], OPTIONS)
     assert data.ids == ["7-sea-01-000000"] and report.items == []
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".MP3", ".m4a", ".sph"])
+def test_recordings_of_other_formats_are_listed(tmp_path, suffix):
+    write(tmp_path / "small", "7/sea/01", (5,), [[0, 5]])
+    (tmp_path / "small" / f"7/sea/02{suffix}").touch()
+    _, report = read_librilight(tmp_path, ["small"], OPTIONS)
+    assert kinds(report) == {("left out", "not FLAC", "02")}
 
 
 def test_long_names_become_ids(tmp_path):

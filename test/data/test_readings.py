@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from speechlm.data.numbers import amount, cardinal, fraction, ordinal, roman, year
+from speechlm.data.numbers import amount, cardinal, fraction, ordinal, year
 from speechlm.data.readings import numbers_to_words
+from speechlm.data.romans import roman
 from speechlm.data.text_normalize import SentenceOptions, sentences
 from speechlm.data.unspoken import MARKS, NUMBER
 

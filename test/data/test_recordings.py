@@ -160,8 +160,10 @@ def test_names_without_speakers_are_mentioned(corpus):
 def test_what_is_not_there_is_named(corpus):
     with pytest.raises(ValueError, match=r"no part trian in .*; it has: more train"):
         read_recordings(corpus, ["trian"])
-    with pytest.raises(ValueError, match="nowhere is none"):
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
         read_recordings(corpus / "nowhere", ["train"])
+    with pytest.raises(ValueError, match="a list of different parts expected, got train train"):
+        read_recordings(corpus, ["train", "train"])
     (corpus / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no recordings in .*/empty: files like SPEAKER-NAME.wav"):
         read_recordings(corpus, ["empty"], with_text=False)

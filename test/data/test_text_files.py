@@ -141,7 +141,8 @@ def test_blank_lines_make_no_book(tmp_path, caplog, end, raw):
         normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions())
     assert "in: a sentence or paragraph a line" in caplog.text
     normalize_files([tmp_path / "in"], tmp_path / "out", TextOptions("book"))
-    assert len(lines(tmp_path / "out")) < len(content) or raw
+    if not raw:  # what ends with full stops is cut there in any case
+        assert len(lines(tmp_path / "out")) < len(content)
 
 
 @pytest.mark.parametrize("kind", ["auto", "lines", "book"])
