@@ -91,7 +91,7 @@ def _find(root: Path, parts: Sequence[str], report: Report) -> dict[str, Path]:
             elif suffix == ".flac":
                 recordings.add(path.with_suffix(""))
                 _add(root / part, path, found, report)
-            elif suffix in audio.SUFFIXES:
+            elif suffix in (*audio.SUFFIXES, *audio.OTHER_SUFFIXES):
                 detail = "Libri-Light's recordings are .flac"
                 report.leave_out("not FLAC", path.stem, path, detail)
     for path in tables:

@@ -11,13 +11,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from speechlm.data.audio import OTHER_SUFFIXES, SUFFIXES
 from speechlm.data.folders import files_below
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, speaker_of, visible
 from speechlm.data.report import Refused, Report
 from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
-_OTHER_AUDIO = (".wav", ".mp3", ".ogg", ".opus", ".m4a", ".sph")
 _UTTERANCE = re.compile(r"([0-9]+)-([0-9]+)-[0-9]+")
 
 
@@ -87,7 +87,7 @@ def _read_part(
     for path in files_below(part):
         if path.suffix.lower() == ".flac":
             _add_audio(path, wav, report)
-        elif path.suffix.lower() in _OTHER_AUDIO:
+        elif path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES):
             report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
         elif path.name.lower().endswith(".trans.txt") and text is not None:
             read_transcripts(path, text, report)

@@ -128,6 +128,21 @@ def test_conversion_continues_and_follows_changes(tmp_path, source, helpers):
     assert len(read_audio(made)) == 32000
 
 
+def test_a_killed_run_leaves_no_older_dump(tmp_path, source, helpers, monkeypatch):
+    """Its audio may be gone, or be that of other options."""
+    soundfile.write(audio_of(source, source[1][0]), helpers.tone(1, 8000), 8000)
+    format_data(source[0], tmp_path / "dump", FormatOptions())
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("speechlm.data.format._run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        format_data(source[0], tmp_path / "dump", FormatOptions(rate=8000))
+    with pytest.raises(ValueError, match="wav.scp expected, but it is not there"):
+        DataDir.read(tmp_path / "dump")
+
+
 def test_another_recording_of_the_same_age_is_converted(tmp_path, source, helpers):
     """Unpacked and copied corpora often have one time for all files."""
     (tmp_path / "new").mkdir()

@@ -200,6 +200,13 @@ def test_what_is_wrong_is_left_out_and_listed(tmp_path, recording):
         format_data(folder, tmp_path / "dump", FormatOptions())
 
 
+def test_recordings_without_segments_do_not_hide_wrong_ones(tmp_path, recording):
+    recordings = {f"r{n}": recording[0] for n in range(50)}
+    folder = write_dir(tmp_path / "data", recordings, ["s-1 r1 0 1", "s-2 r2 90 95"])
+    with pytest.raises(ValueError, match="1 of 2 utterances are wrong"):
+        format_data(folder, tmp_path / "dump", FormatOptions())
+
+
 def test_nothing_is_copied_of_16_khz_flac(tmp_path, directory, recording):
     data, report = format_data(directory, tmp_path / "dump", FormatOptions())
     assert report.items == [] and not (tmp_path / "dump" / "audio").exists()
