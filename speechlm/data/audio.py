@@ -34,7 +34,8 @@ from speechlm.data.audio_parts import TruncatedAudio as TruncatedAudio
 
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 """How names of audio files that corpora have end, in small letters."""
-OTHER_SUFFIXES = tuple(".m4a .mp4 .aac .wma .amr .3gp .webm .oga .sph .aif .aiff .au .caf".split())
+OTHER_SUFFIXES = (".m4a", ".mp4", ".aac", ".wma", ".amr", ".3gp", ".webm", ".oga", ".sph")
+OTHER_SUFFIXES += (".aif", ".aiff", ".au", ".caf")
 """Endings of other audio files, which are to be converted or renamed."""
 
 

@@ -383,7 +383,7 @@ def test_a_manifest_gets_files(tmp_path, directory, recording):
         expected = chosen.audio(utterance).read()
         np.testing.assert_allclose(back.audio(utterance).read(), expected, atol=4e-5)
     chosen.n_samples["s-2"] += 1
-    with pytest.raises(ValueError, match="utt2num_samples says 57969 for s-2, found 57968"):
+    with pytest.raises(ValueError, match="s-2: .*utt2num_samples says 57969, found 57968"):
         cut_segments(chosen, tmp_path / "audio")
 
 
