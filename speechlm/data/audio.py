@@ -34,8 +34,22 @@ from speechlm.data.audio_parts import TruncatedAudio as TruncatedAudio
 
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 """How names of audio files that corpora have end, in small letters."""
-OTHER_SUFFIXES = (".m4a", ".mp4", ".aac", ".wma", ".amr", ".3gp", ".webm", ".oga", ".sph")
-OTHER_SUFFIXES += (".aif", ".aiff", ".au", ".caf")
+_OTHERS = [
+    "m4a",
+    "mp4",
+    "aac",
+    "wma",
+    "amr",
+    "3gp",
+    "webm",
+    "oga",
+    "sph",
+    "aif",
+    "aiff",
+    "au",
+    "caf",
+]
+OTHER_SUFFIXES = tuple(f".{ending}" for ending in _OTHERS)
 """Endings of other audio files, which are to be converted or renamed."""
 
 
