@@ -82,6 +82,7 @@ def test_lines_that_are_segments(value, segment):
         ("r 0", "bad segment"),
         ("r 0 1 2 3", "bad segment"),
         ("r one 2", "bad segment"),
+        ("r 0 1_0", "bad segment"),
         ("r 0 nan", "bad segment"),
         ("r 0 inf", "bad segment"),
         ("r -0.5 2", "bad segment"),
