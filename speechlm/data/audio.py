@@ -34,8 +34,11 @@ from speechlm.data.audio_parts import TruncatedAudio as TruncatedAudio
 
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 """How names of audio files that corpora have end, in small letters."""
-OTHER_AUDIO = (*(suffix for suffix in SUFFIXES if suffix != ".flac"), ".m4a", ".sph")
-"""The same of files that are no part of corpora whose audio is FLAC."""
+_OTHERS = "m4a mp4 aac wma amr 3gp webm oga sph aif aiff au caf"
+OTHER_SUFFIXES = tuple(f".{ending}" for ending in _OTHERS.split())
+"""Endings of other audio files, which are to be converted or renamed."""
+NOT_FLAC = (*(suffix for suffix in SUFFIXES if suffix != ".flac"), *OTHER_SUFFIXES)
+"""Endings of audio files that are no part of corpora whose audio is FLAC."""
 
 
 @dataclass(frozen=True)

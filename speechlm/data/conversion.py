@@ -6,7 +6,8 @@ The work of one process on one file, and what became of the utterances in it.
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ import numpy as np
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data import audio, ranges
 from speechlm.data.atomic import output_file
-from speechlm.data.segments import Segment
+from speechlm.data.segments import AudioRange, Segment
 
-RULES = 2
+RULES = 3
 """Number of the rules of conversion: what was converted by others is made again."""
 _WRONG_LENGTH = "wrong length in the header"
 _CLIPPING = "clipped"
@@ -51,6 +52,19 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class _Source:
+    """What a copy is made from."""
+
+    path: str
+    state: str
+    """See `AudioRange.state`."""
+
+    def mark(self, segment: Segment | None = None) -> str:
+        """What stands in a copy of the file, or of a part of it, to tell it from other copies."""
+        return f"{self.state} {self.path}{f' {segment}' if segment else ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """One utterance: where its usable audio is and how long, or what is wrong with it."""
 
@@ -67,29 +81,52 @@ class Result:
 def prepare_file(utterance: str, path: str, folder: Path, options: AudioOptions) -> Result:
     """Check an utterance that is a whole file; write folder/UTTERANCE.flac if it has to be."""
     try:
-        info = audio.read_header(path)
-        if _can_stay(info, options):
-            info = audio.check_audio(path, options.quick)
-            if info.plain and info.n_samples is not None:
-                return Result(path, info.n_samples)
-        target = folder / f"{utterance}.flac"
-        return _done(target, path) or _convert(target, path, options)
+        with _unchanged(path) as source:
+            info = audio.read_header(path)
+            if _can_stay(info, options):
+                info = audio.check_audio(path, options.quick)
+                if info.plain and info.n_samples is not None:
+                    return Result(path, info.n_samples)
+            target = folder / f"{utterance}.flac"
+            return _done(target, source) or _convert(target, source, options)
     except audio.AudioError as error:
         return _wrong(error)
 
 
 def prepare_parts(recording: Recording, folder: Path, options: AudioOptions) -> dict[str, Result]:
     """The same for the utterances of a recording, which is checked and decoded once for all."""
+    path = recording.path
     try:
-        info = audio.read_header(recording.path)
-        if _can_stay(info, options):
-            segments = list(recording.parts.values())
-            info, found = ranges.check_ranges(recording.path, info.rate, segments, options.quick)
-            if info.plain:
-                return _used_in_place(recording, found, options)
-        return _convert_parts(recording, folder, options)
+        with _unchanged(path) as source:
+            info = audio.read_header(path)
+            if _can_stay(info, options):
+                segments = list(recording.parts.values())
+                info, found = ranges.check_ranges(path, info.rate, segments, options.quick)
+                if info.plain:
+                    return _used_in_place(recording, found, options)
+            return _convert_parts(recording, source, folder, options)
     except audio.AudioError as error:
         return dict.fromkeys(recording.parts, _wrong(error))
+
+
+@contextmanager
+def _unchanged(path: str) -> Iterator[_Source]:
+    """A file as it is before the block, in which it is read, and must be after it.
+
+    Raises:
+        UnreadableAudio: it has changed, or there is none.
+    """
+
+    def state() -> str:
+        try:
+            return AudioRange(path).state()
+        except OSError:
+            raise audio.UnreadableAudio(path, "no such file") from None
+
+    source = _Source(path, state())
+    yield source
+    if state() != source.state:
+        raise audio.UnreadableAudio(path, "it has changed while it was read; run again")
 
 
 def _can_stay(info: audio.AudioInfo, options: AudioOptions) -> bool:
@@ -122,7 +159,9 @@ def _beyond(segment: Segment, rate: int, n_samples: int) -> tuple[str, ...]:
     return (f"{_BEYOND}: {extra} samples at {rate} Hz",) if extra else ()
 
 
-def _convert_parts(recording: Recording, folder: Path, options: AudioOptions) -> dict[str, Result]:
+def _convert_parts(
+    recording: Recording, source: _Source, folder: Path, options: AudioOptions
+) -> dict[str, Result]:
     """Utterances that become files; those that an earlier run has made are kept.
 
     Raises:
@@ -130,7 +169,7 @@ def _convert_parts(recording: Recording, folder: Path, options: AudioOptions) ->
     """
     path, results, rest = recording.path, {}, {}
     for utterance, segment in recording.parts.items():
-        if done := _done(folder / f"{utterance}.flac", path):
+        if done := _done(folder / f"{utterance}.flac", source, segment):
             results[utterance] = done
         else:
             rest[utterance] = segment
@@ -145,7 +184,8 @@ def _convert_parts(recording: Recording, folder: Path, options: AudioOptions) ->
                 continue
             fixed = (*_header_note(info.note), *_beyond(segments[n], info.rate, len(found)))
             target = folder / f"{ids[n]}.flac"
-            results[ids[n]] = _write(target, path, found, info.rate, fixed, options)
+            rate, part = info.rate, segments[n]
+            results[ids[n]] = _write(target, source, found, rate, fixed, options, part)
     except audio.AudioError:
         for utterance in recording.parts:
             (folder / f"{utterance}.flac").unlink(missing_ok=True)
@@ -153,9 +193,9 @@ def _convert_parts(recording: Recording, folder: Path, options: AudioOptions) ->
     return results
 
 
-def _convert(target: Path, source: str, options: AudioOptions) -> Result:
+def _convert(target: Path, source: _Source, options: AudioOptions) -> Result:
     """Write a file as mono FLAC of the right rate."""
-    decoded = audio.decode_whole(source, options.mix_channels)
+    decoded = audio.decode_whole(source.path, options.mix_channels)
     note = _header_note(decoded.note)
     return _write(target, source, decoded.waveform, decoded.rate, note, options)
 
@@ -166,43 +206,47 @@ def _header_note(note: str) -> tuple[str, ...]:
 
 def _write(
     target: Path,
-    source: str,
+    source: _Source,
     waveform: np.ndarray,
     rate: int,
     fixed: tuple[str, ...],
     options: AudioOptions,
+    segment: Segment | None = None,
 ) -> Result:
-    """Write (S,) samples of a recording as mono FLAC of the right rate, if they are sound.
+    """Write (S,) samples of a recording, or of a part of it, as mono FLAC of the right rate.
+
+    Nothing is written that is not sound.
 
     Silence and length are judged on the samples that are written: mixed, resampled, rounded. What
     is wrong with them is no error of the whole recording.
     """
     try:
         waveform = audio.resample(waveform, rate, options.rate)
-        audio.expect_sound(source, waveform, " after resampling")
+        audio.expect_sound(source.path, waveform, " after resampling")
         samples, n_clipped = audio.to_16_bits(waveform)
-        audio.expect_sound(source, samples, " after rounding to 16 bits")
+        audio.expect_sound(source.path, samples, " after rounding to 16 bits")
         if n_clipped > _CLIPPED * len(samples):
             clipping = f"{n_clipped} of {len(samples)} samples were beyond full scale"
             fixed = (*fixed, f"{_CLIPPING}: {clipping}")
         with output_file(target, tidy=False) as temporary:
-            audio.write_flac(temporary, samples, options.rate, "\n".join(fixed))
-            changed = os.stat(source).st_mtime_ns  # tells later which recording this was made from
-            os.utime(temporary, ns=(changed, changed))
+            comment = "\n".join((source.mark(segment), *fixed))
+            audio.write_flac(temporary, samples, options.rate, comment)
     except audio.AudioError as error:
         return _wrong(error)
     return Result(str(target), len(samples), fixed=fixed)
 
 
-def _done(target: Path, source: str) -> Result | None:
-    """What an earlier run has made of this file, if it has not changed since."""
-    if not target.is_file() or target.stat().st_mtime_ns != os.stat(source).st_mtime_ns:
+def _done(target: Path, source: _Source, segment: Segment | None = None) -> Result | None:
+    """What an earlier run has made of this file, or part of one, if it has not changed since."""
+    if not target.is_file():
         return None
     try:
         n_samples = audio.check_audio(target, quick=True).n_samples
         assert n_samples is not None
-        fixed = tuple(audio.read_comment(target).splitlines())
-        return Result(str(target), n_samples, fixed=fixed)
+        mark, *fixed = audio.read_comment(target).split("\n")
     except audio.AudioError:
         logging.getLogger(__name__).warning("%s is damaged and is made again", target)
         return None
+    if mark != source.mark(segment):
+        return None
+    return Result(str(target), n_samples, fixed=tuple(fixed))

@@ -177,14 +177,9 @@ def cut_segments(data: DataDir, folder: str | os.PathLike[str]) -> DataDir:
     Raises:
         ValueError: audio cannot be read, or is not as long as utt2num_samples says.
     """
-    samples, wav, target = data.samples(), dict(data.wav), Path(folder)
+    wav, target = dict(data.wav), Path(folder)
     for utterance in sorted(data.segments):
-        waveform = data.audio(utterance).read()
-        if len(waveform) != samples[utterance]:
-            raise ValueError(
-                f"{data.audio(utterance)}: utt2num_samples says {samples[utterance]} for"
-                f" {utterance}, found {len(waveform)}"
-            )
+        waveform = data.waveform(utterance)
         wav[utterance] = str(target / f"{utterance}.flac")
         with output_file(wav[utterance], tidy=False) as temporary:
             write_flac(temporary, waveform, SAMPLE_RATE)

@@ -74,6 +74,7 @@ def format_data(
         raise ValueError(f"two different directories expected, got {folder} twice")
     with kept_report(folder / REPORT):
         data, report = read_and_check(source)
+    (folder / "wav.scp").unlink(missing_ok=True)  # no older dump is read whose audio is replaced
     _forget_other_conversions(folder / "audio", data, options)
     if (folder / "audio").is_dir():
         remove_leftovers(folder / "audio")

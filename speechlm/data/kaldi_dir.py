@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from speechlm.data.atomic import output_file
 from speechlm.data.encoding import not_utf8, odd_character, refuse_wide
 from speechlm.data.names import id_problem, path_problem
@@ -64,6 +66,28 @@ class DataDir:
         if segment is None:
             return AudioRange(self.wav[utterance])
         return AudioRange(self.wav[utterance], *segment.samples())
+
+    def waveform(self, utterance: str) -> np.ndarray:
+        """The samples of an utterance, (S,) float32 in -1..1, at 16 kHz.
+
+        Raises:
+            ValueError: they cannot be read, are no finite numbers, or are not as many as
+                utt2num_samples says; the utterance, the file and what to do are named.
+        """
+        audio = self.audio(utterance)
+        try:
+            waveform = audio.read()
+            expected = None if self.n_samples is None else self.n_samples[utterance]
+            if expected not in (None, len(waveform)):
+                raise ValueError(f"{audio}: utt2num_samples says {expected}, found {len(waveform)}")
+            if not np.isfinite(waveform).all():
+                raise ValueError(f"{audio}: some samples are not finite numbers")
+        except ValueError as error:
+            raise ValueError(
+                f"utterance {utterance}: {error}; run format_data, which leaves out what is"
+                " damaged, or take it out of the data directory"
+            ) from None
+        return waveform
 
     @property
     def spk2utt(self) -> dict[str, list[str]]:

@@ -85,7 +85,7 @@ def _find(parts: Sequence[Path], report: Report) -> dict[str, Path]:
             elif suffix == ".flac":
                 recordings.add(path.with_suffix(""))
                 _add(part, path, found, report)
-            elif suffix in audio.OTHER_AUDIO:
+            elif suffix in audio.NOT_FLAC:
                 detail = "Libri-Light's recordings are .flac"
                 report.leave_out("not FLAC", path.stem, path, detail)
     for path in tables:

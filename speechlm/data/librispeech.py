@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechlm.data.audio import OTHER_AUDIO
+from speechlm.data.audio import NOT_FLAC
 from speechlm.data.folders import files_below, part_folders
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, speaker_of
@@ -79,7 +79,7 @@ def _read_part(
     for path in files_below(part):
         if path.suffix.lower() == ".flac":
             _add_audio(path, wav, report)
-        elif path.suffix.lower() in OTHER_AUDIO:
+        elif path.suffix.lower() in NOT_FLAC:
             report.leave_out("not FLAC", path.stem, path, "LibriSpeech's recordings are .flac")
         elif path.name.lower().endswith(".trans.txt") and text is not None:
             read_transcripts(path, text, report)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechlm.data.audio import SUFFIXES
+from speechlm.data.audio import OTHER_SUFFIXES, SUFFIXES
 from speechlm.data.folders import part_folders
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, safe_id, spaced, speaker_of, visible
@@ -100,8 +100,12 @@ def _add_recordings(
     for path in visible(folder.iterdir()):
         if path.name == TABLE or path.is_dir():
             continue
+        if path.suffix.lower() in OTHER_SUFFIXES:
+            detail = f"one of {' '.join(SUFFIXES)} expected: convert it"
+            report.leave_out("other audio format", safe_id(path.stem), path, detail)
+            continue
         if path.suffix.lower() not in SUFFIXES:
-            report.filter("no recording", path.name, path, f"one of {' '.join(SUFFIXES)} expected")
+            report.note("no recording", path.name, path, f"one of {' '.join(SUFFIXES)} expected")
             continue
         utterance, problem = safe_id(path.stem), path_problem(path)
         if problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ class Item:
 
     what: str
     """left out (wrong), filtered (sound, but not wanted), fixed (wrong, put right), noted (odd, but
-    kept) or sorted."""
+    no utterance is lost) or sorted."""
     kind: str
     utterance: str
     path: str
@@ -203,15 +204,19 @@ def tidy_lines(
         key: the id of a line that is no UTF-8 text, from its number and its bytes.
 
     Raises:
-        ValueError: the file is UTF-16 or UTF-32.
+        ValueError: the file is UTF-16 or UTF-32, has bytes of zero, as after a crash, or carriage
+            returns as its only line ends.
     """
     refuse_wide(path)
+    _refuse_one_line(path)
     n_crlf = n_foreign = 0
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             if number == 1 and raw.startswith(BOM):
                 raw = raw.removeprefix(BOM)
                 report.fix("byte order mark", path.name, path)
+            if b"\0" in raw:
+                raise ValueError(f"{path}:{number}: damaged: it has bytes of zero; get it anew")
             n_crlf += raw.endswith(b"\r\n")
             try:
                 line = raw.rstrip(b"\r\n").decode("utf-8")
@@ -227,3 +232,14 @@ def tidy_lines(
                 report.fix("blank line", path.name, path, f"line {number}")
     if n_crlf:
         report.fix("CR LF line ends", path.name, path, f"{n_crlf} lines")
+
+
+def _refuse_one_line(path: Path) -> None:
+    """ValueError if a file is a single line for us, but many lines for who wrote it."""
+    with path.open("rb") as file:
+        first = file.readline().rstrip(b"\r\n")
+        if b"\r" in first and not file.readline():
+            raise ValueError(
+                f"{path}: its lines end in carriage returns alone; give them line feeds:"
+                f" tr '\\r' '\\n' < {shlex.quote(str(path))} > NEW"
+            )

@@ -58,6 +58,8 @@ class Segment:
             channel = int(rest[2]) if len(rest) == 3 else -1
         except ValueError:
             rest = []
+        if "_" in "".join(rest):  # `1_0` is a number in Python alone
+            rest = []
         if len(rest) not in (2, 3) or not (math.isfinite(start) and math.isfinite(end)):
             raise SegmentError(
                 "bad segment",

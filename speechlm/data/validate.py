@@ -136,7 +136,7 @@ def _read_segments(
         for table in tables:
             table.pop(utterance, None)
     for name in sorted(recordings.keys() - used):
-        report.filter("recording without segments", name, recordings[name])
+        report.note("recording without segments", name, recordings[name], "not used")
     return wav, segments
 
 

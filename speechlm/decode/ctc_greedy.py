@@ -131,7 +131,7 @@ def decode(model: CTCModel, data: DataDir, batch_samples: int = 3_200_000) -> De
     text: dict[str, str] = {}
     total = 0
     for ids in batches(data.samples(), batch_samples):
-        waveforms = [data.audio(utterance).read() for utterance in ids]
+        waveforms = [data.waveform(utterance) for utterance in ids]
         total += sum(map(len, waveforms))
         text |= zip(ids, decode_waveforms(model, waveforms), strict=True)
     seconds = time.perf_counter() - start

@@ -96,7 +96,7 @@ def extract(
             f"{data.wav[absent[0]]}; are the paths of wav.scp relative to this folder?"
         )
     for batch in batches(samples, batch_samples):
-        waves = [torch.from_numpy(_waveform(u, data.audio(u), samples[u])) for u in batch]
+        waves = [torch.from_numpy(data.waveform(u)) for u in batch]
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         layers = "last" if layer == "last" else "all"
@@ -105,26 +105,6 @@ def extract(
         features = chosen.float().cpu().numpy()
         for utterance, row, n in zip(batch, features, frames.tolist(), strict=True):
             yield utterance, row[:n]
-
-
-def _waveform(utterance: str, audio: AudioRange, expected: int) -> np.ndarray:
-    """The waveform of an utterance, (S,) float32.
-
-    Raises:
-        ValueError: it cannot be read; the utterance, the file and what to do are named.
-    """
-    try:
-        waveform = audio.read()
-        if len(waveform) != expected:
-            raise ValueError(f"{audio}: utt2num_samples says {expected}, found {len(waveform)}")
-        if not np.isfinite(waveform).all():
-            raise ValueError(f"{audio}: some samples are not finite numbers")
-    except ValueError as error:
-        raise ValueError(
-            f"utterance {utterance}: {error}; run format_data, which leaves out what is damaged, "
-            "or take it out of the data directory"
-        ) from None
-    return waveform
 
 
 def batches(samples: dict[str, int], limit: int) -> Iterator[list[str]]:
@@ -155,7 +135,7 @@ def check_layer(layer: str | int, config: SpeechLMConfig) -> str | int:
 
 def _mark(model: Path, layer: str | int, data: DataDir) -> dict[str, str]:
     """What a job's features follow from."""
-    ids = "".join(f"{u} {data.audio(u)}\n" for u in data.ids)
+    ids = "".join(f"{u} {data.audio(u)} {_state(data.audio(u))}\n" for u in data.ids)
     files = [model / name for name in (CONFIG, WEIGHTS) if (model / name).is_file()]
     state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return {
@@ -163,6 +143,14 @@ def _mark(model: Path, layer: str | int, data: DataDir) -> dict[str, str]:
         "layer": str(layer),
         "utterances": hashlib.sha256(ids.encode()).hexdigest(),
     }
+
+
+def _state(audio: AudioRange) -> str:
+    """`AudioRange.state`; nothing of a file that is not there, which `extract` refuses."""
+    try:
+        return audio.state()
+    except OSError:
+        return ""
 
 
 def _is_complete(scp: Path, record: Path, mark: dict[str, str], data: DataDir) -> bool:

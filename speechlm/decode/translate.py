@@ -57,7 +57,7 @@ def translate(
     if short:
         yield dict.fromkeys(short, Translated("", 0.0))
     for ids in batches({u: n for u, n in samples.items() if n >= window}, batch_samples):
-        waves = [torch.from_numpy(data.audio(u).read()) for u in ids]
+        waves = [torch.from_numpy(data.waveform(u)) for u in ids]
         lengths = torch.tensor([len(wave) for wave in waves])
         padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
         with torch.inference_mode():

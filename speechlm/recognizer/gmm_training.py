@@ -105,7 +105,7 @@ def load_corpus(data: DataDir, max_hours: float) -> Corpus:
     failed, kept, cepstra = {}, [], []
     for utterance in ids:
         try:
-            cepstra.append(mfcc(data.audio(utterance).read()))
+            cepstra.append(mfcc(data.waveform(utterance)))
             kept.append(utterance)
         except ValueError as error:
             failed[utterance] = str(error)

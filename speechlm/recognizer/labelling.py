@@ -99,7 +99,7 @@ def utterance_frames(
         )
     for utterance in data.ids:
         try:
-            samples = data.audio(utterance).read()
+            samples = data.waveform(utterance)
         except ValueError as error:
             outcome.failed[utterance] = str(error)
             continue

@@ -69,7 +69,7 @@ def estimate_speaker(
     Raises:
         ValueError: not one frame of audio.
     """
-    cepstra = [mfcc(data.audio(u).read(), speed) for u in utterances]
+    cepstra = [mfcc(data.waveform(u), speed) for u in utterances]
     if not sum(len(x) for x in cepstra):
         raise ValueError(f"no audio of 25 ms or more among {' '.join(utterances[:5])}")
     mean, deviation = mean_normalizer(np.concatenate(cepstra))

@@ -32,7 +32,7 @@ class DataDirAudio(Mapping[str, np.ndarray]):
         self._data = DataDir.read(Path(path).parent)
 
     def __getitem__(self, utterance: str) -> np.ndarray:
-        return self._data.audio(utterance).read()
+        return self._data.waveform(utterance)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._data.ids)

@@ -24,7 +24,6 @@ from speechlm.data.archives import (
 )
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.segments import AudioRange
 from speechlm.tokenizers.speech_features import FeatureConfig, FeatureSource
 
 NAME = "feats"
@@ -81,7 +80,7 @@ def stream(
             features = source.features(utterance, samples[utterance])
             reason = f"no features in {source.folder}" if features is None else None
         else:
-            features, reason = _compute(source, data.audio(utterance), samples[utterance])
+            features, reason = _compute(source, data, utterance)
         if features is None:
             skipped[utterance] = str(reason)
         elif len(features) < MIN_FRAMES:
@@ -92,20 +91,15 @@ def stream(
             yield utterance, features
 
 
-def _compute(
-    source: FeatureSource, audio: AudioRange, expected: int
-) -> tuple[np.ndarray | None, str]:
+def _compute(source: FeatureSource, data: DataDir, utterance: str) -> tuple[np.ndarray | None, str]:
     """Features, or None and why not."""
     try:
-        waveform = audio.read()
+        waveform = data.waveform(utterance)
     except ValueError as error:
         return None, str(error)
-    if len(waveform) != expected:
-        return None, f"{audio}: {expected} samples in utt2num_samples, found {len(waveform)}"
+    audio = data.audio(utterance)
     if source.framing.frames(len(waveform)) < MIN_FRAMES:
         return None, f"{audio}: {len(waveform)} samples are fewer than {MIN_FRAMES} frames"
-    if not np.isfinite(waveform).all():
-        return None, f"{audio}: some samples are not finite numbers"
     if np.abs(waveform - waveform.mean()).max() < QUIET:
         return None, f"{audio}: silence only"
     return source(waveform), ""

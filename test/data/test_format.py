@@ -8,11 +8,13 @@ import pytest
 import soundfile
 
 from speechlm.conventions import Framing
-from speechlm.data.audio import read_audio
+from speechlm.data import audio
+from speechlm.data.audio import read_audio, resample
 from speechlm.data.format import FormatOptions, format_data
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.librispeech import read_librispeech
 from speechlm.data.report import Report
+from speechlm.data.segments import Segment
 
 LENIENT = FormatOptions(max_bad_share=1.0)
 
@@ -124,6 +126,73 @@ def test_conversion_continues_and_follows_changes(tmp_path, source, helpers):
     Path(made).write_bytes(b"half")
     data, _ = format_data(source[0], tmp_path / "dump", FormatOptions())
     assert len(read_audio(made)) == 32000
+
+
+def test_a_killed_run_leaves_no_older_dump(tmp_path, source, helpers, monkeypatch):
+    """Its audio may be gone, or be that of other options."""
+    soundfile.write(audio_of(source, source[1][0]), helpers.tone(1, 8000), 8000)
+    format_data(source[0], tmp_path / "dump", FormatOptions())
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("speechlm.data.format._run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        format_data(source[0], tmp_path / "dump", FormatOptions(rate=8000))
+    with pytest.raises(ValueError, match="wav.scp expected, but it is not there"):
+        DataDir.read(tmp_path / "dump")
+
+
+def test_another_recording_of_the_same_age_is_converted(tmp_path, source, helpers):
+    """Unpacked and copied corpora often have one time for all files."""
+    (tmp_path / "new").mkdir()
+    paths = [tmp_path / "new" / f"{n}.wav" for n in range(3)]
+    for n, path in enumerate(paths):
+        soundfile.write(path, helpers.tone(1, 8000, n), 8000)
+        os.utime(path, ns=(10**18, 10**18))
+    utterance = source[1][0]
+
+    def converted(path):
+        data = DataDir.read(source[0])
+        data.wav[utterance] = str(path)
+        data.write(tmp_path / "other")
+        data, _ = format_data(tmp_path / "other", tmp_path / "dump", FormatOptions())
+        return read_audio(data.wav[utterance])
+
+    first, second = converted(paths[0]), converted(paths[1])
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(converted(paths[0]), first)
+    soundfile.write(paths[0], helpers.tone(0.5, 8000, 9), 8000)  # shorter, and as old
+    os.utime(paths[0], ns=(10**18, 10**18))
+    assert len(converted(paths[0])) == 8000
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_file_that_changes_while_it_is_read(tmp_path, helpers, monkeypatch, rate, in_parts):
+    """Such as one that a download is still writing."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, helpers.tone(2, rate), rate)
+    DataDir(
+        {"s-1": str(path)},
+        {"s-1": "s"},
+        segments={"s-1": Segment("a", 0.0, 1.0)} if in_parts else {},
+    ).write(tmp_path / "data")
+    decode = audio.decode
+
+    def slow(*args):
+        yield from decode(*args)
+        monkeypatch.setattr(audio, "decode", decode)
+        soundfile.write(path, helpers.tone(3, rate, 1), rate)
+
+    monkeypatch.setattr(audio, "decode", slow)
+    with pytest.raises(ValueError, match="changed while it was read"):
+        format_data(tmp_path / "data", tmp_path / "dump", LENIENT)
+    data, report = format_data(tmp_path / "data", tmp_path / "dump", LENIENT)
+    assert report.items == []
+    assert data.n_samples == {"s-1": 16000 if in_parts else 48000}
+    expected = resample(helpers.tone(3, rate, 1), rate, 16000)[: data.n_samples["s-1"]]
+    np.testing.assert_allclose(data.audio("s-1").read()[:-500], expected[:-500], atol=1e-3)
 
 
 def test_stereo_can_be_mixed(tmp_path, source, helpers):

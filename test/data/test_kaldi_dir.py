@@ -1,12 +1,16 @@
 """Data directories."""
 
 import os
+import re
 
 import numpy as np
 import pytest
+import soundfile
 
 from speechlm.data.dir_parts import combine, split, write_split
 from speechlm.data.kaldi_dir import DataDir, read_table
+from speechlm.decode import ctc_greedy
+from speechlm.recognizer.gmm_training import load_corpus
 
 
 def make(n: int = 10, speakers: int = 3, prefix: str = "", seed: int = 0) -> DataDir:
@@ -164,3 +168,37 @@ def test_text_may_be_empty_but_paths_may_not(tmp_path):
     assert read_table(tmp_path / "text", empty=True) == {"a": "", "b": "B"}
     with pytest.raises(ValueError, match="an id and a value"):
         read_table(tmp_path / "text")
+
+
+@pytest.fixture(params=["length", "number"])
+def wrong(request, tmp_path, helpers):
+    """Two utterances, the first of which is not what the tables say or is no sound."""
+    for name in ("s-1", "s-2"):
+        soundfile.write(tmp_path / f"{name}.wav", helpers.tone(2), 16000, "FLOAT")
+    paths = {u: str(tmp_path / f"{u}.wav") for u in ("s-1", "s-2")}
+    data = DataDir(
+        paths, dict.fromkeys(paths, "s"), dict.fromkeys(paths, "A"), dict.fromkeys(paths, 32000)
+    )
+    wave = np.append(helpers.tone(2), 0.1)
+    if request.param == "number":
+        wave = wave[:-1]
+        wave[9] = np.nan
+    soundfile.write(paths["s-1"], wave, 16000, "FLOAT")
+    message = {"length": "utt2num_samples says 32000, found 32001", "number": "not finite numbers"}
+    return data, f"utterance s-1: .*s-1.wav: .*{message[request.param]}; run format_data"
+
+
+def test_samples_are_those_that_the_tables_promise(wrong):
+    data, message = wrong
+    assert len(data.waveform("s-2")) == 32000
+    with pytest.raises(ValueError, match=message):
+        data.waveform("s-1")
+
+
+def test_recognition_refuses_and_training_lists_what_is_wrong(wrong, monkeypatch):
+    data, message = wrong
+    monkeypatch.setattr(ctc_greedy, "decode_waveforms", lambda _, waves: [""] * len(waves))
+    with pytest.raises(ValueError, match=message):
+        ctc_greedy.decode(None, data)
+    corpus = load_corpus(data, 1.0)
+    assert corpus.ids == ["s-2"] and re.match(message, corpus.failed["s-1"])

@@ -48,10 +48,22 @@ def test_what_is_wrong_is_left_out(corpus):
         ("left out", "duplicate id", "anna-1"),
         ("fixed", "name that is no id", "eve%201"),
         ("left out", "no transcript", "eve%201"),
-        ("filtered", "no recording", "notes.doc"),
+        ("noted", "no recording", "notes.doc"),
         ("left out", "empty transcript", "bob-8"),
         ("left out", "transcript without audio", "bob-9"),
     }
+
+
+def test_other_audio_formats_count_as_wrong(corpus):
+    """Else most of a corpus could be lost, and no share of wrong ones would tell."""
+    for n in range(9):
+        (corpus / "train" / f"dora-{n}.M4A").touch()
+    (corpus / "train" / "readme.txt").touch()
+    data, report = read_recordings(corpus, ["train"], with_text=False)
+    assert len(data) == 3
+    assert report.counts() == {("left out", "other audio format"): 9, ("noted", "no recording"): 1}
+    with pytest.raises(ValueError, match="9 of 12 utterances are wrong"):
+        report.check_share(len(data), 0.7, "train")
 
 
 def test_names_that_are_no_ids(corpus):

@@ -84,6 +84,7 @@ def test_lines_that_are_segments(value, segment):
         ("r 0", "bad segment"),
         ("r 0 1 2 3", "bad segment"),
         ("r one 2", "bad segment"),
+        ("r 0 1_0", "bad segment"),
         ("r 0 nan", "bad segment"),
         ("r 0 inf", "bad segment"),
         ("r -0.5 2", "bad segment"),
@@ -191,6 +192,13 @@ def test_what_is_wrong_is_left_out_and_listed(tmp_path, recording):
     }
     assert all(i.path.endswith("/segments") for i in report.items if i.utterance.startswith("s-"))
     with pytest.raises(ValueError, match="s-1 .*/segments"):
+        format_data(folder, tmp_path / "dump", FormatOptions())
+
+
+def test_recordings_without_segments_do_not_hide_wrong_ones(tmp_path, recording):
+    recordings = {f"r{n}": recording[0] for n in range(50)}
+    folder = write_dir(tmp_path / "data", recordings, ["s-1 r1 0 1", "s-2 r2 90 95"])
+    with pytest.raises(ValueError, match="1 of 2 utterances are wrong"):
         format_data(folder, tmp_path / "dump", FormatOptions())
 
 
@@ -384,7 +392,7 @@ def test_a_manifest_gets_files(tmp_path, directory, recording):
         expected = chosen.audio(utterance).read()
         np.testing.assert_allclose(back.audio(utterance).read(), expected, atol=4e-5)
     chosen.n_samples["s-2"] += 1
-    with pytest.raises(ValueError, match="utt2num_samples says 57969 for s-2, found 57968"):
+    with pytest.raises(ValueError, match="s-2: .*utt2num_samples says 57969, found 57968"):
         cut_segments(chosen, tmp_path / "audio")
 
 

@@ -145,3 +145,18 @@ def test_sentences_have_single_blanks(source):
     (source[0] / "text.de").write_text("".join(lines), encoding="utf-8", newline="")
     data, _ = read_and_check(source[0])
     assert [data.translations["de"][u] for u in ids[:3]] == ["Ja, das ist es.", "Nein !", "Gut."]
+
+
+@pytest.mark.parametrize("name", ["wav.scp", "utt2spk", "text", "segments"])
+def test_tables_that_are_one_line_for_us_or_damaged(tmp_path, name):
+    tables = {"wav.scp": "s-1 a.wav\ns-2 b.wav\n", "utt2spk": "s-1 s\ns-2 s\n"}
+    tables |= {"text": "s-1 A\ns-2 B\n", "segments": "s-1 s-1 0 1\ns-2 s-2 0 1\n"}
+    for table, lines in tables.items():
+        (tmp_path / table).write_text(lines)
+    assert len(read_and_check(tmp_path)[0]) == 2
+    (tmp_path / name).write_text(tables[name].replace("\n", "\r"))
+    with pytest.raises(ValueError, match=rf"{name}: its lines end in carriage returns alone"):
+        read_and_check(tmp_path)
+    (tmp_path / name).write_text(tables[name] + "\0" * 100)  # the end was never written
+    with pytest.raises(ValueError, match=rf"{name}:3: damaged: it has bytes of zero"):
+        read_and_check(tmp_path)

@@ -106,6 +106,19 @@ def test_mistakes_are_explained(folder, chords, make_data_dir, tmp_path):
     assert not (tmp_path / "f" / "feats.1.scp").exists()
 
 
+def test_features_of_audio_that_has_changed_are_made_again(folder, make_data_dir, tmp_path):
+    data = make_data_dir(tmp_path / "data", 3, 5, units=False)
+    path, output = data.wav[data.ids[1]], tmp_path / "f"
+
+    def features():
+        extract_dir(folder, tmp_path / "data", output)
+        return ArchiveReader(output / "feats.1.scp")[data.ids[1]]
+
+    before = features()
+    soundfile.write(path, read_audio(path)[::-1], 16000)
+    assert not np.array_equal(features(), before)
+
+
 def test_audio_that_cannot_be_used_is_named(folder, make_data_dir, tmp_path):
     data = make_data_dir(tmp_path / "data", 3, 5, units=False)
     wave = read_audio(data.wav[data.ids[1]])

@@ -269,6 +269,7 @@ def test_decoding_goes_on_where_it_was(translator, bilingual, tmp_path, monkeypa
     replaced = data.ids[2]
     data.wav[replaced] = str(tmp_path / "other.wav")
     shutil.copy(data.wav[data.ids[3]], data.wav[replaced])
+    data.n_samples[replaced] = data.n_samples[data.ids[3]]
     data.write(tmp_path / "data")
     translate_dir(translator, tmp_path / "data", first, options)
     assert made == [data.wav[replaced]]  # another recording under a known name

@@ -48,7 +48,7 @@ def test_bad_utterances_are_left_out_with_the_reason(tmp_path, make_tones):
     wanted = (
         "silence only",
         "719 samples are fewer than 2 frames",
-        "in utt2num_samples, found",
+        "utt2num_samples says",
         "16000 Hz expected, found 8000 Hz",
         ids[5],
         "not finite",
