@@ -125,8 +125,9 @@ def normalize_files(
                 report,
             )
     if exclude and EXCLUDED not in report.dropped:
-        logging.warning(
-            "none of the %d sentences to exclude (%s) is among the %d of %s: is this meant?",
+        logging.info(
+            "none of the %d sentences to exclude (%s) is among the %d of %s; if some should be,"
+            " compare how both are written",
             excluded.n_lines,
             " ".join(map(str, exclude)),
             report.n_train + report.n_dev,
