@@ -27,9 +27,13 @@ _read_option_blocks() {
 
 # _read_option_block FILE TOP: adds those of a file; TOP: whether --help prints its first comment.
 _read_option_block() {
-  local line inside=false top=$2 width=20 name
+  local line inside=false top=$2 width=20 name default=""
   while IFS= read -r line; do
     if ${top} && [[ ${line} != "#"* ]]; then top=false; fi
+    # A default stands behind the last line of its option's description.
+    if ${inside} && [[ ! ${line} =~ ^\ +#\  ]]; then
+      option_help=${option_help%$'\n'}${default}${option_help:+$'\n'} default=""
+    fi
     if ${top} && [[ ${line} != "#!"* ]]; then
       line=${line#\#}
       option_help+="${line# }"$'\n'
@@ -42,7 +46,7 @@ _read_option_block() {
       option_names+=("${name}")
       option_defaults[${name}]=${!name}
       printf -v line "  %-${width}s %s" "--${name}" "${BASH_REMATCH[3]}"
-      option_help+="${line}${!name:+ [${!name}]}"$'\n'
+      option_help+=${line}$'\n' default=${!name:+ [${!name}]}
     elif ${inside} && [[ ${line} =~ ^\ +#\ (.*)$ ]]; then
       printf -v line "  %-${width}s %s" "" "${BASH_REMATCH[1]}"
       option_help+="${line}"$'\n'

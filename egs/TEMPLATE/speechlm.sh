@@ -247,12 +247,26 @@ config() {
 # finetunes_apart: whether fine-tuning has a set of its own, finetune; else that is paired.
 finetunes_apart() { [[ -n ${finetune_parts} && ${finetune_parts} != "${paired_parts}" ]]; }
 
+# check_corpus_has OPTION: the recipe's local/data.sh knows it.
+check_corpus_has() {
+  local help
+  help=$(local/data.sh --help)
+  [[ $'\n'${help} == *$'\n'"  --$1 "* ]] ||
+    die "--$1 is not for $(basename "${PWD}"): its local/data.sh has no such option"
+}
+
 stage_1() {
   local more apart=()
   read -ra more <<< "${data_opts}"
   # Only where they are wanted: not every corpus has them.
-  if finetunes_apart; then apart+=(--finetune_parts "${finetune_parts}"); fi
-  if [[ -n ${speech_corpus} ]]; then apart+=(--speech_corpus "${speech_corpus}"); fi
+  if finetunes_apart; then
+    check_corpus_has finetune_parts
+    apart+=(--finetune_parts "${finetune_parts}")
+  fi
+  if [[ -n ${speech_corpus} ]]; then
+    check_corpus_has speech_corpus
+    apart+=(--speech_corpus "${speech_corpus}" --nj "${nj}")
+  fi
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --paired_parts "${paired_parts}" \
     --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" --test_parts "${test_parts}" \
     --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" \

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # SpeechLM Large as in the paper: pre-training on Libri-Light's 60,000 h of speech and LibriSpeech's
-# language model text, the phone recogniser on 100 h of LibriSpeech, fine-tuning on its 960 h,
-# of which the weights are kept that write dev-other best, as the authors do.
-#   ./run.sh --speech_corpus LIBRILIGHT [--corpus LIBRISPEECH]
+# language model text, the phone recogniser on 100 h of LibriSpeech, fine-tuning on its 960 h, of which
+# the weights are kept that write dev-other best.
+#   ./run.sh --speech_corpus LIBRILIGHT [--corpus LIBRISPEECH] --ngpu 8 \
+#     --pretrain_args "--accum_grad 16 --num_iters_per_epoch 64000"    (other numbers of GPUs: in
+#                                                   ../TEMPLATE/conf/pretrain_large.yaml)
 # LIBRILIGHT has the folders small, medium and large, unpacked from the archives that
 # github.com/facebookresearch/libri-light lists (577, 5193 and 51,934 h); --speech_parts small takes the
 # first alone. LibriSpeech is downloaded if it is not given. Nothing of Libri-Light is copied: utterances
-# are parts of its recordings (local/data.sh --help: how they are cut). --help: options.
+# are parts of its recordings. local/data.sh --help lists what decides how they are cut; such options
+# go into --data_opts: ./run.sh --data_opts "--segment_seconds 20 --max_pause 1". --help: options.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/speechlm.sh \

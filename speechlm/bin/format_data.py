@@ -18,9 +18,11 @@ def main() -> None:
     options.add_argument("--input", required=True, help="data directory to read")
     options.add_argument("--output", required=True, help="dump directory to write")
     options.add_argument("--rate", type=int, default=SAMPLE_RATE, help="sampling rate (Hz)")
-    options.add_argument("--min_seconds", type=float, default=0.0, help="shorter ones are filtered")
     options.add_argument(
-        "--max_seconds", type=float, default=float("inf"), help="longer ones are filtered"
+        "--min_seconds", type=float, default=0.0, help="shorter ones (s) are filtered"
+    )
+    options.add_argument(
+        "--max_seconds", type=float, default=float("inf"), help="longer ones (s) are filtered"
     )
     options.add_argument(
         "--quick",

@@ -21,7 +21,8 @@ def main() -> None:
         "--kind",
         default="auto",
         choices=["auto", "book", "lines"],
-        help="paragraphs between blank lines; one a line; or what the first 1,000 lines look like",
+        help="book: paragraphs between blank lines; lines: a sentence a line; auto: what the first"
+        " 1,000 lines look like",
     )
     options.add_argument("--min_words", type=int, default=2, help="shortest sentence")
     options.add_argument("--max_words", type=int, default=40, help="longer ones are cut")
@@ -39,7 +40,7 @@ def main() -> None:
     )
     options.add_argument("--dev_share", type=float, default=0.0, help="share to hold out")
     options.add_argument("--dev_output", help="file for the held-out sentences")
-    options.add_argument("--seed", type=int, default=1, help="of the choice of those")
+    options.add_argument("--seed", type=int, default=1, help="of the choice of held-out sentences")
     args = options.parse_args()
 
     from speechlm.data.report import kept_report

@@ -17,8 +17,10 @@ def main() -> None:
     options.add_argument("--parts", required=True, nargs="+", help="such as small medium large")
     options.add_argument("--output", required=True, help="data directory to write")
     add_max_bad_share(options)
-    options.add_argument("--max_seconds", type=float, default=30.0, help="no segment is longer")
-    options.add_argument("--min_seconds", type=float, default=2.0, help="shorter ones are left out")
+    options.add_argument("--max_seconds", type=float, default=30.0, help="no segment is longer (s)")
+    options.add_argument(
+        "--min_seconds", type=float, default=2.0, help="shorter ones (s) are left out"
+    )
     options.add_argument(
         "--max_pause", type=float, default=2.0, help="longer pauses (s) are in no segment"
     )

@@ -19,8 +19,8 @@ def main() -> None:
         "--style",
         default="cased",
         choices=("cased", "lower", "moses"),
-        help="cased, with punctuation; both sides lower-cased, without; or the references with "
-        "punctuation as Moses' scripts normalize it",
+        help="cased: as they are; lower: both sides in lower case, without punctuation; moses: the"
+        " references with punctuation as Moses' scripts normalize it",
     )
     options.add_argument("--tokenizer", help="sacreBLEU's; none: the default of the language")
     options.add_argument("--output", required=True, help="folder to write")

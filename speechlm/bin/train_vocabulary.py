@@ -25,8 +25,8 @@ def main() -> None:
         "--style",
         default="cased",
         choices=("cased", "lower", "moses"),
-        help="cased, with punctuation; lower-cased, without; or cased, with punctuation as Moses' "
-        "scripts normalize it",
+        help="cased: as they are; lower: lower case, without punctuation; moses: cased, with"
+        " punctuation as Moses' scripts normalize it",
     )
     options.add_argument(
         "--language",

@@ -217,7 +217,8 @@ class TorchFile:
             if " asks for " in str(error):
                 raise
             raise ValueError(
-                f"{self.source} is no checkpoint, or truncated or damaged near its beginning"
+                f"{self.source} is no checkpoint, or truncated or damaged near its"
+                " beginning; give the file as it was published, or download it again"
             ) from None
         if magic != _MAGIC:
             raise ValueError(f"{self.source} is no file of torch.save")

@@ -72,7 +72,10 @@ def read_common_voice(
             sentence, client = tidy(values["sentence"]), values["client_id"].strip()
             clips[clip] = Clip(values["path"], sentence, client)
     if unwanted and not report.counts().get(("filtered", "excluded")):
-        log = "none of the %d names of recordings to exclude is among the %d clips of %s"
+        log = (
+            "none of the %d names of recordings to exclude is among the %d clips of %s; if some"
+            " should be, compare how both are written"
+        )
         logging.warning(log, len(unwanted), len(rows), path)
     data = data_dir(clips, folder, language, (), report)
     if not with_text:

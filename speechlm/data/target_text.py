@@ -98,7 +98,9 @@ class VocabularyOptions:
                     f"{name}: one of {' '.join(choices)} expected, got {getattr(self, name)!r}"
                 )
         if self.style == "moses" and not self.language:
-            raise ValueError("language: the code of the sentences' language expected for moses")
+            raise ValueError(
+                "the style moses needs the code of the sentences' language (--language)"
+            )
         if self.size <= len(SPECIALS):
             raise ValueError(f"size: more than {len(SPECIALS)} pieces expected, got {self.size}")
 

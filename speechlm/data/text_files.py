@@ -116,7 +116,8 @@ def normalize_files(
             )
     if exclude and EXCLUDED not in report.dropped:
         logging.warning(
-            "none of the %d sentences to exclude (%s) is among the %d of %s: is this meant?",
+            "none of the %d sentences to exclude (%s) is among the %d of %s; if some should be,"
+            " compare how both are written",
             excluded.n_lines,
             " ".join(map(str, exclude)),
             report.n_train + report.n_dev,

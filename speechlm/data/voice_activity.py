@@ -39,8 +39,9 @@ class CutOptions:
     def __post_init__(self) -> None:
         if not 0.1 <= self.min_seconds <= self.max_seconds or not self.max_pause >= 0:
             raise ValueError(
-                "0.1 <= min_seconds <= max_seconds and a max_pause of 0 or more expected, got"
-                f" {self.min_seconds:g}, {self.max_seconds:g} and {self.max_pause:g}"
+                "a shortest segment of 0.1 s or more, a longest that is no shorter, and a pause of"
+                f" 0 s or more expected, got --min_seconds {self.min_seconds:g}, --max_seconds"
+                f" {self.max_seconds:g} and --max_pause {self.max_pause:g}"
             )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -100,10 +101,11 @@ def test_the_papers_sets_of_large(copy_recipe, run_sh, tmp_path):
     )
     assert ("librispeech", "/corpora/LS", "dev-other", "data/dev") in prepared
     every = "train-clean-100 train-clean-360 train-other-500"
-    assert prepared[:3] == [
+    assert prepared[:4] == [
         ("librispeech", "/corpora/LS", "train-clean-100", "data/paired"),
         ("librispeech", "/corpora/LS", every, "data/finetune"),
         ("librilight", "/corpora/LL", "small medium large", "data/speech"),
+        ("librispeech", "/corpora/LS", "dev-other", "data/dev"),  # the best weights on it are kept
     ]
     commands = [line for line in shown.stderr.splitlines() if line.startswith("    ")]
     (pretrain,) = (line for line in commands if "bin.pretrain " in line)
@@ -131,6 +133,31 @@ def test_without_libri_light(copy_recipe, run_sh, tmp_path):
     assert "needs dump/finetune, which is not there; stage 2 makes it" in shown.stderr
 
 
+def test_processes_are_those_of_the_run(copy_recipe, run_sh, tmp_path):
+    recipe = copy_recipe(tmp_path, "librilight")
+    words = ("--dry_run", "--stop_stage", "1", f"--speech_corpus={tmp_path}", "--nj", "3")
+    (line,) = re.findall(r"prepare_librilight .*", run_sh(recipe, *words).stderr)
+    assert " --nj 3 " in line
+    own = run_sh(recipe, *words, "--data_opts", "--nj 5").stderr
+    assert re.search(r"prepare_librilight .* --nj 5 ", own)
+
+
+@pytest.mark.parametrize("option", ["--finetune_parts", "--speech_corpus"])
+def test_sets_that_a_recipe_does_not_have(copy_recipe, run_sh, tmp_path, option):
+    recipe = copy_recipe(tmp_path, "mini")
+    shown = run_sh(recipe, "--dry_run", option, str(tmp_path))
+    assert shown.returncode == 1
+    assert f"error: {option} is not for mini: its local/data.sh has no such" in shown.stderr
+
+
+def test_data_sh_takes_the_corpus_in_both_forms(copy_recipe, tmp_path):
+    recipe = copy_recipe(tmp_path, "librilight")
+    for words in (["--speech_corpus", "LL"], ["--speech_corpus=LL"]):
+        command = [recipe / "local" / "data.sh", *words, "--dry_run"]
+        shown = subprocess.run(command, cwd=recipe, capture_output=True, text=True, timeout=60)
+        assert "--corpus LL" in shown.stderr and "is needed" not in shown.stderr
+
+
 def test_base_is_fine_tuned_on_the_paired_set(copy_recipe, run_sh, tmp_path):
     recipe = copy_recipe(tmp_path, "librispeech")
     shown = run_sh(recipe, "--dry_run").stderr
@@ -146,7 +173,7 @@ def test_base_is_fine_tuned_on_the_paired_set(copy_recipe, run_sh, tmp_path):
 def test_where_there_is_no_set_of_its_own(copy_recipe, run_sh, tmp_path):
     mini = copy_recipe(tmp_path, "mini")
     shown = run_sh(mini, "--dry_run", "--finetune_parts", "x")
-    assert shown.returncode == 1 and "unknown option --finetune_parts" in shown.stderr
+    assert shown.returncode == 1 and "no such option" in shown.stderr
     named = run_sh(mini, "--dry_run", "--test_parts", "finetune")
     assert named.returncode == 1 and "the recipe's own name for another set" in named.stderr
     translation = copy_recipe(tmp_path, "mini_st")

@@ -67,8 +67,8 @@ def test_help_is_the_option_block(script):
     assert result.returncode == 0
     lines = result.stdout.splitlines()
     assert lines[0] == "Does a thing."
-    assert "  --stage              first stage [1]" in lines
-    assert "                       (of many)" in lines
+    assert "  --stage              first stage" in lines
+    assert "                       (of many) [1]" in lines
     assert "  --sets               names of sets [c d]" in lines
     assert "  --empty              nothing yet" in lines and "Data" in lines
     assert "set -euo" not in result.stdout
@@ -126,7 +126,7 @@ def test_options_of_a_sourced_file(in_parts):
     assert in_parts().stdout == "<1><false><a b><><2>"
     assert in_parts("--layers", "5", "--stage", "3").stdout == "<3><false><a b><><5>"
     lines = in_parts("--layers", "5", "--help").stdout.splitlines()
-    assert "  --stage              first stage [1]" in lines
+    assert "                       (of many) [1]" in lines
     assert lines[-2:] == ["The part", "  --layers             how many [5]"]
     assert "A part of the script." not in lines
 

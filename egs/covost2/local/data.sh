@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Stage 1: CoVoST 2 on Common Voice to data/translated, data/dev and data/test, which have text.LANG.
 # For pre-training here also data/paired (transcripts), data/speech (validated clips), both without
-# the clips of dev and test, and data/text/unpaired.txt. Neither corpus can be downloaded without an agreement to its terms:
+# the clips of dev and test, and data/text/unpaired.txt. Neither corpus can be downloaded without an
+# agreement to its terms:
 #   Common Voice (release 4 is the one CoVoST 2 was made on): commonvoice.mozilla.org, one archive a
 #     language, to be unpacked as CORPUS/LANG/{clips,validated.tsv,...}
 #   CoVoST 2: dl.fbaipublicfiles.com/covost/covost_v2.SRC_TGT.tsv.tar.gz, unpacked into TRANSLATIONS
@@ -51,6 +52,7 @@ for set in paired speech; do
     --output "data/${set}" "${table[@]}"
 done
 read -ra texts <<< "${text_corpus}"
+[[ ! -e ${text_corpus} ]] || texts=("${text_corpus}") # one path, which may have spaces
 ((${#texts[@]})) || ${listing} ||
   die "--text_corpus, text in the language of the speech, is needed for pre-training"
 step "unpaired text" --output data/text/unpaired.txt --needs "${release}" "${texts[@]}" -- \

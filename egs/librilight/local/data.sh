@@ -2,7 +2,7 @@
 # Stage 1: as in egs/librispeech, with the speech of Libri-Light (--speech_corpus) for pre-training.
 set -euo pipefail
 case " $* " in
-  *" --speech_corpus "* | *" --help "*) ;;
+  *" --speech_corpus"[\ =]* | *" --help "*) ;;
   *)
     if [[ ${LISTING_STEPS:-} != true ]]; then
       echo "error: --speech_corpus, the folder of Libri-Light with its small, medium and large, is needed" >&2

@@ -18,8 +18,8 @@ text_corpus=      # files, or folders of *.txt; without it LibriSpeech's languag
 max_bad_share=0.1 # stop if more of a set is wrong
 mirror=           # base URL to download from instead of openslr.org
 text_kind=auto    # book (paragraphs between blank lines) or lines
-segment_seconds=30.0 # Libri-Light: no segment is longer
-min_segment=2.0   # Libri-Light: shorter segments are left out
+segment_seconds=30.0 # Libri-Light: no segment is longer (s)
+min_segment=2.0   # Libri-Light: shorter segments (s) are left out
 max_pause=2.0     # Libri-Light: longer pauses (s) are in no segment
 nj=16             # processes for Libri-Light
 # </options>

@@ -5,19 +5,19 @@ set -euo pipefail
 # <options>
 dry_run=false             # only say what would run
 corpus=                   # a corpus made before; without it one is made in data/corpus
-paired_parts=             # its parts, as for LibriSpeech
-speech_parts=
-dev_parts=
-test_parts=
-text_corpus=              # its text
+paired_parts=             # parts with transcripts
+speech_parts=             # parts whose speech alone is used
+dev_parts=                # parts for validation
+test_parts=               # parts to be tested, each a set of its own
+text_corpus=              # text; without it the corpus's own
 max_bad_share=0.1         # stop if more of a set is wrong
 paired=300                # utterances with transcripts
 unpaired=1500             # utterances of speech alone
 dev=100                   # utterances for validation
 test=200                  # utterances to be tested
 text=20000                # sentences of text
-speakers=20,60,10,20     # speakers of the four parts
-min_snr=10                # noise of the recordings: dB of the noisiest
+speakers=20,60,10,20      # speakers of the parts: with transcripts, without, dev, test
+min_snr=10                # signal-to-noise ratio (dB) of the noisiest recordings
 max_snr=35                # and of the cleanest
 seed=1                    # of the corpus
 nj=2                      # processes
