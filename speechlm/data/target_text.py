@@ -36,14 +36,6 @@ RESERVED = "▁▅"
 """Characters that sentencepiece cannot write: it stores blanks and unknown ones as these."""
 MODEL, TOKENS, DESCRIPTION = "spm.model", "tokens.txt", "vocabulary.json"
 
-_MARKS = "\u2581\u2585"
-"""Characters that sentencepiece keeps for itself: a blank, and what separates sentences.
-
-The first would come back as a blank, and sentences with the second are not trained on. Both are
-taken for the second, which is a character that no vocabulary has.
-"""
-_MARK = re.compile(f"[{_MARKS}]")
-
 
 def write_as(sentence: str, style: str, language: str = "") -> str:
     """A sentence in a style.
@@ -81,11 +73,6 @@ def _punctuation(language: str) -> MosesPunctNormalizer:
     return MosesPunctNormalizer(
         language, pre_replace_unicode_punct=True, post_remove_control_chars=True
     )
-
-
-def _without_marks(sentence: str, instead: str = _MARKS[1]) -> str:
-    """A sentence with something else in place of sentencepiece's marks."""
-    return _MARK.sub(instead, sentence)
 
 
 @dataclass(frozen=True)
