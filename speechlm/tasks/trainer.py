@@ -38,6 +38,7 @@ from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.whole_files import is_whole_archive
 from speechlm.tasks.accumulation import Accumulation
+from speechlm.tasks.resuming import restore_optimizer
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
@@ -100,11 +101,9 @@ class SpeechLMTrainer(Trainer):
             )
         model.load_state_dict(states["model"], strict=strict)
         reporter.load_state_dict(states["reporter"])
-        for optimizer, state in zip(optimizers, states["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        for scheduler, state in zip(schedulers, states["schedulers"], strict=True):
-            if scheduler is not None:
-                scheduler.load_state_dict(state)
+        parts = zip(optimizers, schedulers, states["optimizers"], states["schedulers"], strict=True)
+        for part in parts:
+            restore_optimizer(*part)
         if scaler is not None and states["scaler"] is not None:
             scaler.load_state_dict(states["scaler"])
         logging.info("resumed after epoch %d of %s", reporter.get_epoch(), checkpoint)
