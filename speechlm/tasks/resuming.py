@@ -50,7 +50,7 @@ def check_resumed(args: argparse.Namespace) -> None:
     old, new = read_yaml(begun), vars(args)
     names = [name for name in new if name in old and name not in HOW and name[:5] != "dist_"]
     changed = {name: list(_changes(name, old[name], new[name])) for name in names}
-    fixed = NETWORK
+    fixed: tuple[str, ...] = NETWORK
     if args.scheduler is not None and not issubclass(scheduler_classes[args.scheduler], _FORMULAS):
         fixed += ("optim_conf", "scheduler_conf")  # the rate follows from the one before
     others = [text for name in fixed for text in changed.get(name, ())]

@@ -196,3 +196,11 @@ def test_marks_of_sentencepiece_are_unknown_characters(kind):
     found = made.coverage(dict(zip("wxyz", sentences, strict=True)))
     assert found.unknown == {"\u2581": 2, "\u2585": 2} and list(found.sentences) == [*"wxyz"]
     assert [made.decode(made.encode(s)) for s in sentences] == ["ab cd", "efgh", "ijkl", ""]
+
+
+def test_joiners_that_a_style_leaves_out_are_told(caplog):
+    for style in ("lower", "moses"):
+        assert not caplog.text
+        options = VocabularyOptions(style=style, language="fa")
+        train_vocabulary(["می\u200cروم", "خانه"], options, "train")
+    assert "train: 1 sentences have zero-width joiners" in caplog.text
