@@ -45,7 +45,7 @@ def load_weights_only(path: str | os.PathLike[str], device: str = "cpu") -> Any:
 def last_epoch(output_dir: str | os.PathLike[str]) -> int:
     """Number of the last epoch in the folder's checkpoint; 0 if there is none."""
     path = Path(output_dir) / CHECKPOINT
-    return load_weights_only(path)["reporter"]["epoch"] if path.exists() else 0
+    return load_weights_only(path)["reporter"]["epoch"] if os.path.lexists(path) else 0
 
 
 def whole_epochs(folder: str | os.PathLike[str]) -> list[int]:

@@ -194,6 +194,6 @@ def _training_config(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def _weights_file(folder: str | os.PathLike[str], names: Sequence[str]) -> Path:
     for name in names:
-        if (Path(folder) / name).is_file():
+        if os.path.lexists(Path(folder) / name):
             return Path(folder) / name
     raise ValueError(f"{folder}: no {' or '.join(names)}; is the training finished?")

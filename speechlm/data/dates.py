@@ -110,8 +110,8 @@ DATES: list[Rule] = [
     (re.compile(rf"{BEFORE}(\d\d?)([/.-])(\d\d?)\2(\d{{4}}|\d\d){AFTER}"), _numeric_date),
     (
         re.compile(
-            rf"(\b[Tt]he )?{BEFORE}(?:({_DAY})(?:st|nd|rd|th)?-)?({_DAY})(?:st|nd|rd|th)?(?: of)?"
-            rf"[ -]({_MONTH})\b{_STOP}"
+            rf"(\b[Tt]he )?{BEFORE}(?:({_DAY})(?:st|nd|rd|th)?[-/])?({_DAY})(?:st|nd|rd|th)?"
+            rf"(?: of)?[ -]({_MONTH})\b{_STOP}"
         ),
         _day_month,
     ),

@@ -53,6 +53,8 @@ _COMPARED = (
 _NOISES: list[Rule] = [
     (re.compile(rf"<{_NOISE}>|\[{_NOISE}\]|\({_NOISE}\)|\*{_DEED}\*", re.I), " ")
 ]
+_CAPITALS = (re.compile(r"\((?:[A-Z'-]{2,} )+[A-Z'-]{2,}\)(?=.*[a-z])", re.S), MARKUP)
+"""Of subtitles, for what is to be seen or heard: `(JOHN SIGHS)`, among words in lower case."""
 _TAGS: list[Rule] = [
     (re.compile(r"<!--.{0,5000}?-->", re.S), ""),
     (re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.S), r"\1"),
@@ -98,7 +100,12 @@ _ADDRESSES: list[Rule] = [
     (re.compile(r"[\[\]{}|\\@]|&#?\w+;"), MARKUP),
     (re.compile(rf"({_COMPARED})|[<>]"), lambda match: match[1] or MARKUP),
 ]
-_GROUPS = (("<[(*", _NOISES), ("<", _TAGS), ("[{'`", _BRACKETS), (".@#:[]{}|\\&<>", _ADDRESSES))
+_GROUPS = (
+    ("<[(*", [*_NOISES, _CAPITALS]),
+    ("<", _TAGS),
+    ("[{'`", _BRACKETS),
+    (".@#:[]{}|\\&<>", _ADDRESSES),
+)
 """Rules in the order of use, each group with the characters without which it has nothing to do."""
 
 

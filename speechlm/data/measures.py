@@ -6,6 +6,7 @@ import re
 
 from speechlm.data.numbers import AFTER, AMOUNT, BEFORE, INTEGER, amount, cardinal, is_one
 from speechlm.data.rules import Rule
+from speechlm.data.unspoken import NUMBER
 
 _QUANTITY = rf"{AMOUNT}(?:-{AMOUNT})?"
 
@@ -20,7 +21,7 @@ _COUNTRIES = {
 }
 _SCALES = {
     **{"k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million"},
-    **{"bn": "billion", "b": "billion", "B": "billion", "tn": "trillion"},
+    **{"bn": "billion", "b": "billion", "B": "billion", "tn": "trillion", "trn": "trillion"},
 }
 _SCALE_WORDS = "hundred|thousand|million|billion|trillion"
 _SIGN = r"(?:(?P<country>US|AU|CA|NZ|HK|[ACS])?\$|[£€¥₹])"
@@ -56,7 +57,15 @@ _UNITS = {
     **{"ms": "millisecond", "µs": "microsecond", "μs": "microsecond", "ns": "nanosecond"},
     **{"Km": "kilometer", "KM": "kilometer", "Kg": "kilogram", "KG": "kilogram"},
     **{"KPH": "kilometer per hour", "MPH": "mile per hour", "Mph": "mile per hour"},
-    **{"tsp": "teaspoon", "tbsp": "tablespoon", "wk": "week", "wks": "week", "yr": "year"},
+    **{
+        "deg": "degree",
+        "doz": "dozen",
+        "tsp": "teaspoon",
+        "tbsp": "tablespoon",
+        "wk": "week",
+        "wks": "week",
+        "yr": "year",
+    },
     **{
         "yrs": "year",
         "kN": "kilonewton",
@@ -82,7 +91,7 @@ def plural(unit: str) -> str:
         head = head[:-4] + "feet"
     elif head == "inch":
         head = "inches"
-    elif not head.endswith(("hertz", "horsepower", "hundredweight")):
+    elif not head.endswith(("hertz", "dozen", "horsepower", "hundredweight")):
         head += "s"
     return head + per + rest
 
@@ -142,8 +151,29 @@ def _unit(match: re.Match[str]) -> str:
     return f"{words} per {_UNITS.get(other, other)}" if other else words
 
 
+def _stones(match: re.Match[str]) -> str:
+    return f"{amount(match[1])} stone"
+
+
 def _inches(match: re.Match[str]) -> str:
     return _counted(amount(match[1]), "inch", is_one(match[1]))
+
+
+def _length(match: re.Match[str]) -> str:
+    """`6"`, `12'`: inches and feet, if the mark cannot close a quotation that is open there."""
+    mark, before = match[2], match.string[: match.start(2)]
+    # Marks after digits are those of other lengths; the rest open a quotation or close it.
+    opened = len(re.findall(rf"(?<!\w){mark}(?=\S)", before))
+    closed = len(re.findall(rf"(?<=[^\W\d]){mark}(?!\w)|(?<=[.,;:!?]){mark}", before))
+    if opened > closed:
+        return match[0]
+    name = "inch" if mark == '"' else "foot"
+    return f"{_counted(amount(match[1]), name, is_one(match[1]))}{' by ' if match[3] else ''}"
+
+
+def _span(match: re.Match[str]) -> str:
+    """`52%-48%`, `5 km - 7 km`."""
+    return f"{match[1]} to "
 
 
 def _each(match: re.Match[str]) -> str:
@@ -171,10 +201,18 @@ def _feet(match: re.Match[str]) -> str:
 
 _MONEY = re.compile(
     rf"(?:(?<![\w$£€¥₹.,])(?P<sign>{_SIGN})\s?(?P<number>\d+,\d\d(?![\d,])|{_QUANTITY})"
-    rf"(?:(?P<scale>[ -](?:{_SCALE_WORDS})\b| (?:m|mn|bn|tn)\b|(?:{'|'.join(_SCALES)})\b))?"
+    rf"(?:(?P<scale>[ -](?:{_SCALE_WORDS})\b| (?:m|mn|bn|tn|trn)\b|(?:{'|'.join(_SCALES)})\b))?"
     rf"(?:/(?P<per>{_UNIT}|[a-z]+)\b)?"
     rf"|{BEFORE}(?P<before>\d+,\d\d(?![\d,])|{_QUANTITY})\s?(?P<after>[$£€¥₹])){AFTER}"
 )
+SPANS: Rule = (
+    re.compile(
+        rf"((?:(?P<money>[$£€¥₹])\s?)?(?<![\w.,]){AMOUNT}\s?(?P<unit>{'|'.join(_SCALES)}|{_UNIT}"
+        rf"|%|°[CF]?))\s?[-‐‑‒–−]\s?(?=(?(money)(?P=money)\s?){AMOUNT}\s?(?P=unit)(?![\w]))"
+    ),
+    _span,
+)
+"""Two quantities of the same unit, with a hyphen between them; to be read before all others."""
 _POUNDS = rf"(?<![\w£.,])(?:£\s?({INTEGER})[ .,]*)?"
 MEASURES: list[Rule] = [
     (re.compile(rf"{_POUNDS}(\d{{1,2}})\s?s\.,?\s?(\d{{1,2}})\s?d\b\.?"), _shillings),
@@ -182,6 +220,11 @@ MEASURES: list[Rule] = [
     (_MONEY, _money),
     (re.compile(rf"{BEFORE}(\d{{1,3}})(p|\s?¢)(?![\w.]\w|\w)"), _small_money),
     (re.compile(rf"{BEFORE}(\d+(,)\d\d?|{_QUANTITY})\s?%(?!\w)"), _per_cent),
+    # `11st 4lb`: no ordinal ends so, a weight in stones does.
+    (re.compile(rf"{BEFORE}(\d*(?:1\d|[02-9]))\s?st\b(?!\.\s?[A-Z])"), _stones),
+    (re.compile(rf"{BEFORE}(\d\d)\s?st\b(?=\s\d\d?lbs?\b)"), _stones),
+    (re.compile(rf"{BEFORE}{AMOUNT} (?:squared|cubed) (?:{_UNIT})\b(?!')"), lambda match: NUMBER),
+    (re.compile(rf"{BEFORE}{AMOUNT} [CFJKNT](?=\s[a-z]|[.,;)]|$)"), lambda match: NUMBER),
     (
         re.compile(
             rf"{BEFORE}({AMOUNT})\s?°\s?(\d{{1,2}})\s?'\s?(?:({AMOUNT})\s?\"\s?)?(?:([NSEW])\b)?"
@@ -191,6 +234,7 @@ MEASURES: list[Rule] = [
     (re.compile(rf"{BEFORE}({_QUANTITY})\s?°\s?(?:([CFNSEW])\b)?(?!\w)"), _degrees),
     (re.compile(rf"{BEFORE}(\d+)\s?(?:'|ft\.?)\s?({AMOUNT})\s?(?:\"|in\b\.?)"), _feet),
     (re.compile(rf"{BEFORE}(\d)'(\d\d?)(?!\w)"), _feet),
+    (re.compile(rf"{BEFORE}({_QUANTITY})(['\"])(?!\w)(\s?[x×]\s?(?=\d))?"), _length),
     (
         re.compile(rf"{BEFORE}({_QUANTITY})([ -]?)({_UNIT})(?:/({_UNIT}|{_PERIOD}))?{_UNIT_END}"),
         _unit,

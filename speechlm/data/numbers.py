@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 
 from speechlm.data.unspoken import NUMBER
@@ -66,13 +67,13 @@ def amount(text: str) -> str:
         return fraction(top, bottom, int(whole[0]) if whole else None)
     if "." in text:
         whole_part, _, decimals = text.partition(".")
-        return f"{integer(whole_part or '0')} point {spelled(decimals)}"
+        return f"{integer(whole_part) if whole_part else ''} point {spelled(decimals)}".strip()
     return integer(text)
 
 
 def fraction(top: int, bottom: int, whole: int | None = None) -> str:
-    """`3/4` -> `three quarters`; a mark where it is hardly a fraction, such as 24/7 or 12/11."""
-    if bottom not in _PARTS or not 0 < top < bottom:
+    """`3/4` -> `three quarters`; a mark where it is hardly a fraction, as in 24/7, 12/11, 4/8."""
+    if bottom not in _PARTS or not 0 < top < bottom or math.gcd(top, bottom) > 1:
         return NUMBER
     name = {2: "half", 4: "quarter"}.get(bottom) or ordinal(bottom)
     plural = {"half": "halves"}.get(name, name + "s")

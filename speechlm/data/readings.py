@@ -12,7 +12,7 @@ import re
 import unicodedata
 
 from speechlm.data.dates import DATES, DECADES, four_digits
-from speechlm.data.measures import MEASURES
+from speechlm.data.measures import MEASURES, SPANS
 from speechlm.data.numbers import (
     AFTER,
     AMOUNT,
@@ -35,8 +35,13 @@ _SIGNS = re.compile(r"[\d$£€¥₹¢%°±×÷+=<>§#≈≤≥]")
 _ABBREVIATED = {
     **{"p": "page", "pp": "pages", "ch": "chapter", "fig": "figure", "figs": "figures"},
     **{"vol": "volume", "vols": "volumes"},
+    **{"bk": "book", "bks": "books", "chs": "chapters", "op": "opus", "sec": "section"},
 }
 _CODES = {"USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹", "Rs": "₹"}
+_OTHER_CODES = "AUD|CAD|NZD|HKD|SGD|CHF|CNY|RMB|SEK|NOK|DKK|RUB|KRW|BRL|MXN|ZAR|PLN|CZK|HUF|THB"
+_TO_BE = "is|are|was|were|be|been|being"
+_COMPARED = {"<": "less than", ">": "greater than", "≤": "at most", "≥": "at least"}
+_CONSONANT = "[b-df-hj-np-tv-xz]"
 _PAIRS = {"24/7": "twenty four seven", "50/50": "fifty fifty", "9/11": "nine eleven"}
 
 
@@ -45,6 +50,7 @@ def plain_digits(text: str) -> str:
 
     To be done before Unicode's compatible forms are, which would make 31/2 of `3½`.
     """
+    text = SPANS[0].sub(SPANS[1], text)
     if text.isascii():
         return text
     text = re.sub(r"(?<=\d)[\u00a0\u2007-\u2009\u202f’٬](?=\d{3}(?!\d))", ",", text)
@@ -56,7 +62,7 @@ def plain_digits(text: str) -> str:
     text = re.sub(
         r"(?<![A-Za-z])((?:k|c|m|d)?m|ft)([²³])", lambda match: match[1] + _plain(match[2]), text
     )
-    text = re.sub(r"((?:\d|\b[A-Za-z])\)?)([²³])", _power, text)
+    text = re.sub(rf"((?:\d|\b[A-Za-z])\)?)([²³])(?![{_SUPERSCRIPT}])", _power, text)
     # Footnotes: a superscript after a word, before or after its punctuation.
     text = re.sub(rf"(?:(?<=[A-Za-z]{{3}})|(?<=[A-Za-z][.,;:!?)]))[{_SUPERSCRIPT}]+", "", text)
     return re.sub(rf"[{_SUPERSCRIPT}]+", NUMBER, text)
@@ -83,6 +89,17 @@ def _power(match: re.Match[str]) -> str:
 def _telephone(match: re.Match[str]) -> str:
     digits = spelled(re.sub(r"\D", "", match[0]))
     return f"plus {digits}" if match[0].startswith("+") else digits
+
+
+def _emergency(match: re.Match[str]) -> str:
+    """`Call 911`."""
+    verb, number = match[0].split()
+    return f"{verb} {spelled(number)}"
+
+
+def _hours(match: re.Match[str]) -> str:
+    """`0600 hours`."""
+    return f"o {integer(match[1])} hundred"
 
 
 def _grouped(match: re.Match[str]) -> str:
@@ -123,7 +140,14 @@ def _fraction(match: re.Match[str]) -> str:
 
 
 def _times(match: re.Match[str]) -> str:
-    return " times " if "=" in match.string else " by "
+    power = re.match(r"10 (?:squared|cubed)", match.string[match.end() :])
+    return " times " if power or "=" in match.string else " by "
+
+
+def _compared(match: re.Match[str]) -> str:
+    """`was < 5`: the verb is there already."""
+    sign = {"<=": "≤", ">=": "≥"}.get(match[2], match[2])
+    return f"{match[1]} {_COMPARED[sign]} "
 
 
 def _dash(match: re.Match[str]) -> str:
@@ -148,6 +172,15 @@ def _before() -> list[Rule]:
             ),
             _telephone,
         ),
+        (
+            re.compile(
+                rf"\b(?i:call|called|calling|dial|dialed) (?:911|999|112|411|101){AFTER}"
+                r"(?! [a-z]+s\b)"
+            ),
+            _emergency,
+        ),
+        (re.compile(r"\b0(\d)00(?= (?:hours|hrs)\b)"), _hours),
+        (re.compile(rf"\b(?:{_OTHER_CODES})\s?(?=\d)|(?<=\d)\s?(?:{_OTHER_CODES})\b"), NUMBER),
         (re.compile(r"\b([mk])\.p\.h\.?"), r"\1ph"),
         (re.compile(rf"\b({codes})\.?\s?(?=\d)|(?<=\d)\s?({codes})\b"), _currency),
         (re.compile(r"(?<=\d) - (?=\d)"), _dash),
@@ -159,6 +192,7 @@ def _before() -> list[Rule]:
         (re.compile(r"(?<![\w&])#\s?(?=\d)"), "number "),
         (re.compile(r"§\s?(?=\d)"), "section "),
         (re.compile(rf"\b((?i:{words}))\.\s?(?=\d)"), _abbreviation),
+        (re.compile(rf"(?<!\d )\b{_CONSONANT}{{1,4}}\.\s?(?=\d)"), NUMBER),  # b. 1850, fl. 1850
         (re.compile(r"(?<=\d) ?(BCE?|CE|AD)\b"), lambda match: f" {' '.join(match[1])}"),
         (re.compile(r"\bAD (?=\d)"), "A D "),
         (re.compile(r"(?<=[%°])\s?-\s?(?=\d)|(?<=\d)\s?-\s?(?=[$£€¥₹])"), " to "),
@@ -188,7 +222,8 @@ def _ordinals() -> list[Rule]:
 def _numbers() -> list[Rule]:
     """Numbers without a unit, from those of many parts to the plain ones."""
     return [
-        (re.compile(rf"{BEFORE}{AMOUNT} [b-df-hj-np-tv-xz]{{2,4}}\b(?!')"), NUMBER),  # a unit?
+        (re.compile(rf"{BEFORE}{AMOUNT} {_CONSONANT}{{2,4}}\b(?!')"), NUMBER),  # a unit?
+        (re.compile(rf"{BEFORE}{AMOUNT} [a-z]{{2,4}}\.(?=[,;]|\s[a-z\d])"), NUMBER),  # one, cut
         (re.compile(rf"{BEFORE}\d{{1,3}}(?: \d{{3}})+{AFTER}(?! ?\d)"), _grouped),
         (re.compile(rf"{BEFORE}\d+(?:-\d+){{2,}}{AFTER}"), _series),
         (re.compile(rf"{BEFORE}\d+ \d-\d{AFTER}"), NUMBER),  # in old books 3 1-2 is 3 1/2
@@ -198,7 +233,7 @@ def _numbers() -> list[Rule]:
             lambda match: f"{integer(match[1])} to {integer(match[2])}",
         ),
         (
-            re.compile(rf"(?<![\w.-])[vV]\.?\s?(\d+(?:\.\d+)*){AFTER}"),
+            re.compile(rf"(?<![\w.-])(?<!\d )[vV]\.?\s?(\d+(?:\.\d+)*){AFTER}"),
             lambda match: f"version {_dotted(match)}",
         ),
         (re.compile(rf"{BEFORE}(\d+(?:\.\d+){{2,}}){AFTER}"), _dotted),
@@ -223,6 +258,7 @@ def _numbers() -> list[Rule]:
 def _signs() -> list[Rule]:
     """Signs between and after what has been read; then marks for all that is left."""
     return [
+        (re.compile(rf"\b({_TO_BE}) ([<>≤≥]|<=|>=) ?(?=\w)"), _compared),
         (re.compile(r"(?<=[\w)]) \+ (?=[\w(])|(?<=\w)\+(?=\s?$|[\s.,;:!?)])"), " plus "),
         (re.compile(r"(?<=[\w)]) = (?=[\w(])|(?<=\w)=(?=\w)"), " equals "),
         (re.compile(r"(?<=[\w)])\s?÷\s?(?=[\w(])"), " divided by "),

@@ -78,4 +78,6 @@ def _lone(match: re.Match[str]) -> str:
     value = roman(match[0])
     if value is None or match[0] in _WORDS:
         return match[0]
+    if re.search(r"\b[Aa]n? $", match.string[: match.start()]):
+        return " ".join(match[0])  # an IV drip
     return year(value) if value >= 1100 else cardinal(value)

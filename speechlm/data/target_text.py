@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import logging
 import os
 import re
 from collections import Counter
@@ -25,7 +26,7 @@ from speechlm.conventions import BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import write_tokens
 from speechlm.data.whole_files import read_json, read_lines, reading
-from speechlm.data.written import lower, normal_apostrophes, words_of
+from speechlm.data.written import ZERO_WIDTH, lower, normal_apostrophes, words_of
 
 if TYPE_CHECKING:
     from sacremoses import MosesPunctNormalizer
@@ -259,6 +260,14 @@ def train_vocabulary(
     Raises:
         ValueError: there is no text, or too little for the size of a BPE vocabulary.
     """
+    lost = sum(any(c in sentence for c in ZERO_WIDTH) for sentence in sentences)
+    if lost and options.style == "moses":
+        logging.warning(
+            "%s: %d sentences have zero-width joiners, which the style moses leaves out; cased and "
+            "lower keep them (--style)",
+            source,
+            lost,
+        )
     written = [text for s in sentences if (text := _for_training(options.write(s)))]
     if not written:
         raise ValueError(f"{source}: sentences expected to train a vocabulary, there are none")

@@ -17,6 +17,7 @@ from speechlm.data.markup import resolve
 from speechlm.data.readings import numbers_to_words, plain_digits
 from speechlm.data.rules import Rule, rewrite
 from speechlm.data.unspoken import MARKS, reason, shown
+from speechlm.data.verses import VERSE, verse
 
 _LETTERS = str.maketrans(
     {
@@ -36,6 +37,8 @@ _TITLES = {
     **{"Prof": "Professor", "Capt": "Captain", "Col": "Colonel", "Gen": "General", "Maj": "Major"},
     **{"Lieut": "Lieutenant", "Lt": "Lieutenant", "Sergt": "Sergeant", "Sgt": "Sergeant"},
     **{"Gov": "Governor", "Hon": "Honorable", "Mme": "Madame", "Mlle": "Mademoiselle"},
+    **{"Cpl": "Corporal", "Cmdr": "Commander", "Adm": "Admiral", "Brig": "Brigadier"},
+    **{"Pvt": "Private", "Msgr": "Monsignor", "Mgr": "Monsignor", "Insp": "Inspector"},
     **{
         "Pres": "President",
         "Sen": "Senator",
@@ -57,10 +60,19 @@ _WORDS = {
     },
     **{"Jan": "January", "Feb": "February", "Aug": "August", "Sept": "September", "Oct": "October"},
     **{"Nov": "November", "Dec": "December", "Ave": "Avenue", "Vol": "Volume", "Chap": "Chapter"},
+    **{"Tues": "Tuesday", "Tue": "Tuesday", "Wed": "Wednesday", "Thurs": "Thursday"},
+    **{"Thu": "Thursday", "Fri": "Friday", "approx": "approximately", "dept": "department"},
+    **{"Dept": "Department", "govt": "government", "Govt": "Government", "yr": "year"},
+    **{"yrs": "years", "mos": "months", "wks": "weeks", "hrs": "hours", "hr": "hour"},
+    **{"mins": "minutes", "secs": "seconds", "Corp": "Corporation", "Univ": "University"},
+    **{"Blvd": "Boulevard", "Rd": "Road", "Hwy": "Highway", "Bldg": "Building"},
 }
+_DAY = r"(?:Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)(?:day|nesday|urday|sday)?\b"
+_DAYS = {"Mon": "Monday", "Sat": "Saturday", "Sun": "Sunday"}
 _RULES: list[Rule] = [
     (re.compile(r"(?<=\S)[ \t]*-{2,}[ \t]*(?=\S)|-{2,}"), " -- "),
     (re.compile(r"&c\.?"), "et cetera"),
+    (VERSE, verse),
     (re.compile(r"\b([A-Z]{1,2})&([A-Z]{1,2})\b"), lambda match: _initials(*match.groups())),
     (re.compile(r"\s?&+\s?"), " and "),
     (re.compile(r"(?<=\d) ?\* ?(?=\d)"), " times "),
@@ -72,7 +84,9 @@ _RULES: list[Rule] = [
     (re.compile(r"\bM\.(?=\s(?:de|du|le|la)\b|\s[A-Z][a-z])"), "Monsieur"),
     (re.compile(r"\bNo\.(?=\s?\d)|(?<=\w )No(?= \d)"), "number"),
     (re.compile(r"\bNos\.(?=\s?\d)"), "numbers"),
-    (re.compile(r"(?<=\d)\s?lbs?\."), " pounds"),
+    (re.compile(r"(?<=\d)\s?(?:lbs?|lb)\."), " pounds"),
+    (re.compile(rf"\b({_DAY}\.?)-(?={_DAY})"), r"\1 to "),
+    (re.compile(r"\b(Mon|Sat|Sun)\.(?=,|-| \d| to )"), lambda match: _DAYS[match[1]]),
     (re.compile(r"\b([ap])\.\s?m\.", re.I), r"\1 m"),
 ]
 _INITIALS = re.compile(r"\b(?:[A-Z]\.\s?){2,}|\b[A-HJ-Z]\.(?=\s[A-Z])")

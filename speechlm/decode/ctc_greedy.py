@@ -72,10 +72,13 @@ def load_model(
             f"{path / 'config.yaml'}: encoder speechlm expected, found {config.get('encoder')}"
         )
     names = (weights,) if weights else BEST
-    found = next((path / name for name in names if (path / name).is_file()), None)
+    found = next((path / name for name in names if os.path.lexists(path / name)), None)
     if found is None:
         raise ValueError(f"{path}: no {' or '.join(names)}; is the training finished?")
-    model = CTCModel(config["encoder_conf"]["speechlm"])
+    conf = config.get("encoder_conf")
+    if not isinstance(conf, dict) or not isinstance(conf.get("speechlm"), dict):
+        raise ValueError(f"{path / 'config.yaml'}: values expected in encoder_conf.speechlm")
+    model = CTCModel(conf["speechlm"])
     model.load_espnet(load_weights_only(found), str(found))
     return model.eval().to(device)
 

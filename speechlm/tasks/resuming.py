@@ -9,8 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from espnet2.schedulers.tristage_lr import TristageLR
+from espnet2.schedulers.warmup_lr import WarmupLR
+from espnet2.tasks.abs_task import scheduler_classes
+
 from speechlm.checkpoints.trainer_files import CHECKPOINT
 from speechlm.data.yaml_file import read_yaml
+from speechlm.tasks.schedulers import LinearDecayLR
 
 NETWORK = ("config_size", "model_conf", "encoder_conf", "decoder_conf", "optim", "scheduler")
 """Options that weights and states of the optimiser belong to."""
@@ -22,6 +28,12 @@ HOW = (
 
 So may those of `dist_`, which say where it runs.
 """
+_FORMULAS = (LinearDecayLR, TristageLR, WarmupLR)
+"""Schedules whose rate follows from the number of the update alone."""
+_POSITION = (
+    *("last_epoch", "_step_count", "_last_lr", "_is_initial", "_get_lr_called_within_step"),
+)
+"""What of a schedule's state says where it is; the rest follows from options."""
 
 
 def check_resumed(args: argparse.Namespace) -> None:
@@ -39,7 +51,10 @@ def check_resumed(args: argparse.Namespace) -> None:
     old, new = read_yaml(begun), vars(args)
     names = [name for name in new if name in old and name not in HOW and name[:5] != "dist_"]
     changed = {name: list(_changes(name, old[name], new[name])) for name in names}
-    others = [text for name in NETWORK for text in changed.get(name, ())]
+    fixed: tuple[str, ...] = NETWORK
+    if args.scheduler is not None and not issubclass(scheduler_classes[args.scheduler], _FORMULAS):
+        fixed += ("optim_conf", "scheduler_conf")  # the rate follows from the one before
+    others = [text for name in fixed for text in changed.get(name, ())]
     if others:
         raise ValueError(
             f"{folder} has a training that was begun with another network or optimiser: "
@@ -47,6 +62,59 @@ def check_resumed(args: argparse.Namespace) -> None:
         )
     for text in (text for texts in changed.values() for text in texts):
         logging.warning("%s goes on with another value than it was begun with: %s", folder, text)
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, schedule: Any, state: dict, schedule_state: dict | None
+) -> None:
+    """Load the states of an optimiser and its schedule; options that differ are this run's.
+
+    So a training that goes on with a larger `max_epoch` has the schedule of that length from here
+    on, at the update that it has reached. What differs is logged. (The states have the old values,
+    too: loaded as they are, a training that goes on behind its schedule's end has rate 0.)
+
+    Args:
+        optimizer, schedule: made from this run's options; schedule None: a constant rate.
+        state, schedule_state: of the checkpoint.
+    """
+    rate = "lr" if schedule is None else "initial_lr"
+    asked = [
+        {
+            name: value
+            for name, value in group.items()
+            if name not in ("params", "lr") or name == rate
+        }
+        for group in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(state)
+    changed: list[str] = []
+    for group, new in zip(optimizer.param_groups, asked, strict=True):
+        changed += (text for name in new for text in _changes(name, group.get(name), new[name]))
+        group.update(new)
+    if schedule is not None and schedule_state is not None:
+        changed += _restore_schedule(schedule, schedule_state)
+    if changed:
+        text = "; ".join(dict.fromkeys(changed))
+        logging.warning("the optimiser goes on with other values than it was begun with: %s", text)
+
+
+def _restore_schedule(schedule: Any, state: dict) -> list[str]:
+    """Load a schedule's state; options that differ stay, and are returned."""
+    new = {
+        name: value
+        for name, value in schedule.state_dict().items()
+        if name not in _POSITION and name in state
+    }
+    changed = [text for name in new for text in _changes(name, state[name], new[name])]
+    if not changed or not isinstance(schedule, _FORMULAS):
+        schedule.load_state_dict(state)
+        return []
+    schedule.load_state_dict({**state, **new})
+    rates = schedule.get_lr()
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates
+    return changed
 
 
 def _changes(name: str, old: Any, new: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ Importing this module makes `--scheduler linear_decay` known to ESPnet.
 from __future__ import annotations
 
 import argparse
+import logging
 
 import torch
 from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler
@@ -73,6 +74,15 @@ def complete_schedule(args: argparse.Namespace) -> None:
                 "scheduler_conf"
             )
         conf["max_steps"] = args.max_epoch * args.num_iters_per_epoch // args.accum_grad
+    elif args.scheduler == "linear_decay" and args.num_iters_per_epoch is not None:
+        updates = args.max_epoch * args.num_iters_per_epoch // args.accum_grad
+        if updates > conf["max_steps"]:
+            logging.warning(
+                "of %d updates those from %d on change nothing: the schedule ends there "
+                "(scheduler_conf max_steps)",
+                updates,
+                conf["max_steps"],
+            )
     if args.scheduler == "linear_decay" and "warmup_steps" not in conf:
         conf["warmup_steps"] = round(0.08 * conf["max_steps"])
     args.scheduler_conf = conf

@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 import torch.distributed
 from espnet2.main_funcs.average_nbest_models import average_nbest_models
+from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
@@ -38,6 +39,7 @@ from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.whole_files import is_whole_archive
 from speechlm.tasks.accumulation import Accumulation
+from speechlm.tasks.resuming import restore_optimizer
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
@@ -100,11 +102,9 @@ class SpeechLMTrainer(Trainer):
             )
         model.load_state_dict(states["model"], strict=strict)
         reporter.load_state_dict(states["reporter"])
-        for optimizer, state in zip(optimizers, states["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        for scheduler, state in zip(schedulers, states["schedulers"], strict=True):
-            if scheduler is not None:
-                scheduler.load_state_dict(state)
+        parts = zip(optimizers, schedulers, states["optimizers"], states["schedulers"], strict=True)
+        for part in parts:
+            restore_optimizer(*part)
         if scaler is not None and states["scaler"] is not None:
             scaler.load_state_dict(states["scaler"])
         logging.info("resumed after epoch %d of %s", reporter.get_epoch(), checkpoint)
@@ -153,6 +153,31 @@ class SpeechLMTrainer(Trainer):
         finally:
             for handle in handles:
                 handle.remove()
+
+    @classmethod
+    def validate_one_epoch(
+        cls,
+        model: torch.nn.Module,
+        iterator: Iterable[Any],
+        reporter: SubReporter,
+        options: Any,
+        distributed_option: DistributedOption,
+    ) -> None:
+        """ESPnet's validation; an error if it lacks a criterion of the best weights.
+
+        (ESPnet would choose no best weights then, and remove those of all epochs but the last.)
+
+        Raises:
+            ValueError: see above; the values that are there are named.
+        """
+        super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
+        wanted = {key for phase, key, _ in options.best_model_criterion if phase == "valid"}
+        missing = sorted(wanted - reporter.stats.keys())
+        if missing:
+            raise ValueError(
+                f"best_model_criterion: validation has no {' '.join(missing)}; it has "
+                f"{' '.join(sorted(reporter.stats))}"
+            )
 
 
 def _rank() -> int:

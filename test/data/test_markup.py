@@ -88,6 +88,7 @@ def test_resolved(raw, expected):
         "a \\emph{big} lion",
         "go <i now",
         "one >> two",
+        "(JOHN SIGHS) well yes",
     ],
 )
 def test_markup_without_plain_form(raw):
@@ -116,7 +117,15 @@ def test_addresses(raw):
 
 
 @pytest.mark.parametrize(
-    "raw", ["Plain, (very) plain.", "e.g. this; that", "Rock 'n' roll & more", "half-done"]
+    "raw",
+    [
+        "Plain, (very) plain.",
+        "US (UN)",
+        "NO (NOT SO)",
+        "e.g. this; that",
+        "Rock 'n' roll & more",
+        "half-done",
+    ],
 )
 def test_plain_text_stays(raw):
     assert resolve(raw) == raw

@@ -186,3 +186,11 @@ def test_main(run_main, tmp_path):
     result = run_main("train_vocabulary", *words, "--max_unknown_share", 0.1)
     assert result.returncode == 0 and "pieces of 6 sentences" in result.stderr
     assert "1 characters are not covered" in result.stderr
+
+
+def test_joiners_that_a_style_leaves_out_are_told(caplog):
+    for style in ("lower", "moses"):
+        assert not caplog.text
+        options = VocabularyOptions(style=style, language="fa")
+        train_vocabulary(["می\u200cروم", "خانه"], options, "train")
+    assert "train: 1 sentences have zero-width joiners" in caplog.text

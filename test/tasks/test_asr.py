@@ -1,6 +1,7 @@
 """CTC fine-tuning from a pre-trained model and from scratch, and greedy decoding of the result."""
 
 import argparse
+import shutil
 
 import numpy as np
 import pytest
@@ -213,6 +214,22 @@ def test_espnets_own_inference_loads_the_model(finetuned):
 def test_collapse():
     path = np.array([0, 5, 5, 0, 5, 6, 6, 0, 0])
     assert collapse(path, 0).tolist() == [5, 5, 6]
+
+
+def test_links_to_nothing_are_told_and_not_passed_over(finetuned, tmp_path):
+    """Weights of the last update in place of the best would be worse in silence."""
+    shutil.copytree(finetuned, tmp_path / "exp", symlinks=True)
+    best = tmp_path / "exp" / "valid.cer_ctc.ave.pth"
+    best.unlink()
+    best.symlink_to("gone.pth")
+    with pytest.raises(ValueError, match=r"ave\.pth is a link to gone\.pth"):
+        load_model(tmp_path / "exp")
+    values = yaml.safe_load((finetuned / "config.yaml").read_text())
+    for conf in (None, "x", {"speechlm": [1]}):
+        written = yaml.safe_dump({**values, "encoder_conf": conf})
+        (tmp_path / "exp" / "config.yaml").write_text(written)
+        with pytest.raises(ValueError, match=r"values expected in encoder_conf\.speechlm"):
+            load_model(tmp_path / "exp")
 
 
 def test_a_folder_without_a_model_is_explained(tmp_path, chords):

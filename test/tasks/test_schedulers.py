@@ -1,10 +1,12 @@
 """Learning rates over a whole training."""
 
 import argparse
+import copy
 
 import pytest
 import torch
 
+from speechlm.tasks.resuming import restore_optimizer
 from speechlm.tasks.schedulers import LinearDecayLR, complete_schedule
 
 from espnet2.schedulers.tristage_lr import TristageLR  # isort: skip
@@ -80,3 +82,36 @@ def test_length_of_the_schedule_follows_from_the_run():
 def test_runs_of_unknown_length(changes, message):
     with pytest.raises(ValueError, match=message):
         complete_schedule(arguments(**changes))
+
+
+@pytest.mark.parametrize("kind", ["linear", "tristage"])
+def test_a_longer_training_has_the_longer_schedule_from_where_it_is(kind, caplog):
+    def made(steps, rate=2.0):
+        if kind == "linear":
+            return LinearDecayLR(optimizer(rate), 2, steps)
+        return TristageLR(optimizer(rate), max_steps=steps)
+
+    first = made(6)
+    rates(first, 6)
+    states = copy.deepcopy([first.optimizer.state_dict(), first.state_dict()])
+    for changes in ({}, {"rate": 3.0}):
+        longer = made(12, **changes)
+        restore_optimizer(longer.optimizer, longer, *copy.deepcopy(states))
+        assert rates(longer, 6) == rates(made(12, **changes), 12)[6:]
+    assert "max_steps: 6, now 12" in caplog.text and "initial_lr: 2.0, now 3.0" in caplog.text
+    caplog.clear()
+    same = made(6)
+    restore_optimizer(same.optimizer, same, *copy.deepcopy(states))
+    assert same.state_dict() == states[1] and same.optimizer.state_dict() == states[0]
+    assert not caplog.text
+
+
+def test_a_constant_rate_is_that_of_the_options():
+    first, second = optimizer(2.0), optimizer(0.5)
+    restore_optimizer(second, None, first.state_dict(), None)
+    assert second.param_groups[0]["lr"] == 0.5
+
+
+def test_updates_behind_the_end_of_the_schedule_are_told(caplog):
+    complete_schedule(arguments(scheduler_conf={"max_steps": 20, "warmup_steps": 2}))
+    assert "of 30 updates those from 20 on change nothing" in caplog.text

@@ -310,3 +310,9 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
     with full_disk(1000), pytest.raises(OSError, match="a.pth cannot be written"), _atomic_saving():
         torch.save(torch.zeros(10_000), tmp_path / "a.pth")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_criterion_that_validation_lacks_is_named(tmp_path):
+    with pytest.raises(ValueError, match="validation has no los; it has loss"):
+        train(tmp_path, best_model_criterion=[("valid", "los", "min")])
+    assert not list(tmp_path.glob("*.pth"))
