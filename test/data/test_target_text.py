@@ -115,7 +115,7 @@ def test_the_papers_characters_are_normalised():
     assert decoded[5] == "finde 12 Äpfel"
     assert all(UNK not in vocabulary.encode(s) for s in SENTENCES)
     assert not vocabulary.coverage(dict(enumerate(SENTENCES))).unknown
-    with pytest.raises(ValueError, match="language: the code"):
+    with pytest.raises(ValueError, match="moses needs the code.*--language"):
         VocabularyOptions(style="moses")
 
 
