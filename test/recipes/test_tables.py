@@ -79,7 +79,9 @@ def test_a_task_is_a_file(probing, run_sh):
 def test_a_tasks_file_has_its_options_help_and_checks(probing, run_sh):
     text = run_sh(probing, "--task", "probe", "--help").stdout
     assert "\nProbing of the frozen model\n" in text
-    assert re.search(r"^  --probe_layers +layers that are looked at \[1 2\]\n +\(each", text, re.M)
+    assert re.search(
+        r"^  --probe_layers +layers that are looked at\n +\(each.*\[1 2\]", text, re.M | re.S
+    )
     assert "--probe_layers" not in run_sh(probing, "--help").stdout
     wrong = run_sh(probing, "--task=probe", "--probe_layers", "last")
     assert wrong.returncode == 1 and "--probe_layers is 'last', not numbers" in wrong.stderr
