@@ -36,22 +36,22 @@ def test_import(sample):
 
 
 def test_names_that_are_no_ids(sample, run_main):
-    (sample / "t.tsv").write_text("/root\na b/my file.flac\t1000\nc/d.flac\t880\n")
+    (sample / "t.tsv").write_text("/data\na b/my file.flac\t1000\nc/d.flac\t880\n")
     words = ["--tsv", sample / "t.tsv", "--letters", sample / "t.ltr", "--output", sample / "out"]
     words += ["--labels", sample / "t.phn", "--dict", sample / "dict.txt"]
     result = run_main("import_fairseq", *words)
     assert result.returncode == 0 and "fixed: 1 name that is no id" in result.stderr, result.stderr
     data = DataDir.read(sample / "out")
-    assert data.wav["my%20file"] == "/root/a b/my file.flac" and data.text["my%20file"] == "HE RAN"
+    assert data.wav["my%20file"] == "/data/a b/my file.flac" and data.text["my%20file"] == "HE RAN"
     assert check_units(sample / "out" / "units_phone", data.samples()) == {}
     assert "'my file'" in (sample / "out" / "report.tsv").read_text()
 
 
 def test_a_refused_manifest_leaves_a_report(sample, run_main):
-    (sample / "t.tsv").write_text("/root\na |\t1000\nb.flac\t880\n")
+    (sample / "t.tsv").write_text("/data\na |\t1000\nb.flac\t880\n")
     result = run_main("import_fairseq", "--tsv", sample / "t.tsv", "--output", sample / "out")
     assert (
-        result.returncode == 1 and "1 paths cannot stand in wav.scp: '/root/a |'" in result.stderr
+        result.returncode == 1 and "1 paths cannot stand in wav.scp: '/data/a |'" in result.stderr
     )
     assert "1 paths cannot stand" in (sample / "out" / "report.tsv").read_text()
     assert not (sample / "out" / "wav.scp").exists()
@@ -60,7 +60,7 @@ def test_a_refused_manifest_leaves_a_report(sample, run_main):
 def test_many_files_of_the_same_names_are_found_at_once(tmp_path):
     """A comparison of all with all would take minutes."""
     lines = [f"{folder}/{name}.wav\t400\n" for folder in range(200) for name in range(250)]
-    (tmp_path / "t.tsv").write_text("/root\n" + "".join(lines))
+    (tmp_path / "t.tsv").write_text("/data\n" + "".join(lines))
     start = time.perf_counter()
     with pytest.raises(
         ValueError, match="file names that occur twice: 0 1 10 100 101 and 245 more"
