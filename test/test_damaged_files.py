@@ -23,7 +23,6 @@ from speechlm.checkpoints.torch_file import TorchFile
 from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
-from speechlm.data.arpa import read_arpa
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.target_text import TargetVocabulary, VocabularyOptions, train_vocabulary
 from speechlm.data.text_corpus import TextCorpus
@@ -31,6 +30,7 @@ from speechlm.data.unit_store import UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.data.whole_files import damage
 from speechlm.data.yaml_file import read_yaml
+from speechlm.lm.arpa import read_arpa
 from speechlm.lm.ngram import perplexity
 from speechlm.lm.ngram import train as train_ngram
 from speechlm.recognizer.contexts import N_BASE

@@ -63,7 +63,7 @@ WRONG = {
         "imports up: speechlm.tasks.asr",
     ),
     "up_from_the_ground": ("conventions.py", "import speechlm.lm.a\n", "imports up"),
-    "same_floor": ("recognizer/a.py", "import speechlm.models\n", "on the same floor"),
+    "same_floor": ("lm/a.py", "import speechlm.models\n", "on the same floor"),
     "public_class": ("bin/a.py", "import speechlm\n", "only speechlm.__version__ is for everybody"),
     "public_name": ("bin/a.py", "from speechlm import SpeechLM\n", "only speechlm.__version__"),
     "new_room": ("attic/a.py", "", "is in no known room"),

@@ -10,8 +10,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import kaldi_decoder
-import kaldifst
 import numpy as np
 
 from speechlm.data.archives import ArchiveWriter, write_unit_info
@@ -19,6 +17,7 @@ from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
 from speechlm.data.whole_files import read_json, reading
+from speechlm.lm.search import Beam, GraphSearch
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.network import Network, joint_scores
@@ -57,36 +56,19 @@ class SearchConfig:
 
 
 class WordDecoder:
-    """A search graph in memory: class scores to words."""
+    """The recogniser's search graph in memory: class scores to words."""
 
     def __init__(self, graph: Path, config: SearchConfig) -> None:
-        self._fst = _read_graph(graph / "graph.fst")
-        words = graph / "words.txt"
-        with reading(words, "words by label", "make_graph makes it"):
-            lines = words.read_text(encoding="utf-8").split("\n")
-            pairs = (line.rsplit(" ", 1) for line in lines if line)
-            self._word_of = {int(label): word for word, label in pairs}
-        self.config = config
+        self._search, self.config = GraphSearch(graph), config
 
     def decode(self, scores: np.ndarray) -> tuple[list[str], bool]:
         """(U, n_classes) scores -> words, and whether a final state was reached.
 
         Without a final state the words are those of the best unfinished path.
         """
-        options = kaldi_decoder.FasterDecoderOptions(
-            beam=self.config.beam,
-            max_active=self.config.max_active,
-            min_active=self.config.min_active,
-        )
-        decoder = kaldi_decoder.FasterDecoder(self._fst, options)
-        scaled = np.ascontiguousarray(scores * self.config.acoustic_scale, dtype=np.float32)
-        decoder.decode(kaldi_decoder.DecodableCtc(scaled))
-        complete = decoder.reached_final()
-        ok, path = decoder.get_best_path(use_final_probs=complete)
-        if not ok:
-            return [], False
-        words = kaldifst.get_linear_symbol_sequence(path)[2]
-        return [self._word_of[label] for label in words], complete
+        config = self.config
+        beam = Beam(config.beam, config.max_active, config.min_active)
+        return self._search.decode(scores * config.acoustic_scale, beam)
 
 
 def label_words(
@@ -185,11 +167,3 @@ def decode_data(
     outcome.log(f"decoded (job {job})")
     logging.info("CPU seconds: %s", {name: round(float(value), 2) for name, value in parts.items()})
     return outcome
-
-
-def _read_graph(path: Path) -> kaldifst.StdConstFst:
-    with reading(path, "search graph", "make_graph makes it"):
-        graph = kaldifst.StdConstFst.read(str(path))
-        if graph is None:
-            raise ValueError("no transducer is in it")
-    return graph

@@ -6,18 +6,21 @@ and stress, so the tree of contexts.py can tell them apart.
 
 from __future__ import annotations
 
-import json
-import logging
-import resource
 import time
 from pathlib import Path
 
 import kaldifst
-import kaldilm
 import numpy as np
 
-from speechlm.data.arpa import copy_for_words
 from speechlm.data.atomic import output_dir
+from speechlm.lm.grammar import (
+    BACK_OFF,
+    grammar_fst,
+    in_front,
+    lexicon_and_grammar,
+    word_symbols,
+    write_graph,
+)
 from speechlm.recognizer.contexts import base_of_class
 from speechlm.recognizer.network_data import ClassTable
 from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID, UNKNOWN
@@ -27,14 +30,6 @@ DISAMBIGUATION = 1000
 """Label of `#0`; `#k` follows it."""
 LOOP_SCALE = 0.3
 """Weight of the transition probabilities beside the scaled acoustic scores."""
-
-
-def word_symbols(words: list[str]) -> dict[str, int]:
-    """Labels of the words: 1, 2, ... in sorted order; then `#0`, `<s>`, `</s>`."""
-    symbols = {word: number for number, word in enumerate(sorted(words), 1)}
-    for extra in ("#0", "<s>", "</s>"):
-        symbols[extra] = len(symbols) + 1
-    return symbols
 
 
 def _disambiguated(pronunciations: Pronunciations) -> list[tuple[str, int, tuple[int, ...], int]]:
@@ -82,7 +77,7 @@ def lexicon_fst(pronunciations: Pronunciations, symbols: dict[str, int]):
         f"{start} {silence} 0 0 {pause:.4f}",
         f"{silence} {after} {SILENCE_ID} 0 0",
         f"{after} {loop} {DISAMBIGUATION + silence_mark} 0 0",
-        f"{loop} {loop} {DISAMBIGUATION} {symbols['#0']} 0",
+        f"{loop} {loop} {DISAMBIGUATION} {symbols[BACK_OFF]} 0",
     ]
     free = 4
     for word, rank, phones, number in entries:
@@ -128,30 +123,6 @@ def context_fst(classes: ClassTable, n_disambiguation: int):
     return kaldifst.compile("\n".join(lines) + "\n", acceptor=False)
 
 
-def grammar_fst(arpa: Path, symbols: dict[str, int], folder: Path):
-    """The word model; n-grams with words that the lexicon lacks are left out, and counted."""
-    # kaldilm ends the process where a file is damaged, and writes a line for each unknown word
-    checked = folder / "lm.arpa"
-    copy_for_words(arpa, symbols.keys() - {"#0"}, checked)
-    table = folder / "words.txt"
-    # words.txt: kaldilm looks up the words of the n-grams in it
-    lines = ["<eps> 0"] + [f"{word} {label}" for word, label in symbols.items()]
-    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    text = kaldilm.arpa2fst(
-        str(checked),
-        disambig_symbol="#0",
-        read_symbol_table=str(table),
-        bos_symbol="<s>",
-        eos_symbol="</s>",
-    )
-    checked.unlink()
-    return kaldifst.compile(text, acceptor=False)
-
-
-def _memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTable, folder: Path):
     """The whole graph, as a vector transducer; `words.txt` is written to `folder`.
 
@@ -165,21 +136,9 @@ def compose_graph(pronunciations: Pronunciations, arpa: Path, classes: ClassTabl
     grammar = grammar_fst(arpa, symbols, folder)
     # L: phones to words
     lexicon, n_disambiguation = lexicon_fst(pronunciations, symbols)
-    kaldifst.arcsort(lexicon, "olabel")
-    kaldifst.arcsort(grammar, "ilabel")
-    # min(det(L o G)): one path for each sequence of phones and marks
-    graph = kaldifst.compose(lexicon, grammar)
-    del lexicon, grammar
-    kaldifst.determinize_star(graph)
-    kaldifst.minimize_encoded(graph)
-    logging.info("lexicon o word model: %d states, %.1f GB", graph.num_states, _memory())
     # HC o min(det(L o G)): the marks meet the loops of HC, which have no input, and disappear
-    context = context_fst(classes, n_disambiguation)
-    kaldifst.arcsort(context, "olabel")
-    kaldifst.arcsort(graph, "ilabel")
-    graph = kaldifst.compose(context, graph)
-    kaldifst.connect(graph)
-    return graph
+    graph = lexicon_and_grammar(lexicon, grammar)
+    return in_front(context_fst(classes, n_disambiguation), graph)
 
 
 def make_graph(
@@ -193,19 +152,5 @@ def make_graph(
     start = time.time()
     with output_dir(output, ("search.json",)) as folder:
         graph = compose_graph(pronunciations, arpa, classes, folder)
-        if graph.start < 0:
-            raise ValueError(f"the graph of {arpa} is empty: does the lexicon have its words?")
-        constant = kaldifst.StdConstFst(graph)
-        if not constant.write(str(folder / "graph.fst")):
-            raise OSError(f"{output / 'graph.fst'} cannot be written; is the disk full?")
-        arcs = sum(graph.num_arcs(s) for s in range(graph.num_states))
-        info = {
-            "words": len(pronunciations),
-            "noise": UNKNOWN in pronunciations and classes.knows_noise,
-            "states": graph.num_states,
-            "arcs": arcs,
-            "seconds": round(time.time() - start, 1),
-            "peak_gigabytes": round(_memory(), 2),
-        }
-        (folder / "info.json").write_text(json.dumps(info, indent=1) + "\n")
-    logging.info("graph: %s", info)
+        noise = UNKNOWN in pronunciations and classes.knows_noise
+        write_graph(graph, folder, start, arpa, words=len(pronunciations), noise=noise)

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from speechlm.data.arpa import copy_for_words, read_arpa
+from speechlm.lm.arpa import copy_for_words, read_arpa
 
 ARPA = """A model made by some program.
 
