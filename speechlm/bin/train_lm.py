@@ -19,9 +19,7 @@ def options() -> argparse.ArgumentParser:
     add_texts(p, "texts to train on, one sentence a line")
     p.add_argument("--dev_text", required=True, help="text for validation, of the same kinds")
     p.add_argument(
-        "--lexicon",
-        required=True,
-        help="lexicon or list of words; the first column has those that the model knows",
+        "--lexicon", required=True, help="lexicon of decoding, whose words the model knows"
     )
     return p
 

@@ -25,7 +25,7 @@ from espnet2.tasks.lm import LMTask
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.class_choices import ClassChoices
-from espnet2.utils.types import str_or_none
+from espnet2.utils.types import str2bool, str_or_none
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -64,13 +64,16 @@ class WordTransformer(TransformerLM):
         )
 
     def _losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(self.decoder(hidden), targets, reduction="none")
+        scores = self.decoder(hidden).float()  # bfloat16 has 3 digits
+        return functional.cross_entropy(scores, targets, reduction="none")
 
 
 class WordLanguageModel(ESPnetLanguageModel):
     """ESPnet's model with the loss a word, of sentences that begin and end in the last token."""
 
     lm: WordTransformer
+    cpu_bfloat16 = False
+    """Whether to train in bfloat16 autocast on a CPU (ESPnet's `use_amp` is CUDA's)."""
 
     def count(self, batch: dict[str, Tensor]) -> int:
         """Words and ends of sentences of a batch, over which the loss is a mean."""
@@ -117,7 +120,8 @@ class WordLanguageModel(ESPnetLanguageModel):
             loss = 0.0 * self.lm.decoder.bias.sum()
             stats["loss"] = torch.full_like(loss.detach(), float("nan"))
             return force_gatherable((loss, stats, torch.ones_like(loss)), loss.device)
-        losses, lengths = self.nll(text, text_lengths)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.cpu_bfloat16 and text.is_cpu):
+            losses, lengths = self.nll(text, text_lengths)
         weight = lengths.sum()
         loss = losses.sum() / weight
         stats["loss"] = loss.detach()
@@ -147,6 +151,9 @@ class WordLMTask(OwnDataTask, LMTask):
             type=int,
             default=4000,
             help="limit of the padded words of a batch and worker, ends of sentences included",
+        )
+        group.add_argument(
+            "--cpu_bfloat16", type=str2bool, default=False, help="bfloat16 autocast on the CPU"
         )
         cls.add_common_arguments(parser)
         parser.set_defaults(
@@ -180,6 +187,7 @@ class WordLMTask(OwnDataTask, LMTask):
         args.lm_conf = conf
         n_tokens = len(WordList.read(args.token_list).tokens)
         model = WordLanguageModel(WordTransformer(n_tokens, **conf), n_tokens)
+        model.cpu_bfloat16 = args.cpu_bfloat16
         if args.init is not None:
             initialize(model, args.init)
         return model

@@ -7,6 +7,7 @@ network, so that a step computes one word, and states that share words share the
 
 from __future__ import annotations
 
+import math
 import os
 from argparse import Namespace
 from collections import defaultdict
@@ -21,14 +22,16 @@ from torch import Tensor
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.whole_files import read_json
 from speechlm.data.yaml_file import read_yaml
+from speechlm.lm.ngram import Perplexity
 from speechlm.tasks.batching import padded_batches
 from speechlm.tasks.lm import MAX_SCORES, WordLanguageModel, WordLMTask
-from speechlm.tasks.lm_words import UNKNOWN, WordList, padded
+from speechlm.tasks.lm_words import UNKNOWN, Sentences, WordList, padded
 
 INFO, TOKENS, CONFIG = "info.json", "tokens.txt", "config.yaml"
 """Files of a trained language model, beside its weights."""
 WEIGHTS = "valid.loss.ave.pth"
 """Link to the weights that a training ends with."""
+_CHUNK = 4096  # sentences of a text that are scored at once
 _ABSENT = "train_lm writes it when it has come to its end"
 
 
@@ -218,6 +221,41 @@ class NeuralLM:
         return found.double().cpu().numpy() - np.array([state.normalizer for state in states])
 
 
-def unknown(ids: np.ndarray) -> np.ndarray:
-    """(n,) bool: which of n ids are those of `<unk>`."""
-    return ids == UNKNOWN
+def perplexity(
+    lm: NeuralLM, texts: Sequence[str | os.PathLike[str]], batch_words: int = 4000
+) -> Perplexity:
+    """Perplexity of texts, to be compared with that of an n-gram model (`lm.ngram.perplexity`).
+
+    The same tokens count: all words and ends of sentences, without the unknown words (which are in
+    the histories of others), and once with them as `<unk>`.
+
+    Args:
+        lm: the model.
+        texts: a sentence a line; those named `text` have ids. Empty lines are no sentences.
+        batch_words: as in `NeuralLM.sentence_scores`.
+
+    Raises:
+        ValueError: a text cannot be read, or there are no sentences.
+    """
+    lines = Sentences(texts, lm.words)
+    sums = np.zeros((2, 2))  # known and unknown tokens: how many, and their scores added up
+    sentences = 0
+    for first in range(0, len(lines), _CHUNK):
+        numbers = range(first, min(first + _CHUNK, len(lines)))
+        rows = [lm.word_ids(words) for words in map(lines.__getitem__, numbers) if words]
+        sentences += len(rows)
+        for row, scores in lm.token_scores(rows, batch_words):
+            odd = np.append(rows[row] == UNKNOWN, False)  # the end is known
+            sums[0] += np.sum(~odd), scores[~odd].sum()
+            sums[1] += np.sum(odd), scores[odd].sum()
+    if not sentences:
+        raise ValueError(f"no sentences in {' '.join(map(str, texts))}")
+    (known, of_known), (oov, _) = sums
+    tokens, total = sums.sum(0)
+    return Perplexity(
+        sentences=sentences,
+        words=int(tokens) - sentences,
+        oov=int(oov),
+        perplexity=math.exp(-of_known / known),
+        perplexity_with_oov=math.exp(-total / tokens),
+    )

@@ -14,11 +14,11 @@ from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import show_ids
 from speechlm.data.text_corpus import TextCorpus, id_columns
 from speechlm.data.whole_files import read_lines
+from speechlm.lm.spellings import read_spellings
 
 PAD, UNKNOWN = 0, 1
 """Ids beside those of words; the last id begins and ends sentences. (ESPnet masks id 0.)"""
 _FIRST, _LAST = ("<blank>", "<unk>"), "<sos/eos>"
-_NO_WORDS = ("<", "!", "#")  # first letters of <eps>, <UNK>, !SIL and #0 in lexicons and word lists
 _LOOKED_AT = 2000  # lines of a text, when it is asked whether its words are known at all
 
 
@@ -49,14 +49,12 @@ class WordList:
 
     @classmethod
     def of_lexicon(cls, path: str | os.PathLike[str]) -> WordList:
-        """The first column of a lexicon or word list; what begins with `<`, `!` or `#` is no word.
+        """The words of a decoding lexicon: pronunciations, spellings, or a list of words.
 
         Raises:
-            ValueError: the file cannot be read, or has no words.
+            ValueError: as `read_spellings`.
         """
-        fields = (line.split() for line in read_lines(path, "lexicon or word list"))
-        words = (columns[0] for columns in fields if columns)
-        return cls((word for word in words if not word.startswith(_NO_WORDS)), str(path))
+        return cls(read_spellings(Path(path)), str(path))
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> WordList:

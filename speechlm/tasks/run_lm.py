@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,11 @@ from speechlm.data.atomic import write_text
 from speechlm.lm.ngram import Perplexity
 from speechlm.tasks.common import is_first_worker, parse_training
 from speechlm.tasks.lm import WordLMTask
-from speechlm.tasks.lm_scores import INFO, TOKENS, WEIGHTS, NeuralLM, unknown
+from speechlm.tasks.lm_scores import INFO, TOKENS, WEIGHTS, NeuralLM, perplexity
 from speechlm.tasks.lm_words import Sentences, WordList
 from speechlm.tasks.trainer import load_weights_only
 
 REPORT = "RESULTS.md"
-_CHUNK = 4096  # sentences that are scored at once
 
 
 def train_lm(
@@ -41,7 +38,7 @@ def train_lm(
         config: YAML file.
         text: texts to train on, a sentence a line; those named `text` are Kaldi's, with ids.
         dev_text: text for validation, of the same kinds.
-        lexicon: the words are its first column.
+        lexicon: that of decoding: pronunciations, spellings, or a list of words.
         options: options of `WordLMTask` by name; None: not given.
         espnet: further command line options of ESPnet.
 
@@ -62,7 +59,7 @@ def train_lm(
         Sentences(paths, words).check_known()
     if tokens.exists():
         WordList.read(tokens).check_same(words)
-    elif not args.dry_run:
+    else:
         folder.mkdir(parents=True, exist_ok=True)
         words.write(tokens)
     WordLMTask.main(args)
@@ -76,7 +73,7 @@ def _finish(folder: Path, args: Namespace, words: WordList) -> None:
     model = WordLMTask.build_model(args)
     model.load_state_dict(load_weights_only(folder / WEIGHTS))
     lm = NeuralLM(model, words, "cuda" if args.ngpu else "cpu")
-    found = perplexity(lm, args.dev_text)
+    found = perplexity(lm, [args.dev_text])
     info = {
         "words": len(words),
         "tokens_sha256": words.sha256,
@@ -102,45 +99,4 @@ def _table(info: Mapping[str, Any], found: Perplexity) -> str:
         f"({100 * share:.1f} %) |\n"
         f"| words of the vocabulary | {info['words']} |\n"
         f"| parameters | {info['parameters'] / 1e6:.1f} M |\n"
-    )
-
-
-@dataclass
-class _Sums:
-    """Natural logarithms of probabilities of tokens, added up, and how many they are."""
-
-    scores: float = 0.0
-    tokens: int = 0
-
-
-def perplexity(lm: NeuralLM, text: str | os.PathLike[str], batch_words: int = 4000) -> Perplexity:
-    """Perplexity of a text, to be compared with that of an n-gram model (`lm.ngram.perplexity`).
-
-    The same tokens count: all words and ends of sentences, without the unknown words (which are in
-    the histories of others), and once with them as `<unk>`.
-
-    Args:
-        lm: the model.
-        text: a sentence a line; if it is named `text`, with ids. Empty lines are no sentences.
-        batch_words: as in `NeuralLM.sentence_scores`.
-    """
-    lines = Sentences([text], lm.words)
-    known, strange, sentences = _Sums(), _Sums(), 0
-    for first in range(0, len(lines), _CHUNK):
-        numbers = range(first, min(first + _CHUNK, len(lines)))
-        rows = [lm.word_ids(words) for words in map(lines.__getitem__, numbers) if words]
-        sentences += len(rows)
-        for row, scores in lm.token_scores(rows, batch_words):
-            odd = unknown(rows[row])
-            strange.scores += float(scores[:-1][odd].sum())
-            strange.tokens += int(odd.sum())
-            known.scores += float(scores[:-1][~odd].sum() + scores[-1])
-            known.tokens += int((~odd).sum()) + 1
-    tokens = known.tokens + strange.tokens
-    return Perplexity(
-        sentences=sentences,
-        words=tokens - sentences,
-        oov=strange.tokens,
-        perplexity=math.exp(-known.scores / known.tokens),
-        perplexity_with_oov=math.exp(-(known.scores + strange.scores) / tokens),
     )
