@@ -61,10 +61,10 @@ class SentenceEpochs:
         self.steps = len(self._batches)
 
     def _training(self, batch_words: int, seed: int, rank: int, workers: int) -> TextBatches:
-        counts = self.text.unit_counts(np.arange(min(len(self.text), 8192)))
-        if not ((counts > 0) & (counts < batch_words)).any():
+        counts = self.text.unit_counts(self.text.sample())
+        if not ((counts > 0) & (counts <= batch_words)).any():
             raise ValueError(
-                f"{self.text.path}: none of the first {len(counts)} lines has 1 to "
+                f"{self.text.path}: none of {len(counts)} lines that were looked at has 1 to "
                 f"{batch_words - 1} words, as a sentence of a batch must (batch_words)"
             )
         return TextBatches(self.text, batch_words, seed, rank, workers)

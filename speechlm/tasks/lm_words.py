@@ -19,7 +19,7 @@ from speechlm.lm.spellings import read_spellings
 PAD, UNKNOWN = 0, 1
 """Ids beside those of words; the last id begins and ends sentences. (ESPnet masks id 0.)"""
 _FIRST, _LAST = ("<blank>", "<unk>"), "<sos/eos>"
-_LOOKED_AT = 2000  # lines of a text, when it is asked whether its words are known at all
+_LOOKED_AT = 4096  # lines of a text, when it is asked whether it can be used at all
 
 
 class WordList:
@@ -171,14 +171,17 @@ class Sentences:
         unknown = sum(int((row == UNKNOWN).sum()) for row in rows)
         return {**padded(rows), "unknown_words": torch.tensor(unknown)}
 
+    def sample(self) -> np.ndarray:
+        """(n,) numbers of some thousand lines from all over the text, or of all."""
+        return np.unique(np.linspace(0, len(self) - 1, _LOOKED_AT).astype(np.int64))
+
     def check_known(self) -> None:
         """Make sure that most words of the text are known, by lines from all over it.
 
         Raises:
             ValueError: more than half are not, as in another case or language.
         """
-        lines = np.unique(np.linspace(0, len(self) - 1, _LOOKED_AT).astype(np.int64))
-        found = [word for line in lines for word in self[int(line)]]
+        found = [word for line in self.sample() for word in self[int(line)]]
         unknown = [word for word in found if word not in self.words]
         if 2 * len(unknown) > len(found):
             odd = list(dict.fromkeys(unknown))[:5]

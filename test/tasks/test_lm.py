@@ -21,10 +21,12 @@ from speechlm.tasks.run_lm import train_lm
 
 from espnet2.tasks.lm import LMTask  # isort: skip
 
-NAMES = ("ANN", "BOB", "CAL", "DOT", "EVE", "FAY", "GUS", "HAL")
-FILLED = ("SAW", "THE", "CAT", "AND", "ASKED", "FOR")
+NAMES, FILLED = ("ANN", "BOB", "CAL", "DOT"), ("SAW", "THE", "CAT")
+NO_DROPOUT = dict.fromkeys(
+    ("dropout_rate", "positional_dropout_rate", "attention_dropout_rate"), 0.0
+)
 CONFIG = {
-    "lm_conf": {"embed_unit": 32, "att_unit": 32, "head": 2, "unit": 64, "layer": 2},
+    "lm_conf": {"embed_unit": 32, "att_unit": 32, "head": 2, "unit": 64, "layer": 2, **NO_DROPOUT},
     "batch_words": 600,
     "max_epoch": 3,
     "num_iters_per_epoch": 40,
@@ -38,13 +40,10 @@ CONFIG = {
 
 
 def sentences(n: int, seed: int) -> list[str]:
-    """A name, words of no matter, and the name again: what no trigram can know."""
+    """A name, three words of no matter, and the name again: what no trigram can know."""
     random = np.random.default_rng(seed)
-    names, lengths = random.choice(NAMES, n), random.integers(3, 6, n)
-    return [
-        " ".join([name, *random.choice(FILLED, k), name])
-        for name, k in zip(names, lengths, strict=True)
-    ]
+    names = random.choice(NAMES, n)
+    return [" ".join([name, *random.choice(FILLED, 3), name]) for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_it_learns_what_trigrams_cannot(trained, corpus):
     trigram = ngram.perplexity(corpus / "lm.arpa", [dev])
     info = json.loads((trained / "info.json").read_text())
     found = info["dev"]
-    assert found["perplexity"] < 0.8 * trigram.perplexity
+    assert found["perplexity"] < 0.85 * trigram.perplexity
     assert (found["words"], found["oov"]) == (trigram.words, 0)
     assert f"| {found['perplexity']:.1f} |" in (trained / "RESULTS.md").read_text()
     stats = load_weights_only(trained / "checkpoint.pth")["reporter"]["stats"]
@@ -101,7 +100,7 @@ def test_espnet_reads_the_folder_and_gives_the_same(trained):
         trained / "config.yaml", trained / "valid.loss.ave.pth"
     )
     assert type(model).__module__ == "espnet2.lm.espnet_model"
-    texts = ["BOB SAW THE CAT BOB", "FOR", "AND ZOE ASKED FOR THE CAT"]
+    texts = ["BOB SAW THE CAT BOB", "THE", "DOT ZOE SAW SAW THE CAT"]
     preprocess = LMTask.build_preprocess_fn(args, train=False)
     rows = [preprocess("id", {"text": text})["text"] for text in texts]
     _, batch = LMTask.build_collate_fn(args, train=False)(
@@ -143,7 +142,7 @@ def test_other_words_are_refused(trained, corpus, tmp_path):
     with pytest.raises(ValueError, match=r"take what it lacks for <unk>.*2 words.*YAK ZEBU"):
         NeuralLM.load(trained, lexicon=corpus / "more.txt")
     (corpus / "fewer.txt").write_text("ANN\nBOB\n")  # of a graph of fewer words all are known
-    assert len(NeuralLM.load(trained, lexicon=corpus / "fewer.txt").words) == 14
+    assert len(NeuralLM.load(trained, lexicon=corpus / "fewer.txt").words) == 7
 
 
 def copied(trained, folder):
@@ -186,7 +185,7 @@ def test_texts_of_other_words_and_empty_ones_are_refused(corpus, tmp_path):
     blank.write_text("\n \n")
     with pytest.raises(ValueError, match=r"blank.txt: no line has a word"):
         train(corpus, tmp_path / "c", dev_text=blank)
-    with pytest.raises(ValueError, match="none of the first 2 lines has 1 to 599 words"):
+    with pytest.raises(ValueError, match="blank.txt: none of 2 lines .* has 1 to 599 words"):
         train(corpus, tmp_path / "d", text=[blank])
     with pytest.raises((ValueError, FileNotFoundError), match=r"absent\.txt"):
         train(corpus, tmp_path / "e", text=[corpus / "train.txt", tmp_path / "absent.txt"])
@@ -234,7 +233,7 @@ def test_lines_of_several_texts_and_their_names(texts, tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_training_has_every_line_and_names_those_left_out(texts, workers, caplog):
     epochs = [SentenceEpochs(texts, 200, 1, rank, workers) for rank in range(workers)]
-    assert abs(epochs[0].steps * workers - 1400 * 6.5 / 200) < 12  # an epoch is about a pass
+    assert abs(epochs[0].steps * workers - 1400 * 6 / 200) < 6  # an epoch is about a pass
     found, left_out = [], 0
     blocks = epochs[0].lines.block_batches
     for data in epochs:
@@ -266,10 +265,7 @@ def test_validation_has_every_sentence_once_and_lists_empty_lines(texts, tmp_pat
 def network(size: int) -> WordLanguageModel:
     torch.manual_seed(0)
     conf = {"pos_enc": "sinusoidal", "embed_unit": 8, "att_unit": 8, "head": 2, "unit": 8}
-    rates = ("dropout_rate", "positional_dropout_rate", "attention_dropout_rate")
-    return WordLanguageModel(
-        WordTransformer(size, layer=1, **conf, **dict.fromkeys(rates, 0.0)), size
-    )
+    return WordLanguageModel(WordTransformer(size, layer=1, **conf, **NO_DROPOUT), size)
 
 
 def test_memory_of_the_output_layer_is_bounded_and_nothing_else_changes(monkeypatch):
@@ -310,4 +306,4 @@ def test_accumulated_batches_count_by_their_words():
 
 def test_it_learns_in_bfloat16(corpus, tmp_path):
     folder = train(corpus, tmp_path / "exp", espnet=["--cpu_bfloat16", "true", "--max_epoch", "1"])
-    assert json.loads((folder / "info.json").read_text())["dev"]["perplexity"] < 12
+    assert json.loads((folder / "info.json").read_text())["dev"]["perplexity"] < 5
