@@ -120,7 +120,7 @@ class NeuralLM:
         """How many words of the sentences are scored as `<unk>`."""
         return sum(word not in self.words for text in sentences for word in text.split())
 
-    def sentence_scores(self, sentences: Sequence[str], batch_words: int = 4000) -> np.ndarray:
+    def sentence_scores(self, sentences: Sequence[str], batch_words: int = 2000) -> np.ndarray:
         """(n,) float64 natural logarithms of P(words, </s>) of sentences.
 
         Args:
@@ -222,7 +222,7 @@ class NeuralLM:
 
 
 def perplexity(
-    lm: NeuralLM, texts: Sequence[str | os.PathLike[str]], batch_words: int = 4000
+    lm: NeuralLM, texts: Sequence[str | os.PathLike[str]], batch_words: int = 2000
 ) -> Perplexity:
     """Perplexity of texts, to be compared with that of an n-gram model (`lm.ngram.perplexity`).
 
