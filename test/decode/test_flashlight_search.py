@@ -12,14 +12,18 @@ import torch
 from flashlight.lib.text.decoder import LexiconDecoder
 
 from speechlm.decode import flashlight_search
-from speechlm.decode.ctc_search import Found, Weights
+from speechlm.decode.ctc_greedy import greedy
+from speechlm.decode.ctc_search import CTCSearch, Found, Weights
 from speechlm.decode.flashlight_search import (
     PAPER,
     PAPER_TRANSFORMER,
     FlashlightOptions,
     FlashlightSearch,
 )
-from speechlm.lm.ctc_graph import WORD_START
+from speechlm.lm.ctc_graph import ARPA_COPY, LEXICON_COPY, WORD_START, make_ctc_graph
+from speechlm.lm.ngram import train
+from speechlm.lm.search import Beam
+from speechlm.lm.spellings import read_spellings
 
 SPEC = importlib.util.spec_from_file_location(
     "brute_force", Path(__file__).with_name("brute_force.py")
@@ -301,3 +305,54 @@ def test_the_beams_of_an_utterance_are_freed(toy, monkeypatch, fused):
     for _ in range(3):
         search.decode(toy.emissions(10), Weights())
     assert len(made) == 3 and not any(reference() for reference in made)
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    """(sentences, folder of the decoding graph of their words and trigrams)."""
+    folder, rng = tmp_path_factory.mktemp("language"), np.random.default_rng(3)
+    letters = list("ETAONIHSRDLU'")
+    words = sorted({"A" + "".join(rng.choice(letters, n)) for n in rng.integers(0, 7, 300)})
+    successors = rng.integers(0, len(words), (len(words), 8))
+    sentences, word = [], 0
+    for _ in range(400):
+        chain = [word := successors[word, rng.integers(8)] for _ in range(rng.integers(1, 8))]
+        sentences.append(" ".join(words[n] for n in chain))
+    (folder / "text").write_text("\n".join(sentences) + "\n")
+    (folder / "words").write_text("\n".join(words) + "\n")
+    train([folder / "text"], folder / "lm.arpa", 3, words, estimator="built_in")
+    make_ctc_graph(read_spellings(folder / "words"), folder / "lm.arpa", folder / "graph")
+    return sentences, folder / "graph"
+
+
+def spoken(sentence, rng, noise):
+    """Emissions in which each character of a sentence is the likeliest in two or three frames."""
+    frames, last = [], None
+    for label in brute_force.VOCABULARY.encode(sentence):
+        frames += [BLANK] * int(label == last or rng.integers(2)) + [label] * rng.integers(2, 4)
+        last = label
+    logits = rng.normal(0, noise, (len(frames), 33))
+    logits[np.arange(len(frames)), frames] += 6.0
+    return brute_force.log_softmax(logits)
+
+
+@pytest.mark.parametrize(("noise", "least_errors"), [(0.5, 0), (2.5, 5)])
+def test_both_searches_find_the_same_words_on_clean_outputs(language, noise, least_errors):
+    sentences, graph = language
+    rng, weights = np.random.default_rng(1), Weights(2.0, -1.0, 0.5)
+    through_graph = CTCSearch(graph, Beam(20.0, 5000))
+    asking = FlashlightSearch(graph / LEXICON_COPY, graph / ARPA_COPY, FlashlightOptions(1000))
+    errors = 0
+    for sentence in sentences[:25]:
+        emissions = spoken(sentence, rng, noise)
+        found = through_graph.decode(emissions, weights)
+        assert asking.decode(emissions, weights) == found
+        assert found.complete
+        if not least_errors:
+            assert found.words == tuple(sentence.split())
+        errors += greedy(emissions) != sentence
+        ours, theirs = (s.nbest(emissions, weights, 1)[0][0] for s in (through_graph, asking))
+        assert ours.ngram == pytest.approx(theirs.ngram, abs=0.05)
+        # flashlight may write a `|` more between words
+        assert -0.05 < theirs.acoustic - ours.acoustic < (2.0 if least_errors else 0.05)
+    assert errors >= least_errors  # where greedy decoding errs, the word model has a say
