@@ -68,8 +68,8 @@ class SearchReport:
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Write `search.json`."""
-        values = dataclasses.asdict(self) | {"real_time_factor": round(self.real_time_factor, 6)}
-        values["search_seconds"] = round(self.search_seconds, 3)
+        values = dataclasses.asdict(self) | {"real_time_factor": round(self.real_time_factor, 9)}
+        values["search_seconds"] = round(self.search_seconds, 6)
         values["audio_seconds"] = round(self.audio_seconds, 3)
         write_text(Path(folder) / SEARCH, json.dumps(values, indent=1) + "\n")
 
