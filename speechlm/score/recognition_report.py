@@ -129,6 +129,7 @@ def _measure(
     results: Sequence[Scored], resamples: int, seed: int
 ) -> tuple[list[Row], list[Difference]]:
     """The rows of one test set and the differences between neighbours, on the same resamples."""
+    counts = [read_scores(result.folder) for result in results]
     read = [compare.read_result(result.folder, None, None) for result in results]
     for other in read[1:]:
         compare.check_comparable(read[0], other)
@@ -142,7 +143,7 @@ def _measure(
             by_kind[metric.name] = interval
         for pair, comparison in zip(comparisons, found, strict=True):
             pair[metric.name] = comparison
-    rows = [_row(*known) for known in zip(results, intervals, read, strict=True)]
+    rows = [_row(*known) for known in zip(results, counts, intervals, read, strict=True)]
     differences = [
         Difference(rows[a], rows[b], found)
         for (a, b), found in zip(pairs, comparisons, strict=True)
@@ -167,21 +168,22 @@ def _pairs(results: Sequence[Scored]) -> list[tuple[int, int]]:
     return list(dict.fromkeys(pairs))
 
 
-def _row(scored: Scored, intervals: dict[str, tuple[float, float]], result: compare.Result) -> Row:
+def _row(
+    scored: Scored,
+    counts: dict[str, ErrorCounts],
+    intervals: dict[str, tuple[float, float]],
+    result: compare.Result,
+) -> Row:
     folder = scored.folder
     figures = read_figures(folder)
-    where = Path(folder, FIGURES)
-    return Row(
-        scored,
-        read_scores(folder),
-        intervals,
-        result,
-        read_counts(folder, recognition.ORACLE, Oracle) if recognition.ORACLE in figures else None,
-        read_counts(folder, recognition.OOV, OutOfVocabulary)
-        if recognition.OOV in figures
-        else None,
-        SearchRecord.parse(figures[SEARCH], where) if SEARCH in figures else None,
-    )
+    best = known = search = None
+    if recognition.ORACLE in figures:
+        best = read_counts(folder, recognition.ORACLE, Oracle)
+    if recognition.OOV in figures:
+        known = read_counts(folder, recognition.OOV, OutOfVocabulary)
+    if SEARCH in figures:
+        search = SearchRecord.parse(figures[SEARCH], Path(folder, FIGURES))
+    return Row(scored, counts, intervals, result, best, known, search)
 
 
 def _narrow_table(rows: Sequence[Row]) -> str:

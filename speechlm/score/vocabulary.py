@@ -43,7 +43,7 @@ def read_lexicon_words(path: str | os.PathLike[str]) -> set[str]:
     Raises:
         ValueError: the file is damaged or has no word.
     """
-    with reading(path, "lexicon"), open(path, encoding="utf-8") as lines:
+    with reading(path, "lexicon"), open(path, encoding="utf-8-sig") as lines:
         words = {line.split(maxsplit=1)[0] for line in lines if not line.isspace()} - _NO_WORDS
         if not words:
             raise ValueError("no word")

@@ -18,7 +18,7 @@ from speechlm.score.vocabulary import (
         "CAT C A T |\nTHE T H E |\n",
         "CAT\tC A T |\nTHE\tT H E |\nTHE\tD E |\n",
         "<eps> 0\nCAT 1\nTHE 2\n#0 3\n<s> 4\n</s> 5\n",
-        "CAT\r\n\r\nTHE\r\n",
+        "\ufeffCAT\r\n\r\nTHE\r\n",
     ],
 )
 def test_lexicons_lists_and_symbol_tables_are_read(tmp_path, content):
