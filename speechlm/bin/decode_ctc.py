@@ -1,37 +1,38 @@
-"""Stage 13: greedy CTC decoding of a (split) data directory; writes OUTPUT/text."""
+"""Stage 13: decode a (split) data directory from its emissions; writes OUTPUT/text and more.
+
+Without --graph the best character of each frame is taken (greedy). With it, the search is through
+the graph's words, weighted by its word model; --nbest N keeps the N best sentences of each
+utterance (OUTPUT/nbest.tsv). OUTPUT/search.json says how it was done, and what it took.
+"""
 
 from __future__ import annotations
 
 import argparse
-import logging
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._options import add_ctc_weights, add_decoding, device_of
+from speechlm.bin._options import add_search, search_of
 
 
 def options() -> argparse.ArgumentParser:
     """The options."""
     p = parser(__doc__)
-    add_decoding(
-        p,
-        model="folder of a fine-tuning",
-        output="folder for the file text",
-        batch_samples=3_200_000,
-    )
-    add_ctc_weights(p)
+    p.add_argument("--emissions", required=True, help="folder of the program emissions")
+    p.add_argument("--data_dir", required=True, help="utterances to decode, all or some of these")
+    p.add_argument("--output", required=True, help="folder for text, nbest.tsv and search.json")
+    add_search(p)
     return p
 
 
 def main() -> None:
     """Parse and decode."""
     args = options().parse_args()
-    from speechlm.decode.ctc_greedy import decode_dir
+    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.decode.decode_set import decode_set
+    from speechlm.decode.hypotheses import SearchReport
 
-    device = device_of(args)
-    decoded = decode_dir(
-        args.model, args.data_dir, args.output, args.weights, args.batch_samples, device
-    )
-    logging.info("hypotheses of %d utterances in %s", len(decoded.text), args.output)
+    data = DataDir.read(args.data_dir)
+    report, model = search_of(args) if args.graph else (SearchReport("greedy"), None)
+    decode_set(args.emissions, data, args.output, report, model)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Parse and merge."""
     args = options().parse_args()
-    from speechlm.decode.ctc_greedy import merge_hypotheses
+    from speechlm.decode.hypotheses import merge_hypotheses
 
     logging.info("%d hypotheses in %s", merge_hypotheses(args.input, args.output), args.output)
 

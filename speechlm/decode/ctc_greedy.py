@@ -1,45 +1,25 @@
-"""Greedy CTC decoding with a fine-tuned model: of waveforms, of audio files, of a data directory.
+"""CTC models, opened, and greedy decoding of waveforms and audio files.
 
 B utterances, S samples (16 kHz), T frames, V characters. Needs no ESPnet.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from speechlm.checkpoints.ctc_encoder import BEST, CTCModel
 from speechlm.checkpoints.model_dir import WEIGHTS
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import SAMPLE_RATE
-from speechlm.data.atomic import output_file
 from speechlm.data.audio import decode_any, resample
-from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
-from speechlm.decode.extract import batches
-
-
-@dataclass
-class Decoded:
-    """Hypotheses of a data directory, and what they took."""
-
-    text: dict[str, str]
-    audio_seconds: float
-    seconds: float
-
-    @property
-    def real_time_factor(self) -> float:
-        """Seconds of work for a second of audio."""
-        return self.seconds / max(self.audio_seconds, 1e-9)
+from speechlm.decode.emissions import log_probabilities
 
 
 def load_model(
@@ -92,25 +72,13 @@ def decode_waveforms(model: CTCModel, waveforms: Sequence[Tensor | np.ndarray]) 
     Raises:
         ValueError: a waveform has another shape, or samples that are no floating-point numbers.
     """
-    waves = [torch.as_tensor(waveform) for waveform in waveforms]
-    for n, wave in enumerate(waves):
-        if wave.dim() != 1 or not wave.is_floating_point():
-            raise ValueError(
-                f"waveform {n}: floating-point samples in [-1, 1] of shape (samples,) expected, "
-                f"got {wave.dtype} of shape {tuple(wave.shape)}"
-            )
-    text = [""] * len(waves)
-    long = [n for n, wave in enumerate(waves) if len(wave) >= model.framing.window]
-    if not long:
-        return text
-    device, vocabulary = next(model.parameters()).device, CharacterVocabulary()
-    lengths = torch.tensor([len(waves[n]) for n in long], device=device)
-    batch = torch.nn.utils.rnn.pad_sequence([waves[n].float() for n in long], batch_first=True)
-    logits, frames = model(batch.to(device), lengths)
-    paths = logits.argmax(-1).cpu().numpy()
-    for n, path, end in zip(long, paths, frames.tolist(), strict=True):
-        text[n] = vocabulary.decode(collapse(path[:end], vocabulary.blank))
-    return text
+    return [greedy(emissions) for emissions in log_probabilities(model, waveforms)]
+
+
+def greedy(emissions: np.ndarray) -> str:
+    """The best character of each frame of (T, V), repeats and blanks removed."""
+    vocabulary = CharacterVocabulary()
+    return vocabulary.decode(collapse(emissions.argmax(-1), vocabulary.blank))
 
 
 def decode_file(model: CTCModel, path: str | os.PathLike[str]) -> str:
@@ -123,71 +91,8 @@ def decode_file(model: CTCModel, path: str | os.PathLike[str]) -> str:
     return decode_waveforms(model, [resample(waveform, rate, SAMPLE_RATE)])[0]
 
 
-def decode(model: CTCModel, data: DataDir, batch_samples: int = 3_200_000) -> Decoded:
-    """Greedy hypotheses of all utterances.
-
-    Utterances are sorted by length and put together into batches of at most `batch_samples`
-    padded samples (at least one utterance); padding does not change results. Utterances shorter
-    than a frame get an empty hypothesis.
-    """
-    start = time.perf_counter()
-    text: dict[str, str] = {}
-    total = 0
-    for ids in batches(data.samples(), batch_samples):
-        waveforms = [data.waveform(utterance) for utterance in ids]
-        total += sum(map(len, waveforms))
-        text |= zip(ids, decode_waveforms(model, waveforms), strict=True)
-    seconds = time.perf_counter() - start
-    result = Decoded(dict(sorted(text.items())), total / SAMPLE_RATE, seconds)
-    logging.info(
-        "%d utterances, %.1f s of audio in %.1f s: real-time factor %.4f",
-        len(text),
-        result.audio_seconds,
-        seconds,
-        result.real_time_factor,
-    )
-    return result
-
-
 def collapse(path: np.ndarray, blank: int) -> np.ndarray:
     """Remove repeats, then blanks, of the best label of each frame: (T,) -> (U,)."""
     changes = np.ones(len(path), bool)
     changes[1:] = path[1:] != path[:-1]
     return path[changes & (path != blank)]
-
-
-def decode_dir(
-    model: str | os.PathLike[str],
-    data_dir: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    weights: str | None = None,
-    batch_samples: int = 3_200_000,
-    device: str = "cpu",
-) -> Decoded:
-    """Decode a data directory and write `output/text`."""
-    decoded = decode(load_model(model, weights, device), DataDir.read(data_dir), batch_samples)
-    write_hypotheses(Path(output) / "text", decoded.text)
-    return decoded
-
-
-def merge_hypotheses(folders: list[str], output: str | os.PathLike[str]) -> int:
-    """Join the `text` of several jobs, sorted; returns the number of utterances."""
-    merged: dict[str, str] = {}
-    for folder in folders:
-        path = Path(folder) / "text"
-        if not path.is_file():
-            raise ValueError(f"{path} expected, but it is not there; has this job failed?")
-        part = read_table(path, empty=True)
-        double = sorted(part.keys() & merged.keys())
-        if double:
-            raise ValueError(f"{path}: ids that another job has too: {show_ids(double)}")
-        merged |= part
-    write_hypotheses(Path(output) / "text", merged)
-    return len(merged)
-
-
-def write_hypotheses(path: Path, text: dict[str, str]) -> None:
-    """Write `id words` lines in the order of the C locale; an empty hypothesis is the id alone."""
-    with output_file(path) as temporary:
-        lines = (f"{utterance} {text[utterance]}".rstrip() + "\n" for utterance in sorted(text))
-        temporary.write_text("".join(lines), encoding="utf-8")

@@ -23,8 +23,8 @@ from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.decode.beam_search import BeamOptions, beam_search
-from speechlm.decode.ctc_greedy import write_hypotheses
 from speechlm.decode.extract import batches
+from speechlm.decode.hypotheses import write_hypotheses
 
 PARTIAL = "partial.tsv"
 

@@ -14,10 +14,14 @@ from speechlm.checkpoints.authors_import import import_checkpoint
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD, PAPER_FRAMING
+from speechlm.data.archives import merge_archives
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.vocabulary import CharacterVocabulary
-from speechlm.decode.ctc_greedy import collapse, decode, decode_dir, load_model, merge_hypotheses
+from speechlm.decode.ctc_greedy import collapse, greedy, load_model
+from speechlm.decode.decode_set import decode_set
+from speechlm.decode.emissions import emissions_of, write_emissions
+from speechlm.decode.hypotheses import SearchReport, merge_hypotheses
 from speechlm.models import SpeechLMConfig
 from speechlm.models.losses import ctc_loss
 from speechlm.score.error_rate import error_rates
@@ -116,7 +120,8 @@ def test_from_scratch_the_front_end_learns(tmp_path, config, chords):
 def test_validation_counts_the_words_that_decoding_writes(finetuned, chords):
     """Of all batches together; the last weights decode what the last validation has counted."""
     data = DataDir.read(chords / "dev")
-    text = decode(load_model(finetuned, "latest.pth"), data).text
+    model = load_model(finetuned, "latest.pth")
+    text = {u: greedy(x) for u, x in emissions_of(model, data, 3_200_000)}
     rates = error_rates(data.text, text)
     stats = load_weights_only(finetuned / "checkpoint.pth")["reporter"]["stats"][2]["valid"]
     assert stats["wer_ctc"] == pytest.approx(rates.words.rate / 100)
@@ -175,22 +180,31 @@ def test_results_do_not_depend_on_the_batch(finetuned, chords):
     with torch.no_grad():  # without this little training hypotheses would be empty
         model.output.bias[0] -= 3.0
     data = DataDir.read(chords / "dev")
-    alone = decode(model, data, batch_samples=1)
-    together = decode(model, data, batch_samples=10_000_000)
-    assert alone.text == together.text
-    assert len(set(alone.text.values())) > 1
-    assert together.real_time_factor > 0
+    alone = dict(emissions_of(model, data, batch_samples=1))
+    together = dict(emissions_of(model, data, batch_samples=10_000_000))
+    assert alone.keys() == together.keys() == set(data.ids)
+    for utterance in data.ids:
+        assert np.allclose(alone[utterance], together[utterance], atol=1e-4)
+    assert len({x.argmax(-1).tobytes() for x in alone.values()}) > 1
 
 
 def test_jobs_merge_to_the_whole(finetuned, chords, tmp_path):
-    data = DataDir.read(chords / "dev")
+    data, model = DataDir.read(chords / "dev"), load_model(finetuned)
     for job, ids in enumerate((data.ids[1::2], data.ids[::2]), 1):
-        data.subset(ids).write(tmp_path / "split" / str(job))
-        decode_dir(finetuned, tmp_path / "split" / str(job), tmp_path / "out" / str(job))
+        part = data.subset(ids)
+        part.write(tmp_path / "split" / str(job))
+        write_emissions(model, part, tmp_path / "emissions", source="m", job=job)
+    assert merge_archives(tmp_path / "emissions", 2, "emissions") == len(data)
+    for job in "12":
+        part = DataDir.read(tmp_path / "split" / job)
+        report = SearchReport("greedy")
+        decode_set(tmp_path / "emissions", part, tmp_path / "out" / job, report)
     folders = [str(tmp_path / "out" / job) for job in "12"]
     assert merge_hypotheses(folders, tmp_path / "all") == len(data)
     lines = (tmp_path / "all" / "text").read_text().splitlines()
     assert [line.split()[0] for line in lines] == data.ids
+    report = SearchReport.read(tmp_path / "all")
+    assert report.utterances == len(data) and report.real_time_factor > 0
     with pytest.raises(ValueError, match="another job has too"):
         merge_hypotheses([folders[0], folders[0]], tmp_path / "twice")
 
@@ -232,9 +246,9 @@ def test_links_to_nothing_are_told_and_not_passed_over(finetuned, tmp_path):
             load_model(tmp_path / "exp")
 
 
-def test_a_folder_without_a_model_is_explained(tmp_path, chords):
+def test_a_folder_without_a_model_is_explained(tmp_path):
     with pytest.raises(ValueError, match="config.yaml expected"):
-        decode_dir(tmp_path, chords / "dev", tmp_path / "out")
+        load_model(tmp_path)
     with pytest.raises(ValueError, match="config.yaml expected"):
         load_speechlm(tmp_path)
 
@@ -292,5 +306,8 @@ def test_decoding_of_parts_of_recordings(finetuned, chords, join_recordings, tmp
     with torch.no_grad():
         model.output.bias[0] -= 3.0
     joined = join_recordings(chords / "dev", tmp_path / "joined")
-    whole = decode(model, DataDir.read(chords / "dev")).text
-    assert decode(model, joined).text == whole and len(set(whole.values())) > 1
+    whole, ranges = (
+        {u: x.tobytes() for u, x in emissions_of(model, data, 1)}
+        for data in (DataDir.read(chords / "dev"), joined)
+    )
+    assert ranges == whole and len(set(whole.values())) > 1

@@ -16,7 +16,7 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.target_text import VocabularyOptions, train_vocabulary
 from speechlm.decode.beam_search import BeamOptions
-from speechlm.decode.ctc_greedy import merge_hypotheses
+from speechlm.decode.hypotheses import merge_hypotheses
 from speechlm.decode.translate import PARTIAL, translate, translate_dir
 from speechlm.tasks.run_asr import finetune_asr
 from speechlm.tasks.run_pretrain import pretrain

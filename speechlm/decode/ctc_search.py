@@ -1,0 +1,156 @@
+"""CTC decoding through a graph: characters' log-probabilities to words, with a word model.
+
+T frames, V characters. The objective of a sentence is the paper's, with a score for blanks:
+
+    max over alignments of log P(characters | speech) - blank_score * (blank frames)
+        + lm_weight * log10 P(words) + word_score * (words)
+
+Source: SpeechLM, section V-A (flashlight's beam search with a 4-gram of LibriSpeech). There the
+search keeps alignments in its beam and asks the word model; here the word model is in the graph
+(`speechlm.lm.ctc_graph`), which looks ahead with it. doc/decoding.md compares the two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.data.vocabulary import CharacterVocabulary
+from speechlm.data.whole_files import read_json, reading
+from speechlm.lm.ctc_graph import N_COLUMNS
+from speechlm.lm.lattice import Lattice, best_sequences, search_lattice
+from speechlm.lm.lattice import Path as LatticePath
+from speechlm.lm.search import Beam, GraphSearch
+
+LN10 = math.log(10.0)
+LATTICE_BEAM = 8.0
+"""Cost by which a sentence of an n-best list may be behind the best one."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the parts of the objective; the defaults are the paper's.
+
+    Raises:
+        ValueError: a value that is not finite, or a weight of the word model that is not above 0.
+    """
+
+    lm_weight: float = 2.0
+    """Of log10 P(words), as KenLM and flashlight count."""
+    word_score: float = -1.0
+    """Added for each word."""
+    blank_score: float = 0.0
+    """Subtracted for each frame of blank."""
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            if not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; a finite number expected")
+        if self.lm_weight <= 0:
+            raise ValueError(f"lm_weight is {self.lm_weight}; a number above 0 expected")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A hypothesis."""
+
+    words: tuple[str, ...]
+    complete: bool
+    """Whether the search reached a final state; if not, the last word may be cut off."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sentence of an n-best list."""
+
+    words: tuple[str, ...]
+    acoustic: float
+    """Natural log of the probability of the best alignment, less the blank scores."""
+    ngram: float
+    """Log10 of the word model's probability."""
+    labels: np.ndarray | None = None
+    """(T,) columns of the scores (`speechlm.lm.ctc_graph`) along the best alignment."""
+
+    def total(self, weights: Weights) -> float:
+        """The objective (nats of the network)."""
+        words = weights.word_score * len(self.words)
+        return self.acoustic + weights.lm_weight * self.ngram + words
+
+
+def scaled(emissions: np.ndarray, weights: Weights) -> np.ndarray:
+    """(T, V) log-probabilities -> (T, V + 1) scores of the graph's columns.
+
+    The graph's costs are -ln P(words): the objective is divided by its weight of a nat of these.
+    """
+    blank, word_end = CharacterVocabulary.blank, CharacterVocabulary.word_end
+    scores = np.empty((len(emissions), N_COLUMNS), np.float32)
+    scores[:, :-1] = emissions
+    # blank: - b; the first frame of `|`: + word score, once a word
+    scores[:, blank] -= weights.blank_score
+    scores[:, -1] = emissions[:, word_end] + weights.word_score
+    # lm_weight * log10 P = (lm_weight / ln 10) * ln P
+    scores *= LN10 / weights.lm_weight
+    return scores
+
+
+class CTCSearch:
+    """A decoding graph in memory.
+
+    Args:
+        graph: folder of make_ctc_graph.
+        beam: how wide to search.
+    """
+
+    def __init__(self, graph: str | os.PathLike[str], beam: Beam | None = None) -> None:
+        self.folder, self.beam = Path(graph), beam or Beam()
+        self._search = GraphSearch(self.folder)
+
+    def decode(self, emissions: np.ndarray, weights: Weights) -> Found:
+        """The best sentence of (T, V) log-probabilities."""
+        words, complete = self._search.decode(scaled(emissions, weights), self.beam)
+        return Found(tuple(words), complete)
+
+    def lattice(self, emissions: np.ndarray, weights: Weights) -> Lattice | None:
+        """What the search keeps; None where there is nothing."""
+        return search_lattice(self._search, scaled(emissions, weights), self.beam, LATTICE_BEAM)
+
+    def nbest(self, emissions: np.ndarray, weights: Weights, n: int) -> tuple[list[Entry], bool]:
+        """The N best different sentences, best first, and whether they are complete."""
+        lattice = self.lattice(emissions, weights)
+        if lattice is None:
+            return [], False
+        paths = best_sequences(lattice, n, LATTICE_BEAM)
+        return [self._entry(path, weights) for path in paths], lattice.complete
+
+    def _entry(self, path: LatticePath, weights: Weights) -> Entry:
+        # costs back to the objective's parts; the word score is in the columns of the words' ends
+        words = tuple(self._search.word_of[label] for label in path.words)
+        labels = path.labels - 1
+        ends = int((labels == N_COLUMNS - 1).sum())
+        acoustic = -path.acoustic * weights.lm_weight / LN10 - weights.word_score * ends
+        return Entry(words, acoustic, -path.graph / LN10, labels)
+
+
+def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, Beam]:
+    """Weights and beam of a tuning (`weights.json`).
+
+    Raises:
+        ValueError: the file is missing, damaged, or holds other values.
+    """
+    advice = "tune_ctc makes it"
+    values = read_json(path, "weights of decoding", advice)
+    with reading(path, "weights of decoding", advice):
+        weights = {f.name: values[f.name] for f in dataclasses.fields(Weights)}
+        return Weights(**weights), Beam(**values["beam"])
+
+
+def weights_text(weights: Weights, beam: Beam, **more: object) -> str:
+    """What `read_weights` reads, as JSON."""
+    values = {**dataclasses.asdict(weights), "beam": dataclasses.asdict(beam), **more}
+    return json.dumps(values, indent=1) + "\n"
