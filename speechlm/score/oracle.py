@@ -13,11 +13,11 @@ from pathlib import Path
 
 import kaldialign
 
+from speechlm.data.encoding import text_lines
 from speechlm.data.kaldi_dir import show_ids
-from speechlm.data.whole_files import reading
+from speechlm.decode.hypotheses import COLUMNS
 from speechlm.score.markdown import markdown_table
 
-COLUMNS = ("id", "rank", "total", "acoustic", "ngram", "neural", "words", "text")
 _AGAIN = "decode again (stage 13)"
 
 
@@ -98,21 +98,25 @@ def read_oracle(
 
 def _entries(path: Path, lists: Mapping[str, _List]) -> Iterator[tuple[str, int, str]]:
     """(id, rank, text) of each line, checked."""
-    with reading(path, "n-best lists", _AGAIN), path.open(encoding="utf-8", newline="\n") as lines:
-        header = tuple(next(lines).rstrip("\n").split("\t"))
-        if header != COLUMNS:
-            raise ValueError(f"the columns {' '.join(COLUMNS)} expected, got {' '.join(header)}")
-        for number, line in enumerate(lines, 2):
-            fields = line.removesuffix("\n").split("\t")
-            if len(fields) != len(COLUMNS):
-                raise ValueError(f"line {number}: {len(COLUMNS)} fields expected: {len(fields)}")
-            utterance, rank, text = fields[0], fields[1], fields[-1]
-            if utterance not in lists:
-                raise ValueError(f"line {number}: {utterance} is not among the references")
-            expected = lists[utterance].length + 1
-            if rank != str(expected):
-                raise ValueError(f"line {number}: rank {expected} of {utterance} expected: {rank}")
-            yield utterance, expected, text
+    lines = text_lines(path)
+    if tuple(next(lines, (0, ""))[1].split("\t")) != COLUMNS:
+        raise ValueError(f"{path}: a first line of {' '.join(COLUMNS)} expected; {_AGAIN}")
+    for number, line in lines:
+        fields = line.split("\t")
+        where = f"{path}:{number}"
+        if len(fields) != len(COLUMNS):
+            raise ValueError(
+                f"{where}: {len(COLUMNS)} fields expected, got {len(fields)}; {_AGAIN}"
+            )
+        utterance, rank, text = fields[0], fields[1], fields[-1]
+        if utterance not in lists:
+            raise ValueError(f"{where}: {utterance} is not among the references; {_AGAIN}")
+        expected = lists[utterance].length + 1
+        if rank != str(expected):
+            raise ValueError(
+                f"{where}: rank {expected} of {utterance} expected, got {rank}; {_AGAIN}"
+            )
+        yield utterance, expected, text
 
 
 def _summary(

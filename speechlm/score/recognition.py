@@ -2,7 +2,7 @@
 
 | file | holds |
 |---|---|
-| scores.json | all figures: error counts, oracle, OOV, the record of the search |
+| scores.json | all figures: error counts, oracle, OOV, the report of the search |
 | result.md | the same to read, with the most frequent confusions and the worst speakers |
 | sentences.tsv | reference, hypothesis and numbers of errors of each utterance |
 | alignments.txt | words under words, as sclite's `pra` |
@@ -29,7 +29,8 @@ from speechlm.score.sentences import SENTENCES, Sentence, write_figures, write_s
 
 ORACLE = "oracle"
 OOV = "OOV"
-"""Keys among the figures of a folder of scores, beside WER, CER and `search_record.SEARCH`."""
+SEARCH = "search"
+"""Keys among the figures of a folder of scores, beside WER and CER."""
 SOMETIMES = (speakers.SPEAKERS, vocabulary.OOV_WORDS)
 """Files that only some folders have."""
 _MOST = 20  # rows of a table in result.md
@@ -72,9 +73,9 @@ def score_decoding(decoding: Decoding, name: str, folder: Path) -> ErrorRates:
     texts = [f"{kind}\n\n{error_table({name: counts})}" for kind, counts in tables.items()]
 
     if decoding.search is not None:
-        values = search_record.read_search(decoding.search, references)
-        figures[search_record.SEARCH] = values
-        texts.append(search_record.search_text(values, Path(decoding.search)))
+        report = search_record.read_search(decoding.search, references)
+        figures[SEARCH] = vars(report)
+        texts.append(search_record.search_text(report))
     if decoding.nbest is not None:
         best = oracle.read_oracle(decoding.nbest, references, hypotheses)
         figures[ORACLE] = vars(best)

@@ -11,18 +11,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
+from speechlm.decode.hypotheses import SearchReport
 from speechlm.score import compare, recognition
 from speechlm.score.compare import Comparison
 from speechlm.score.error_rate import ErrorCounts
 from speechlm.score.markdown import escape, markdown_table
 from speechlm.score.oracle import Oracle
 from speechlm.score.report import KINDS, error_table, read_scores
-from speechlm.score.search_record import SEARCH, SearchRecord
-from speechlm.score.sentences import FIGURES, read_counts, read_figures
+from speechlm.score.search_record import weights_line
+from speechlm.score.sentences import read_counts, read_figures
 from speechlm.score.vocabulary import OutOfVocabulary
 
 GREEDY = "greedy"
@@ -64,7 +64,7 @@ class Row:
     result: compare.Result
     oracle: Oracle | None
     vocabulary: OutOfVocabulary | None
-    search: SearchRecord | None
+    search: SearchReport | None
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def _row(
         best = read_counts(folder, recognition.ORACLE, Oracle)
     if recognition.OOV in figures:
         known = read_counts(folder, recognition.OOV, OutOfVocabulary)
-    if SEARCH in figures:
-        search = SearchRecord.parse(figures[SEARCH], Path(folder, FIGURES))
+    if recognition.SEARCH in figures:
+        search = read_counts(folder, recognition.SEARCH, SearchReport)
     return Row(scored, counts, intervals, result, best, known, search)
 
 
@@ -221,16 +221,15 @@ def _details(rows: Sequence[Row]) -> str:
             "oracle": f"{row.oracle.rate:.1f}" if row.oracle else "",
         }
         if row.search:
-            speed = row.search.real_time_factor
-            cells["RTF"] = "" if speed is None else f"{speed:.4f}"
+            cells["RTF"] = f"{row.search.real_time_factor:.2g}"
             cells["unfinished"] = str(len(row.search.unfinished))
-            cells["weights"] = row.search.weights_line()
+            cells["weights"] = weights_line(row.search)
         table.append(cells)
     shown = [name for name in _COLUMNS if any(cells.get(name) for cells in table)]
     text = (
         f"Percent of the words ({rows[0].counts['WER'].tokens}) or characters, with 95 % intervals"
         " in brackets. OOV: words that the lexicon lacks. Oracle: WER of the best entries of the"
-        " n-best lists. RTF: seconds of search for a second of audio. Unfinished: utterances"
+        " n-best lists. RTF: CPU seconds of search for a second of audio. Unfinished: utterances"
         " without a final state.\n\n"
     )
     return text + markdown_table(shown, [[c.get(n) or "-" for n in shown] for c in table])

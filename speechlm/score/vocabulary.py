@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from speechlm.data.whole_files import reading
+from speechlm.data.encoding import text_lines
 from speechlm.score.markdown import markdown_table
 
 OOV_WORDS = "oov.tsv"
@@ -41,12 +41,11 @@ def read_lexicon_words(path: str | os.PathLike[str]) -> set[str]:
     """The first word of each line: of a lexicon, a list of words, or a graph's `words.txt`.
 
     Raises:
-        ValueError: the file is damaged or has no word.
+        ValueError: the file is missing or no text, or has no word.
     """
-    with reading(path, "lexicon"), open(path, encoding="utf-8-sig") as lines:
-        words = {line.split(maxsplit=1)[0] for line in lines if not line.isspace()} - _NO_WORDS
-        if not words:
-            raise ValueError("no word")
+    words = {line.split(maxsplit=1)[0] for _, line in text_lines(path) if line.strip()} - _NO_WORDS
+    if not words:
+        raise ValueError(f"{path} has no word; a lexicon or a list of words expected")
     return words
 
 

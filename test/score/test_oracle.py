@@ -75,20 +75,20 @@ def test_more_entries_never_make_it_worse(tmp_path, seed):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is empty"),
-        ("id\trank\ttext\na\t1\tA\n", "the columns id rank total .* expected, got id rank text"),
-        (f"{HEADER}\na\t1\t0\t0\t0\n", "line 2: 8 fields expected: 5"),
-        (f"{HEADER}\nz\t1\t0\t0\t0\t\t1\tA\n", "line 2: z is not among the references"),
-        (f"{HEADER}\na\t2\t0\t0\t0\t\t1\tA\n", "line 2: rank 1 of a expected: 2"),
-        (f"{HEADER}\na\tx\t0\t0\t0\t\t1\tA\n", "line 2: rank 1 of a expected: x"),
-        (f"{HEADER}\n" + 2 * "a\t1\t0\t0\t0\t\t1\tA\n", "line 3: rank 2 of a expected: 1"),
-        (f"{HEADER}\na\t1\t0\t0\t0\t\t1\tA\n", "none for 1: b; decode again"),
+        ("", "a first line of id rank"),
+        ("id\trank\ttext\na\t1\tA\n", "a first line of id rank total"),
+        (f"{HEADER}\na\t1\t0\t0\t0\n", ":2: 8 fields expected, got 5"),
+        (f"{HEADER}\nz\t1\t0\t0\t0\t\t1\tA\n", ":2: z is not among the references"),
+        (f"{HEADER}\na\t2\t0\t0\t0\t\t1\tA\n", ":2: rank 1 of a expected, got 2"),
+        (f"{HEADER}\na\tx\t0\t0\t0\t\t1\tA\n", ":2: rank 1 of a expected, got x"),
+        (f"{HEADER}\n" + 2 * "a\t1\t0\t0\t0\t\t1\tA\n", ":3: rank 2 of a expected, got 1"),
+        (f"{HEADER}\na\t1\t0\t0\t0\t\t1\tA\n", "none for 1: b"),
     ],
 )
 def test_damaged_lists_are_named(tmp_path, content, message):
     path = tmp_path / "nbest.tsv"
     path.write_text(content)
-    with pytest.raises(ValueError, match=f"nbest.tsv.*{message}"):
+    with pytest.raises(ValueError, match=f"nbest.tsv.*{message}.*decode again"):
         read_oracle(path, {"a": "A", "b": "B"}, {"a": "A", "b": "B"})
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from speechlm.data.kaldi_dir import write_table
+from speechlm.decode.hypotheses import SearchReport
 from speechlm.score.compare import read_result
 
 REFERENCES = {"a-1|x": "THE CAT SAT", "a-2*": "ON THE MAT", "b-1": ""}
@@ -16,16 +17,15 @@ a-1|x	2	-2	-2	0		3	THE CAT SAT
 a-2*	1	-1	-1	0		2	ON MAT
 b-1	1	-1	-1	0		1	UH
 """
-SEARCH = {
-    "search": "graph",
-    "lm": "ngram",
-    "weights": {"lm_weight": 2.0, "word_score": -1.0},
-    "utterances": 3,
-    "real_time_factor": 0.0012,
-    "unfinished": ["a-2*"],
-    "empty": [],
-    "graph": {"words": 4},
-}
+SEARCH = SearchReport(
+    "graph",
+    "ngram",
+    {"lm_weight": 2.0, "word_score": -1.0},
+    utterances=3,
+    audio_seconds=10.0,
+    search_seconds=0.012,
+    unfinished=["a-2*"],
+)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def decoded(tmp_path):
     write_table(tmp_path / "data" / "utt2spk", {"a-1|x": "a", "a-2*": "a", "b-1": "b"})
     write_table(tmp_path / "text", HYPOTHESES)
     (tmp_path / "nbest.tsv").write_text(NBEST)
-    (tmp_path / "search.json").write_text(json.dumps(SEARCH))
+    SEARCH.write(tmp_path)
     (tmp_path / "words.txt").write_text("<eps> 0\nBAT 1\nCAT 2\nON 3\nSAT 4\nTHE 5\n#0 6\n")
     return tmp_path
 
@@ -51,7 +51,7 @@ def test_all_files_of_a_decoding(run_main, decoded):
     folder = decoded / "score"
     figures = json.loads((folder / "scores.json").read_text())
     assert figures["WER"]["tokens"] == 6 and figures["WER"]["deletions"] == 1
-    assert figures["search"] == SEARCH
+    assert SearchReport(**figures["search"]) == SEARCH
     assert figures["oracle"]["errors"] == {"1": 3, "all": 2}
     assert (figures["OOV"]["unknown"], figures["OOV"]["lexicon_words"]) == (1, 5)
     assert (folder / "oov.tsv").read_text() == "word\tcount\nMAT\t1\n"
@@ -92,8 +92,8 @@ def test_what_was_not_given_is_not_in_the_folder(run_main, decoded):
     ("file", "content", "message"),
     [
         ("nbest.tsv", NBEST + "zz\t1\t0\t0\t0\t\t1\tA\n", "zz is not among the references"),
-        ("search.json", json.dumps(SEARCH | {"utterances": 9}), "it is of 9"),
-        ("words.txt", "", "words.txt is empty"),
+        ("search.json", "{}", "search.json: search, lm, weights"),
+        ("words.txt", "", "words.txt has no word"),
         ("data/utt2spk", "a-1|x a\n", "none for 2: a-2"),
         ("text", "a-1|x THE\n", "2 not recognised"),
     ],

@@ -1,12 +1,12 @@
 """The report of several systems and decoders: rows, intervals, tests, warnings."""
 
-import json
 import time
 
 import numpy as np
 import pytest
 
 from speechlm.data.kaldi_dir import write_table
+from speechlm.decode.hypotheses import SearchReport
 from speechlm.score.recognition import Decoding, score_decoding
 from speechlm.score.recognition_report import Scored, recognition_sections
 
@@ -137,14 +137,10 @@ def test_figures_of_the_decoding_are_in_the_row(tmp_path):
     lines = [f"{u}\t1\t0\t0\t0\t\t1\t{text}\n" for u, text in expected.items()]
     header = "id\trank\ttotal\tacoustic\tngram\tneural\twords\ttext\n"
     (tmp_path / "nbest").write_text(header + "".join(lines))
-    record = {
-        "search": "graph",
-        "lm": "ngram",
-        "real_time_factor": 0.00123,
-        "unfinished": ["u|0001"],
-    }
-    record["weights"] = {"lm_weight": 2.5, "word_score": -2.17, "blank_score": 2}
-    (tmp_path / "search.json").write_text(json.dumps(record))
+    weights = {"lm_weight": 2.5, "word_score": -2.17, "blank_score": 2}
+    report = SearchReport("graph", "ngram", weights, utterances=60, unfinished=["u|0001"])
+    report.audio_seconds, report.search_seconds = 100.0, 0.123
+    report.write(tmp_path)
     (tmp_path / "lexicon").write_text("".join(f"{word} x\n" for word in WORDS[:10]))
     files = {"nbest": tmp_path / "nbest", "search": tmp_path / "search.json"}
     results = [
