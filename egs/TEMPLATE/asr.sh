@@ -1,8 +1,54 @@
 #!/usr/bin/env bash
-# Recognition (--task asr), sourced by speechlm.sh: fine-tuning with CTC, greedy decoding, error rates.
+# Recognition (--task asr), sourced by speechlm.sh: fine-tuning with CTC; decoding greedily, with an
+# n-gram and with a Transformer; error rates of each.
 
 # shellcheck disable=SC2154  # options and helpers are speechlm.sh's
+# <options>
+# Recognition
+lm=ngram                   # what is decoded with beside greedily: none, ngram, or transformer (ngram
+                           # first, then a Transformer of words)
+decode_lm=                 # n-gram of the decoding graph, an ARPA file or its .gz, in place of a trained one
+decode_lexicon=            # its words: a list, or a lexicon with letters (.lst) or phones
+decode_lm_order=           # the trained one's order; none: stage 3's word model is taken
+decode_lm_prune=           # counts up to which its n-grams are left out, a number an order: "0 0 1"
+rescore_lm=                # larger n-gram that rescores the n-best lists: ARPA, .gz or KenLM binary
+lm_config=                 # another YAML file for the Transformer
+lm_args=                   # further options for it, such as "--max_epoch 3"
+search=graph               # graph, or flashlight, the paper's decoder
+lm_weight=                 # of log10 P(words); these three are tuned on dev where they are not given
+word_score=                # added for each word
+blank_score=               # subtracted for each frame of blank
+search_args=               # further options of decode_ctc for the search, such as "--search_beam 14"
+nbest=100                  # sentences of an n-best list
+paper_decoding=false       # a further row: flashlight with the paper's weights and beam, nothing tuned
+# </options>
+
 declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
+hmm=HMM # the phone recogniser with the same word model, as a system: what there is without SpeechLM
+
+check_asr() {
+  local option
+  [[ ${lm} =~ ^(none|ngram|transformer)$ ]] ||
+    die "--lm is '${lm}'; it can be none, ngram or transformer"
+  [[ ${search} =~ ^(graph|flashlight)$ ]] ||
+    die "--search is '${search}'; it can be graph or flashlight"
+  [[ ${paper_decoding} =~ ^(true|false)$ ]] ||
+    die "--paper_decoding is '${paper_decoding}'; it can be true or false"
+  for option in decode_lm decode_lexicon rescore_lm lm_config; do
+    [[ -z ${!option} || -f ${!option} ]] || ${dry_run} ||
+      die "--${option} is '${!option}', which is no file"
+  done
+  [[ -z ${decode_lm} || -z ${decode_lm_order}${decode_lm_prune} ]] ||
+    die "--decode_lm is a finished n-gram; --decode_lm_order and --decode_lm_prune are for a trained one"
+  for option in lm_weight word_score blank_score; do
+    [[ ${!option} =~ ^(-?[0-9]+(\.[0-9]+)?)?$ ]] ||
+      die "--${option} is '${!option}'; a number is wanted, or nothing: tuned on dev"
+  done
+  ((nbest >= 2)) || die "--nbest is ${nbest}; it can be 2 or more"
+}
+
+# asr_wants_words: whether stage 13 wants a word model.
+asr_wants_words() { [[ ${lm} != none ]]; }
 
 # asr_model SYSTEM
 asr_model() { echo "exp/asr_$1${finetune_tag:+_${finetune_tag}}"; }
@@ -23,35 +69,224 @@ finetune_asr() {
     --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
 }
 
-asr_12() { say "not needed for greedy decoding"; }
+# The words and the n-gram of the decoding graph: given, trained for it, or stage 3's.
+words() { echo "${decode_lexicon:-exp/lexicon/words.txt}"; }
+ngram() {
+  if [[ -n ${decode_lm} ]]; then echo "${decode_lm}"; return; fi
+  if [[ -n ${decode_lm_order}${decode_lm_prune} ]]; then echo exp/decode_lm/lm.arpa; return; fi
+  echo exp/word_lm/lm.arpa
+}
+graph=exp/decoding_graph
+transformer=exp/lm_transformer
+
+asr_12() {
+  local conf more prune
+  if ! asr_wants_words; then
+    say "not needed with --lm none"
+    return
+  fi
+  if [[ $(ngram) == exp/decode_lm/* ]]; then
+    read -ra prune <<< "${decode_lm_prune}"
+    step "n-gram for decoding" --output exp/decode_lm/lm.arpa --needs dump/text "$(words)" -- \
+      python -m speechlm.bin.train_ngram --text dump/text/train.txt --vocabulary "$(words)" \
+      --order "${decode_lm_order:-${lm_order}}" ${prune[0]+--prune "${prune[@]}"} \
+      --output exp/decode_lm/lm.arpa
+  fi
+  step "decoding graph" --output "${graph}" --needs "$(ngram)" "$(words)" -- \
+    python -m speechlm.bin.make_ctc_graph --lm "$(ngram)" --lexicon "$(words)" --output "${graph}"
+  if [[ ${lm} == transformer ]]; then
+    conf=${lm_config:-$(config "lm_${config_size}.yaml")}
+    read -ra more <<< "${lm_args}"
+    train "word Transformer" "${transformer}" --needs "${conf}" dump/text "$(words)" -- \
+      python -m speechlm.bin.train_lm --config "${conf}" --text dump/text/train.txt \
+      --dev_text dump/text/dev.txt --lexicon "$(words)" --output "${transformer}" \
+      --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
+  fi
+}
 
 asr_13() {
-  local system test model output
+  local system test
   for system in "${inits[@]}"; do
-    model=$(asr_model "${system}")
-    for test in "${tests[@]}"; do
-      output=${model}/decode_${test}
-      parallel "decode ${test} with ${system}" "dump/${test}" "${output}" --cmd "${decode_cmd}" \
-        --needs "${model}" -- \
-        python -m speechlm.bin.decode_ctc --model "${model}" --data_dir "{split}/JOB" \
-        --output "${output}/parts/JOB" ++ \
-        python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
-    done
+    for test in $(decoded_sets); do write_emissions "${system}" "${test}"; done
+    for test in "${tests[@]}"; do decode_greedily "${system}" "${test}"; done
+    if asr_wants_words; then decode_with_words "${system}"; fi
+  done
+  if asr_wants_words && any pretrained; then
+    for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
+  fi
+}
+
+# decoded_sets: the test sets, and dev if weights are tuned.
+decoded_sets() {
+  if asr_wants_words; then echo dev; fi
+  printf '%s\n' "${tests[@]}"
+}
+
+# write_emissions SYSTEM SET: the network's log-probabilities, once for all that follows.
+write_emissions() {
+  local model output
+  model=$(asr_model "$1") output=$(asr_model "$1")/emissions_$2
+  parallel "emissions of $2 with $1" "dump/$2" "${output}" --cmd "${decode_cmd}" \
+    --needs "${model}" -- \
+    python -m speechlm.bin.emissions --model "${model}" --data_dir "{split}/JOB" \
+    --output "${output}" --job JOB ++ \
+    python -m speechlm.bin.merge_units --input "${output}" --n "{nj}" --name emissions
+}
+
+# decode NAME SYSTEM SET OUTPUT [INPUT...] -- [options of decode_ctc]: in parallel jobs.
+decode() {
+  local name=$1 set=$3 output=$4 needs=() emissions
+  emissions=$(asr_model "$2")/emissions_$3
+  shift 4
+  while [[ $1 != -- ]]; do needs+=("$1") && shift; done
+  shift
+  parallel "${name}" "dump/${set}" "${output}" --cmd "${decode_cmd}" \
+    --needs "${emissions}" "${needs[@]}" -- \
+    python -m speechlm.bin.decode_ctc --emissions "${emissions}" --data_dir "{split}/JOB" \
+    --output "${output}/parts/JOB" "$@" ++ \
+    python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
+}
+
+decode_greedily() { decode "decode $2 with $1" "$1" "$2" "$(asr_model "$1")/decode_$2" --; }
+
+# search_options: how the graph, or flashlight, is searched, a word a line.
+search_options() {
+  local more
+  read -ra more <<< "${search_args}"
+  printf '%s\n' --graph "${graph}" --search "${search}" "${more[@]}"
+}
+
+# decode_with_words SYSTEM: weights from dev, then the test sets; then with larger models.
+decode_with_words() {
+  local model tuned test options given=() name
+  model=$(asr_model "$1") tuned=$(asr_model "$1")/tune_ngram
+  mapfile -t options < <(search_options)
+  for name in lm_weight word_score blank_score; do
+    [[ -z ${!name} ]] || given+=("--${name}" "${!name}")
+  done
+  step "weights of ngram for $1" --output "${tuned}" \
+    --needs "${model}/emissions_dev" dump/dev "${graph}" -- \
+    python -m speechlm.bin.tune_ctc --emissions "${model}/emissions_dev" --data_dir dump/dev \
+    --output "${tuned}" --nj "${nj}" "${options[@]}" "${given[@]}"
+  for test in $(rescores && echo dev) "${tests[@]}"; do
+    decode "decode ${test} with $1 and ngram" "$1" "${test}" "${model}/decode_${test}_ngram" \
+      "${graph}" "${tuned}" -- "${options[@]}" --tuned "${tuned}/weights.json" --nbest "${nbest}"
+  done
+  if [[ -n ${rescore_lm} ]]; then rescore "$1" large "${rescore_lm}"; fi
+  if [[ ${lm} == transformer ]]; then
+    if [[ ${search} == graph ]]; then
+      rescore "$1" transformer "${transformer}"
+    else
+      decode_in_one_pass "$1"
+    fi
+  fi
+  if ${paper_decoding}; then decode_as_the_paper "$1"; fi
+}
+
+# rescores: whether n-best lists are rescored, with weights from dev.
+rescores() { [[ -n ${rescore_lm} || (${lm} == transformer && ${search} == graph) ]]; }
+
+# rescore SYSTEM NAME LM: the n-best lists of the n-gram, in another order.
+rescore() {
+  local model test tuned
+  model=$(asr_model "$1") tuned=$(asr_model "$1")/tune_$2
+  step "weights of $2 for $1" --output "${tuned}" \
+    --needs "${model}/decode_dev_ngram" dump/dev/text "$3" -- \
+    python -m speechlm.bin.tune_rescoring --nbest "${model}/decode_dev_ngram" --ref dump/dev/text \
+    --lm "$3" --output "${tuned}"
+  for test in "${tests[@]}"; do
+    step "decode ${test} with $1 and $2" --output "${model}/decode_${test}_$2" \
+      --needs "${model}/decode_${test}_ngram" "${tuned}" "$3" -- \
+      python -m speechlm.bin.rescore --nbest "${model}/decode_${test}_ngram" --lm "$3" \
+      --tuned "${tuned}/weights.json" --output "${model}/decode_${test}_$2"
   done
 }
 
+# decode_in_one_pass SYSTEM: flashlight with the Transformer in its search, as the paper has it.
+decode_in_one_pass() {
+  local test
+  for test in "${tests[@]}"; do
+    decode "decode ${test} with $1 and transformer" "$1" "${test}" \
+      "$(asr_model "$1")/decode_${test}_transformer" "${graph}" "${transformer}" -- \
+      --graph "${graph}" --search flashlight --paper --neural_lm "${transformer}"
+  done
+}
+
+# decode_as_the_paper SYSTEM: flashlight, beam 1500, weights 2 and -1, no blank score.
+decode_as_the_paper() {
+  local test
+  for test in "${tests[@]}"; do
+    decode "decode ${test} with $1 as the paper" "$1" "${test}" \
+      "$(asr_model "$1")/decode_${test}_paper" "${graph}" -- \
+      --graph "${graph}" --search flashlight --paper
+  done
+}
+
+# hmm_graph: the recogniser's own, or one of the n-gram that is given for decoding.
+hmm_graph() {
+  if [[ $(ngram) == exp/word_lm/* ]]; then echo exp/recognizer/graph; else
+    echo exp/recognizer/graph_decoding
+  fi
+}
+
+# decode_with_hmm TEST: the recogniser of stage 4, with the same n-gram.
+decode_with_hmm() {
+  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network output=exp/hmm/decode_$1_ngram
+  local hmm_graph
+  hmm_graph=$(hmm_graph) network=${rec}/network_$((realign + 1))
+  parallel "speakers of $1" "dump/$1" "${rec}/speakers_$1" \
+    --needs "${lex}" "${rec}/gmm" "${network}" "${rec}/graph" "${rec}/graph/search.json" -- \
+    python -m speechlm.bin.adapt_speakers --data_dir "dump/$1" --model "${rec}/gmm" \
+    --lexicon "${lex}" --graph "${rec}/graph" --phone_model "${network}" \
+    --max_seconds "${adapt_seconds}" --output "${rec}/speakers_$1" --job JOB --n_jobs "{nj}"
+  parallel "decode $1 with HMM and ngram" "dump/$1" "${output}" --cmd "${decode_cmd}" \
+    --needs "${lex}" "${rec}/speakers_$1" "${network}" "${hmm_graph}" -- \
+    python -m speechlm.bin.decode_phones --data_dir "{split}/JOB" --model "${rec}/gmm" \
+    --lexicon "${lex}" --graph "${hmm_graph}" --phone_model "${network}" \
+    --speakers "${rec}/speakers_$1" --output "${output}/units" --job JOB \
+    --text "${output}/parts/JOB" ++ \
+    python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
+}
+
+# decodings: how this run's systems are decoded, a word a line.
+decodings() {
+  echo greedy
+  if ! asr_wants_words; then return; fi
+  if ${paper_decoding}; then echo paper; fi
+  echo ngram
+  if [[ -n ${rescore_lm} ]]; then echo large; fi
+  if [[ ${lm} == transformer ]]; then echo transformer; fi
+}
+
 asr_14() {
-  local system test decoded scores=() reports=()
+  local system test decoding folder scores=() reports=()
   for system in "${inits[@]}"; do
     for test in "${tests[@]}"; do
-      decoded=$(asr_model "${system}")/decode_${test}
-      step "score ${test} with ${system}" --output "${decoded}/score" \
-        --needs "${decoded}" "dump/${test}/text" -- \
-        python -m speechlm.bin.score --name "${test}" --ref "dump/${test}/text" \
-        --hyp "${decoded}/text" --output "${decoded}/score"
-      scores+=("${system}:${test}:${decoded}/score")
+      for decoding in $(decodings); do
+        folder=$(asr_model "${system}")/decode_${test}
+        if [[ ${decoding} != greedy ]]; then folder+=_${decoding}; fi
+        score "${system}" "${decoding}" "${test}" "${folder}"
+      done
     done
   done
+  if asr_wants_words && any pretrained; then
+    for test in "${tests[@]}"; do
+      score "${hmm}" ngram "${test}" "exp/hmm/decode_${test}_ngram"
+    done
+  fi
   mapfile -t reports < <(unit_reports)
   write_report --scores "${scores[@]}" --include "${reports[@]}"
+}
+
+# score SYSTEM DECODING TEST FOLDER: adds to the array scores.
+score() {
+  local more=() file
+  if asr_wants_words; then more+=(--lexicon "${graph}/words.txt"); fi
+  for file in nbest:nbest.tsv search:search.json; do
+    if [[ -f $4/${file#*:} ]]; then more+=("--${file%:*}" "$4/${file#*:}"); fi
+  done
+  step "score $3 with $1 and $2" --output "$4/score" --needs "$4" "dump/$3/text" -- \
+    python -m speechlm.bin.score --name "$3" --ref "dump/$3/text" --hyp "$4/text" \
+    --output "$4/score" "${more[@]}"
+  scores+=("$1:$2:$3:$4/score")
 }

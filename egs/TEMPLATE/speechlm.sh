@@ -298,8 +298,9 @@ format_training_set() {
   format_set "$1" --min_seconds "${min_seconds}" --max_seconds "${max_seconds}"
 }
 
+# For the recogniser, and for decoding where the task wants words (TASK_wants_words).
 stage_3() {
-  pretrains || return 0
+  { defined "${task}_wants_words" && "${task}_wants_words"; } || pretrains || return 0
   step "lexicon" --output exp/lexicon/lexicon.txt --also exp/lexicon/words.txt \
     --also exp/lexicon/known.txt \
     --needs dump/paired dump/text ${lexicon:+"${lexicon}"} -- \
