@@ -1,7 +1,7 @@
 """Weights of CTC decoding with a word model, tuned by word errors on a held-out set.
 
-Source: SpeechLM, section V-A, takes LM weight 2 and word score -1 with a 4-gram (Base, LibriSpeech).
-A model of less data needs others, above all a blank score: its network says blank far too often.
+Source: SpeechLM, section V-A, takes LM weight 2 and word score -1 (Base, 4-gram of LibriSpeech). A
+model of less data needs others, above all a blank score: its network says blank far too often.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from speechlm.decode.ctc_search import Weights
 from speechlm.decode.descent import Step, descend
@@ -180,8 +178,8 @@ def warn_of_weak_model(outcome: Outcome) -> None:
     word, times = max(outcome.written.items(), key=lambda item: item[1], default=("", 0))
     if n_written and times > n_written / 2:
         logging.warning(
-            "%d of the %d words that are written with the best weights are %s: the errors are those "
-            "of a guess, not of recognition",
+            "%d of the %d words that are written with the best weights are %s: the errors are "
+            "those of a guess, not of recognition",
             *(times, n_written, word),
         )
     if outcome.unfinished:
