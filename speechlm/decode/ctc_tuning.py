@@ -186,9 +186,9 @@ def warn_of_weak_model(outcome: Outcome) -> None:
         logging.warning("%d utterances ended without a final state", outcome.unfinished)
 
 
-def grid_text(points: Mapping[Weights, Outcome]) -> str:
-    """All points, a line each, in the order in which they were tried."""
-    names = [f.name for f in dataclasses.fields(Weights)]
+def grid_text(kind: type, points: Mapping[Any, Outcome]) -> str:
+    """All points of a kind of weights, a line each, in the order in which they were tried."""
+    names = [f.name for f in dataclasses.fields(kind)]
     more = ("wer", "sub", "del", "ins", "words", "unfinished", "seconds")
     lines = ["\t".join((*names, *more))]
     for weights, outcome in points.items():
@@ -219,7 +219,7 @@ def write_tuning(tuning: Tuning, folder: Path, beam: Mapping[str, float], **more
         **more,
     }
     (folder / WEIGHTS).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    (folder / GRID).write_text(grid_text(tuning.points), encoding="utf-8")
+    (folder / GRID).write_text(grid_text(Weights, tuning.points), encoding="utf-8")
     if len(tuning.points) > 1:
         rates = {dataclasses.astuple(w): o.wer for w, o in tuning.points.items()}
         draw_points(rates, dataclasses.astuple(tuning.weights), folder / PICTURE)
