@@ -152,6 +152,9 @@ def test_a_model_that_can_be_used_makes_a_graph(tmp_path, make, program, name):
     code, messages = make(program, tmp_path / file)
     assert code == 0, messages
     assert (tmp_path / "graph" / "graph.fst").stat().st_size > 0
+    if program == "make_ctc_graph":  # what the second search reads is unpacked
+        plain = gzip.decompress(content) if file.endswith(".gz") else content
+        assert (tmp_path / "graph" / "lm.arpa").read_bytes() == plain
 
 
 @pytest.mark.parametrize(
