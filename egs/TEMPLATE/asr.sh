@@ -280,12 +280,17 @@ asr_14() {
 
 # score SYSTEM DECODING TEST FOLDER: adds to the array scores.
 score() {
-  local more=() file
-  if asr_wants_words; then more+=(--lexicon "${graph}/words.txt"); fi
+  local more=() known=() file
+  if asr_wants_words; then
+    known=("${graph}/words.txt")
+    if [[ $1 == "${hmm}" ]]; then known=("$(hmm_graph)/words.txt"); fi
+    more+=(--lexicon "${known[0]}")
+  fi
   for file in nbest:nbest.tsv search:search.json; do
     if [[ -f $4/${file#*:} ]]; then more+=("--${file%:*}" "$4/${file#*:}"); fi
   done
-  step "score $3 with $1 and $2" --output "$4/score" --needs "$4" "dump/$3/text" -- \
+  step "score $3 with $1 and $2" --output "$4/score" \
+    --needs "$4" "dump/$3/text" "dump/$3/utt2spk" "${known[@]}" -- \
     python -m speechlm.bin.score --name "$3" --ref "dump/$3/text" --hyp "$4/text" \
     --output "$4/score" "${more[@]}"
   scores+=("$1:$2:$3:$4/score")

@@ -1,10 +1,16 @@
-"""Stage 14: gather the scores of several systems into one RESULTS.md and print their table."""
+"""Stage 14: gather the scores of several systems into one RESULTS.md and print their table.
+
+Of recognition there is a row for each system and decoder, with intervals, and a paired test between
+neighbours: decoders of a system, and systems with the same decoder.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from speechlm.bin._cli import at_least, fields, parser, run
+
+_FORM = "SYSTEM[:DECODER]:SET:DIR"
 
 
 def main() -> None:
@@ -15,11 +21,18 @@ def main() -> None:
         "--scores",
         required=True,
         nargs="+",
-        metavar="SYSTEM:SET:DIR",
-        help="a system's name, a test set's name, and the folder that `score` or `score_st` wrote",
+        metavar=_FORM,
+        help="names of a system, of its decoder and of a test set, and the folder that `score` or "
+        "`score_st` wrote; rows are compared with their neighbours",
     )
     options.add_argument("--command", required=True, help="command that gives these results")
     options.add_argument("--seed", required=True, type=int, help="seed of the run")
+    options.add_argument(
+        "--resamples",
+        type=at_least(100),
+        default=1000,
+        help="of the intervals and paired tests of recognition, by the seed of the run",
+    )
     options.add_argument(
         "--samples", type=at_least(0), default=3, help="translations of each test set to show"
     )
@@ -37,8 +50,8 @@ def main() -> None:
     from speechlm.score.gather import Scored, sections
     from speechlm.score.report import environment, results
 
-    scored = [Scored(*fields(item, "SYSTEM:SET:DIR")) for item in args.scores]
-    table, texts = sections(scored, args.samples)
+    scored = [Scored(*_parts(item)) for item in args.scores]
+    table, texts = sections(scored, args.samples, args.resamples, args.seed)
     for item in args.include:
         heading, file = fields(item, "HEADING:FILE")
         texts[heading] = Path(file).read_text(encoding="utf-8")
@@ -46,6 +59,18 @@ def main() -> None:
     text = results(args.title, args.command, args.seed, environment(root), texts)
     write_text(args.output, text)
     print(table, end="")
+
+
+def _parts(item: str) -> list[str]:
+    """System, decoder, set and folder; whether there is a decoder is known by the folder."""
+    if item.count(":") > 2:
+        parts = fields(item, "SYSTEM:DECODER:SET:DIR")
+        if Path(parts[-1]).is_dir():
+            return parts
+    system, test, folder = fields(item, "SYSTEM:SET:DIR")
+    if item.count(":") > 2 and not Path(folder).is_dir():
+        raise ValueError(f"{_FORM} expected, got {item!r}: there is no folder {parts[-1]}")
+    return [system, "", test, folder]
 
 
 if __name__ == "__main__":

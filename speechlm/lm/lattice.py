@@ -5,6 +5,7 @@ A arcs, S states, N sequences wanted. Costs are negative natural logarithms afte
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 
 import kaldi_decoder
@@ -114,33 +115,53 @@ def _trace(lattice: Lattice, arcs: np.ndarray, back: np.ndarray, entry: int) -> 
 
 
 def _arrays(raw: kaldifst.Lattice, complete: bool) -> Lattice:
-    # Text, as the library offers no iterator over a lattice's arcs: source, target, label, word and
-    # "graph cost,acoustic cost" of an arc; state and the costs of a final state.
-    arcs, ends = [], []
-    for line in raw.to_str(show_weight_one=True).split("\n"):
-        fields = line.replace(",", " ").split()
-        if len(fields) == 6:
-            arcs.append(fields)
-        elif fields:
-            ends.append(fields)
-    table = np.array(arcs, dtype=np.float64).reshape(-1, 6)
-    numbers = table[:, :4].astype(np.int32)
-    rank = _topological(numbers[:, 0], numbers[:, 1], raw.num_states, raw.start)
+    # Through OpenFst's binary form, as the library offers no iterator over a lattice's arcs, and
+    # its text takes ten times as long.
+    with tempfile.NamedTemporaryFile(prefix="lattice.") as file:
+        if not raw.write(file.name):
+            raise OSError(f"{file.name} cannot be written; is the disk full?")
+        data = np.fromfile(file.name, np.uint8)
+    # Header: magic number, type of transducer and of arc (each a length and letters), version and
+    # flags (int32), properties, start, number of states, number of arcs (int64).
+    at = 4
+    for _ in range(2):
+        at += 4 + int(data[at : at + 4].view(np.int32)[0])
+    at += 8
+    _, start, n_states, _ = data[at : at + 32].view(np.int64).tolist()
+    numbers, costs, final = _read_states(data[at + 32 :].view(np.uint32), n_states)
+    rank = _topological(numbers[:, 0], numbers[:, 1], n_states, start)
     source, target = rank[numbers[:, 0]], rank[numbers[:, 1]]
     order = np.argsort(source, kind="stable")
-    final = np.full(raw.num_states, np.inf)
-    for fields in ends:
-        final[rank[int(fields[0])]] = float(fields[1]) if len(fields) > 1 else 0.0
-    return Lattice(
-        source[order],
-        target[order],
-        numbers[order, 2],
-        numbers[order, 3],
-        table[order, 4],
-        table[order, 5],
-        final,
-        complete,
-    )
+    ranked = np.empty_like(final)
+    ranked[rank] = final
+    columns = (numbers[order, 2], numbers[order, 3], costs[order, 0], costs[order, 1])
+    return Lattice(source[order], target[order], *columns, ranked, complete)
+
+
+@numba.njit(cache=True)
+def _read_states(words, n_states):  # pragma: no cover
+    """States of a lattice file, as 32-bit words: costs of ending (2), number of arcs (64 bits),
+    and of each arc input, output, graph cost, acoustic cost, target.
+
+    Returns:
+        (A, 4) source, target, input, output; (A, 2) costs; (S,) costs of ending.
+    """
+    n_arcs = (len(words) - 4 * n_states) // 5
+    costs_of = words.view(np.float32)
+    numbers, costs = np.empty((n_arcs, 4), np.int32), np.empty((n_arcs, 2))
+    final = np.empty(n_states)
+    at = a = 0
+    for state in range(n_states):
+        final[state] = costs_of[at] + costs_of[at + 1]
+        arcs = words[at + 2]
+        at += 4
+        for _ in range(arcs):
+            numbers[a, 0], numbers[a, 1] = state, words[at + 4]
+            numbers[a, 2], numbers[a, 3] = words[at], words[at + 1]
+            costs[a, 0], costs[a, 1] = costs_of[at + 2], costs_of[at + 3]
+            at += 5
+            a += 1
+    return numbers, costs, final
 
 
 @numba.njit(cache=True)

@@ -10,17 +10,18 @@ approximate randomisation (Riezler and Maxwell 2005).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import kaldialign
 import numpy as np
 from sacrebleu.metrics import CHRF
 from sacrebleu.metrics.base import Metric as SacreBLEUMetric
 
 from speechlm.data.kaldi_dir import read_table, show_ids
-from speechlm.score.error_rate import ErrorCounts, check_same_utterances
-from speechlm.score.markdown import markdown_table
+from speechlm.score.error_rate import characters, check_same_utterances
+from speechlm.score.markdown import escape, markdown_table
 from speechlm.score.sentences import SENTENCES, Sentence, read_figures, read_sentences
 from speechlm.score.translation import KIND, bleu_metric, read_translation_scores
 
@@ -118,47 +119,80 @@ def check_comparable(a: Result, b: Result) -> None:
 def metrics_of(kind: str, tokenizer: str | None = None) -> list[Metric]:
     """WER and CER of asr; BLEU and chrF of st."""
     if kind == "asr":
-        return [_error_rate("WER", str.split), _error_rate("CER", _characters)]
+        return [_error_rate("WER", str.split), _error_rate("CER", characters)]
     return [_sacrebleu("BLEU", bleu_metric("", tokenizer)), _sacrebleu("chrF", CHRF())]
 
 
 def compare(a: Result, b: Result, metric: Metric, n_samples: int, seed: int) -> Comparison:
     """Scores with intervals, and the probability that their difference is chance."""
-    ids = sorted(a.sentences)
-    one, other = (metric.statistics([r.sentences[u] for u in ids]) for r in (a, b))
-    return compare_statistics(one, other, metric, n_samples, seed)
+    statistics = np.stack([statistics_of(r, metric) for r in (a, b)])
+    _, (found,) = compare_pairs(statistics, [(0, 1)], metric, n_samples, seed)
+    return found
 
 
-def compare_statistics(
-    one: np.ndarray, other: np.ndarray, metric: Metric, n_samples: int, seed: int
-) -> Comparison:
-    """As `compare`, from the statistics (N, S) of both systems' sentences."""
+def statistics_of(result: Result, metric: Metric) -> np.ndarray:
+    """(N, S) of the sentences of a result, in the order of their ids."""
+    return metric.statistics([result.sentences[u] for u in sorted(result.sentences)])
+
+
+def compare_pairs(
+    statistics: np.ndarray,
+    pairs: Sequence[tuple[int, int]],
+    metric: Metric,
+    n_samples: int,
+    seed: int,
+) -> tuple[list[tuple[float, tuple[float, float]]], list[Comparison]]:
+    """Score K systems on the same sentences, and compare some of them, all on the same draws.
+
+    Args:
+        statistics: (K, N, S), of `statistics_of`.
+        pairs: (A, B), numbers of systems.
+        metric: what the statistics are of.
+        n_samples: resamples of the sentences, and as many of exchanged systems.
+        seed: of both.
+
+    Returns:
+        Score and 95 % interval of each system; a comparison for each pair.
+    """
     rng = np.random.default_rng(seed)
-    count = len(one)
-    drawn, extreme = [], 0
-    sums = np.stack([one.sum(0), other.sum(0)])
+    n_systems, count, size = statistics.shape
+    sums = statistics.sum(1)
     scores = metric.score(sums)
+    # (N, K S) and (N, P S): a row a sentence, so that a resample is a product
+    flat = statistics.transpose(1, 0, 2).reshape(count, -1)
+    first, second = np.array(pairs, int).reshape(-1, 2).T
+    changes = (statistics[second] - statistics[first]).transpose(1, 0, 2).reshape(count, -1)
+    actual = np.abs(scores[second] - scores[first])
+    drawn, extreme = [], np.zeros(len(pairs), int)
     for chunk in _chunks(n_samples):
         # Bootstrap: N draws of sentences with replacement, times (chunk, N) counting how often each
-        # is drawn. Both systems get the same draws, so that the interval of their difference is
-        # paired.
+        # is drawn. All systems get the same draws, so that the interval of a difference is paired.
         times = rng.multinomial(count, np.full(count, 1 / count), chunk)
-        drawn.append(np.stack([metric.score(times @ one), metric.score(times @ other)], 1))
+        drawn.append(_scores(metric, (times @ flat).reshape(chunk, n_systems, size)))
         # Randomisation: if the systems were alike, it would not matter which of the two a sentence
         # is from. Swapping each with probability 1/2 moves sum_swapped (b - a) from B to A.
-        moved = (rng.random((chunk, count)) < 0.5) @ (other - one)
-        swapped = metric.score(sums[1] - moved) - metric.score(sums[0] + moved)
-        extreme += int((np.abs(swapped) >= abs(scores[1] - scores[0]) - 1e-9).sum())
+        moved = ((rng.random((chunk, count)) < 0.5) @ changes).reshape(chunk, len(pairs), size)
+        swapped = _scores(metric, sums[second] - moved) - _scores(metric, sums[first] + moved)
+        extreme += (np.abs(swapped) >= actual - 1e-9).sum(0)
     resampled = np.concatenate(drawn)
-    interval_a, interval_b = (_interval(resampled[:, i]) for i in range(2))
-    return Comparison(
-        metric.name,
-        (float(scores[0]), float(scores[1])),
-        (interval_a, interval_b),
-        _interval(resampled[:, 1] - resampled[:, 0]),
-        # + 1: the result as it is counts as one of the swapped ones
-        (extreme + 1) / (n_samples + 1),
-    )
+    rows = [(float(s), _interval(r)) for s, r in zip(scores, resampled.T, strict=True)]
+    found = [
+        Comparison(
+            metric.name,
+            (rows[a][0], rows[b][0]),
+            (rows[a][1], rows[b][1]),
+            _interval(resampled[:, b] - resampled[:, a]),
+            # + 1: the result as it is counts as one of the swapped ones
+            float((n + 1) / (n_samples + 1)),
+        )
+        for (a, b), n in zip(pairs, extreme, strict=True)
+    ]
+    return rows, found
+
+
+def _scores(metric: Metric, sums: np.ndarray) -> np.ndarray:
+    """(R, K, S) sums -> (R, K)."""
+    return metric.score(sums.reshape(-1, sums.shape[-1])).reshape(sums.shape[:-1])
 
 
 def most_different(
@@ -166,7 +200,7 @@ def most_different(
 ) -> list[tuple[str, float, float]]:
     """(utterance, A's, B's value) of the sentences that differ most."""
     ids = sorted(a.sentences)
-    one, other = (metric.sentence(metric.statistics([r.sentences[u] for u in ids])) for r in (a, b))
+    one, other = (metric.sentence(statistics_of(result, metric)) for result in (a, b))
     order = sorted(range(len(ids)), key=lambda i: -abs(other[i] - one[i]))
     return [(ids[i], float(one[i]), float(other[i])) for i in order[:count] if one[i] != other[i]]
 
@@ -194,8 +228,9 @@ def differences_text(
     for utterance, one, other in found:
         first, second = a.sentences[utterance], b.sentences[utterance]
         blocks.append(
-            f"{utterance}\n\n- reference: {first.reference}\n"
-            f"- A ({one:.1f}): {first.hypothesis}\n- B ({other:.1f}): {second.hypothesis}\n"
+            f"{escape(utterance)}\n\n- reference: {escape(first.reference)}\n"
+            f"- A ({one:.1f}): {escape(first.hypothesis)}\n"
+            f"- B ({other:.1f}): {escape(second.hypothesis)}\n"
         )
     what = "errors" if metric.name == "WER" else metric.name
     return f"## Sentences that differ most ({what})\n\n" + "\n".join(blocks)
@@ -214,9 +249,9 @@ def _error_rate(name: str, tokens: Callable[[str], list[str]]) -> Metric:
     def statistics(sentences: list[Sentence]) -> np.ndarray:
         rows = []
         for sentence in sentences:
-            counts = ErrorCounts()
-            counts.add(tokens(sentence.reference), tokens(sentence.hypothesis))
-            rows.append((counts.errors, counts.tokens))
+            reference, hypothesis = tokens(sentence.reference), tokens(sentence.hypothesis)
+            errors = kaldialign.edit_distance(reference, hypothesis)["total"]
+            rows.append((errors, len(reference)))
         return np.array(rows, np.int64)
 
     def rate(sums: np.ndarray) -> np.ndarray:
@@ -235,10 +270,6 @@ def _sacrebleu(name: str, metric: SacreBLEUMetric) -> Metric:
         return np.array([metric._compute_score_from_stats(row).score for row in sums.tolist()])
 
     return Metric(name, statistics, score, score)
-
-
-def _characters(sentence: str) -> list[str]:
-    return list("|".join(sentence.split()))
 
 
 def _chunks(total: int) -> list[int]:

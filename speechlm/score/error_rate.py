@@ -13,7 +13,7 @@ import kaldialign
 
 from speechlm.data.kaldi_dir import show_ids
 
-_GAP = ""
+GAP = ""
 """Symbol of an insertion or a deletion in an alignment; no token is empty."""
 
 
@@ -55,10 +55,10 @@ class ErrorCounts:
 
     def add(self, reference: list[str], hypothesis: list[str]) -> list[tuple]:
         """Count one sentence; returns its alignment, pairs with "" for a gap."""
-        pairs = kaldialign.align(reference, hypothesis, _GAP)
+        pairs = kaldialign.align(reference, hypothesis, GAP)
         correct = sum(r == h for r, h in pairs)
-        deletions = sum(h == _GAP for _, h in pairs)
-        insertions = sum(r == _GAP for r, _ in pairs)
+        deletions = sum(h == GAP for _, h in pairs)
+        insertions = sum(r == GAP for r, _ in pairs)
         self.sentences += 1
         self.tokens += len(reference)
         self.correct += correct
@@ -69,6 +69,11 @@ class ErrorCounts:
         self.empty_references += not reference
         return pairs
 
+    def merge(self, other: ErrorCounts) -> None:
+        """Add the counts of further sentences."""
+        for name, count in vars(other).items():
+            setattr(self, name, getattr(self, name) + count)
+
 
 @dataclass
 class ErrorRates:
@@ -77,7 +82,9 @@ class ErrorRates:
     words: ErrorCounts
     characters: ErrorCounts
     alignments: dict[str, list[tuple]]
-    """Aligned words (reference, hypothesis) of every utterance."""
+    """Aligned words (reference, hypothesis) of every utterance; `GAP` for none."""
+    single: dict[str, tuple[ErrorCounts, ErrorCounts]]
+    """Words and characters of every utterance."""
 
     def only_written_otherwise(self) -> int:
         """Wrong words that differ in case or in Unicode's normal form alone."""
@@ -134,26 +141,18 @@ def error_rates(references: Mapping[str, str], hypotheses: Mapping[str, str]) ->
         ValueError: the two have different ids (they are named), or there is none.
     """
     check_same_utterances(references, hypotheses)
-    result = ErrorRates(ErrorCounts(), ErrorCounts(), {})
+    result = ErrorRates(ErrorCounts(), ErrorCounts(), {}, {})
     for utterance in sorted(references):
-        reference, hypothesis = references[utterance].split(), hypotheses[utterance].split()
-        result.alignments[utterance] = result.words.add(reference, hypothesis)
-        result.characters.add(list("|".join(reference)), list("|".join(hypothesis)))
+        reference, hypothesis = references[utterance], hypotheses[utterance]
+        words, letters = ErrorCounts(), ErrorCounts()
+        result.alignments[utterance] = words.add(reference.split(), hypothesis.split())
+        letters.add(characters(reference), characters(hypothesis))
+        result.single[utterance] = words, letters
+        result.words.merge(words)
+        result.characters.merge(letters)
     return result
 
 
-def format_alignments(rates: ErrorRates) -> str:
-    """One paragraph an utterance: reference and hypothesis word under word, `*` for a gap."""
-    paragraphs = []
-    for utterance, pairs in rates.alignments.items():
-        rows = [("REF:", "HYP:")]
-        for reference, hypothesis in pairs:
-            wrong = reference != hypothesis
-            cells = [
-                "*" if w == _GAP else (w if wrong else w.lower()) for w in (reference, hypothesis)
-            ]
-            width = max(map(len, cells))
-            rows.append((cells[0].ljust(width), cells[1].ljust(width)))
-        lines = [" ".join(column).rstrip() for column in zip(*rows, strict=True)]
-        paragraphs.append("\n".join([utterance, *lines]))
-    return "\n\n".join(paragraphs) + "\n"
+def characters(sentence: str) -> list[str]:
+    """The characters of a sentence, with a `|` for each gap between words."""
+    return list("|".join(sentence.split()))

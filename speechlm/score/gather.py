@@ -2,68 +2,48 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import show_ids
-from speechlm.score.error_rate import ErrorCounts
-from speechlm.score.report import error_table, read_scores, systems_table
+from speechlm.score.markdown import escape
+from speechlm.score.recognition_report import Scored, recognition_sections
 from speechlm.score.sentences import SENTENCES, read_figures, read_sentences
 from speechlm.score.translation import KIND, read_translation_scores, translation_table
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One result."""
-
-    system: str
-    test: str
-    folder: str | os.PathLike[str]
-    """What `score` or `score_st` wrote."""
-
-
-def sections(results: Sequence[Scored], n_samples: int) -> tuple[str, dict[str, str]]:
+def sections(
+    results: Sequence[Scored], n_samples: int, resamples: int, seed: int
+) -> tuple[str, dict[str, str]]:
     """Tables of all results, and the report's sections by heading.
 
     Args:
         results: of recognition, of translation, or of both.
         n_samples: translations of each test set to show.
+        resamples: of intervals and tests of recognition.
+        seed: of these.
 
     Raises:
-        ValueError: a folder has no scores, or damaged ones; or there are two results of a system
-            on a test set.
+        ValueError: a folder has no scores, or damaged ones; there are two results of a system
+            and decoder on a test set; or results of a test set are of different utterances.
     """
-    count = Counter((result.system, result.test) for result in results)
-    twice = [f"{system}:{test}" for (system, test), n in count.items() if n > 1]
+    count = Counter((result.name, result.test) for result in results)
+    twice = [f"{name}:{test}" for (name, test), n in count.items() if n > 1]
     if twice:
         raise ValueError(
             f"one result of a system on a test set expected, more of {show_ids(twice)}"
         )
     translated = [r for r in results if KIND in read_figures(r.folder)]
     recognised = [r for r in results if r not in translated]
-    parts = [_recognition(recognised)] if recognised else []
+    parts = [recognition_sections(recognised, resamples, seed)] if recognised else []
     parts += [_translation(translated, n_samples)] if translated else []
     tables, texts = zip(*parts, strict=True)
     return "\n".join(tables), {name: text for part in texts for name, text in part.items()}
 
 
-def _recognition(results: Sequence[Scored]) -> tuple[str, dict[str, str]]:
-    scores: dict[str, dict[str, dict[str, ErrorCounts]]] = {}
-    for result in results:
-        scores.setdefault(result.system, {})[result.test] = read_scores(result.folder)
-    table = systems_table(scores)
-    found = {"Systems": "Error rates in percent.\n\n" + table}
-    for kind in ("WER", "CER"):
-        rows = {f"{s}/{t}": n[kind] for s, tests in scores.items() for t, n in tests.items()}
-        found[kind] = error_table(rows)
-    return table, found
-
-
 def _translation(results: Sequence[Scored], n_samples: int) -> tuple[str, dict[str, str]]:
-    rows = {f"{r.system}/{r.test}": read_translation_scores(r.folder) for r in results}
+    rows = {f"{r.name}/{r.test}": read_translation_scores(r.folder) for r in results}
     table = translation_table(rows)
     found = {"Translation": "BLEU and chrF, detokenised.\n\n" + table}
     shown: dict[tuple[str, str], list[str]] = {}
@@ -74,9 +54,13 @@ def _translation(results: Sequence[Scored], n_samples: int) -> tuple[str, dict[s
         for i in range(n_shown):  # as far from each other as they can be
             utterance = names[i * len(names) // n_shown]
             known = sentences[utterance]
-            lines = shown.setdefault((result.test, utterance), [f"reference: {known.reference}"])
-            lines.append(f"{result.system}: {known.hypothesis}")
-    samples = [f"{t} {u}\n\n" + "\n".join(f"- {x}" for x in shown[t, u]) for t, u in shown]
+            lines = shown.setdefault(
+                (result.test, utterance), [f"reference: {escape(known.reference)}"]
+            )
+            lines.append(f"{escape(result.system)}: {escape(known.hypothesis)}")
+    samples = [
+        f"{escape(f'{t} {u}')}\n\n" + "\n".join(f"- {x}" for x in shown[t, u]) for t, u in shown
+    ]
     if samples:
         found["Samples"] = "\n\n".join(samples)
     return table, found

@@ -10,22 +10,17 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from speechlm.score.error_rate import ErrorCounts, ErrorRates
+from speechlm.score.error_rate import ErrorCounts
 from speechlm.score.markdown import markdown_table
-from speechlm.score.sentences import read_counts, write_figures
+from speechlm.score.sentences import read_counts
 
 COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
 PACKAGES = ("speechlm", "torch", "espnet", "numpy", "kaldi-decoder", "kaldialign")
 KINDS = ("WER", "CER")
 
 
-def save_scores(rates: ErrorRates, folder: str | os.PathLike[str]) -> None:
-    """Write the counts into a folder, to be read by `read_scores`."""
-    write_figures(folder, {"WER": vars(rates.words), "CER": vars(rates.characters)})
-
-
 def read_scores(folder: str | os.PathLike[str]) -> dict[str, ErrorCounts]:
-    """WER and CER counts that `save_scores` wrote.
+    """WER and CER counts of a folder that `score` wrote.
 
     Raises:
         ValueError: they are not there, or damaged.
@@ -40,25 +35,6 @@ def error_table(rows: Mapping[str, ErrorCounts]) -> str:
         for name, counts in rows.items()
     ]
     return markdown_table(("dataset", *COLUMNS), found)
-
-
-def systems_table(scores: Mapping[str, Mapping[str, Mapping[str, ErrorCounts]]]) -> str:
-    """A Markdown table: one row a system, WER and CER of each test set in percent.
-
-    Args:
-        scores: system -> test set -> "WER" or "CER" -> counts.
-    """
-    sets = list(dict.fromkeys(name for tests in scores.values() for name in tests))
-    header = ["system", *(f"{name} {kind}" for name in sets for kind in KINDS)]
-    rows = []
-    for system, tests in scores.items():
-        cells = [
-            f"{tests[name][kind].rate:.1f}" if name in tests else "-"
-            for name in sets
-            for kind in KINDS
-        ]
-        rows.append([system, *cells])
-    return markdown_table(header, rows)
 
 
 def environment(root: str | os.PathLike[str]) -> list[str]:

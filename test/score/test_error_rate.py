@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from speechlm.score.error_rate import ErrorCounts, error_rates, format_alignments
+from speechlm.score.error_rate import ErrorCounts, error_rates
 
 
 def distance(a, b):
@@ -59,11 +59,16 @@ def test_different_utterances_are_named():
         error_rates({}, {})
 
 
-def test_alignments_show_errors_in_capitals():
-    text = format_alignments(error_rates({"u": "SHE SAW CATS"}, {"u": "SHE CATCH CATS NOW"}))
-    assert text.splitlines()[0] == "u"
-    assert text.splitlines()[1].split() == ["REF:", "she", "SAW", "cats", "*"]
-    assert text.splitlines()[2].split() == ["HYP:", "she", "CATCH", "cats", "NOW"]
+def test_counts_of_single_sentences_add_up():
+    rates = error_rates({"a": "A B", "b": "C", "c": ""}, {"a": "A", "b": "C D", "c": "E"})
+    total = ErrorCounts(), ErrorCounts()
+    for single in rates.single.values():
+        for counts, part in zip(total, single, strict=True):
+            counts.merge(part)
+    assert total == (rates.words, rates.characters)
+    assert vars(rates.single["c"][0]) == vars(ErrorCounts(1, insertions=1, wrong_sentences=1)) | {
+        "empty_references": 1
+    }
 
 
 def test_references_without_a_word_are_refused():

@@ -7,17 +7,17 @@ import pytest
 
 from speechlm.score import alignment, unit_quality
 from speechlm.score.error_rate import error_rates
-from speechlm.score.report import error_table, read_scores, save_scores, systems_table
+from speechlm.score.report import error_table, read_scores
+from speechlm.score.sentences import write_figures
 from speechlm.score.translation import translation_scores, translation_table
 
 
-def test_tables(tmp_path):
-    save_scores(error_rates({"u": "A B"}, {"u": "A C"}), tmp_path)
+def test_a_table_in_sclites_columns(tmp_path):
+    rates = error_rates({"u": "A B"}, {"u": "A C"})
+    write_figures(tmp_path, {"WER": vars(rates.words), "CER": vars(rates.characters)})
     counts = read_scores(tmp_path)
     assert "|test|1|2|50.0|50.0|0.0|0.0|50.0|100.0|" in error_table({"test": counts["WER"]})
-    table = systems_table({"speech": {"test": counts}, "scratch": {}})
-    assert table.splitlines()[0] == "|system|test WER|test CER|"
-    assert table.splitlines()[2:] == ["|speech|50.0|33.3|", "|scratch|-|-|"]
+    assert counts["CER"] == rates.characters
 
 
 def test_missing_scores_are_named(tmp_path):
@@ -49,8 +49,7 @@ def test_mains(run_main, tmp_path):
 
 def test_names_do_not_break_the_tables():
     rates = error_rates({"a": "YES"}, {"a": "YES"})
-    rows = error_table({"a|b": rates.words}).splitlines(), systems_table({"x|y": {}}).splitlines()
-    assert rows[0][2].startswith("|a\\|b|1|") and rows[1][2] == "|x\\|y|"
+    assert error_table({"a|b": rates.words}).splitlines()[2].startswith("|a\\|b|1|")
     scores, *_ = translation_scores({"a": "Ja."}, {"a": "Ja."}, "de")
     assert translation_table({"a|b": scores}).splitlines()[2].startswith("|a\\|b|1|")
     figures = dict.fromkeys(alignment.COLUMNS.values(), 1.0) | {"utterances": 2}
