@@ -34,8 +34,6 @@ check_asr() {
     die "--lm is '${lm}'; it can be none, ngram or transformer"
   [[ ${search} =~ ^(graph|flashlight)$ ]] ||
     die "--search is '${search}'; it can be graph or flashlight"
-  [[ ${paper_decoding} =~ ^(true|false)$ ]] ||
-    die "--paper_decoding is '${paper_decoding}'; it can be true or false"
   for option in decode_lm decode_lexicon rescore_lm lm_config; do
     [[ -z ${!option} || -f ${!option} ]] || ${dry_run} ||
       die "--${option} is '${!option}', which is no file"
@@ -50,7 +48,8 @@ check_asr() {
     [[ ${!option} =~ ^(-?[0-9]+(\.[0-9]+)?)?$ ]] ||
       die "--${option} is '${!option}'; a number is wanted, or nothing: tuned on dev"
   done
-  ((nbest >= 2)) || die "--nbest is ${nbest}; it can be 2 or more"
+  [[ ${nbest} =~ ^[0-9]+$ ]] && ((nbest >= 2)) ||
+    die "--nbest is '${nbest}'; it can be 2 or more"
 }
 
 # use_corpus_lm: stage 1 makes these files.
