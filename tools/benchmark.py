@@ -7,6 +7,8 @@
     python tools/benchmark.py kernels
     python tools/benchmark.py text
     python tools/benchmark.py beam --model base --threads 1
+    python tools/benchmark.py decode --emissions DIR --graph DIR --data_dir DIR --weights FILE
+    python tools/benchmark.py decode --build lm.arpa words.txt --made_up_ngrams 1500000
 
 Prints medians; the last line is one JSON object. `share_of_limit` compares with the fastest large
 matrix product that the same process can do; on a GPU that product's rate stands for the peak in the
@@ -23,6 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.decoding import decode
 from benchmarks.measure import report
 from benchmarks.steps import extract, kernels, pretrain_step
 from benchmarks.texts import text
@@ -80,6 +83,24 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--batch_samples", type=int, default=1_600_000, help="padded samples")
     command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     command.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--repeats", type=int, default=1)
+    command.add_argument("--seed", type=int, default=0)
+    command = commands.add_parser("decode", help=decode.__doc__, allow_abbrev=False)
+    command.set_defaults(run=decode)
+    command.add_argument("--emissions", help="folder of the program emissions")
+    command.add_argument("--graph", help="folder of make_ctc_graph, for both searches")
+    command.add_argument("--data_dir", help="whose utterances are decoded, with text")
+    command.add_argument("--weights", help="weights.json of tune_ctc; none: the paper's")
+    command.add_argument(
+        "--build",
+        nargs=2,
+        action="append",
+        metavar=("ARPA", "LEXICON"),
+        help="build the graph of these; may be given several times",
+    )
+    command.add_argument("--made_up_ngrams", type=int, help="build a made-up trigram's graph")
+    command.add_argument("--made_up_words", type=int, default=200_000, help="of that model")
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--repeats", type=int, default=1)
     command.add_argument("--seed", type=int, default=0)

@@ -60,6 +60,10 @@ class SearchReport:
     """Utterances whose search reached no final state."""
     empty: list[str] = field(default_factory=list)
     """Utterances without a frame, whose hypothesis is empty."""
+    unlisted: list[str] = field(default_factory=list)
+    """Rescoring: utterances without an n-best list, whose hypothesis is the search's."""
+    unknown_words: int = 0
+    """Rescoring: words of different sentences that the second model scored as `<unk>`."""
 
     @property
     def real_time_factor(self) -> float:
@@ -94,11 +98,12 @@ class SearchReport:
         Raises:
             ValueError: it was decoded in another way.
         """
-        for name in ("search", "lm", "weights", "beam", "graph"):
+        same = ("search", "lm", "weights", "beam", "graph")
+        for name in same:
             ours, theirs = getattr(self, name), getattr(other, name)
             if ours != theirs:
                 raise ValueError(f"jobs of different decodings: {name} is {ours} and {theirs}")
-        for name in ("utterances", "audio_seconds", "search_seconds", "unfinished", "empty"):
+        for name in (f.name for f in dataclasses.fields(self) if f.name not in same):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 

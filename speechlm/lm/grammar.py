@@ -34,14 +34,18 @@ def word_symbols(words: list[str]) -> dict[str, int]:
 def grammar_fst(arpa: Path, symbols: dict[str, int], folder: Path) -> kaldifst.StdVectorFst:
     """G: the word model, costs in nats; `folder/words.txt` is written on the way.
 
-    N-grams with words that the lexicon lacks are left out, and counted.
+    N-grams with words that the lexicon lacks are left out, and counted; words that the model lacks
+    are listed in `folder/words_without_unigram.txt`.
 
     Raises:
         ValueError: see `copy_for_words`.
     """
     # kaldilm ends the process where a file is damaged, and writes a line for each unknown word
     checked = folder / "lm.arpa"
-    copy_for_words(arpa, symbols.keys() - {BACK_OFF}, checked)
+    silent = copy_for_words(arpa, symbols.keys() - {BACK_OFF, "<s>", "</s>"}, checked)
+    if silent:
+        text = "".join(f"{word}\n" for word in silent)
+        (folder / "words_without_unigram.txt").write_text(text, encoding="utf-8")
     table = folder / "words.txt"
     # words.txt: kaldilm looks up the words of the n-grams in it
     lines = ["<eps> 0"] + [f"{word} {label}" for word, label in symbols.items()]

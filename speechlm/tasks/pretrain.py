@@ -19,13 +19,11 @@ from typing import Any
 
 import torch
 import torch.distributed
-from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool, str_or_none
-from torch.utils.data import DataLoader
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.data.archives import read_unit_info
@@ -33,6 +31,7 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import OwnDataTask
+from speechlm.tasks.epochs import EpochIterFactory
 from speechlm.tasks.joint import JointEpochs
 from speechlm.tasks.speech_units import SpeechUnits
 from speechlm.tasks.text_units import StoredTextUnits, TextUnits
@@ -105,24 +104,6 @@ class PretrainModel(AbsESPnetModel):
     def collect_feats(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """Not used: the model reads waveforms, there are no features to collect."""
         raise NotImplementedError("SpeechLM reads waveforms; there is no statistics stage")
-
-
-class JointIterFactory(AbsIterFactory):
-    """ESPnet's view of `JointEpochs`."""
-
-    def __init__(self, epochs: JointEpochs, num_workers: int, pin_memory: bool) -> None:
-        self.epochs, self.num_workers, self.pin_memory = epochs, num_workers, pin_memory
-
-    def build_iter(self, epoch: int, shuffle: bool | None = None) -> DataLoader:
-        """The batches of epoch 1, 2, ...; `shuffle` is decided by the data's mode."""
-        return DataLoader(
-            self.epochs.epoch(epoch),
-            batch_size=None,
-            num_workers=self.num_workers,
-            multiprocessing_context="fork" if self.num_workers else None,
-            prefetch_factor=4 if self.num_workers else None,
-            pin_memory=self.pin_memory,
-        )
 
 
 class SpeechLMPretrainTask(OwnDataTask):
@@ -211,7 +192,7 @@ class SpeechLMPretrainTask(OwnDataTask):
     @classmethod
     def build_task_iter_factory(
         cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
-    ) -> JointIterFactory:
+    ) -> EpochIterFactory:
         """Batches of this worker, for training or validation."""
         config = SIZES[args.config_size](**args.model_conf)
         train = mode == "train"
@@ -241,7 +222,7 @@ class SpeechLMPretrainTask(OwnDataTask):
             steps=iter_options.num_iters_per_epoch if train else None,
             train=train,
         )
-        return JointIterFactory(epochs, args.num_workers, pin_memory=args.ngpu > 0)
+        return EpochIterFactory(epochs, args.num_workers, pin_memory=args.ngpu > 0)
 
 
 def model_units(args: argparse.Namespace, source: str) -> UnitVocabulary:

@@ -18,7 +18,10 @@ from speechlm.checkpoints.trainer_files import CHECKPOINT
 from speechlm.data.yaml_file import read_yaml
 from speechlm.tasks.schedulers import LinearDecayLR
 
-NETWORK = ("config_size", "model_conf", "encoder_conf", "decoder_conf", "optim", "scheduler")
+NETWORK = (
+    *("config_size", "model_conf", "encoder_conf", "decoder_conf", "lm_conf", "network_conf"),
+    *("optim", "scheduler"),
+)
 """Options that weights and states of the optimiser belong to."""
 HOW = (
     *("ngpu", "num_workers", "num_threads", "multiprocessing_distributed", "max_epoch", "dry_run"),

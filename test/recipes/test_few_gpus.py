@@ -8,8 +8,11 @@ import yaml
 
 CONF = Path(__file__).parents[2] / "egs" / "TEMPLATE" / "conf"
 LARGE = [path for path in sorted(CONF.glob("*.yaml")) if re.search("_(base|large)", path.name)]
-COMMAND = re.compile(r'--ngpu (\d+)[^"\n]*\s+(?:[^"\n]*)--(?:pretrain|finetune)_args "([^"]*)"')
-ADDED_UP = ("batch_bins", "max_sentences")  # over GPUs; batch_samples and batch_units are a GPU's
+COMMAND = re.compile(r'--ngpu (\d+)[^"\n]*\s+(?:[^"\n]*)--(?:pretrain|finetune|lm)_args "([^"]*)"')
+ADDED_UP = (
+    "batch_bins",
+    "max_sentences",
+)  # over GPUs; batch_samples, _units and _words are a GPU's
 
 
 def commands(text: str) -> list[tuple[int, dict[str, int]]]:
@@ -24,7 +27,7 @@ def commands(text: str) -> list[tuple[int, dict[str, int]]]:
 
 def check(conf: dict, gpus: int, options: dict[str, int]) -> None:
     """The options of fewer GPUs leave what an update sees and the number of updates as they are."""
-    factor = (8 if "batch_bins" in conf else 32) / gpus
+    factor = (32 if "batch_samples" in conf else 8) / gpus
     assert options.pop("accum_grad") == factor * conf.get("accum_grad", 1)
     assert options.pop("num_iters_per_epoch") == factor * conf["num_iters_per_epoch"]
     wanted = {name: conf[name] / factor for name in ADDED_UP if name in conf}

@@ -18,8 +18,9 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.common import parse_training
+from speechlm.tasks.epochs import EpochIterFactory
 from speechlm.tasks.joint import JointEpochs
-from speechlm.tasks.pretrain import JointIterFactory, PretrainModel, SpeechLMPretrainTask
+from speechlm.tasks.pretrain import PretrainModel, SpeechLMPretrainTask
 from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.run_pretrain import pretrain
 from speechlm.tasks.speech_units import SpeechUnits
@@ -125,7 +126,7 @@ def test_speech_alone(tmp_path, config, data_options):
 
 def batches_of(epochs: JointEpochs, number: int, num_workers: int) -> list:
     """Ids and tensors of an epoch, made by so many loader processes."""
-    loader = JointIterFactory(epochs, num_workers, pin_memory=False).build_iter(number)
+    loader = EpochIterFactory(epochs, num_workers, pin_memory=False).build_iter(number)
     return [(ids, {name: x.tolist() for name, x in batch.items()}) for ids, batch in loader]
 
 
@@ -180,7 +181,7 @@ def test_workers_share_the_batches(chords):
     seen = []
     for rank in range(3):
         epochs = JointEpochs(data, None, 160000, 500, 3, rank=rank, workers=3)
-        loader = JointIterFactory(epochs, num_workers=1, pin_memory=False).build_iter(2)
+        loader = EpochIterFactory(epochs, num_workers=1, pin_memory=False).build_iter(2)
         assert len(loader) == epochs.steps
         seen += [utterance for ids, _ in loader for utterance in ids]
     assert sorted(seen) == data.ids

@@ -7,8 +7,9 @@ import json
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 
@@ -76,10 +77,12 @@ def peak_rss() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def report(args: argparse.Namespace, figures: dict[str, float]) -> None:
-    """A table, then one JSON object."""
+def report(args: argparse.Namespace, figures: Mapping[str, Any]) -> None:
+    """A table of the numbers, then all as one JSON object."""
     for key, value in figures.items():
-        print(f"{key:>28} {value}")
+        if not isinstance(value, list):
+            print(f"{key:>28} {value}")
     settings = {key: value for key, value in vars(args).items() if key != "run"}
-    settings["seconds_given"] = settings.pop("seconds")  # a step's time is `seconds`
+    if "seconds" in settings:
+        settings["seconds_given"] = settings.pop("seconds")  # a step's time is `seconds`
     print(json.dumps({**settings, **figures, "torch": torch.__version__}))
