@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from speechlm.data.download import TEXT_MD5
+from speechlm.data.download import LM_FILES, TEXT_MD5
 from speechlm.data.kaldi_dir import DataDir
 
 RECIPES = ("mini", "librispeech")
@@ -80,6 +80,34 @@ def test_the_downloaded_text_is_what_the_recipe_reads(recipe, root):
     words = ("--dry_run", "--stop_stage", "1", "--data_opts", "--mirror http://localhost:1")
     shown = recipe("librispeech", *words).stderr
     assert shown.count("--mirror http://localhost:1") == 7  # six parts and the text
+
+
+def test_word_models_of_the_corpus_are_what_is_decoded_with(recipe):
+    shown = recipe("librispeech", "--dry_run", "--corpus_lm").stderr
+    assert "download_librispeech --lm --output data/lm" in shown
+    files = {f"data/lm/{name}" for name in LM_FILES}
+    assert set(re.findall(r"data/lm/[\w.]+", shown)) == files
+    lines = [line for line in shown.split("\n") if "speechlm.bin." in line]
+    (graph,) = (line for line in lines if "make_ctc_graph" in line)
+    assert "--lm data/lm/decode_lm.arpa.gz --lexicon data/lm/decode_lexicon.txt" in graph
+    assert any("rescore --" in line and "--lm data/lm/rescore_lm.arpa.gz" in line for line in lines)
+    own = recipe(
+        "librispeech", "--dry_run", "--corpus_lm", "true", "--decode_lm", "own.arpa"
+    ).stderr
+    assert "make_ctc_graph --lm own.arpa --lexicon data/lm/decode_lexicon.txt" in own
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("mini", "--corpus_lm"), "--corpus_lm is not for mini"),
+        (("librispeech", "--corpus_lm", "--lm", "none"), "--corpus_lm is for decoding with words"),
+        (("librispeech", "--corpus_lm", "--decode_lm_order", "4"), "for a trained one"),
+    ],
+)
+def test_word_models_of_a_corpus_that_cannot_be(recipe, words, message):
+    result = recipe(*words, "--dry_run")
+    assert result.returncode == 1 and message in result.stderr
 
 
 def test_only_the_stages_asked_for(recipe):
