@@ -12,6 +12,8 @@ decode_lexicon=            # its words: a list, or a lexicon with letters (.lst)
 decode_lm_order=           # the trained one's order; none: stage 3's word model is taken
 decode_lm_prune=           # counts up to which its n-grams are left out, a number an order: "0 0 1"
 rescore_lm=                # larger n-gram that rescores the n-best lists: ARPA, .gz or KenLM binary
+corpus_lm=false            # where these three are not given, those that belong to the corpus
+                           # (egs/librispeech: pruned 3-gram, 200,000 words, 4-gram; 1.4 GB)
 lm_config=                 # another YAML file for the Transformer
 lm_args=                   # further options for it, such as "--max_epoch 3"
 search=graph               # graph, or flashlight, the paper's decoder
@@ -32,19 +34,29 @@ check_asr() {
     die "--lm is '${lm}'; it can be none, ngram or transformer"
   [[ ${search} =~ ^(graph|flashlight)$ ]] ||
     die "--search is '${search}'; it can be graph or flashlight"
-  [[ ${paper_decoding} =~ ^(true|false)$ ]] ||
-    die "--paper_decoding is '${paper_decoding}'; it can be true or false"
   for option in decode_lm decode_lexicon rescore_lm lm_config; do
     [[ -z ${!option} || -f ${!option} ]] || ${dry_run} ||
       die "--${option} is '${!option}', which is no file"
   done
+  if ${corpus_lm}; then
+    asr_wants_words || die "--corpus_lm is for decoding with words, and --lm is none"
+    use_corpus_lm
+  fi
   [[ -z ${decode_lm} || -z ${decode_lm_order}${decode_lm_prune} ]] ||
     die "--decode_lm is a finished n-gram; --decode_lm_order and --decode_lm_prune are for a trained one"
   for option in lm_weight word_score blank_score; do
     [[ ${!option} =~ ^(-?[0-9]+(\.[0-9]+)?)?$ ]] ||
       die "--${option} is '${!option}'; a number is wanted, or nothing: tuned on dev"
   done
-  ((nbest >= 2)) || die "--nbest is ${nbest}; it can be 2 or more"
+  [[ ${nbest} =~ ^[0-9]+$ ]] && ((nbest >= 2)) ||
+    die "--nbest is '${nbest}'; it can be 2 or more"
+}
+
+# use_corpus_lm: stage 1 makes these files.
+use_corpus_lm() {
+  decode_lm=${decode_lm:-data/lm/decode_lm.arpa.gz}
+  decode_lexicon=${decode_lexicon:-data/lm/decode_lexicon.txt}
+  rescore_lm=${rescore_lm:-data/lm/rescore_lm.arpa.gz}
 }
 
 # asr_wants_words: whether stage 13 wants a word model.

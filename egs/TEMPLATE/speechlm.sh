@@ -267,6 +267,10 @@ stage_1() {
     check_corpus_has speech_corpus
     apart+=(--speech_corpus "${speech_corpus}" --nj "${nj}")
   fi
+  if ${corpus_lm:-false}; then
+    check_corpus_has corpus_lm
+    apart+=(--corpus_lm true)
+  fi
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --paired_parts "${paired_parts}" \
     --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" --test_parts "${test_parts}" \
     --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" \

@@ -5,6 +5,8 @@
 # Large on 960 h with transcripts, from a model that was pre-trained before:
 #   ./run.sh --config_size large --systems given --init_model DIR \
 #     --paired_parts "train-clean-100 train-clean-360 train-other-500"
+# Decoding with the corpus's own n-grams and words (openslr.org/11), as others' results are:
+#   ./run.sh --corpus_lm true
 # With hidden units of a HuBERT Base in Hugging Face's format (folder or hub name):
 #   ./run.sh --unit_type hidden --hidden_model facebook/hubert-base-ls960 --hidden_layer 9
 set -euo pipefail

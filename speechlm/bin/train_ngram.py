@@ -10,7 +10,9 @@ def main() -> None:
     """Parse, estimate, report."""
     p = parser(__doc__)
     add_texts(p, "one sentence a line")
-    p.add_argument("--vocabulary", help="words of the model, one a line; else those of the texts")
+    p.add_argument(
+        "--vocabulary", help="words of the model, one a line, or a lexicon; else those of the texts"
+    )
     p.add_argument("--order", type=int, default=3, help="3 for trigrams")
     p.add_argument(
         "--prune",

@@ -6,7 +6,7 @@ B batch, S samples (16 kHz), T frames, D model width, V characters. Needs no ESP
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ class CTCModel(nn.Module):
         return self.output(hidden), lengths
 
     @classmethod
-    def of_folder(cls, folder: str | os.PathLike[str]) -> CTCModel:
+    def of_folder(cls, folder: str | os.PathLike[str]) -> Self:
         """The SpeechLM of a model folder (an imported fine-tuning) with its CTC head.
 
         Raises:

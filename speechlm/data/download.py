@@ -3,7 +3,7 @@
 Downloads go to NAME.part and continue where they were interrupted; a file gets its name when its
 checksum is right. The checksums of the audio archives are those of openslr.org's md5sum.txt, as
 others quote it; openslr.org/11 publishes none: the text's is that of several independent downloads,
-the lexicon's that of one.
+those of the lexicon, the n-grams and the list of words are of one, whose other sums are these.
 """
 
 from __future__ import annotations
@@ -36,8 +36,18 @@ TEXT_MD5 = {
     "librispeech-lm-norm.txt.gz": "c83c64c726a1aedfe65f80aa311de402",
     "librispeech-lexicon.txt": "28f72663f6bfed7cd346283c064c315b",
 }
+LM_FILES = {
+    "decode_lm.arpa.gz": "3-gram.pruned.3e-7.arpa.gz",
+    "rescore_lm.arpa.gz": "4-gram.arpa.gz",
+    "decode_lexicon.txt": "librispeech-vocab.txt",
+}
+"""What decoding takes of openslr.org/11, under the names of the options that take such files."""
+LM_MD5 = {
+    "3-gram.pruned.3e-7.arpa.gz": "8f67ec741827742eee05799ab7605b50",
+    "4-gram.arpa.gz": "6abdcd5b055bd482e4f9defe91d40408",
+    "librispeech-vocab.txt": "bf3cc7a50112831ed8b0afa40cae96a5",
+}
 _BLOCK = 1 << 20
-_MANUAL = "download it on another machine and put it there under the same name, or use --corpus"
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +102,17 @@ def download_text(
         download(f"11/{name}", Path(output) / name, checksum, source)
 
 
+def download_lm(
+    output: str | os.PathLike[str], source: Source | None = None, md5: dict[str, str] | None = None
+) -> None:
+    """Make the files of `LM_FILES` in a folder: n-grams for a graph and for rescoring, and words.
+
+    They have 1.4 GB, most of it the 4-gram.
+    """
+    for final, name in LM_FILES.items():
+        download(f"11/{name}", Path(output) / final, (md5 or LM_MD5)[name], source)
+
+
 def download(
     name: str, target: str | os.PathLike[str], md5: str, source: Source | None = None
 ) -> None:
@@ -117,8 +138,9 @@ def download(
         errors.append(error)
     else:
         raise ValueError(
-            f"{final.name} cannot be downloaded: {'; '.join(errors)}. Without a network,"
-            f" {_MANUAL} ({final.parent})"
+            f"{Path(name).name} cannot be downloaded: {'; '.join(errors)}. Without a network,"
+            f" download it on another machine and put it there as {final}, or use the recipe's"
+            " options for files of your own (--corpus, --text_corpus, --decode_lm)"
         )
     found = _md5(part)
     if found != md5:

@@ -116,15 +116,31 @@ def find_speech(path: str | os.PathLike[str]) -> list[Interval]:
         AudioError: the recording is no audio, damaged, or cannot be read to its end.
     """
     level, seconds = _levels(path)
+    return [(first * seconds, last * seconds) for first, last in loud_runs(level)]
+
+
+def loud_runs(level: np.ndarray, floor: float = _FLOOR) -> list[tuple[int, int]]:
+    """Runs of loud frames as `find_speech` defines them, with margins, in frames of 10 ms.
+
+    Args:
+        level: (T,) dB of full scale.
+        floor: nothing below it is loud.
+    """
     if not len(level):
         return []
     quiet, loud = np.percentile(level, (10, 95))
-    if loud < _FLOOR:
+    if loud < floor:
         return []
     if loud - quiet < _CLEAR:
-        return [(0.0, len(level) * seconds)]
-    loud_runs = _runs(level > max(_FLOOR, quiet + _SHARE * (loud - quiet)))
-    return [(first * seconds, last * seconds) for first, last in loud_runs]
+        return [(0, len(level))]
+    return _runs(level > max(floor, quiet + _SHARE * (loud - quiet)))
+
+
+def frame_levels(mono: np.ndarray, hop: int) -> np.ndarray:
+    """(S,) samples -> (S // hop,) energy of each whole frame of `hop` samples, dB of full scale."""
+    frames = mono[: len(mono) // hop * hop].reshape(-1, hop)
+    # mean square of a frame; 1e-10 is -100 dB
+    return 10 * np.log10(np.square(frames).mean(axis=1) + 1e-10)
 
 
 def _is_interval(pair: object) -> bool:
@@ -142,9 +158,7 @@ def _levels(path: str | os.PathLike[str]) -> tuple[np.ndarray, float]:
     for block in audio.read_blocks(path, hop * _BLOCK):
         mono = np.concatenate([rest, block.mean(axis=1)])
         whole = len(mono) // hop * hop  # samples of whole frames; the rest goes before the next
-        # mean square of the hop samples of each frame; 1e-10 is -100 dB
-        power = np.square(mono[:whole].reshape(-1, hop)).mean(axis=1)
-        levels.append(10 * np.log10(power + 1e-10))
+        levels.append(frame_levels(mono, hop))
         rest = mono[whole:]
     return np.concatenate(levels), hop / rate
 

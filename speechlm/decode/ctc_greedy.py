@@ -1,30 +1,31 @@
-"""CTC models, opened, and greedy decoding of waveforms and audio files.
+"""CTC models, opened, and greedy decoding of emissions.
 
-B utterances, S samples (16 kHz), T frames, V characters. Needs no ESPnet.
+T frames, V characters. Needs no ESPnet.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from speechlm.checkpoints.ctc_encoder import BEST, CTCModel
 from speechlm.checkpoints.model_dir import WEIGHTS
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.conventions import SAMPLE_RATE
-from speechlm.data.audio import decode_any, resample
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
-from speechlm.decode.emissions import log_probabilities
+
+Model = TypeVar("Model", bound=CTCModel)
 
 
 def load_model(
-    folder: str | os.PathLike[str], weights: str | None = None, device: str = "cpu"
-) -> CTCModel:
+    folder: str | os.PathLike[str],
+    weights: str | None = None,
+    device: str = "cpu",
+    kind: type[Model] = CTCModel,  # type: ignore[assignment]  # python/mypy#3737
+) -> Model:
     """The model of a fine-tuning's or an imported fine-tuning's folder, in evaluation mode.
 
     Args:
@@ -32,6 +33,7 @@ def load_model(
         weights: file name in the folder; None: the first of `BEST` that is there. An imported
             fine-tuning has one file.
         device: where to put the model.
+        kind: class of the model.
 
     Raises:
         ValueError: the folder holds no finished CTC fine-tuning of a SpeechLM.
@@ -46,7 +48,7 @@ def load_model(
             )
         if weights not in (None, WEIGHTS):
             raise ValueError(f"{path} has one file of weights, {WEIGHTS}, got {weights}")
-        return CTCModel.of_folder(path).eval().to(device)
+        return kind.of_folder(path).eval().to(device)
     if config.get("encoder") != "speechlm":
         raise ValueError(
             f"{path / 'config.yaml'}: encoder speechlm expected, found {config.get('encoder')}"
@@ -58,37 +60,15 @@ def load_model(
     conf = config.get("encoder_conf")
     if not isinstance(conf, dict) or not isinstance(conf.get("speechlm"), dict):
         raise ValueError(f"{path / 'config.yaml'}: values expected in encoder_conf.speechlm")
-    model = CTCModel(conf["speechlm"])
+    model = kind(conf["speechlm"])
     model.load_espnet(load_weights_only(found), str(found))
     return model.eval().to(device)
-
-
-def decode_waveforms(model: CTCModel, waveforms: Sequence[Tensor | np.ndarray]) -> list[str]:
-    """Greedy hypothesis of each waveform (S,), float at 16 kHz, all in one batch.
-
-    A hypothesis does not depend on the waveforms beside it. That of a waveform which is shorter
-    than a frame is empty.
-
-    Raises:
-        ValueError: a waveform has another shape, or samples that are no floating-point numbers.
-    """
-    return [greedy(emissions) for emissions in log_probabilities(model, waveforms)]
 
 
 def greedy(emissions: np.ndarray) -> str:
     """The best character of each frame of (T, V), repeats and blanks removed."""
     vocabulary = CharacterVocabulary()
     return vocabulary.decode(collapse(emissions.argmax(-1), vocabulary.blank))
-
-
-def decode_file(model: CTCModel, path: str | os.PathLike[str]) -> str:
-    """Greedy hypothesis of an audio file of any rate and format; channels are mixed.
-
-    Raises:
-        ValueError: the file is missing, damaged, or nothing but digital silence.
-    """
-    waveform, rate = decode_any(path, mix_channels=True)
-    return decode_waveforms(model, [resample(waveform, rate, SAMPLE_RATE)])[0]
 
 
 def collapse(path: np.ndarray, blank: int) -> np.ndarray:

@@ -19,8 +19,10 @@ import gzip
 import logging
 import os
 import re
+import shutil
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import TextIO
 
@@ -116,6 +118,16 @@ def copy_for_words(
     return copy.silent
 
 
+def copy_unpacked(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Copy a whole ARPA file, byte by byte; a packed one (.gz) is unpacked.
+
+    Raises:
+        ValueError: it cannot be unpacked.
+    """
+    with unpacking(path), _open(path) as source, Path(target).open("wb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+
+
 @dataclass
 class _Copy:
     """What has been copied of a model, and what has not."""
@@ -174,8 +186,9 @@ class _Copy:
         self._header(self.counts[: self.orders])
         if self.left_out:
             logging.warning(
-                "%s: %d n-grams left out, with %d words that the lexicon lacks: %s",
-                *(self.path, self.left_out, len(self.unknown), show_ids(self.unknown)),
+                "%s: %d n-grams left out, which have words without a unigram or not in the lexicon,"
+                " which lacks %d of the model's: %s",
+                *(self.path, self.left_out, len(self.unknown), show_ids(self.unknown) or "none"),
             )
         if self.orphans:
             logging.warning(
@@ -282,13 +295,17 @@ def _read_header(path: str | os.PathLike[str], lines: Iterator[tuple[int, str]])
 def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     if wrong := damage(path):
         raise DamagedFile(f"{path} {wrong}; {_AGAIN}")
-    with unpacking(path), (gzip.open if Path(path).suffix == ".gz" else open)(path, "rb") as file:
+    with unpacking(path), _open(path) as file:
         head = file.read(64)
     if other := next(
         (text for start, text in _OTHER_FORMATS.items() if head.startswith(start)), ""
     ):
         raise ValueError(f"{path}: a graph needs an ARPA file, and this is {other}")
     return text_lines(path)
+
+
+def _open(path: str | os.PathLike[str]) -> gzip.GzipFile | BufferedReader:
+    return gzip.open(path) if Path(path).suffix == ".gz" else Path(path).open("rb")
 
 
 def _problem(fields: Sequence[str], order: int, longest: int) -> str:

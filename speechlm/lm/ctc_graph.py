@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import kaldifst
 
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import CharacterVocabulary
+from speechlm.lm.arpa import copy_unpacked
 from speechlm.lm.grammar import (
     BACK_OFF,
     grammar_fst,
@@ -128,7 +128,7 @@ def make_ctc_graph(spellings: Spellings, arpa: Path, output: Path) -> None:
         graph = lexicon_and_grammar(lexicon, grammar)
         graph = in_front(ctc_topology(n_disambiguation), graph)
         write_lst(spellings, folder / LEXICON_COPY)
-        shutil.copyfile(arpa, folder / ARPA_COPY)
+        copy_unpacked(arpa, folder / ARPA_COPY)
         model = {"lm": str(arpa), "sha256": file_hash(arpa)}
         write_graph(graph, folder, start, arpa, words=len(spellings), **model)
 

@@ -19,20 +19,23 @@ from typing import IO
 from speechlm.data.atomic import output_file
 from speechlm.data.encoding import text_lines
 from speechlm.data.text_corpus import read_sentences
-from speechlm.data.whole_files import reading
 from speechlm.lm.kneser_ney import SPECIAL_WORDS, KneserNey, check_prune
+from speechlm.lm.ngram_scores import NgramLM
+from speechlm.lm.spellings import read_spellings
 
 ESTIMATORS = ("auto", "lmplz", "built_in")
 LMPLZ_MEMORY = "500M"
 
 
 def read_words(path: str | Path) -> list[str]:
-    """Words of a list, one a line.
+    """Words of a list, one a line, or of a lexicon that `read_spellings` takes.
 
     Raises:
-        ValueError: lines that are not one word, or doubles.
+        ValueError: lines that are not one word nor a lexicon's, or doubles in a list.
     """
     lines = [line.split() for _, line in text_lines(path)]
+    if sum(len(line) > 1 for line in lines) > len(lines) / 2:
+        return list(read_spellings(path))
     bad = [n for n, line in enumerate(lines, 1) if len(line) != 1]
     if bad or not lines:
         where = f"line(s) {', '.join(map(str, bad[:10]))}" if bad else "an empty file"
@@ -171,24 +174,18 @@ class Perplexity:
         return asdict(self)
 
 
-def perplexity(model: str | Path, texts: Sequence[str | Path]) -> Perplexity:
-    """Perplexity of texts under an ARPA (or KenLM binary) model.
+def perplexity(lm: str | Path, texts: Sequence[str | Path]) -> Perplexity:
+    """Perplexity of texts under a model: an ARPA file, its .gz, or KenLM's binary format.
 
     Raises:
         ValueError: the model cannot be read or the texts are empty.
     """
-    import kenlm
-
-    config = kenlm.Config()
-    config.show_progress = False
-    config.arpa_complain = kenlm.ARPALoadComplain.NONE
-    with reading(model, "n-gram model", "train_ngram makes it"):
-        loaded = kenlm.Model(str(model), config)
+    model = NgramLM(lm)
     sentences = tokens = oov = 0
     known = unknown = 0.0
     for sentence in read_sentences(texts):
         sentences += 1
-        for log10, _, is_oov in loaded.full_scores(sentence):
+        for log10, is_oov in model.word_scores(sentence):
             tokens += 1
             oov += is_oov
             if is_oov:

@@ -15,6 +15,8 @@ import numpy as np
 
 from speechlm.data.whole_files import reading
 
+_MOST = 2**31 - 1  # kaldi-decoder counts with 32 bits
+
 
 @dataclass(frozen=True)
 class Beam:
@@ -34,10 +36,12 @@ class Beam:
     def __post_init__(self) -> None:
         if not self.beam > 0:
             raise ValueError(f"beam is {self.beam}; a number above 0 expected")
-        if not 0 <= self.min_active < self.max_active or self.max_active < 2:
+        counts = (self.min_active, self.max_active)
+        whole = all(isinstance(count, int) for count in counts)
+        if not whole or not 0 <= counts[0] < counts[1] <= _MOST or counts[1] < 2:
             raise ValueError(
-                f"max_active is {self.max_active} and min_active {self.min_active}; "
-                "0 <= min_active < max_active and max_active >= 2 expected"
+                f"max_active is {self.max_active} and min_active {self.min_active}; whole numbers,"
+                f" 0 <= min_active < max_active and 2 <= max_active <= {_MOST} expected"
             )
 
 

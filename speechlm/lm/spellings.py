@@ -68,8 +68,7 @@ def read_spellings(path: str | Path) -> Spellings:
             if n_wrong <= _LISTED:
                 problems.append(f"{path}:{number}: {problem}")
         else:
-            letters = units if kind == "spellings" else [*word, _END]
-            spelling = tuple(_ID[letter] for letter in letters)
+            spelling = _ids(units) if kind == "spellings" else _ids([*word, _END])
             known = spellings.setdefault(word, [])
             if spelling in known:
                 n_twice += kind != "phones"  # a word's second pronunciation is no fault
@@ -89,6 +88,10 @@ def write_lst(spellings: Mapping[str, Sequence[tuple[int, ...]]], path: str | Pa
         for word in sorted(spellings):
             for ids in spellings[word]:
                 file.write(f"{word}\t{' '.join(_SYMBOLS[n] for n in ids)}\n")
+
+
+def _ids(letters: Sequence[str]) -> tuple[int, ...]:
+    return tuple(_ID[letter] for letter in letters)
 
 
 def _kind(path: str | Path) -> str:
@@ -159,9 +162,11 @@ def _log(
 ) -> None:
     count = Counter(spelling for variants in spellings.values() for spelling in variants)
     shared = {spelling: n for spelling, n in count.items() if n > 1}
+    usual = sum(_ids([*word, _END]) in variants for word, variants in spellings.items())
     logging.info(
-        "%s: %s; %d words, %d spellings, of which %d are of several words",
-        *(path, _KINDS[kind], len(spellings), len(count), len(shared)),
+        "%s: %s; %d words, %d of them not spelled by their letters, %d spellings, of which %d are"
+        " of several words",
+        *(path, _KINDS[kind], len(spellings), len(spellings) - usual, len(count), len(shared)),
     )
     if left_out:
         logging.warning("%s: %d left out, no words: %s", path, len(left_out), show_ids(left_out))

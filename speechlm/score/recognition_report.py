@@ -77,11 +77,16 @@ class Difference:
     """By "WER" and "CER"."""
 
     def verdict(self, kind: str = "WER") -> str:
-        """B against A: better, worse, or no clear difference."""
+        """B against A under "WER" or "CER": better, worse, or no clear difference."""
         found = self.found[kind]
         if found.p_value > _LEVEL:
             return "no clear difference"
         return "better" if found.scores[1] < found.scores[0] else "worse"
+
+    def verdicts(self) -> str:
+        """That of WER, and that of CER where it is another."""
+        words, letters = self.verdict("WER"), self.verdict("CER")
+        return words if words == letters else f"{words}; CER: {letters}"
 
     def test_line(self, kind: str = "WER") -> str:
         """Both rates, their difference with its interval, and p."""
@@ -239,8 +244,8 @@ def _about(sentences: int, resamples: int, seed: int) -> str:
     return (
         "B - A with its 95 % interval (bootstrap over utterances), and p, the probability of a"
         " difference as large between systems that are alike (paired randomisation);"
-        f" {sentences} utterances, {resamples} resamples, seed {seed}. Better or worse: p for WER"
-        f" is at most {_LEVEL}, each pair for itself."
+        f" {sentences} utterances, {resamples} resamples, seed {seed}. Better or worse: p is"
+        f" at most {_LEVEL}, each pair for itself."
     )
 
 
@@ -251,7 +256,7 @@ def _differences_table(differences: Sequence[Difference]) -> str:
         for kind in KINDS:
             found = difference.found[kind]
             cells += [_change(found), f"{found.p_value:.3f}"]
-        rows.append([*cells, difference.verdict()])
+        rows.append([*cells, difference.verdicts()])
     header = ("A", "B", "WER: B - A", "p", "CER: B - A", "p", "B is")
     return markdown_table(header, rows)
 
@@ -265,19 +270,20 @@ def _notes(rows: Sequence[Row], differences: Sequence[Difference]) -> list[str]:
             continue
         who = f"{escape(b.system)} on {escape(b.test)}"
         what = f"{escape(b.decoder)} than {escape(a.decoder)}"
-        if difference.verdict() == "worse":
-            why = "the language model makes it worse" if a.decoder == GREEDY else "it is worse"
-            notes.append(f"- **{who}: {why}** with {what} ({difference.test_line()})")
-        elif difference.verdict() == "better" and difference.verdict("CER") == "worse":
+        lm = "the language model makes it" if a.decoder == GREEDY else "it is"
+        words, letters = difference.verdict(), difference.verdict("CER")
+        tests = difference.test_line()
+        if letters == "worse":
+            tests += f"; {difference.test_line('CER')}"
+        if words == "worse":
+            notes.append(f"- **{who}: {lm} worse** with {what} ({tests})")
+        elif letters == "worse":
+            fewer = "fewer words" if words == "better" else "no fewer words"
             notes.append(
-                f"- **{who}: fewer words, but more characters are wrong** with {what} "
-                f"({difference.test_line()}; {difference.test_line('CER')})"
+                f"- **{who}: {fewer}, but more characters are wrong** with {what} ({tests})"
             )
-        elif difference.verdict() != "better" and a.decoder == GREEDY:
-            notes.append(
-                f"- {who}: the language model makes no clear difference, {what} "
-                f"({difference.test_line()})"
-            )
+        elif words != "better" and a.decoder == GREEDY:
+            notes.append(f"- {who}: {lm} neither better nor worse with {what} ({tests})")
     for row in rows:
         name = escape(f"{row.scored.name} on {row.scored.test}")
         notes += [f"- **{name}** {oddity}" for oddity in _oddities(row)]

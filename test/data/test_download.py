@@ -10,7 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from speechlm.data.download import Source, download, download_parts, download_text, extract
+from speechlm.data.download import (
+    AUDIO_MD5,
+    LM_FILES,
+    LM_MD5,
+    TEXT_MD5,
+    Source,
+    download,
+    download_lm,
+    download_parts,
+    download_text,
+    extract,
+)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -203,3 +214,37 @@ def test_text(tmp_path, server):
     server.files["/11/t.gz"] = b"text"
     download_text(tmp_path, server.source, {"t.gz": md5(b"text")})
     assert (tmp_path / "t.gz").read_bytes() == b"text"
+
+
+def test_word_models_get_the_names_of_the_options(tmp_path, server):
+    contents = {name: name.encode() * 1000 for name in LM_FILES.values()}
+    server.files.update({f"/11/{name}": content for name, content in contents.items()})
+    server.limit = 20_000
+    sums = {name: md5(content) for name, content in contents.items()}
+    for _ in range(2):
+        download_lm(tmp_path / "lm", server.source, sums)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "lm").iterdir()}
+    assert found == {final: contents[name] for final, name in LM_FILES.items()}
+    whole = [path for path, start in server.requests if start is None]
+    assert sorted(whole) == sorted(server.files)  # each once; the rest are continuations
+    assert len(server.requests) > len(whole)
+
+
+def test_a_word_model_that_is_not_the_corpus_s_is_refused(tmp_path, server):
+    server.files.update({f"/11/{name}": b"another" for name in LM_FILES.values()})
+    with pytest.raises(ValueError, match="decode_lm.arpa.gz: MD5 sum 8f67ec7.* expected"):
+        download_lm(tmp_path, server.source)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_to_do_without_a_network(tmp_path, server):
+    """The file's name there, and the place where it belongs."""
+    place = tmp_path / "lm" / "decode_lm.arpa.gz"
+    with pytest.raises(ValueError, match=rf"3-gram\S+ cannot be .* put it there as {place}, or"):
+        download_lm(tmp_path / "lm", server.source)
+
+
+def test_checksums_are_of_files_that_are_downloaded():
+    assert set(LM_FILES.values()) == set(LM_MD5)
+    for checksum in (*AUDIO_MD5.values(), *TEXT_MD5.values(), *LM_MD5.values()):
+        assert len(bytes.fromhex(checksum)) == 16

@@ -250,6 +250,12 @@ def test_bad_input(tmp_path):
             read_words(tmp_path / "words")
 
 
+@pytest.mark.parametrize("text", ["B B |\nA\tA |\nA A H |\n", "B B IY1\nA AH0\nA EY1\n", "B\nA\n"])
+def test_the_vocabulary_may_be_a_lexicon(tmp_path, text):
+    (tmp_path / "words").write_text(text)
+    assert read_words(tmp_path / "words") == ["B", "A"]
+
+
 def test_programs(run_main, texts, tmp_path):
     (tmp_path / "words.txt").write_text("\n".join([*WORDS, "UNSEEN"]) + "\n")
     words = ["--text", texts / "train.txt", "--vocabulary", tmp_path / "words.txt", "--order", 3]

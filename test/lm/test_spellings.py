@@ -35,7 +35,8 @@ def test_the_kinds_are_told_apart_and_give_the_same(tmp_path, caplog, text, kind
     for word, variants in spellings.items():
         assert variants == [tuple(CHARACTERS.encode(word))]
         assert variants[0][-1] == CharacterVocabulary.word_end
-    assert kind in caplog.text and "3 words, 3 spellings" in caplog.text
+    assert kind in caplog.text
+    assert "3 words, 0 of them not spelled by their letters, 3 spellings" in caplog.text
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
@@ -60,7 +61,8 @@ def test_words_of_one_spelling_all_stay(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     same = "".join(f"TO{'O' * n} T O |\n" for n in range(6))
     assert len(read(tmp_path, same + "A A |\n")) == 7
-    assert "2 spellings, of which 1 are of several words" in caplog.text
+    assert "7 words, 5 of them not spelled by their letters, 2 spellings" in caplog.text
+    assert "of which 1 are of several words" in caplog.text
     assert "flashlight" not in caplog.text
     assert len(read(tmp_path, same + "TU T O |\n")) == 7
     assert "1 spellings are of more than 6 words each" in caplog.text and ": TO|" in caplog.text

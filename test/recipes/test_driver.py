@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from speechlm.data.download import TEXT_MD5
+from speechlm.data.download import LM_FILES, TEXT_MD5
 from speechlm.data.kaldi_dir import DataDir
 
 RECIPES = ("mini", "librispeech")
@@ -34,7 +34,7 @@ def test_help_lists_every_option(recipe, root, name):
     result = recipe(name, "--help")
     assert result.returncode == 0 and not result.stderr
     options = []
-    for file in ("speechlm", "recognizer", "hidden_units"):
+    for file in ("speechlm", "recognizer", "hidden_units", "asr"):
         block = (root / "egs" / "TEMPLATE" / f"{file}.sh").read_text()
         block = block.partition("# <options>")[2].partition("# </options>")[0]
         options += re.findall(r"^([a-z]\w*)=", block, re.MULTILINE)
@@ -80,6 +80,87 @@ def test_the_downloaded_text_is_what_the_recipe_reads(recipe, root):
     words = ("--dry_run", "--stop_stage", "1", "--data_opts", "--mirror http://localhost:1")
     shown = recipe("librispeech", *words).stderr
     assert shown.count("--mirror http://localhost:1") == 7  # six parts and the text
+
+
+def test_word_models_of_the_corpus_are_what_is_decoded_with(recipe):
+    shown = recipe("librispeech", "--dry_run", "--corpus_lm").stderr
+    assert "download_librispeech --lm --output data/lm" in shown
+    files = {f"data/lm/{name}" for name in LM_FILES}
+    assert set(re.findall(r"data/lm/[\w.]+", shown)) == files
+    lines = [line for line in shown.split("\n") if "speechlm.bin." in line]
+    (graph,) = (line for line in lines if "make_ctc_graph" in line)
+    assert "--lm data/lm/decode_lm.arpa.gz --lexicon data/lm/decode_lexicon.txt" in graph
+    assert any("rescore --" in line and "--lm data/lm/rescore_lm.arpa.gz" in line for line in lines)
+    own = recipe(
+        "librispeech", "--dry_run", "--corpus_lm", "true", "--decode_lm", "own.arpa"
+    ).stderr
+    assert "make_ctc_graph --lm own.arpa --lexicon data/lm/decode_lexicon.txt" in own
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("mini", "--corpus_lm"), "--corpus_lm is not for mini"),
+        (("librispeech", "--corpus_lm", "--lm", "none"), "--corpus_lm is for decoding with words"),
+        (("librispeech", "--corpus_lm", "--decode_lm_order", "4"), "for a trained one"),
+    ],
+)
+def test_word_models_of_a_corpus_that_cannot_be(recipe, words, message):
+    result = recipe(*words, "--dry_run")
+    assert result.returncode == 1 and message in result.stderr
+
+
+WORDS = ("tune_ctc", "make_ctc_graph", "decode_phones", "rescore", "train_lm")
+
+
+def commands(shown: str) -> list[str]:
+    """Commands of stages 12 to 14 of a dry run."""
+    return re.findall(r"speechlm\.bin\.(\w+ .*)", shown)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("--lm", "none"), set()),
+        ((), {"tune_ctc", "make_ctc_graph", "decode_phones"}),
+        (("--systems", "scratch"), {"tune_ctc", "make_ctc_graph"}),
+        (("--lm", "transformer"), set(WORDS)),
+        (("--lm", "transformer", "--search", "flashlight"), set(WORDS) - {"rescore"}),
+        (("--rescore_lm", "big.arpa"), set(WORDS) - {"train_lm"}),
+    ],
+)
+def test_language_models_choose_the_steps(recipe, words, wanted):
+    shown = commands(recipe("mini", "--stage", "12", "--dry_run", *words).stderr)
+    assert {line.split()[0] for line in shown} & set(WORDS) == wanted
+    greedy = [line for line in shown if line.startswith("decode_ctc") and "--graph" not in line]
+    assert greedy and all("dump/test" in line or "emissions_test" in line for line in greedy)
+    for line in shown:  # weights are tuned on dev, and the test sets are not read for it
+        if line.startswith("tune_"):
+            assert "dev" in line and "test" not in line.split(" -- ")[0].replace("decode_dev", "")
+
+
+def test_given_weights_and_the_papers_decoder(recipe):
+    words = ("--stage", "13", "--dry_run", "--lm_weight", "1.5", "--paper_decoding", "true")
+    shown = commands(recipe("mini", *words).stderr)
+    (tuning, *_) = (line for line in shown if line.startswith("tune_ctc"))
+    assert "--lm_weight 1.5" in tuning and "--word_score" not in tuning
+    papers = [line for line in shown if "--paper" in line]
+    assert len(papers) == 3 and all("--search flashlight" in line for line in papers)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("lm", "4gram"),
+        ("search", "beam"),
+        ("lm_weight", "a"),
+        ("blank_score", "1,5"),
+        ("nbest", "1"),
+    ],
+)
+def test_values_of_decoding_that_cannot_be(recipe, option, value):
+    result = recipe("mini", "--dry_run", f"--{option}", value)
+    assert result.returncode == 1 and f"--{option} is '{value}'" in result.stderr
 
 
 def test_only_the_stages_asked_for(recipe):

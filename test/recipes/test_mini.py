@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from speechlm.data.archives import check_units
-from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.kaldi_dir import DataDir, read_table
 from speechlm.data.unit_store import UnitStore
+from speechlm.decode.hypotheses import SearchReport, read_nbest
 
 CORPUS = (
     "--paired 120 --unpaired 80 --dev 15 --test 20 --text 3000"
@@ -33,6 +34,12 @@ def run_recipe(folder: Path, *words: str) -> str:
             "--max_epoch 3 --num_iters_per_epoch 90 --batch_samples 110000",
             "--finetune_args",
             "--max_epoch 3 --num_iters_per_epoch 60 --batch_bins 160000",
+            "--lm",
+            "transformer",
+            "--lm_args",
+            "--max_epoch 1 --num_iters_per_epoch 60",
+            "--paper_decoding",
+            "true",
             *words,
         ],
         cwd=folder,
@@ -86,6 +93,44 @@ def test_fine_tuning_learns_to_spell(finished):
     assert errors / spoken < 0.65, counts  # blanks alone: 1.0, the most frequent letters: 0.71
 
 
+DECODERS = {"": "greedy", "_paper": "paper", "_ngram": "ngram", "_transformer": "transformer"}
+
+
+@pytest.mark.recipe
+def test_every_decoding_has_its_files_and_words_of_the_lexicon(finished):
+    """Searches write whole words of the graph, weighted as tuned on dev, in the order of totals."""
+    exp = finished[0] / "exp"
+    words = {line.split()[0] for line in (exp / "decoding_graph" / "words.txt").open()}
+    tuned = json.loads((exp / "asr_speech_text" / "tune_ngram" / "weights.json").read_text())
+    for suffix in DECODERS:
+        folder = exp / "asr_speech_text" / f"decode_test{suffix}"
+        text = read_table(folder / "text", empty=True)
+        assert len(text) == 20
+        report = SearchReport.read(folder)
+        assert report.utterances == 20 and report.search_seconds > 0
+        if suffix:
+            assert {word for line in text.values() for word in line.split()} <= words
+    assert report.lm == "transformer" and "neural" in report.weights
+    ngram = exp / "asr_speech_text" / "decode_test_ngram"
+    assert SearchReport.read(ngram).weights["lm_weight"] == tuned["lm_weight"]
+    for suffix in ("_ngram", "_transformer"):
+        lists = read_nbest(exp / "asr_speech_text" / f"decode_test{suffix}" / "nbest.tsv")
+        for entries in lists.values():
+            totals = [entry.total for entry in entries]
+            assert totals == sorted(totals, reverse=True)
+            assert len({entry.text for entry in entries}) == len(entries) <= 100
+    assert max(map(len, lists.values())) > 10
+    assert all(entry.neural is not None for entries in lists.values() for entry in entries)
+
+
+@pytest.mark.recipe
+def test_the_phone_recogniser_with_the_same_words_is_a_row(finished):
+    """On these voices its words are mostly right already after this little training."""
+    scores = finished[0] / "exp" / "hmm" / "decode_test_ngram" / "score" / "scores.json"
+    counts = json.loads(scores.read_text())["WER"]
+    assert counts["correct"] > counts["substitutions"] + counts["deletions"], counts
+
+
 @pytest.mark.recipe
 def test_a_second_run_does_nothing_again(finished):
     assert "done already" in finished[1] and ": starts" not in finished[1]
@@ -94,7 +139,9 @@ def test_a_second_run_does_nothing_again(finished):
 @pytest.mark.recipe
 def test_the_report_has_the_system_and_the_times(finished):
     report = (finished[0] / "exp" / "RESULTS.md").read_text()
-    assert "speech_text" in report and "test WER" in report
+    for decoder in DECODERS.values():
+        assert re.search(rf"^\| ?speech_text {decoder} ?\|", report, re.MULTILINE), decoder
+    assert re.search(r"^\| ?HMM ngram ?\|", report, re.MULTILINE)
     assert re.search(r"^\| 10 \| \d+ \| pre-train speech_text", report, re.MULTILINE)
 
 

@@ -100,7 +100,7 @@ def test_a_language_model_that_makes_it_worse_is_pointed_out(tmp_path):
     assert worse.format("a", "ngram") in notes and worse.format("a", "transformer") in notes
     assert worse.format("b", "ngram") not in notes and worse.format("b", "transf") not in notes
     assert "**b on test: it is worse** with transformer than ngram" in notes
-    assert "c on test: the language model makes no clear difference, ngram than greedy" in notes
+    assert "c on test: the language model makes it neither better nor worse with ngram" in notes
 
 
 def test_fewer_wrong_words_at_the_price_of_characters_are_pointed_out(tmp_path):
@@ -114,8 +114,16 @@ def test_fewer_wrong_words_at_the_price_of_characters_are_pointed_out(tmp_path):
         scored(tmp_path, "a", "greedy", misspells),
         scored(tmp_path, "a", "ngram", lets_half_go),
     ]
-    notes = recognition_sections(results, 300, 1)[1]["Systems"]
+    results += [
+        scored(tmp_path, "b", "greedy", lambda words, rng: [w[:-1] for w in words]),
+        scored(tmp_path, "b", "ngram", deletes(1.0)),
+    ]
+    texts = recognition_sections(results, 300, 1)[1]
+    notes = texts["Systems"]
     assert "**a on test: fewer words, but more characters are wrong** with ngram" in notes
+    assert "**b on test: no fewer words, but more characters are wrong** with ngram" in notes
+    rows = [line for line in texts["Differences on test"].splitlines() if "|a greedy|a n" in line]
+    assert len(rows) == 1 and rows[0].endswith("|better; CER: worse|")
 
 
 def test_systems_that_write_nothing_or_always_the_same_are_pointed_out(tmp_path):

@@ -8,7 +8,7 @@ import speechlm.tasks  # noqa: F401
 from speechlm.tasks import lm_scores
 from speechlm.tasks.lm import WordLanguageModel, WordTransformer
 from speechlm.tasks.lm_scores import NeuralLM, perplexity
-from speechlm.tasks.lm_words import UNKNOWN, WordList
+from speechlm.tasks.lm_words import UNKNOWN, WordList, padded
 
 WORDS = ("A", "BEE", "CAT", "DOG", "EEL", "FOX", "GNU")
 SENTENCES = ["A CAT", "", "DOG", "THE CAT", "A CAT", "GNU FOX EEL DOG CAT BEE A", " A  CAT\t"]
@@ -48,6 +48,15 @@ def test_batches_change_nothing(lm, batch_words):
     found = lm.sentence_scores(SENTENCES, batch_words=batch_words)
     np.testing.assert_allclose(found, one_by_one, atol=1e-5)
     assert found.dtype == np.float64 and lm.sentence_scores([]).shape == (0,)
+
+
+def test_the_loss_of_training_is_a_mean_over_words_and_ends(lm):
+    texts = ["A CAT", "DOG", "GNU FOX EEL DOG CAT BEE A"]
+    batch = padded([lm.word_ids(text.split()) for text in texts])
+    with torch.no_grad():
+        loss, stats, weight = lm.model(**batch)
+    assert float(weight) == 2 + 1 + 7 + 3 and stats["loss"] == loss
+    assert float(loss) == pytest.approx(-lm.sentence_scores(texts).sum() / 13, rel=1e-5)
 
 
 def test_equal_sentences_are_computed_once_and_batches_keep_their_limit(lm, monkeypatch):

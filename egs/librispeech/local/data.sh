@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Stage 1: parts of LibriSpeech (or of a corpus in its layout) to data/paired, data/speech, data/dev and
 # one folder for each test part, with --finetune_parts data/finetune too, and unpaired text to
-# data/text/unpaired.txt. What is not given is downloaded from OpenSLR: resumable, with checksums.
+# data/text/unpaired.txt; with --corpus_lm word models for decoding to data/lm. What is not given is
+# downloaded from OpenSLR: resumable, with checksums.
 # With --speech_corpus data/speech is of Libri-Light: parts of long recordings (data/speech/segments).
 set -euo pipefail
 
@@ -16,6 +17,7 @@ dev_parts=        # parts for validation
 test_parts=       # parts to be tested, each a set of its own
 text_corpus=      # files, or folders of *.txt; without it LibriSpeech's language model text
 max_bad_share=0.1 # stop if more of a set is wrong
+corpus_lm=false   # n-grams and words of openslr.org/11 too (1.4 GB), for decoding
 mirror=           # base URL to download from instead of openslr.org
 text_kind=auto    # book (paragraphs between blank lines) or lines
 segment_seconds=30.0 # Libri-Light: no segment is longer (s)
@@ -87,3 +89,9 @@ fi
 step "unpaired text" --output data/text/unpaired.txt --needs "${texts[@]}" -- \
   python -m speechlm.bin.normalize_text --input "${texts[@]}" --kind "${text_kind}" \
   --output data/text/unpaired.txt
+
+if ${corpus_lm}; then
+  step "download word models" --output data/lm/decode_lm.arpa.gz \
+    --also data/lm/decode_lexicon.txt --also data/lm/rescore_lm.arpa.gz -- \
+    python -m speechlm.bin.download_librispeech --lm --output data/lm "${from[@]}"
+fi
