@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from speechlm.bin._cli import at_least
 
 if TYPE_CHECKING:
-    from speechlm.decode.decode_set import WithModel
-    from speechlm.decode.hypotheses import SearchReport
     from speechlm.tokenizers.feature_stream import Features
     from speechlm.tokenizers.speech_features import FeatureSource
 
@@ -86,46 +84,6 @@ def add_ctc_weights(options: argparse.ArgumentParser) -> None:
         "--weights",
         help="file in the model's folder; none: the best by the validation's word errors",
     )
-
-
-def add_search(options: argparse.ArgumentParser) -> None:
-    """--graph and how to search through it; `search_of` reads them."""
-    options.add_argument("--graph", help="folder of make_ctc_graph; none: greedy decoding")
-    options.add_argument("--tuned", help="weights.json of tune_ctc: weights and beam")
-    weights = (
-        ("lm_weight", "of log10 P(words); above 0"),
-        ("word_score", "added for each word"),
-        ("blank_score", "subtracted for each frame of blank"),
-    )
-    for name, text in weights:
-        options.add_argument(f"--{name}", type=float, help=f"{text}; none: tuned, or the paper's")
-    options.add_argument("--search_beam", type=float, help="cost by which a path may be behind")
-    options.add_argument("--max_active", type=int, help="most states a frame")
-    options.add_argument("--nbest", type=at_least(1), default=1, help="sentences kept of each")
-
-
-def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
-    """The search that the options of `add_search` ask for.
-
-    Raises:
-        ValueError: there is no graph, or a value is out of range.
-    """
-    from dataclasses import replace
-
-    from speechlm.data.whole_files import read_json
-    from speechlm.decode.ctc_search import CTCSearch, Weights, read_weights
-    from speechlm.decode.decode_set import WithModel, graph_report
-    from speechlm.lm.search import Beam
-
-    weights, beam = read_weights(args.tuned) if args.tuned else (Weights(), Beam())
-    names = ("lm_weight", "word_score", "blank_score")
-    weights = replace(weights, **{n: v for n in names if (v := getattr(args, n)) is not None})
-    wide = {"beam": args.search_beam, "max_active": args.max_active}
-    beam = replace(beam, **{n: v for n, v in wide.items() if v is not None})
-    search = CTCSearch(args.graph, beam)
-    graph = read_json(Path(args.graph) / "info.json", "description of a graph")
-    report = graph_report("ngram", weights, beam, graph)
-    return report, WithModel(search, weights, args.nbest)
 
 
 def add_named_units(options: argparse.ArgumentParser) -> None:

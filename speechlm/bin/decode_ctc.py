@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._options import add_search, search_of
+from speechlm.bin._search import add_search, search_of
 
 
 def options() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 from speechlm.bin._cli import at_least, parser, run
-from speechlm.bin._options import add_search, search_of
+from speechlm.bin._search import add_search, search_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -62,7 +62,10 @@ def main() -> None:
         print(ctc_tuning.neighbourhood_table(tuning))
     with output_dir(args.output) as folder:
         ctc_tuning.write_tuning(
-            *(tuning, folder, report.beam), dev=args.data_dir, unknown_percent=unknown
+            *(tuning, folder, report.beam),
+            search=report.search,
+            dev=args.data_dir,
+            unknown_percent=unknown,
         )
 
 

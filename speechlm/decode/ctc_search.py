@@ -13,7 +13,6 @@ search keeps alignments in its beam and asks the word model; here the word model
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.vocabulary import CharacterVocabulary
-from speechlm.data.whole_files import read_json, reading
 from speechlm.lm.ctc_graph import N_COLUMNS
 from speechlm.lm.lattice import Lattice, best_sequences, search_lattice
 from speechlm.lm.lattice import Path as LatticePath
@@ -135,22 +133,3 @@ class CTCSearch:
         ends = int((labels == N_COLUMNS - 1).sum())
         acoustic = -path.acoustic * weights.lm_weight / LN10 - weights.word_score * ends
         return Entry(words, acoustic, -path.graph / LN10, labels)
-
-
-def read_weights(path: str | os.PathLike[str]) -> tuple[Weights, Beam]:
-    """Weights and beam of a tuning (`weights.json`).
-
-    Raises:
-        ValueError: the file is missing, damaged, or holds other values.
-    """
-    advice = "tune_ctc makes it"
-    values = read_json(path, "weights of decoding", advice)
-    with reading(path, "weights of decoding", advice):
-        weights = {f.name: values[f.name] for f in dataclasses.fields(Weights)}
-        return Weights(**weights), Beam(**values["beam"])
-
-
-def weights_text(weights: Weights, beam: Beam, **more: object) -> str:
-    """What `read_weights` reads, as JSON."""
-    values = {**dataclasses.asdict(weights), "beam": dataclasses.asdict(beam), **more}
-    return json.dumps(values, indent=1) + "\n"

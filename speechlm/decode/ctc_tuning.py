@@ -51,6 +51,7 @@ def tune(errors: DevErrors, start: Weights, given: Collection[str] = ()) -> Tuni
         given: names of weights that stay as they are.
     """
     free = [name for name in dataclasses.asdict(start) if name not in given]
+    errors(start)
     # the strongest first: with a blank score wrong by far, the other two say nothing
     descend(errors, start, [_steps(free, sizes) for sizes in (COARSE, FINE)])
     chosen = choose(errors.points)
@@ -69,12 +70,13 @@ def _steps(free: Collection[str], sizes: tuple[float, float, float]) -> list[Ste
 
     def lm_weight(at: Weights, sign: int) -> Weights:
         # lm_weight * log10 P falls by WORD_COST a word for each 1 of the weight; the word score
-        # gives that back, or else a larger weight would only write fewer words
+        # gives that back, or else a larger weight would only write fewer words (in steps of 0.5,
+        # so that ways cross at points that were decoded before)
         weight = _rounded(at.lm_weight * factor**sign)
         if "word_score" not in free:
             return replace(at, lm_weight=weight)
         score = at.word_score + WORD_COST * (weight - at.lm_weight)
-        return replace(at, lm_weight=weight, word_score=round(score, 2))
+        return replace(at, lm_weight=weight, word_score=round(2 * score) / 2)
 
     def word_score(at: Weights, sign: int) -> Weights:
         return replace(at, word_score=round(at.word_score + sign * words, 2))

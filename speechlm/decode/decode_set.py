@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -113,13 +112,6 @@ def _decoder(
 def as_sentence(entry: Entry, weights: Weights) -> Sentence:
     """An entry as it is written."""
     return Sentence(" ".join(entry.words), entry.total(weights), entry.acoustic, entry.ngram)
-
-
-def graph_report(lm: str, weights: Weights, beam: Any, graph: dict[str, Any]) -> SearchReport:
-    """The report of a search through a graph, before it begins."""
-    kept: dict[str, Any] = {n: graph[n] for n in ("lm", "sha256", "words") if n in graph}
-    values = dataclasses.asdict(weights)
-    return SearchReport("graph", lm, values, dataclasses.asdict(beam), kept)
 
 
 def _log(report: SearchReport) -> None:

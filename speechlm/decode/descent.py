@@ -11,6 +11,10 @@ Step = Callable[[P, int], P]
 """A point and a sign (1, -1) -> the next point in that direction."""
 LONGEST_LINE = 12
 """Steps in one direction before another one is tried."""
+PASSES = 10
+"""How often all directions are tried in a round."""
+FLAT = 2
+"""Steps without any change that are taken to see whether it goes down behind them."""
 
 
 def descend(errors: Callable[[P], float], start: P, rounds: Sequence[Sequence[Step[P]]]) -> P:
@@ -24,23 +28,28 @@ def descend(errors: Callable[[P], float], start: P, rounds: Sequence[Sequence[St
     """
     here = start
     for steps in rounds:
-        before = None
-        while here != before:
+        for _ in range(PASSES):
             before = here
             for step in steps:
                 here = _along(errors, here, step)
+            if here == before:
+                break
     return here
 
 
 def _along(errors: Callable[[P], float], start: P, step: Step[P]) -> P:
-    """Go on in a direction while it helps; the other way only if the first step does not."""
+    """Go on in a direction while it helps; the other way only if it does not in the first one."""
     for sign in (1, -1):
-        here = start
+        best = there = start
+        flat = 0
         for _ in range(LONGEST_LINE):
-            there = step(here, sign)
-            if not errors(there) < errors(here):
+            there = step(there, sign)
+            if errors(there) < errors(best):
+                best, flat = there, 0
+            elif errors(there) > errors(best) or flat == FLAT:
                 break
-            here = there
-        if here != start:
-            return here
+            else:
+                flat += 1
+        if best != start:
+            return best
     return start

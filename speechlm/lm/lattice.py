@@ -140,8 +140,10 @@ def _arrays(raw: kaldifst.Lattice, complete: bool) -> Lattice:
 
 @numba.njit(cache=True)
 def _read_states(words, n_states):  # pragma: no cover
-    """States of a lattice file, as 32-bit words: costs of ending (2), number of arcs (64 bits),
-    and of each arc input, output, graph cost, acoustic cost, target.
+    """Parse the states of a lattice file, which are 32-bit words.
+
+    Of a state: its two costs of ending, the number of its arcs (64 bits), and of each arc input,
+    output, graph cost, acoustic cost, target.
 
     Returns:
         (A, 4) source, target, input, output; (A, 2) costs; (S,) costs of ending.

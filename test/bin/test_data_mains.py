@@ -135,8 +135,8 @@ def test_unknown_options(run, arguments, message):
 @pytest.mark.parametrize(
     ("name", "option", "least"),
     [
-        ("decode_ctc", "--num_threads", 1),
-        ("decode_ctc", "--batch_samples", 1),
+        ("emissions", "--num_threads", 1),
+        ("emissions", "--batch_samples", 1),
         ("generate_text_units", "--num_threads", 1),
         ("generate_text_units", "--nj", 1),
         ("split_data", "--n", 1),
