@@ -22,8 +22,9 @@ import numpy as np
 
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.lm.ctc_graph import N_COLUMNS
-from speechlm.lm.lattice import Lattice, best_sequences, search_lattice
+from speechlm.lm.lattice import Lattice, best_sequences
 from speechlm.lm.lattice import Path as LatticePath
+from speechlm.lm.lattice_search import GraphArrays, search_lattice
 from speechlm.lm.search import Beam, GraphSearch
 
 LN10 = math.log(10.0)
@@ -108,6 +109,7 @@ class CTCSearch:
     def __init__(self, graph: str | os.PathLike[str], beam: Beam | None = None) -> None:
         self.folder, self.beam = Path(graph), beam or Beam()
         self._search = GraphSearch(self.folder)
+        self._arrays = GraphArrays.read(self.folder / "graph.fst")
 
     def decode(self, emissions: np.ndarray, weights: Weights) -> Found:
         """The best sentence of (T, V) log-probabilities."""
@@ -116,7 +118,8 @@ class CTCSearch:
 
     def lattice(self, emissions: np.ndarray, weights: Weights) -> Lattice | None:
         """What the search keeps; None where there is nothing."""
-        return search_lattice(self._search, scaled(emissions, weights), self.beam, LATTICE_BEAM)
+        scores = scaled(emissions, weights)
+        return search_lattice(self._arrays, scores, self.beam, LATTICE_BEAM)
 
     def nbest(self, emissions: np.ndarray, weights: Weights, n: int) -> tuple[list[Entry], bool]:
         """The N best different sentences, best first, and whether they are complete."""

@@ -1,19 +1,14 @@
-"""Lattices of a graph search, and the best different word sequences in them.
+"""Lattices, what a graph search has kept, and the best different word sequences in them.
 
 A arcs, S states, N sequences wanted. Costs are negative natural logarithms after scaling.
 """
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 
-import kaldi_decoder
-import kaldifst
 import numba
 import numpy as np
-
-from speechlm.lm.search import Beam, GraphSearch
 
 
 @dataclass(frozen=True)
@@ -56,31 +51,6 @@ class Path:
         return self.graph + self.acoustic
 
 
-def search_lattice(
-    search: GraphSearch, scores: np.ndarray, beam: Beam, lattice_beam: float
-) -> Lattice | None:
-    """(T, n) scaled log-scores -> lattice; None: no path at all.
-
-    Args:
-        search: the graph.
-        scores: one row a frame.
-        beam: of the search; kaldi-decoder's lattice search has no limit of active states, so that
-            `max_active` does not act.
-        lattice_beam: cost by which paths of the lattice may be behind the best one.
-    """
-    if not len(scores):
-        return None
-    config = kaldi_decoder.LatticeSimpleDecoderConfig()
-    config.beam, config.lattice_beam = beam.beam, lattice_beam
-    decoder = kaldi_decoder.LatticeSimpleDecoder(search.fst, config)
-    scores = np.ascontiguousarray(scores, dtype=np.float32)
-    if not decoder.decode(kaldi_decoder.DecodableCtc(scores)):
-        return None
-    complete = bool(np.isfinite(decoder.final_relative_cost()))
-    ok, raw = decoder.get_raw_lattice(use_final_probs=complete)
-    return _arrays(raw, complete) if ok and raw.num_states else None
-
-
 def best_sequences(lattice: Lattice, n: int, lattice_beam: float) -> list[Path]:
     """The best path of each of the N best word sequences, best first.
 
@@ -114,56 +84,27 @@ def _trace(lattice: Lattice, arcs: np.ndarray, back: np.ndarray, entry: int) -> 
     )
 
 
-def _arrays(raw: kaldifst.Lattice, complete: bool) -> Lattice:
-    # Through OpenFst's binary form, as the library offers no iterator over a lattice's arcs, and
-    # its text takes ten times as long.
-    with tempfile.NamedTemporaryFile(prefix="lattice.") as file:
-        if not raw.write(file.name):
-            raise OSError(f"{file.name} cannot be written; is the disk full?")
-        data = np.fromfile(file.name, np.uint8)
-    # Header: magic number, type of transducer and of arc (each a length and letters), version and
-    # flags (int32), properties, start, number of states, number of arcs (int64).
-    at = 4
-    for _ in range(2):
-        at += 4 + int(data[at : at + 4].view(np.int32)[0])
-    at += 8
-    _, start, n_states, _ = data[at : at + 32].view(np.int64).tolist()
-    numbers, costs, final = _read_states(data[at + 32 :].view(np.uint32), n_states)
-    rank = _topological(numbers[:, 0], numbers[:, 1], n_states, start)
-    source, target = rank[numbers[:, 0]], rank[numbers[:, 1]]
-    order = np.argsort(source, kind="stable")
+def ordered(
+    source: np.ndarray, target: np.ndarray, final: np.ndarray, start: int, complete: bool, **arcs
+) -> Lattice:
+    """A lattice of arcs and states in any order.
+
+    Args:
+        source: (A,) states.
+        target: (A,) states.
+        final: (S,) costs of ending.
+        start: the first state.
+        complete: see `Lattice`.
+        arcs: `label`, `word`, `graph` and `acoustic` of `Lattice`, in the order of the arcs.
+    """
+    rank = _topological(source, target, len(final), start)
+    order = np.argsort(rank[source], kind="stable")
     ranked = np.empty_like(final)
     ranked[rank] = final
-    columns = (numbers[order, 2], numbers[order, 3], costs[order, 0], costs[order, 1])
-    return Lattice(source[order], target[order], *columns, ranked, complete)
-
-
-@numba.njit(cache=True)
-def _read_states(words, n_states):  # pragma: no cover
-    """Parse the states of a lattice file, which are 32-bit words.
-
-    Of a state: its two costs of ending, the number of its arcs (64 bits), and of each arc input,
-    output, graph cost, acoustic cost, target.
-
-    Returns:
-        (A, 4) source, target, input, output; (A, 2) costs; (S,) costs of ending.
-    """
-    n_arcs = (len(words) - 4 * n_states) // 5
-    costs_of = words.view(np.float32)
-    numbers, costs = np.empty((n_arcs, 4), np.int32), np.empty((n_arcs, 2))
-    final = np.empty(n_states)
-    at = a = 0
-    for state in range(n_states):
-        final[state] = costs_of[at] + costs_of[at + 1]
-        arcs = words[at + 2]
-        at += 4
-        for _ in range(arcs):
-            numbers[a, 0], numbers[a, 1] = state, words[at + 4]
-            numbers[a, 2], numbers[a, 3] = words[at], words[at + 1]
-            costs[a, 0], costs[a, 1] = costs_of[at + 2], costs_of[at + 3]
-            at += 5
-            a += 1
-    return numbers, costs, final
+    columns = {name: values[order] for name, values in arcs.items()}
+    return Lattice(
+        rank[source][order], rank[target][order], final=ranked, complete=complete, **columns
+    )
 
 
 @numba.njit(cache=True)
