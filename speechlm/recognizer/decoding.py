@@ -43,7 +43,7 @@ class SearchConfig:
     min_active: int = 20
     noise_rate: float = 0.01
     """Share of the words that are expected to be noise; 0: none is looked for."""
-    noise_margin: float = 1.5
+    noise_margin: float = 4.0
     """Nats by which noise may score less than the best phone, at most, before the scale."""
 
     def __post_init__(self) -> None:

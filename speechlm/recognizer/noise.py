@@ -42,5 +42,5 @@ def with_noise(scores: np.ndarray, margin: float) -> np.ndarray:
 
 def entering(rate: float, unknown: float) -> float:
     """Log score of entering noise, for a `rate` of noise among words and log10 P(`<unk>`)."""
-    # The graph's path has log P(<unk>) as cost; with log rate - log P(<unk>) besides it has log rate
+    # the graph's path has log P(<unk>); with log rate - log P(<unk>) in addition it has log rate
     return math.log(rate) - unknown * math.log(10) if rate > 0 else NEVER

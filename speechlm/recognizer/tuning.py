@@ -1,6 +1,4 @@
-"""Values of decoding, chosen on held-out training utterances: acoustic scale, rate and margin of
-noise.
-"""
+"""Values of decoding, chosen on held-out training utterances: the acoustic scale, and of noise."""
 
 from __future__ import annotations
 
@@ -16,18 +14,23 @@ from speechlm.data.archives import ArchiveReader
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder
 from speechlm.recognizer.network import Network
+from speechlm.recognizer.noise import NEVER, NOISE_CLASS
 from speechlm.recognizer.topology import BASE_OF_PHONE
 from speechlm.recognizer.utterance_graph import Pronunciations, unknown_words, variants
 
 SCALES = (0.3, 0.4, 0.5, 0.7, 1.0)
 """Factors of the scores of one 30 ms step."""
-MARGINS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
-"""Nats of a step; the next to infinity are those with which noise is found by its own score only."""
+MARGINS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
+"""Nats of a step. With the last ones noise is found by the network's own score of it only."""
 
 
 @dataclass
 class HeldOut:
-    """Class scores (U, n_classes) and words of utterances that the network has not seen."""
+    """Class scores (U, n_classes) and words of utterances that the network has not seen.
+
+    The scores of noise are left out: many of their words without pronunciation are in the training
+    too, so that the network knows these better than it will know others.
+    """
 
     scores: list[np.ndarray]
     words: list[list[str]]
@@ -46,6 +49,8 @@ class HeldOut:
         if not chosen:
             raise ValueError(f"{net_data}/valid has no utterance of the data directory")
         scores = [network.class_scores(feats[u]) for u in chosen]
+        for values in scores:
+            values[:, NOISE_CLASS] = NEVER
         return HeldOut(scores, [data.text[u].split() for u in chosen])
 
     def decode(self, decoder: WordDecoder, config: SearchConfig) -> list[list[str]]:
@@ -82,7 +87,7 @@ def tune(
     errors = {}
     for scale in scales:
         found = held_out.decode(decoder, replace(quiet, acoustic_scale=scale))
-        errors[scale] = word_errors(held_out.words, found)
+        errors[scale] = error_rate(held_out.words, found)
         logging.info("acoustic scale %g: word error rate %.2f %%", scale, errors[scale])
     config = replace(config, acoustic_scale=min(errors, key=lambda s: (errors[s], s)))
     if decoder.finds_noise:
@@ -100,7 +105,9 @@ def _tune_noise(
     margins: Sequence[float],
 ) -> SearchConfig:
     words = [word for text in (data.text or {}).values() for word in text.split()]
-    config = replace(config, noise_rate=unknown_words(words, known).total() / max(len(words), 1))
+    # counted from one noise among one word more: what is no speech may be anywhere
+    rate = (unknown_words(words, known).total() + 1) / (len(words) + 2)
+    config = replace(config, noise_rate=rate)
     unknown = unknown_words([word for sentence in held_out.words for word in sentence], known)
     if not unknown:
         logging.warning(
@@ -118,8 +125,8 @@ def _tune_noise(
     return replace(config, noise_margin=min(errors, key=lambda m: (errors[m], -m)))
 
 
-def word_errors(references: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> float:
-    """Word error rate (%)."""
+def error_rate(references: Sequence[Sequence[object]], found: Sequence[Sequence[object]]) -> float:
+    """Error rate (%) of sentences of words or phones."""
     pairs = zip(references, found, strict=True)
     errors = sum(kaldialign.edit_distance(list(a), list(b))["total"] for a, b in pairs)
     return 100.0 * errors / max(sum(map(len, references)), 1)
@@ -136,4 +143,4 @@ def phone_errors(
     def phones(words: Sequence[str]) -> list[int]:
         return [int(BASE_OF_PHONE[p]) for word in words for p in variants(word, known)[0]]
 
-    return word_errors([phones(words) for words in references], [phones(w) for w in found])
+    return error_rate([phones(words) for words in references], [phones(w) for w in found])

@@ -1,4 +1,4 @@
-"""Copies at other speeds: whose they are, whatever the ids of the corpus look like; held-out ones."""
+"""Copies at other speeds: whose they are, whatever the ids of the corpus look like; tuning."""
 
 from dataclasses import replace
 
@@ -98,7 +98,7 @@ class Scorer:
     """Stands in for the network."""
 
     def class_scores(self, feats):
-        return feats
+        return np.zeros((len(feats) // 3, 41), np.float32)
 
 
 KNOWN = {
@@ -130,14 +130,14 @@ def tuning(tmp_path, monkeypatch):
 def test_the_search_is_tuned_for_any_ids(tuning, tmp_path):
     best = tune(*tuning("TWO ZEBRA"), scales=(0.3, 0.5, 1), margins=(1.25, 1.5, 2, 2.5, 3))
     assert best.acoustic_scale == 0.5
-    assert best.noise_rate == 1 / 17
+    assert best.noise_rate == 2 / 19
     assert best.noise_margin == 2.5
     assert SearchConfig.load(tmp_path / "graph" / "search.json") == best
 
 
 def test_the_margin_of_noise_stays_where_nothing_tells(tuning, caplog):
     best = tune(*tuning("TWO TOO"), margins=(1.5, 2))
-    assert (best.noise_rate, best.noise_margin) == (0.0, 3.5)
+    assert (best.noise_rate, best.noise_margin) == (1 / 19, 3.5)
     assert "none of the 1 held-out utterances has a word without pronunciation" in caplog.text
     assert "the margin stays 3.5" in caplog.text
 
