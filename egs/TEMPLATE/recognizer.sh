@@ -4,7 +4,8 @@
 # shellcheck disable=SC2154  # options and helpers are speechlm.sh's
 # <options>
 # Phone recogniser
-speeds="0.9 1.0 1.1"       # copies of the paired audio at these speeds train its network
+speeds="0.9 1.0 1.1"       # copies of the paired audio at these speeds train its network; those of other
+                           # speeds than 1.0 have made-up sounds in pauses, so that it knows noise
 realign=1                  # times that the network aligns again and is trained again
 gmm_args=                  # further options of train_gmm
 phone_model_config=        # another YAML file for its network

@@ -179,7 +179,7 @@ def read_unknown(info: Path) -> float | None:
         ValueError: the file is missing, damaged, or another version's.
     """
     advice = "make_graph makes it"
-    values = read_json(info, "what a search graph is made of", advice)
-    with reading(info, "what a search graph is made of", advice):
+    values = read_json(info, "description of a search graph", advice)
+    with reading(info, "description of a search graph", advice):
         unknown = values["log10_unknown"]
         return None if unknown is None else float(unknown)
