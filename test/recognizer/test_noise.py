@@ -217,12 +217,13 @@ def test_scores_of_noise_are_near_none_in_words_of_the_same_phones(recognizer, u
 
 
 def test_copies_at_other_speeds_have_sounds_in_pauses(recognizer):
-    """Labelled as noise; the speech around them stays as it is, and so do copies at speed 1."""
+    """Labelled as noise; copies at speed 1 are as they are."""
     folder, data, model, *_ = recognizer
     one, other = (ArchiveReader(folder / name / "units.scp") for name in ("align", "align_slow"))
-    rate = np.mean(np.concatenate([one[u] for u in data.ids]) == NOISE_ID)
-    slow = np.mean(np.concatenate([other[f"sp0.9-{u}"] for u in data.ids]) == NOISE_ID)
-    assert slow > rate + 0.03
+    # the pause before the first word is 30 frames long
+    plain = np.mean([(one[u][:25] == NOISE_ID).any() for u in data.ids])
+    slow = np.mean([(other[f"sp0.9-{u}"][:25] == NOISE_ID).any() for u in data.ids])
+    assert plain < 0.1 and 0.4 < slow < 0.8
     states = ArchiveReader(folder / "align_slow" / "states.scp")
     noise = list(model.hmm.pdfs(NOISE_ID))
     for utterance in other:
