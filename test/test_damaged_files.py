@@ -107,6 +107,7 @@ def graph(folder: Path) -> None:
     fst = kaldifst.compile("0 1 1 1 0.5\n1 0\n", acceptor=False)
     kaldifst.StdConstFst(fst).write(str(folder / "graph.fst"))
     (folder / "words.txt").write_text("<eps> 0\nA 1\n")
+    (folder / "info.json").write_text('{"words": 1, "log10_unknown": null}\n')
 
 
 def sample(folder: Path) -> None:
@@ -197,6 +198,9 @@ READERS = {
     "graph": Reader(graph, lambda folder: WordDecoder(folder, SearchConfig()), ("graph.fst",)),
     "graph's words": Reader(
         graph, lambda folder: WordDecoder(folder, SearchConfig()), ("words.txt",), text=True
+    ),
+    "graph's word of noise": Reader(
+        graph, lambda folder: WordDecoder(folder, SearchConfig()), ("info.json",), text=True
     ),
     "search": Reader(
         lambda folder: SearchConfig().save(folder / "search.json"),

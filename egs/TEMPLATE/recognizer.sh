@@ -4,7 +4,8 @@
 # shellcheck disable=SC2154  # options and helpers are speechlm.sh's
 # <options>
 # Phone recogniser
-speeds="0.9 1.0 1.1"       # copies of the paired audio at these speeds train its network
+speeds="0.9 1.0 1.1"       # copies of the paired audio at these speeds train its network; those of other
+                           # speeds than 1.0 have made-up sounds in pauses, so that it knows noise
 realign=1                  # times that the network aligns again and is trained again
 gmm_args=                  # further options of train_gmm
 phone_model_config=        # another YAML file for its network
@@ -28,7 +29,7 @@ alignments() { echo "exp/recognizer/align_$((realign + 1))_sp1.0"; }
 # The Gaussians and the networks are trained with the words whose pronunciation is known; the others,
 # which a network has guessed, are noise to them. Decoding knows all words, and noise.
 # Flat start and speaker-adapted Gaussians; alignments at several speeds; a network trained on them;
-# alignments by the network and a network trained on those; the search graph and its scale.
+# alignments by the network and a network trained on those; the search graph, its scale and noise.
 stage_4() {
   pretrains || return 0
   local rec=exp/recognizer lex=exp/lexicon/lexicon.txt known=exp/lexicon/known.txt turn more
@@ -45,9 +46,10 @@ stage_4() {
     --needs exp/word_lm/lm.arpa "${lex}" "${rec}/network_${turn}" -- \
     python -m speechlm.bin.make_graph --lm exp/word_lm/lm.arpa --lexicon "${lex}" \
     --phone_model "${rec}/network_${turn}" --output "${rec}/graph"
-  step "acoustic scale" --output "${rec}/graph/search.json" \
-    --needs "${rec}/graph" "${rec}/network_${turn}" "${rec}/classes_${turn}" -- \
-    python -m speechlm.bin.tune_decoding --data_dir dump/paired \
+  step "values of the search" --output "${rec}/graph/search.json" \
+    --needs "${rec}/graph" "${rec}/network_${turn}" "${rec}/classes_${turn}" dump/paired \
+    "${known}" -- \
+    python -m speechlm.bin.tune_decoding --data_dir dump/paired --lexicon "${known}" \
     --net_data "${rec}/classes_${turn}" --phone_model "${rec}/network_${turn}" \
     --graph "${rec}/graph"
 }

@@ -21,6 +21,8 @@ from speechlm.lm.search import Beam, GraphSearch
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.network import Network, joint_scores
+from speechlm.recognizer.noise import NOISE_CLASS, entering, with_noise
+from speechlm.recognizer.search_graph import read_unknown
 from speechlm.recognizer.speakers import Speaker
 from speechlm.recognizer.topology import N_STATES
 from speechlm.recognizer.utterance_graph import Pronunciations
@@ -28,13 +30,29 @@ from speechlm.recognizer.utterance_graph import Pronunciations
 
 @dataclass
 class SearchConfig:
-    """Beam search over the graph."""
+    """Beam search over the graph.
+
+    Raises:
+        ValueError: values with which nothing can be found.
+    """
 
     acoustic_scale: float = 1.0
     """Factor of the network's scores (one step = 30 ms)."""
     beam: float = 9.0
     max_active: int = 1000
     min_active: int = 20
+    noise_rate: float = 0.01
+    """Share of the words that are expected to be noise; 0: none is looked for."""
+    noise_margin: float = 4.0
+    """Nats by which noise may score less than the best phone, at most, before the scale."""
+
+    def __post_init__(self) -> None:
+        if not (self.acoustic_scale > 0 and 0 <= self.noise_rate < 1 and self.noise_margin >= 0):
+            raise ValueError(
+                f"acoustic_scale {self.acoustic_scale}, noise_rate {self.noise_rate}, noise_margin "
+                f"{self.noise_margin}: a scale above 0, a rate from 0 to below 1 and a margin of 0 "
+                "or more expected"
+            )
 
     @staticmethod
     def load(path: Path) -> SearchConfig:
@@ -56,10 +74,19 @@ class SearchConfig:
 
 
 class WordDecoder:
-    """The recogniser's search graph in memory: class scores to words."""
+    """The recogniser's search graph in memory: class scores to words.
+
+    Where the network knows noise, it is the word `UNKNOWN` (see `recognizer/noise.py`).
+    """
 
     def __init__(self, graph: Path, config: SearchConfig) -> None:
         self._search, self.config = GraphSearch(graph), config
+        self._unknown = read_unknown(graph / "info.json")
+
+    @property
+    def finds_noise(self) -> bool:
+        """Whether noise is a word of the graph."""
+        return self._unknown is not None
 
     def decode(self, scores: np.ndarray) -> tuple[list[str], bool]:
         """(U, n_classes) scores -> words, and whether a final state was reached.
@@ -67,6 +94,13 @@ class WordDecoder:
         Without a final state the words are those of the best unfinished path.
         """
         config = self.config
+        if self._unknown is not None:
+            # (U, n_classes + 1): the last column is the first step of noise
+            scores = with_noise(scores, config.noise_margin)
+            enter = scores[:, NOISE_CLASS] + (
+                entering(config.noise_rate, self._unknown) / config.acoustic_scale
+            )
+            scores = np.column_stack([scores, enter])
         beam = Beam(config.beam, config.max_active, config.min_active)
         return self._search.decode(scores * config.acoustic_scale, beam)
 

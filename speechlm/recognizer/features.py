@@ -42,19 +42,24 @@ def _mfcc_options() -> knf.MfccOptions:
 _OPTIONS = _mfcc_options()
 
 
+def at_speed(samples: np.ndarray, speed: float) -> np.ndarray:
+    """(n_samples,) at 16 kHz, played this many times faster (pitch moves with it)."""
+    if speed == 1.0:
+        return samples
+    return soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
+
+
 def mfcc(samples: np.ndarray, speed: float = 1.0) -> np.ndarray:
     """Mel cepstra of one utterance.
 
     Args:
         samples: (n_samples,) float in [-1, 1] at 16 kHz.
-        speed: play the audio this many times faster first (pitch moves with it).
+        speed: of `at_speed`, which is applied first.
 
     Returns:
         (T, 20) float32 with T = (n_samples - 400) // 160 + 1 (0 rows if too short).
     """
-    samples = np.asarray(samples, dtype=np.float32)
-    if speed != 1.0:
-        samples = soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
+    samples = at_speed(np.asarray(samples, dtype=np.float32), speed)
     count = n_frames(len(samples))
     if count == 0:
         return np.zeros((0, N_CEPS), dtype=np.float32)

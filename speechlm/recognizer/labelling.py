@@ -16,7 +16,8 @@ from speechlm.data.archives import ArchiveWriter, n_labels, write_unit_info
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
-from speechlm.recognizer.features import mfcc
+from speechlm.recognizer.features import at_speed, mfcc
+from speechlm.recognizer.made_up_noise import generator, with_sounds
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.speakers import Speaker, speaker_of
 from speechlm.recognizer.topology import NOISE_ID
@@ -150,7 +151,9 @@ def align_data(
 
     Args:
         speed: align a copy of the audio played this many times faster; ids get `spS-` in front.
-        with_features: also write `feats.JOB` and `states.JOB`, to train the network.
+        with_features: also write `feats.JOB` and `states.JOB`, to train the network. Copies at
+            another speed then have sounds that are no speech in some of their pauses, with labels
+            of noise (see `recognizer/made_up_noise.py`).
         scores: emission scores; those of the adapted Gaussians by default.
 
     Raises:
@@ -177,11 +180,18 @@ def align_data(
             except ValueError as error:
                 outcome.failed[utterance] = str(error)
                 continue
-            units.write(prefix + utterance, graph.phone[path])
+            labels, pdfs, features = graph.phone[path], graph.pdf[path], frames.network
+            if with_features and speed != 1.0:
+                samples = at_speed(data.waveform(utterance), speed)
+                noise, rng = model.hmm.pdfs(NOISE_ID), generator(utterance, speed)
+                samples, labels, pdfs = with_sounds(samples, labels, pdfs, noise, rng)
+                speaker = speakers[speaker_of(data, utterance, per_utterance)]
+                features = speaker.frames(model, mfcc(samples)).network
+            units.write(prefix + utterance, labels)
             if with_features:
-                feats.write(prefix + utterance, frames.network)
-                states.write(prefix + utterance, graph.pdf[path])
-            outcome.add(graph.phone[path])
+                feats.write(prefix + utterance, features)
+                states.write(prefix + utterance, pdfs)
+            outcome.add(labels)
     outcome.cpu_seconds = time.process_time() - start
     outcome.write(output, job)
     write_unit_info(output, FRAME_SHIFT, PHONES)

@@ -7,12 +7,15 @@ and stress, so the tree of contexts.py can tell them apart.
 from __future__ import annotations
 
 import time
+from itertools import takewhile
 from pathlib import Path
 
 import kaldifst
 import numpy as np
 
 from speechlm.data.atomic import output_dir
+from speechlm.data.whole_files import read_json, reading
+from speechlm.lm.arpa import read_arpa
 from speechlm.lm.grammar import (
     BACK_OFF,
     grammar_fst,
@@ -23,7 +26,7 @@ from speechlm.lm.grammar import (
 )
 from speechlm.recognizer.contexts import base_of_class
 from speechlm.recognizer.network_data import ClassTable
-from speechlm.recognizer.topology import BASE_OF_PHONE, SILENCE_ID, UNKNOWN
+from speechlm.recognizer.topology import BASE_OF_PHONE, NOISE_ID, SILENCE_ID, UNKNOWN
 from speechlm.recognizer.utterance_graph import NO_PAUSE, PAUSE, VARIANT, Pronunciations
 
 DISAMBIGUATION = 1000
@@ -105,15 +108,17 @@ def context_fst(classes: ClassTable, n_disambiguation: int):
     #   c ------ c + 1 : eps / stay(c) ---------> c      it lasts one step more
     #   c ------ eps : #k ----------------------> c      a mark of the lexicon passes
     #
-    # The first line is the context dependency, the second the HMM.
-    begin = n_classes
+    # The first line is the context dependency, the second the HMM. The first step of noise has an
+    # input of its own, n_classes + 1, so that a search can weigh how often there is noise.
+    begin, noise_begins = n_classes, n_classes + 1
     lines = []
     for state in [begin, *range(n_classes)]:
         left = BASE_OF_PHONE[SILENCE_ID] if state == begin else bases[state]
         leave = 0.0 if state == begin else -LOOP_SCALE * classes.stay[state, 1]
         for phone in phones:
             target = table[left, phone]
-            lines.append(f"{state} {target} {target + 1} {phone} {leave:.4f}")
+            label = noise_begins if phone == NOISE_ID else target + 1
+            lines.append(f"{state} {target} {label} {phone} {leave:.4f}")
         for number in range(n_disambiguation):
             lines.append(f"{state} {state} 0 {DISAMBIGUATION + number} 0")
         if state != begin:
@@ -153,4 +158,28 @@ def make_graph(
     with output_dir(output, ("search.json",)) as folder:
         graph = compose_graph(pronunciations, arpa, classes, folder)
         noise = UNKNOWN in pronunciations and classes.knows_noise
-        write_graph(graph, folder, start, arpa, words=len(pronunciations), noise=noise)
+        unknown = unknown_of(arpa) if noise else None
+        write_graph(graph, folder, start, arpa, words=len(pronunciations), log10_unknown=unknown)
+
+
+def unknown_of(arpa: Path) -> float | None:
+    """log10 P(`<unk>`) of a word model; None if it has no such word.
+
+    Raises:
+        ValueError: as `read_arpa`.
+    """
+    unigrams = takewhile(lambda ngram: ngram[0] == 1, read_arpa(arpa))
+    return next((float(line.split()[0]) for _, word, line in unigrams if word == [UNKNOWN]), None)
+
+
+def read_unknown(info: Path) -> float | None:
+    """What `unknown_of` gave for a graph with noise, from its `info.json`; None: it has no noise.
+
+    Raises:
+        ValueError: the file is missing, damaged, or another version's.
+    """
+    advice = "make_graph makes it"
+    values = read_json(info, "description of a search graph", advice)
+    with reading(info, "description of a search graph", advice):
+        unknown = values["log10_unknown"]
+        return None if unknown is None else float(unknown)

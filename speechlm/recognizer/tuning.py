@@ -1,54 +1,146 @@
-"""The acoustic scale, chosen by word errors on held-out training utterances."""
+"""Values of decoding, chosen on held-out training utterances: the acoustic scale, and of noise."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import kaldialign
+import numpy as np
 
 from speechlm.data.archives import ArchiveReader
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder
 from speechlm.recognizer.network import Network
+from speechlm.recognizer.noise import NEVER, NOISE_CLASS
+from speechlm.recognizer.topology import BASE_OF_PHONE
+from speechlm.recognizer.utterance_graph import Pronunciations, unknown_words, variants
+
+SCALES = (0.3, 0.4, 0.5, 0.7, 1.0)
+"""Factors of the scores of one 30 ms step."""
+MARGINS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
+"""Nats of a step. With the last ones noise is found by the network's own score of it only."""
 
 
-def tune_scale(
-    data: DataDir,
-    net_data: Path,
-    network: Network,
-    graph: Path,
-    scales: Sequence[float],
-    *,
-    beam: float,
-    max_active: int,
-    max_utterances: int = 60,
-) -> SearchConfig:
-    """Decode the validation list with every scale and keep the one with fewest word errors.
+@dataclass
+class HeldOut:
+    """Class scores (U, n_classes) and words of utterances that the network has not seen.
 
-    Raises:
-        ValueError: no transcripts, or no validation utterances.
+    The scores of noise are left out: many of their words without pronunciation are in the training
+    too, so that the network knows these better than it will know others.
     """
-    if data.text is None:
-        raise ValueError("transcripts expected, but the data directory has no text")
-    feats = ArchiveReader(net_data / "valid" / "feats.scp")
-    chosen = [u for u in feats if u in data.text][:max_utterances]
-    if not chosen:
-        raise ValueError(f"{net_data}/valid has no utterance of the data directory")
-    scores = {u: network.class_scores(feats[u]) for u in chosen}
-    decoder = WordDecoder(graph, SearchConfig())
-    results = {}
+
+    scores: list[np.ndarray]
+    words: list[list[str]]
+
+    @staticmethod
+    def read(data: DataDir, net_data: Path, network: Network, most: int) -> HeldOut:
+        """The first `most` utterances of the validation list.
+
+        Raises:
+            ValueError: no transcripts, or no validation utterances.
+        """
+        if data.text is None:
+            raise ValueError("transcripts expected, but the data directory has no text")
+        feats = ArchiveReader(net_data / "valid" / "feats.scp")
+        chosen = [u for u in feats if u in data.text][:most]
+        if not chosen:
+            raise ValueError(f"{net_data}/valid has no utterance of the data directory")
+        scores = [network.class_scores(feats[u]) for u in chosen]
+        for values in scores:
+            values[:, NOISE_CLASS] = NEVER
+        return HeldOut(scores, [data.text[u].split() for u in chosen])
+
+    def decode(self, decoder: WordDecoder, config: SearchConfig) -> list[list[str]]:
+        """Words found in each utterance."""
+        decoder.config = config
+        return [decoder.decode(scores)[0] for scores in self.scores]
+
+
+def tune(
+    data: DataDir,
+    held_out: HeldOut,
+    known: Pronunciations,
+    graph: Path,
+    config: SearchConfig,
+    scales: Sequence[float] = SCALES,
+    margins: Sequence[float] = MARGINS,
+) -> SearchConfig:
+    """Choose scale and noise, and save them with the beam of `config` in GRAPH/search.json.
+
+    The scale is the one with fewest word errors. Noise, where the graph has it, is expected as
+    often as words of the transcripts have no pronunciation, and gets the margin with fewest errors
+    of phones, noise being one (see `phone_errors`); of equal ones the largest, with least noise.
+
+    Args:
+        data: all paired utterances.
+        held_out: those that are decoded.
+        known: pronunciations with which the network's alignments were made.
+        graph: folder of the search graph.
+        config: the beam, and noise where no held-out utterance has any.
+        scales, margins: what is tried.
+    """
+    decoder = WordDecoder(graph, config)
+    quiet = replace(config, noise_rate=0.0)
+    errors = {}
     for scale in scales:
-        decoder.config = SearchConfig(scale, beam, max_active)
-        errors = words = 0
-        for utterance in chosen:
-            reference = data.text[utterance].split()
-            found, _ = decoder.decode(scores[utterance])
-            errors += kaldialign.edit_distance(reference, found)["total"]
-            words += len(reference)
-        results[scale] = 100.0 * errors / max(words, 1)
-        logging.info("acoustic scale %g: word error rate %.2f %%", scale, results[scale])
-    best = SearchConfig(min(results, key=lambda s: (results[s], s)), beam, max_active)
-    best.save(graph / "search.json")
-    return best
+        found = held_out.decode(decoder, replace(quiet, acoustic_scale=scale))
+        errors[scale] = error_rate(held_out.words, found)
+        logging.info("acoustic scale %g: word error rate %.2f %%", scale, errors[scale])
+    config = replace(config, acoustic_scale=min(errors, key=lambda s: (errors[s], s)))
+    if decoder.finds_noise:
+        config = _tune_noise(data, held_out, known, decoder, config, margins)
+    config.save(graph / "search.json")
+    return config
+
+
+def _tune_noise(
+    data: DataDir,
+    held_out: HeldOut,
+    known: Pronunciations,
+    decoder: WordDecoder,
+    config: SearchConfig,
+    margins: Sequence[float],
+) -> SearchConfig:
+    words = [word for text in (data.text or {}).values() for word in text.split()]
+    # counted from one noise among one word more: what is no speech may be anywhere
+    rate = (unknown_words(words, known).total() + 1) / (len(words) + 2)
+    config = replace(config, noise_rate=rate)
+    unknown = unknown_words([word for sentence in held_out.words for word in sentence], known)
+    if not unknown:
+        logging.warning(
+            "noise: none of the %d held-out utterances has a word without pronunciation; the margin"
+            " stays %g",
+            len(held_out.words),
+            config.noise_margin,
+        )
+        return config
+    errors = {}
+    for margin in margins:
+        found = held_out.decode(decoder, replace(config, noise_margin=margin))
+        errors[margin] = phone_errors(held_out.words, found, known)
+        logging.info("noise margin %g: phone error rate %.2f %%", margin, errors[margin])
+    return replace(config, noise_margin=min(errors, key=lambda m: (errors[m], -m)))
+
+
+def error_rate(references: Sequence[Sequence[object]], found: Sequence[Sequence[object]]) -> float:
+    """Error rate (%) of sentences of words or phones."""
+    pairs = zip(references, found, strict=True)
+    errors = sum(kaldialign.edit_distance(list(a), list(b))["total"] for a, b in pairs)
+    return 100.0 * errors / max(sum(map(len, references)), 1)
+
+
+def phone_errors(
+    references: Sequence[Sequence[str]], found: Sequence[Sequence[str]], known: Pronunciations
+) -> float:
+    """Phone error rate (%) without stress and position; words that are not known are noise.
+
+    Phones, not words: a wrong word with half of its phones right is worth more than noise.
+    """
+
+    def phones(words: Sequence[str]) -> list[int]:
+        return [int(BASE_OF_PHONE[p]) for word in words for p in variants(word, known)[0]]
+
+    return error_rate([phones(words) for words in references], [phones(w) for w in found])

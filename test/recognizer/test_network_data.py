@@ -1,4 +1,6 @@
-"""Copies at other speeds: whose they are, whatever the ids of the corpus look like."""
+"""Copies at other speeds: whose they are, whatever the ids of the corpus look like; tuning."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import phone_id
 from speechlm.recognizer.decoding import SearchConfig
 from speechlm.recognizer.network_data import held_out, make_network_data
-from speechlm.recognizer.tuning import tune_scale
+from speechlm.recognizer.topology import NOISE_ID, UNKNOWN, positioned
+from speechlm.recognizer.tuning import HeldOut, tune
 
 SPEEDS = {1.0: "", 0.9: "sp0.9-", 1.1: "sp1.1-"}
 """What ids of alignments at these speeds begin with."""
@@ -73,27 +76,83 @@ def test_a_folder_that_does_not_say_its_speed(tmp_path):
         make_network_data([tmp_path / "align"], tmp_path / "net", min_count=30)
 
 
-def test_the_acoustic_scale_is_chosen_for_any_ids(tmp_path, monkeypatch):
-    """Decoding stands in: right words at the second scale, none at the others."""
+class Decoder:
+    """Stands in for decoding: right words at scale 0.5, else none; noise by margin."""
+
+    finds_noise = True
+
+    def __init__(self, graph, config):
+        self.config = config
+
+    def decode(self, scores):
+        config = self.config
+        if config.noise_rate == 0:
+            return (["TWO", "ZEBRA"] if config.acoustic_scale == 0.5 else []), None
+        assert config.acoustic_scale == 0.5
+        # eats a word, right from 1.5 to 2.5, ZEBRA's phones as those of another word
+        wrong = ["<unk>", "<unk>"] if config.noise_margin < 1.5 else ["TWO", "TOO", "TWO"]
+        return (["TWO", "<unk>"] if 1.5 <= config.noise_margin <= 2.5 else wrong), None
+
+
+class Scorer:
+    """Stands in for the network."""
+
+    def class_scores(self, feats):
+        return np.zeros((len(feats) // 3, 41), np.float32)
+
+
+KNOWN = {
+    "TWO": [positioned(["T", "UW1"])],
+    "TOO": [positioned(["T", "UW1"])],
+    UNKNOWN: [(NOISE_ID,)],
+}
+
+
+@pytest.fixture
+def tuning(tmp_path, monkeypatch):
+    """What `tune` takes, for held-out utterances of some words."""
+    monkeypatch.setattr("speechlm.recognizer.tuning.WordDecoder", Decoder)
     ids = of("spk1-{:03d}", 4)
     write_alignment(tmp_path / "align", ids)
     make_network_data([tmp_path / "align"], tmp_path / "net", min_count=30)
-    words = dict.fromkeys(ids, "TWO TOO")
-    data = DataDir(dict.fromkeys(ids, "a.flac"), dict.fromkeys(ids, "spk1"), words)
+    (tmp_path / "graph").mkdir()
 
-    class Decoder:
-        def __init__(self, graph, config):
-            self.config = config
+    def values(words):
+        text = dict.fromkeys(ids, "TWO TOO TWO TWO TWO") | {"spk1-003": words}
+        data = DataDir(dict.fromkeys(ids, "a.flac"), dict.fromkeys(ids, "spk1"), text)
+        held_out = HeldOut.read(data, tmp_path / "net", Scorer(), 60)
+        assert held_out.words == [words.split()]
+        return data, held_out, KNOWN, tmp_path / "graph", SearchConfig(noise_margin=3.5)
 
-        def decode(self, scores):
-            return (["TWO", "TOO"] if self.config.acoustic_scale == 0.5 else []), None
+    return values
 
-    class Scorer:
-        def class_scores(self, feats):
-            return feats
 
-    monkeypatch.setattr("speechlm.recognizer.tuning.WordDecoder", Decoder)
-    graph, scales = tmp_path / "graph", (0.3, 0.5, 1)
-    graph.mkdir()
-    best = tune_scale(data, tmp_path / "net", Scorer(), graph, scales, beam=9.0, max_active=100)
-    assert best.acoustic_scale == 0.5 and SearchConfig.load(graph / "search.json") == best
+def test_the_search_is_tuned_for_any_ids(tuning, tmp_path):
+    best = tune(*tuning("TWO ZEBRA"), scales=(0.3, 0.5, 1), margins=(1.25, 1.5, 2, 2.5, 3))
+    assert best.acoustic_scale == 0.5
+    assert best.noise_rate == 2 / 19
+    assert best.noise_margin == 2.5
+    assert SearchConfig.load(tmp_path / "graph" / "search.json") == best
+
+
+def test_the_margin_of_noise_stays_where_nothing_tells(tuning, caplog):
+    best = tune(*tuning("TWO TOO"), margins=(1.5, 2))
+    assert (best.noise_rate, best.noise_margin) == (1 / 19, 3.5)
+    assert "none of the 1 held-out utterances has a word without pronunciation" in caplog.text
+    assert "the margin stays 3.5" in caplog.text
+
+
+def test_a_graph_without_noise_needs_no_margin(tuning, monkeypatch):
+    monkeypatch.setattr(Decoder, "finds_noise", False)
+    data, held_out, known, graph, config = tuning("TWO ZEBRA")
+    assert tune(data, held_out, known, graph, config) == replace(config, acoustic_scale=0.5)
+
+
+def test_no_transcripts_to_tune_on(tuning, tmp_path):
+    data, *_ = tuning("TWO TOO")
+    silent = DataDir(data.wav, data.utt2spk, None)
+    with pytest.raises(ValueError, match="transcripts expected"):
+        HeldOut.read(silent, tmp_path / "net", Scorer(), 60)
+    other = DataDir({"a-1": "a.flac"}, {"a-1": "a"}, {"a-1": "TWO"})
+    with pytest.raises(ValueError, match="net/valid has no utterance of the data directory"):
+        HeldOut.read(other, tmp_path / "net", Scorer(), 60)

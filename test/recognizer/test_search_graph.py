@@ -1,6 +1,6 @@
 """The search graph: what it accepts, and decoding of ideal scores."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from speechlm.recognizer.contexts import (
 )
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder, label_words
 from speechlm.recognizer.network_data import ClassTable
-from speechlm.recognizer.search_graph import make_graph
+from speechlm.recognizer.search_graph import make_graph, read_unknown
 from speechlm.recognizer.topology import BASE_OF_PHONE, NOISE_ID, SILENCE_ID, UNKNOWN, positioned
 
 WORDS = {
@@ -121,24 +121,88 @@ def test_unfinished_words_are_reported(setting):
     assert words[:1] == ["EAT"]
 
 
-def test_noise_is_a_word_where_the_network_knows_it(tmp_path):
-    """With the word model's probability of unknown words."""
+WITH_UNKNOWN = ARPA.replace("ngram 1=7", "ngram 1=8").replace("-1.0 TO -", "-2.0 <unk>\n-1.0 TO -")
+
+
+def noise_decoder(folder, frames=1000, arpa=WITH_UNKNOWN):
+    """Decoder of a network that has seen so many frames of noise."""
+    folder.mkdir()
+    (folder / "lm.arpa").write_text(arpa)
+    classes = monophone_classes()
+    classes.noise_frames = frames
     words = {**WORDS, UNKNOWN: [(NOISE_ID,)]}
-    arpa = ARPA.replace("ngram 1=7", "ngram 1=8").replace("-1.0 TO -", "-2.0 <unk>\n-1.0 TO -")
-    (tmp_path / "lm.arpa").write_text(arpa)
+    make_graph(words, folder / "lm.arpa", classes, folder / "graph")
+    config = SearchConfig(1.0, 1000.0, 10000, noise_margin=100.0)
+    return WordDecoder(folder / "graph", config), classes
+
+
+def test_noise_is_a_word_where_the_network_knows_it(tmp_path):
     phones = [*WORDS["EAT"][0], NOISE_ID, SILENCE_ID, *WORDS["EAT"][0]]
     for frames, expected in ((1000, ["EAT", UNKNOWN, "EAT"]), (99, None)):
-        classes = monophone_classes()
-        classes.noise_frames = frames
-        folder = tmp_path / str(frames)
-        make_graph(words, tmp_path / "lm.arpa", classes, folder)
-        decoder = WordDecoder(folder, SearchConfig(1.0, 1000.0, 10000))
+        decoder, classes = noise_decoder(tmp_path / str(frames), frames)
+        graph = tmp_path / str(frames) / "graph"
         found, _ = decoder.decode(scores_of(phones, classes))
         assert found == expected if expected else UNKNOWN not in found
-        assert (f"{UNKNOWN} " in (folder / "words.txt").read_text()) == bool(expected)
-        assert json.loads((folder / "info.json").read_text())["noise"] == bool(expected)
+        assert decoder.finds_noise == bool(expected)
+        assert (f"{UNKNOWN} " in (graph / "words.txt").read_text()) == bool(expected)
+        assert read_unknown(graph / "info.json") == (-2.0 if expected else None)
         plain = [*WORDS["EAT"][0], *WORDS["TO"][0], *WORDS["EAT"][0]]
         assert decoder.decode(scores_of(plain, classes))[0] == ["EAT", "TO", "EAT"]
+
+
+def test_noise_is_expected_at_its_rate_whatever_the_word_model_says(tmp_path):
+    """Noise that is as likely by its sound as a word: who wins, and by how much, is the rate's."""
+    phones = [*WORDS["EAT"][0], *WORDS["TOOL"][0]]
+    noisy = [*WORDS["EAT"][0], *[NOISE_ID] * 3]
+    for number, unknown in enumerate(("-2.0", "-7.0")):
+        arpa = WITH_UNKNOWN.replace("-2.0 <unk>", f"{unknown} <unk>")
+        decoder, classes = noise_decoder(tmp_path / str(number), arpa=arpa)
+        wrong = np.maximum(scores_of(phones, classes), scores_of(noisy, classes))
+        found = {}
+        for rate in (0.0, 1e-4, 0.9):
+            decoder.config = replace(decoder.config, noise_rate=rate)
+            found[rate] = decoder.decode(wrong)[0]
+        assert found == {0.0: ["EAT", "TOOL"], 1e-4: ["EAT", "TOOL"], 0.9: ["EAT", UNKNOWN]}
+
+
+def test_noise_takes_what_fits_no_word(tmp_path):
+    """Phones in an order that no word has, which the network is sure of: AA, K, AA."""
+    decoder, classes = noise_decoder(tmp_path / "noise")
+    name = [phone_id[phone] for phone in ("AA1_B", "K_I", "AA1_E")]
+    scores = scores_of([*WORDS["EAT"][0], *name, *WORDS["EAT"][0]], classes)
+    found = {}
+    for margin in (2.0, 60.0):
+        decoder.config = replace(decoder.config, noise_margin=margin)
+        found[margin], _ = decoder.decode(scores)
+    assert found[2.0] == ["EAT", UNKNOWN, "EAT"] and UNKNOWN not in found[60.0]
+    decoder.config = replace(decoder.config, noise_margin=0.5)
+    plain = [*WORDS["EAT"][0], SILENCE_ID, *WORDS["TO"][0], *WORDS["EAT"][0], SILENCE_ID]
+    assert decoder.decode(scores_of(plain, classes, 5))[0] == ["EAT", "TO", "EAT"]
+
+
+def test_a_word_model_without_unknown_words_gives_no_noise(tmp_path, caplog):
+    decoder, classes = noise_decoder(tmp_path / "plain", arpa=ARPA)
+    assert not decoder.finds_noise
+    assert "lacks 1 words of the lexicon, which will not be recognised: <unk>" in caplog.text
+    found, _ = decoder.decode(scores_of([*WORDS["EAT"][0], NOISE_ID], classes))
+    assert UNKNOWN not in found
+
+
+def test_a_graph_of_an_earlier_version_is_to_be_made_again(tmp_path):
+    noise_decoder(tmp_path / "noise")
+    info = tmp_path / "noise" / "graph" / "info.json"
+    info.write_text('{"words": 6, "noise": true}')
+    with pytest.raises(ValueError, match=r"info.json .*log10_unknown.*; make_graph makes it"):
+        WordDecoder(info.parent, SearchConfig())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"acoustic_scale": 0.0}, {"noise_rate": 1.0}, {"noise_rate": -0.1}, {"noise_margin": -1}],
+)
+def test_values_with_which_nothing_is_found_are_refused(values):
+    with pytest.raises(ValueError, match="a scale above 0, a rate from 0 to below 1 and a margin"):
+        SearchConfig(**values)
 
 
 def test_missing_files_say_who_makes_them(tmp_path):
