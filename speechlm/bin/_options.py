@@ -88,9 +88,10 @@ def add_ctc_weights(options: argparse.ArgumentParser) -> None:
     )
 
 
-def add_search(options: argparse.ArgumentParser) -> None:
-    """--graph and how to search through it; `search_of` reads them."""
-    options.add_argument("--graph", help="folder of make_ctc_graph; none: greedy decoding")
+def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None:
+    """--graph, or another name for it, and how to search through it; `search_of` reads them."""
+    help_text = "folder of make_ctc_graph; none: greedy decoding"
+    options.add_argument(graph, dest="graph", help=help_text)
     options.add_argument("--tuned", help="weights.json of tune_ctc: weights and beam")
     weights = (
         ("lm_weight", "of log10 P(words); above 0"),

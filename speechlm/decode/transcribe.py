@@ -139,7 +139,7 @@ def trained_windows(model: Path) -> WindowOptions:
         return WindowOptions()
     with reading(path, "lengths of utterances", "remove it or train again"):
         samples = [int(n) for n in read_table(path).values()]
-        usual, longest = np.median(samples) / SAMPLE_RATE, max(samples) / SAMPLE_RATE
+        usual, longest = float(np.median(samples)) / SAMPLE_RATE, max(samples) / SAMPLE_RATE
     default = WindowOptions()
     longest = min(max(longest, 2.0), default.longest)
     return WindowOptions(longest, min(usual, default.usual, longest))
