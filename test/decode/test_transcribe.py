@@ -1,6 +1,8 @@
 """The program `transcribe`: files and folders of all kinds, formats, jobs, faults."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -66,11 +68,18 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_folder_goes_on_after_faulty_files(folder, recordings, tmp_path, run_main, jobs):
+def test_a_folder_goes_on_after_faulty_files(folder, recordings, tmp_path, root, jobs):
     output = tmp_path / "out"
-    command = ("--model", folder, "--format", "json", "--output", output, "--nj", jobs)
-    with pytest.raises((SystemExit, ValueError), match="6 recordings have no transcript"):
-        run_main("transcribe", *command, recordings)
+    options = ("--model", folder, "--format", "json", "--output", output, "--nj", str(jobs))
+    done = subprocess.run(
+        [sys.executable, "-m", "speechlm.bin.transcribe", *options, recordings],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stdout == "", done.stderr
+    assert "error: 6 recordings have no transcript" in done.stderr
     names = sorted(file.name for file in output.iterdir())
     assert len(names) == 5 and "report.tsv" in names and "long.json" in names
     assert sum("same" in name for name in names) == 2 and not any(" " in name for name in names)
@@ -89,9 +98,10 @@ def test_a_folder_goes_on_after_faulty_files(folder, recordings, tmp_path, run_m
         assert all(word["start"] < word["end"] for word in values["words"])
 
 
-def test_ctm_has_six_fields(folder, recordings, run_main, capsys):
-    run_main("transcribe", "--model", folder, "--format", "ctm", recordings / "b")
-    lines = [line.split(" ") for line in capsys.readouterr().out.splitlines()]
+def test_ctm_has_six_fields(folder, recordings, run_main):
+    done = run_main("transcribe", "--model", folder, "--format", "ctm", recordings / "b")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" ") for line in done.stdout.splitlines()]
     assert {len(line) for line in lines} == {6}
     assert len({line[0] for line in lines}) == 3
     for _, channel, start, duration, _, confidence in lines:
@@ -107,8 +117,8 @@ def test_the_stream_is_the_whole_file(recordings):
 
 
 def test_an_empty_folder_and_a_single_file_in_python_are_explained(folder, tmp_path, run_main):
-    with pytest.raises((SystemExit, ValueError), match="no recordings in"):
-        run_main("transcribe", "--model", folder, tmp_path)
+    done = run_main("transcribe", "--model", folder, tmp_path)
+    assert done.returncode == 1 and "no recordings in" in done.stderr
     with pytest.raises(ValueError, match="a list of files and waveforms expected"):
         CTC.from_pretrained(folder).transcribe("hello.wav")
 
