@@ -13,8 +13,9 @@ from speechlm.checkpoints.model_dir import Description, save_model
 from speechlm.data.audio import decode_any, resample
 from speechlm.data.audio_stream import stream_mono
 from speechlm.data.vocabulary import CharacterVocabulary
+from speechlm.decode.ctc_search import Entry, Weights
 from speechlm.decode.transcribe import CTC
-from speechlm.decode.word_times import greedy_words, letters_of_words
+from speechlm.decode.word_times import greedy_words, letters_of_words, likely_words
 from speechlm.models import SpeechLMConfig
 
 
@@ -137,3 +138,20 @@ def test_times_and_confidences_of_greedy_words():
     assert first.confidence == pytest.approx(0.5)
     columns = np.where(labels == end, CharacterVocabulary.n_ids, labels)
     assert len(letters_of_words(columns)) == 2
+
+
+def test_confidence_is_the_posterior_of_a_word_at_its_time():
+    """Two sentences share their first word; the second one has an equal word at another time."""
+    blank, mark = CharacterVocabulary.blank, CharacterVocabulary.n_ids
+    e, t = CharacterVocabulary().encode("ET")[:2]
+    first = np.array([e, mark, blank, t, mark, blank, blank])
+    second = np.array([e, mark, blank, blank, blank, t, mark])
+    weights = Weights(lm_weight=np.log(10), word_score=0.0)  # objective in nats
+    entries = [Entry(("E", "T"), -1.0, 0.0, first), Entry(("E", "T"), -2.0, 0.0, second)]
+    found = likely_words(entries, weights)
+    assert [word.span for word in found] == [(0, 1), (3, 4)]
+    assert found[0].confidence == pytest.approx(1.0)
+    assert found[1].confidence == pytest.approx(1 / (1 + np.exp(-1)))
+    assert likely_words([], weights) == []
+    cut_off = Entry(("E", "T"), 0.0, 0.0, np.array([e, mark, blank]))
+    assert [word.span for word in likely_words([cut_off], weights)] == [(0, 1), (2, 3)]
