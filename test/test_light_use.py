@@ -16,7 +16,9 @@ from packaging.requirements import Requirement
 from speechlm.checkpoints.model_dir import Description, save_model
 from speechlm.data.audio import resample
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
-from speechlm.decode.ctc_greedy import decode_file, decode_waveforms, load_model
+from speechlm.decode.ctc_greedy import greedy, load_model
+from speechlm.decode.emissions import log_probabilities
+from speechlm.decode.transcribe import CTC
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 OPEN = """
@@ -64,12 +66,11 @@ sys.meta_path[:] = map(Allowed, sys.meta_path)
 """
 DECODE = """
 import speechlm
-from speechlm.decode.ctc_greedy import decode_file, load_model
 import torch
 model = speechlm.SpeechLM.from_pretrained(sys.argv[2])
 features, frames = model.extract_features(torch.randn(2, 8000) * 0.1, [8000, 5000])
 assert features.shape == (2, 24, 32)
-print(json.dumps(decode_file(load_model(sys.argv[2]), sys.argv[3])))
+print(json.dumps(speechlm.CTC.from_pretrained(sys.argv[2]).transcribe([sys.argv[3]])[0].text))
 """
 
 
@@ -164,7 +165,7 @@ def test_features_and_decoding_run_with_install_requires_alone(folder, recording
     assert {"torch", "numpy", "yaml", "safetensors", "soundfile", "soxr", "kaldiio"} <= allowed
     assert not allowed & {"espnet2", "scipy", "transformers", "torchaudio", "sentencepiece"}
     text = run(BLOCKER + DECODE, json.dumps(sorted(allowed)), folder, recording, root=root)
-    assert text == decode_file(load_model(folder), recording) != ""
+    assert text == text_of(folder, recording) != ""
 
 
 def test_the_blocker_refuses_other_packages(folder, root):
@@ -173,31 +174,36 @@ def test_the_blocker_refuses_other_packages(folder, root):
     assert done.returncode == 1 and "No module named 'scipy'" in done.stderr
 
 
+def text_of(folder, recording):
+    return CTC.from_pretrained(folder).transcribe([recording])[0].text
+
+
 def test_a_file_is_decoded_as_its_waveform(folder, recording):
-    model = load_model(folder)
+    model = CTC.from_pretrained(folder)
     stereo, rate = soundfile.read(recording, dtype="float32")
     waveform = resample(stereo.mean(1), rate, 16000)
-    expected = decode_file(model, recording)
-    assert expected and decode_waveforms(model, [waveform]) == [expected]
-    mixed = decode_waveforms(model, [np.zeros(399), torch.from_numpy(waveform), waveform[:5000]])
-    assert mixed[:2] == ["", expected] and mixed[2] != expected
-    assert decode_waveforms(model, []) == []
+    expected = greedy(log_probabilities(model, [waveform])[0])
+    assert expected and text_of(folder, recording) == expected
+    found = model.transcribe([waveform, torch.from_numpy(waveform), waveform[:5000]])
+    assert [f.text for f in found[:2]] == [expected] * 2 and found[2].text != expected
+    assert model.transcribe([]) == []
 
 
 @pytest.mark.parametrize("waveform", [torch.zeros(2, 800), np.zeros(800, np.int16)])
 def test_other_things_than_waveforms_are_explained(folder, waveform):
     with pytest.raises(ValueError, match=r"waveform 1: floating-point samples in \[-1, 1\]"):
-        decode_waveforms(load_model(folder), [torch.zeros(800), waveform])
+        CTC.from_pretrained(folder).transcribe([torch.ones(800), waveform])
 
 
 def test_the_program_prints_a_line_for_each_file(folder, recording, root):
-    command = [sys.executable, "-m", "speechlm.bin.decode_file", "--model", folder]
+    command = [sys.executable, "-m", "speechlm.bin.transcribe", "--model", folder]
     done = subprocess.run(
-        [*command, recording, recording], cwd=root, capture_output=True, text=True, check=False
+        [*command, recording, "absent.wav", recording],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == 2 * f"{decode_file(load_model(folder), recording)}\n"
-    done = subprocess.run(
-        [*command, "absent.wav"], cwd=root, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1 and "error: absent.wav: no such file" in done.stderr
+    assert done.returncode == 1 and "absent.wav: unreadable audio, no such file" in done.stderr
+    text = text_of(folder, recording)
+    assert done.stdout == f"{text}\n\n{text}\n"

@@ -35,9 +35,10 @@ WIDTHS = {
 """Fields of a search's width, and the options that set them."""
 
 
-def add_search(options: argparse.ArgumentParser) -> None:
-    """--graph and how to search through it; `search_of` reads them."""
-    options.add_argument("--graph", help="folder of make_ctc_graph; none: greedy decoding")
+def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None:
+    """--graph, or another name for it, and how to search through it; `search_of` reads them."""
+    help_text = "folder of make_ctc_graph; none: greedy decoding"
+    options.add_argument(graph, dest="graph", help=help_text)
     options.add_argument(
         "--search",
         choices=tuple(WIDTHS),

@@ -119,12 +119,15 @@ def find_speech(path: str | os.PathLike[str]) -> list[Interval]:
     return [(first * seconds, last * seconds) for first, last in loud_runs(level)]
 
 
-def loud_runs(level: np.ndarray, floor: float = _FLOOR) -> list[tuple[int, int]]:
+def loud_runs(
+    level: np.ndarray, floor: float = _FLOOR, burst: int = _BURST
+) -> list[tuple[int, int]]:
     """Runs of loud frames as `find_speech` defines them, with margins, in frames of 10 ms.
 
     Args:
         level: (T,) dB of full scale.
         floor: nothing below it is loud.
+        burst: runs of fewer frames are left out.
     """
     if not len(level):
         return []
@@ -133,7 +136,7 @@ def loud_runs(level: np.ndarray, floor: float = _FLOOR) -> list[tuple[int, int]]
         return []
     if loud - quiet < _CLEAR:
         return [(0, len(level))]
-    return _runs(level > max(floor, quiet + _SHARE * (loud - quiet)))
+    return _runs(level > max(floor, quiet + _SHARE * (loud - quiet)), burst)
 
 
 def frame_levels(mono: np.ndarray, hop: int) -> np.ndarray:
@@ -163,7 +166,7 @@ def _levels(path: str | os.PathLike[str]) -> tuple[np.ndarray, float]:
     return np.concatenate(levels), hop / rate
 
 
-def _runs(speech: np.ndarray) -> list[tuple[int, int]]:
+def _runs(speech: np.ndarray, burst: int) -> list[tuple[int, int]]:
     """(T,) bool -> runs of speech in frames, without short noises, over short pauses."""
     # +1 where a run begins, -1 behind its end
     steps = np.diff(speech.astype(np.int8), prepend=0, append=0)
@@ -176,5 +179,5 @@ def _runs(speech: np.ndarray) -> list[tuple[int, int]]:
     return [
         (max(0, first - _MARGIN), min(len(speech), last + _MARGIN))
         for first, last in runs
-        if last - first >= _BURST
+        if last - first >= burst
     ]

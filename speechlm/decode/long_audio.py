@@ -9,6 +9,7 @@ characters; frames are numbered from the recording's beginning: frame n sees sam
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,38 +21,45 @@ from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.voice_activity import frame_levels, loud_runs
 from speechlm.decode.emissions import check_emissions, log_probabilities
 
-_HOP = 160  # samples of a frame of the loudness (10 ms)
+_HOP = 160  # samples for which the loudness is measured (10 ms)
 _FLOOR = -90.0  # dB of full scale: the last bit of 16; below is digital silence
+_BURST = 5  # hops (50 ms): shorter noises between pauses are no words
 _PAUSE = 1.0  # seconds: longer pauses end a window
-_QUIET = 20  # frames of loudness (0.2 s) over which the quietest place is looked for
+_EDGE = 0.25  # seconds of a pause, at most, that a window begins and ends with
+_QUIET = 20  # hops (0.2 s) over which the quietest place is looked for
 _SURE = 2  # frames (40 ms) beside a seam in which both windows should see blanks, too
 _NOTHING = -12.0  # log-probability of a character where the network has not looked
 
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """What of a long recording the network sees at once.
+    """What of a long recording the network sees at once: best what it was trained on.
 
     Raises:
-        ValueError: a window shorter than 2 s, or contexts that are no small part of it.
+        ValueError: a window shorter than 2 s, or values that do not go together.
     """
 
-    seconds: float = 24.0
-    """Longest stretch between two cuts. Recordings that are no longer are seen as a whole."""
-    context: float = 1.0
-    """Seconds that a window has more on both sides."""
+    longest: float = 24.0
+    """Seconds between two cuts, at most. Recordings that are no longer are seen as a whole."""
+    usual: float = 14.0
+    """Seconds to which stretches between pauses are joined; the median of LibriSpeech's."""
 
     def __post_init__(self) -> None:
-        if not 2 <= self.seconds <= 3600 or not 0 <= self.context <= self.seconds / 4:
+        if not 2 <= self.longest <= 3600 or not 0 <= self.usual <= self.longest:
             raise ValueError(
-                "a window of 2 s to 3600 s and a context of 0 s to a quarter of it expected, got "
-                f"{self.seconds:g} s and {self.context:g} s"
+                "windows of 2 s to 3600 s, and a usual one that is no longer, expected, got "
+                f"{self.longest:g} s and {self.usual:g} s"
             )
+
+    @property
+    def context(self) -> float:
+        """Seconds that a window has more where it is cut without a pause."""
+        return min(1.0, self.longest / 8)
 
     @property
     def ahead(self) -> int:
         """Samples of the recording from which the next windows are planned: more than two."""
-        return round((2.5 * self.seconds + 2 * self.context) * SAMPLE_RATE)
+        return round(max(60.0, 3 * self.longest) * SAMPLE_RATE)
 
 
 @dataclass(frozen=True)
@@ -97,51 +105,55 @@ def plan_windows(
 ) -> Iterator[Window]:
     """Windows of a recording, in order; in memory are `options.ahead` samples of it.
 
-    The recording's parts that are in no window are pauses: more than `options.context` away from
-    anything that `voice_activity.loud_runs` calls loud.
+    The recording's parts that are in no window are pauses: more than `_EDGE` seconds away from
+    anything that `voice_activity.loud_runs` calls loud, in the minute around it.
     """
-    shift, least = framing.shift, framing.window
-    reader = _Reader(blocks, round(options.context * SAMPLE_RATE) // shift * shift)
+    reader = _Reader(blocks, options.context)
     reader.fill(options.ahead)
-    if reader.ended and len(reader.samples) <= options.seconds * SAMPLE_RATE:
+    if reader.ended and len(reader.samples) <= options.longest * SAMPLE_RATE:
         if framing.frames(len(reader.samples)):
             yield Window(0, reader.samples)
         return
+    before = -math.inf  # where the piece before ends, in hops from where the plan begins
     while True:
         is_last = reader.ended and len(reader.ahead) <= options.ahead
         level = frame_levels(reader.ahead[: options.ahead], _HOP)
-        pieces = plan(level, round(options.seconds * SAMPLE_RATE / _HOP))
+        pieces = plan(level, options)
         # what ends here may go on behind: it waits
-        edge = len(level) if is_last else len(level) - round(_PAUSE * SAMPLE_RATE / _HOP)
-        for first, last in pieces:
-            if last > edge:
-                break
-            start, wave = reader.around(first * _HOP, last * _HOP, shift, least)
-            if framing.frames(len(wave)):
-                yield Window(start // shift, wave)
-        else:
-            first = edge
+        edge = len(level) if is_last else len(level) - _hops(_PAUSE)
+        done = sum(last <= edge for _, last in pieces)
+        for (first, last), follower in zip(pieces[:done], [*pieces[1:], None], strict=False):
+            after = math.inf if follower is None else follower[0]
+            start = first - _margin(first - before, options)
+            stop = last + _margin(after - last, options)
+            found = reader.window(start * _HOP, stop * _HOP, framing)
+            if framing.frames(len(found.waveform)):
+                yield found
+            before = last
         if is_last:
             return
-        reader.skip(min(first, edge) * _HOP)
+        planned = min([edge, *(first for first, _ in pieces[done:])])
+        before -= planned
+        reader.skip(planned * _HOP)
         reader.fill(options.ahead)
 
 
-def plan(level: np.ndarray, most: int) -> list[tuple[int, int]]:
-    """(n,) loudness of a stretch (dB, frames of 10 ms) -> pieces of at most `most` frames.
+def plan(level: np.ndarray, options: WindowOptions) -> list[tuple[int, int]]:
+    """(n,) loudness of a stretch (dB, hops of 10 ms) -> pieces, in hops, in order.
 
-    Neighbours go together, over short pauses, as many as fit; what is too long without a pause is
-    cut where it is quietest.
+    Neighbours go together, over short pauses, as many as are no longer than usual; what is too long
+    without a pause is cut where it is quietest.
     """
+    usual, most = _hops(options.usual), _hops(options.longest)
     joined: list[tuple[int, int]] = []
-    for first, last in loud_runs(level, _FLOOR):
+    for first, last in loud_runs(level, _FLOOR, _BURST):
         if joined:
             start, stop = joined[-1]
-            if last - start <= most and first - stop <= _PAUSE * SAMPLE_RATE / _HOP:
+            if last - start <= usual and first - stop <= _hops(_PAUSE):
                 joined[-1] = (start, last)
                 continue
         joined.append((first, last))
-    # mean loudness around each frame; the ends, where it is of fewer frames, are never cut at
+    # mean loudness around each hop; the ends, where it is of fewer hops, are never cut at
     smooth = np.convolve(level, np.full(_QUIET, 1 / _QUIET), "same")
     pieces = []
     for first, last in joined:
@@ -153,6 +165,15 @@ def plan(level: np.ndarray, most: int) -> list[tuple[int, int]]:
             first = cut
         pieces.append((first, last))
     return pieces
+
+
+def _hops(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE / _HOP)
+
+
+def _margin(pause: float, options: WindowOptions) -> int:
+    """Hops that a window has beside its piece: half a pause, or, at a cut, its neighbour's."""
+    return _hops(options.context) if pause <= 0 else int(min(_hops(_EDGE), pause // 2))
 
 
 def stitch(windows: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
@@ -293,8 +314,8 @@ class _Reader:
               ^ origin  ^ planned (sample of the recording)
     """
 
-    def __init__(self, blocks: Iterable[np.ndarray], context: int) -> None:
-        self._blocks, self.context = iter(blocks), context
+    def __init__(self, blocks: Iterable[np.ndarray], context: float) -> None:
+        self._blocks, self.context = iter(blocks), round(context * SAMPLE_RATE)
         self.samples, self.origin, self.planned = np.zeros(0, np.float32), 0, 0
         self.ended = False
 
@@ -322,11 +343,11 @@ class _Reader:
         origin = max(self.origin, self.planned - self.context)
         self.samples, self.origin = self.samples[origin - self.origin :], origin
 
-    def around(self, first: int, last: int, shift: int, least: int) -> tuple[int, np.ndarray]:
-        """Samples first .. last ahead, with context; first sample, a multiple of `shift`."""
-        # positions in the recording
-        start = max(self.origin, self.planned + first - self.context)
-        start = -(-start // shift) * shift
-        stop = min(self.origin + len(self.samples), self.planned + last + self.context)
-        stop = max(stop, min(start + least, self.origin + len(self.samples)))
-        return start, self.samples[start - self.origin : stop - self.origin]
+    def window(self, first: int, last: int, framing: Framing) -> Window:
+        """Samples first .. last ahead, as far as they are there, from a frame's first sample on."""
+        end = self.origin + len(self.samples)
+        start = max(self.origin, self.planned + first)
+        frame = -(-start // framing.shift)
+        start = frame * framing.shift
+        stop = min(end, max(self.planned + last, start + framing.window))
+        return Window(frame, self.samples[start - self.origin : stop - self.origin])

@@ -18,6 +18,8 @@ from speechlm.checkpoints.ctc_encoder import CTCModel
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.audio_parts import AudioError
 from speechlm.data.audio_stream import stream_mono
+from speechlm.data.kaldi_dir import read_table
+from speechlm.data.whole_files import reading
 from speechlm.decode.ctc_greedy import load_model
 from speechlm.decode.long_audio import CutOptions, WindowOptions, cut_at_pauses, emission_stream
 from speechlm.decode.transcript import Segment, Transcript, Word
@@ -31,6 +33,8 @@ NBEST = 50
 """Sentences of a segment from which confidences are taken."""
 TUNED = Path("tune_ngram", "weights.json")
 """Where the tuning of a model leaves its weights, in the model's folder."""
+TRAINED_ON = "utt2num_samples.train"
+"""The lengths of the utterances of a fine-tuning, in the model's folder."""
 _BLOCK = 10 * SAMPLE_RATE  # samples of a waveform given at a time
 _PAUSE, _LONGEST = 0.5, 30.0  # seconds: where segments end, and where they have to
 
@@ -80,7 +84,7 @@ class CTC(CTCModel):
             lm: folder of a decoding graph (make_ctc_graph), searched with the weights that were
                 tuned for this model if it has some, else the paper's; or a search with weights of
                 your own. None: the best character of each frame.
-            window: what of a long recording the network sees at once.
+            window: what of a long recording the network sees at once; None: `trained_windows`.
             batch_samples: padded samples of a batch of such windows.
 
         Raises:
@@ -92,7 +96,7 @@ class CTC(CTCModel):
             raise ValueError("a list of files and waveforms expected, got a single one")
         if isinstance(lm, str | os.PathLike):
             lm = open_graph(lm, self.folder)
-        options = window or WindowOptions()
+        options = window or trained_windows(self.folder)
         named = [_blocks(item, n) for n, item in enumerate(audio)]
         return [
             transcribe_blocks(self, name, blocks, lm, options, batch_samples)
@@ -106,13 +110,15 @@ def open_graph(graph: str | os.PathLike[str], model: Path) -> WithModel:
     Raises:
         ValueError: a file is missing or damaged.
     """
-    from speechlm.decode.ctc_search import CTCSearch, Weights, read_weights
+    from speechlm.decode.ctc_search import CTCSearch, Weights
     from speechlm.decode.decode_set import WithModel
+    from speechlm.decode.search_settings import Tuned
     from speechlm.lm.search import Beam
 
-    tuned = tuned_weights(model)
-    weights, beam = read_weights(tuned) if tuned else (Weights(), Beam())
-    return WithModel(CTCSearch(graph, beam), weights, NBEST)
+    path = tuned_weights(model)
+    tuned = Tuned.read(path) if path else Tuned(Weights(), "graph")
+    beam = Beam(**tuned.beam) if tuned.search == "graph" else Beam()
+    return WithModel(CTCSearch(graph, beam), tuned.weights, NBEST)
 
 
 def tuned_weights(model: Path) -> Path | None:
@@ -122,6 +128,23 @@ def tuned_weights(model: Path) -> Path | None:
         return path
     logging.warning("%s is not there: the paper's weights are used; tune_ctc finds others", path)
     return None
+
+
+def trained_windows(model: Path) -> WindowOptions:
+    """Windows as long as the utterances that a model was fine-tuned on, where its folder says so.
+
+    Their median is the usual length, their maximum the longest, within the limits of the defaults:
+    a model is not good at what is much longer than what it has seen.
+    """
+    path = model / TRAINED_ON
+    if not path.is_file():
+        return WindowOptions()
+    with reading(path, "lengths of utterances", "remove it or train again"):
+        samples = [int(n) for n in read_table(path).values()]
+        usual, longest = float(np.median(samples)) / SAMPLE_RATE, max(samples) / SAMPLE_RATE
+    default = WindowOptions()
+    longest = min(max(longest, 2.0), default.longest)
+    return WindowOptions(longest, min(usual, default.usual, longest))
 
 
 def transcribe_blocks(
