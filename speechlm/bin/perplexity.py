@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def main() -> None:
     """Parse, score, print a line of JSON."""
     p = parser(__doc__)
-    p.add_argument("--lm", required=True, help="ARPA file, or folder of train_lm")
+    p.add_argument(
+        "--lm", required=True, help="ARPA file, its .gz, KenLM's binary; or folder of train_lm"
+    )
     add_texts(p, "one sentence a line")
     args = p.parse_args()
 
