@@ -241,20 +241,30 @@ hmm_graph() {
   fi
 }
 
+# make_hmm_graph NETWORK OUTPUT: with the n-gram for decoding.
+make_hmm_graph() {
+  local lex=exp/lexicon/lexicon.txt
+  step "graph of HMM for decoding" --output "$2" \
+    --needs "$(ngram)" "${lex}" "$1" -- \
+    python -m speechlm.bin.make_graph --lm "$(ngram)" --lexicon "${lex}" --phone_model "$1" \
+    --output "$2"
+}
+
 # decode_with_hmm TEST: the recogniser of stage 4, with the same n-gram.
 decode_with_hmm() {
   local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network output=exp/hmm/decode_$1_ngram
-  local hmm_graph
+  local hmm_graph tuned=exp/recognizer/graph/search.json
   hmm_graph=$(hmm_graph) network=${rec}/network_$((realign + 1))
+  if [[ ${hmm_graph} != "${rec}/graph" ]]; then make_hmm_graph "${network}" "${hmm_graph}"; fi
   parallel "speakers of $1" "dump/$1" "${rec}/speakers_$1" \
     --needs "${lex}" "${rec}/gmm" "${network}" "${rec}/graph" "${rec}/graph/search.json" -- \
     python -m speechlm.bin.adapt_speakers --data_dir "dump/$1" --model "${rec}/gmm" \
     --lexicon "${lex}" --graph "${rec}/graph" --phone_model "${network}" \
     --max_seconds "${adapt_seconds}" --output "${rec}/speakers_$1" --job JOB --n_jobs "{nj}"
   parallel "decode $1 with HMM and ngram" "dump/$1" "${output}" --cmd "${decode_cmd}" \
-    --needs "${lex}" "${rec}/speakers_$1" "${network}" "${hmm_graph}" -- \
+    --needs "${lex}" "${rec}/speakers_$1" "${network}" "${hmm_graph}" "${tuned}" -- \
     python -m speechlm.bin.decode_phones --data_dir "{split}/JOB" --model "${rec}/gmm" \
-    --lexicon "${lex}" --graph "${hmm_graph}" --phone_model "${network}" \
+    --lexicon "${lex}" --graph "${hmm_graph}" --tuned "${tuned}" --phone_model "${network}" \
     --speakers "${rec}/speakers_$1" --output "${output}/units" --job JOB \
     --text "${output}/parts/JOB" ++ \
     python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"

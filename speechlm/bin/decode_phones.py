@@ -1,15 +1,22 @@
-"""Stage 5: decode a data directory into 10 ms phone labels and words.
+"""Stages 5 and 13: decode a data directory into 10 ms phone labels, and words.
 
-Writes OUTPUT/units.JOB.{ark,scp} and OUTPUT/text.JOB, by the network and the search graph of stage
-4. merge_units joins the jobs. What is neither a phone of a known word nor silence is SPN_S.
+Writes OUTPUT/units.JOB.{ark,scp}, by the network and the search graph of stage 4. merge_units joins
+the jobs. What is neither a phone of a known word nor silence is SPN_S. With --text FOLDER the words
+are written as decode_ctc writes them: stage 13 compares them with those of SpeechLM.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speechlm.bin._cli import parser, run
 from speechlm.bin._options import add_job, add_per_utterance, add_recognizer
+
+if TYPE_CHECKING:
+    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.recognizer.decoding import DecodedWords, SearchConfig
 
 TUNED = "instead of the tuned one"
 
@@ -20,11 +27,15 @@ def main() -> None:
     add_recognizer(
         options, "data_dir", "model", "phone_model", "graph", "speakers", "lexicon", "output"
     )
+    options.add_argument(
+        "--tuned", type=Path, help="search.json of tune_decoding; none: that in the graph's folder"
+    )
     options.add_argument("--acoustic_scale", type=float, help=TUNED)
     options.add_argument("--beam", type=float, help=TUNED)
     options.add_argument("--max_active", type=int, help=TUNED)
     options.add_argument("--noise_rate", type=float, help=f"{TUNED}; 0: no noise in the labels")
     options.add_argument("--noise_margin", type=float, help=TUNED)
+    options.add_argument("--text", help="folder for text and search.json")
     add_per_utterance(options)
     add_job(options)
     args = options.parse_args()
@@ -39,20 +50,44 @@ def main() -> None:
     from speechlm.recognizer.utterance_graph import read_pronunciations
 
     torch.set_num_threads(1)
-    config = SearchConfig.load(args.graph / "search.json")
+    config = SearchConfig.load(args.tuned or args.graph / "search.json")
     given = {f.name: getattr(args, f.name, None) for f in fields(config)}
     config = replace(config, **{name: x for name, x in given.items() if x is not None})
-    decode_data(
-        DataDir.read(args.data_dir),
+    data, decoder = DataDir.read(args.data_dir), WordDecoder(args.graph, config)
+    found = decode_data(
+        data,
         AlignmentModel.load(args.model),
         Network.load(args.phone_model),
-        WordDecoder(args.graph, config),
+        decoder,
         load_speakers(args.speakers),
         read_pronunciations(args.lexicon),
         args.output,
         job=args.job,
         per_utterance=args.per_utterance,
     )
+    if args.text:
+        _write_text(Path(args.text), data, config, found)
+
+
+def _write_text(folder: Path, data: DataDir, config: SearchConfig, found: DecodedWords) -> None:
+    """Words of all utterances; those that could not be decoded have none."""
+    from speechlm.conventions import SAMPLE_RATE
+    from speechlm.decode.hypotheses import TEXT, SearchReport, write_hypotheses
+
+    samples = data.samples()
+    write_hypotheses(folder / TEXT, {u: found.text.get(u, "") for u in samples})
+    report = SearchReport(
+        "graph",
+        "ngram",
+        weights={"acoustic_scale": config.acoustic_scale},
+        beam={"beam": config.beam, "max_active": config.max_active},
+        utterances=len(samples),
+        audio_seconds=sum(samples.values()) / SAMPLE_RATE,
+        search_seconds=found.search_seconds,
+        unfinished=found.outcome.partial,
+        empty=sorted(samples.keys() - found.text.keys()),
+    )
+    report.write(folder)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stages 4, 5, 6 and 7: join the archive indices of parallel jobs into one.
+"""Stages 4, 5, 6, 7 and 13: join the archive indices of parallel jobs into one.
 
 With --data the labels are checked against the audio, too. Utterances that the jobs have listed
 in skipped.JOB need no labels; their number is reported.

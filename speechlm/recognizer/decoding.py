@@ -24,7 +24,7 @@ from speechlm.recognizer.network import Network, joint_scores
 from speechlm.recognizer.noise import NOISE_CLASS, entering, with_noise
 from speechlm.recognizer.search_graph import read_unknown
 from speechlm.recognizer.speakers import Speaker
-from speechlm.recognizer.topology import N_STATES
+from speechlm.recognizer.topology import N_STATES, UNKNOWN
 from speechlm.recognizer.utterance_graph import Pronunciations
 
 
@@ -153,6 +153,17 @@ class FirstPass:
             return None
 
 
+@dataclass(frozen=True)
+class DecodedWords:
+    """The words of a decoding, beside its labels."""
+
+    text: dict[str, str]
+    """Words by utterance, noise left out."""
+    search_seconds: float
+    """CPU seconds of the search."""
+    outcome: Outcome
+
+
 def decode_data(
     data: DataDir,
     model: AlignmentModel,
@@ -164,11 +175,11 @@ def decode_data(
     *,
     job: int = 1,
     per_utterance: bool = False,
-) -> Outcome:
-    """Decode a data directory into unit archives; the words go to `text.JOB`."""
+) -> DecodedWords:
+    """Decode a data directory into unit archives; failures and the like are listed beside them."""
     outcome, start = Outcome(), time.process_time()
     parts = dict.fromkeys(("network", "search", "labels"), 0.0)
-    hypotheses = {}
+    text: dict[str, str] = {}
     with ExitStack() as stack:
         units = stack.enter_context(ArchiveWriter(output, "units", job))
         stream = utterance_frames(data, model, speakers, per_utterance, 1.0, outcome)
@@ -178,6 +189,7 @@ def decode_data(
             clock.append(time.process_time())
             words, complete = decoder.decode(class_scores)
             clock.append(time.process_time())
+            text[utterance] = " ".join(word for word in words if word != UNKNOWN)
             try:
                 scores = joint_scores(model, frames, state_scores)
                 labels, _ = label_words(words, model, pronunciations, scores)
@@ -190,14 +202,10 @@ def decode_data(
             if not complete:
                 outcome.partial.append(utterance)
             units.write(utterance, labels)
-            hypotheses[utterance] = " ".join(words)
             outcome.add(labels)
     outcome.cpu_seconds = time.process_time() - start
-    write_text(
-        output / f"text.{job}", "".join(f"{u} {w}".rstrip() + "\n" for u, w in hypotheses.items())
-    )
     outcome.write(output, job)
     write_unit_info(output, FRAME_SHIFT, PHONES)
     outcome.log(f"decoded (job {job})")
     logging.info("CPU seconds: %s", {name: round(float(value), 2) for name, value in parts.items()})
-    return outcome
+    return DecodedWords(text, float(parts["search"]), outcome)

@@ -15,11 +15,11 @@ from speechlm.data.archives import ArchiveWriter, merge_archives
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode import ctc_tuning
-from speechlm.decode.ctc_search import Found, Weights, read_weights
+from speechlm.decode.ctc_search import Found, Weights
 from speechlm.decode.ctc_tuning import choose, neighbourhood_table, tune, write_tuning
 from speechlm.decode.dev_errors import DevErrors, DevSet, Outcome, check_vocabulary, read_dev
+from speechlm.decode.search_settings import Tuned
 from speechlm.lm.ctc_graph import make_ctc_graph
-from speechlm.lm.search import Beam
 
 WORDS = 40
 """Words of each utterance."""
@@ -125,8 +125,9 @@ def test_within_noise_the_smaller_lm_weight_is_taken():
 
 def test_points_stand_in_files(tmp_path):
     found = tuned(Weights(3, 0, 1))
-    write_tuning(found, tmp_path, {"beam": 9.0, "max_active": 300, "min_active": 20}, dev="dev")
-    assert read_weights(tmp_path / "weights.json") == (found.weights, Beam(9.0, 300))
+    beam = {"beam": 9.0, "max_active": 300, "min_active": 20}
+    write_tuning(found, tmp_path, beam, search="graph", dev="dev")
+    assert Tuned.read(tmp_path / "weights.json") == Tuned(found.weights, "graph", beam)
     values = json.loads((tmp_path / "weights.json").read_text())
     assert values["points"] == len(found.points) and values["source"] == "tuned"
     assert values["words"] == 40 * WORDS and values["dev"] == "dev"
@@ -271,8 +272,7 @@ def test_program_reads_dev_and_never_test(run_main, decoding):
     inputs = {f.removeprefix(f"{decoding}/").split("/")[0] for f in files if str(decoding) in f}
     assert {"dev", "emissions_dev", "graph"} <= inputs
     assert not {i for i in inputs if "test" in i}, files
-    weights, beam = read_weights(decoding / "tuned" / "weights.json")
-    assert beam.beam == 8
+    assert Tuned.read(decoding / "tuned" / "weights.json").beam["beam"] == 8
     assert "blank score" in done.stdout and "*" in done.stdout
     values = json.loads((decoding / "tuned" / "weights.json").read_text())
     paper = (decoding / "tuned" / "grid.tsv").read_text().splitlines()[1].split("\t")
@@ -312,7 +312,7 @@ def test_without_words_weights_stay_the_papers(run_main, decoding, tmp_path, tex
         *("--graph", decoding / "graph", "--output", tmp_path / "tuned"),
     )
     assert done.returncode == 0 and "100 or more expected" in done.stderr
-    assert read_weights(tmp_path / "tuned" / "weights.json")[0] == Weights(2, -1, 1.5)
+    assert Tuned.read(tmp_path / "tuned" / "weights.json").weights == Weights(2, -1, 1.5)
     values = json.loads((tmp_path / "tuned" / "weights.json").read_text())
     assert values["source"] == "paper" and values["wer"] is None
 

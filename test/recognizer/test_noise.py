@@ -167,8 +167,8 @@ def decode(recognizer, unheard, output, **changes):
     test, _, config = unheard
     decoder = WordDecoder(folder / "graph", replace(config, **changes))
     speakers = load_speakers(folder / "speakers_test")
-    decode_data(test, model, network, decoder, speakers, known, output)
-    words = [line.split() for line in (output / "text.1").read_text().splitlines()]
+    found = decode_data(test, model, network, decoder, speakers, known, output)
+    words = [[utterance, *text.split()] for utterance, text in found.text.items()]
     return ArchiveReader(output / "units.1.scp"), {line[0]: line[1:] for line in words}
 
 

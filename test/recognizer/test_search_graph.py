@@ -183,7 +183,9 @@ def test_noise_takes_what_fits_no_word(tmp_path):
 def test_a_word_model_without_unknown_words_gives_no_noise(tmp_path, caplog):
     decoder, classes = noise_decoder(tmp_path / "plain", arpa=ARPA)
     assert not decoder.finds_noise
-    assert "lacks 1 words of the lexicon, which will not be recognised: <unk>" in caplog.text
+    assert (
+        "lacks 1 of the 6 words of the lexicon, which will not be recognised: <unk>" in caplog.text
+    )
     found, _ = decoder.decode(scores_of([*WORDS["EAT"][0], NOISE_ID], classes))
     assert UNKNOWN not in found
 

@@ -46,14 +46,15 @@ def _searches(args: argparse.Namespace) -> Iterator[Row]:
     """A row for each search and width."""
     from speechlm.conventions import SAMPLE_RATE
     from speechlm.data.kaldi_dir import DataDir, read_table
-    from speechlm.decode.ctc_search import Weights, read_weights
+    from speechlm.decode.ctc_search import Weights
     from speechlm.decode.emissions import Emissions
+    from speechlm.decode.search_settings import Tuned
 
     samples = DataDir.read(args.data_dir).samples()
     archive = Emissions(args.emissions, list(samples))
     emissions = {utterance: archive[utterance] for utterance in samples}
     references = read_table(Path(args.data_dir) / "text", empty=True)
-    weights = read_weights(args.weights)[0] if args.weights else Weights()
+    weights = Tuned.read(args.weights).weights if args.weights else Weights()
     print(f"weights: {dataclasses.asdict(weights)}", file=sys.stderr)
     for name, width, search in _each_search(Path(args.graph)):
         row = _measured(search, emissions, weights, references, args.repeats)
