@@ -70,12 +70,15 @@ def main() -> None:
 
 
 def _write_text(folder: Path, data: DataDir, config: SearchConfig, found: DecodedWords) -> None:
-    """Words of all utterances; those that could not be decoded have none."""
+    """Words of all utterances without noise; those that could not be decoded have none."""
     from speechlm.conventions import SAMPLE_RATE
     from speechlm.decode.hypotheses import TEXT, SearchReport, write_hypotheses
+    from speechlm.recognizer.topology import UNKNOWN
 
     samples = data.samples()
-    write_hypotheses(folder / TEXT, {u: found.text.get(u, "") for u in samples})
+    words = {u: found.text.get(u, "").split() for u in samples}
+    spoken = {u: " ".join(word for word in words[u] if word != UNKNOWN) for u in samples}
+    write_hypotheses(folder / TEXT, spoken)
     report = SearchReport(
         "graph",
         "ngram",

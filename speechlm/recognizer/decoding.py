@@ -24,7 +24,7 @@ from speechlm.recognizer.network import Network, joint_scores
 from speechlm.recognizer.noise import NOISE_CLASS, entering, with_noise
 from speechlm.recognizer.search_graph import read_unknown
 from speechlm.recognizer.speakers import Speaker
-from speechlm.recognizer.topology import N_STATES, UNKNOWN
+from speechlm.recognizer.topology import N_STATES
 from speechlm.recognizer.utterance_graph import Pronunciations
 
 
@@ -158,7 +158,7 @@ class DecodedWords:
     """The words of a decoding, beside its labels."""
 
     text: dict[str, str]
-    """Words by utterance, noise left out."""
+    """Words by utterance; noise is `UNKNOWN`."""
     search_seconds: float
     """CPU seconds of the search."""
     outcome: Outcome
@@ -189,7 +189,7 @@ def decode_data(
             clock.append(time.process_time())
             words, complete = decoder.decode(class_scores)
             clock.append(time.process_time())
-            text[utterance] = " ".join(word for word in words if word != UNKNOWN)
+            text[utterance] = " ".join(words)
             try:
                 scores = joint_scores(model, frames, state_scores)
                 labels, _ = label_words(words, model, pronunciations, scores)
