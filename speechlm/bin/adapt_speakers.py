@@ -1,4 +1,4 @@
-"""Stages 4, 5 and 13: cepstral statistics and an fMLLR transform for every speaker of a data directory.
+"""Stages 4, 5 and 13: cepstral statistics and an fMLLR transform for each speaker of a set.
 
 The transcripts are aligned; with --graph and --phone_model the audio is decoded instead.
 Job J of N takes every N-th speaker of the WHOLE directory and writes OUTPUT/speakers.J.npz.
