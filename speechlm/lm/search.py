@@ -26,9 +26,9 @@ class Beam:
         ValueError: values that kaldi-decoder ends the process for, or that find nothing.
     """
 
-    beam: float = 12.0
+    beam: float = 10.0
     """Cost (nats, after scaling) by which a path may be behind the best one."""
-    max_active: int = 1000
+    max_active: int = 500
     """Most states a step."""
     min_active: int = 20
     """States that are kept in any case."""
