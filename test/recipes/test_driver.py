@@ -306,7 +306,9 @@ def test_a_dry_run_warns_of_folders_that_are_not_there(recipe, tmp_path):
     assert not warnings(recipe("librispeech", "--dry_run", *words))
 
 
-@pytest.mark.parametrize("option", ["--pretrain_args", "--finetune_args", "--phone_model_args"])
+@pytest.mark.parametrize(
+    "option", ["--pretrain_args", "--finetune_args", "--phone_model_args", "--lm_args"]
+)
 @pytest.mark.parametrize("words", ["--max_epoch 1 --num_threads 4", "--ngpu=2"])
 def test_what_launchers_reserve_is_an_option_of_the_driver(recipe, option, words):
     """Else a training would take other threads and GPUs than its launcher reserves."""
