@@ -69,7 +69,7 @@ def main() -> None:
     report = Report()
     recordings = find_recordings(args.audio, report)
     given = (args.lm_weight, args.word_score, args.blank_score)
-    if args.graph and not args.tuned and not args.paper and None in given:
+    if args.graph and not args.tuned and None in given:
         args.tuned = tuned_weights(Path(args.model))
     write, ending = FORMATS[args.format]
     for recording, found in transcribe_files(recordings, partial(open_transcriber, args), args.nj):
