@@ -23,6 +23,8 @@ RECOGNIZER = {
 }
 """Files and folders of the phone recogniser's programs."""
 
+BATCH_SAMPLES = "padded samples of a batch; results do not depend on it"
+"""Help of --batch_samples."""
 KINDS = ("mfcc", "speechlm", "huggingface", "model")
 
 
@@ -70,10 +72,7 @@ def add_decoding(
     options.add_argument("--data_dir", required=True, help="data directory with utt2num_samples")
     options.add_argument("--output", required=True, help=output)
     options.add_argument(
-        "--batch_samples",
-        type=at_least(1),
-        default=batch_samples,
-        help="padded samples of a batch; results do not depend on it",
+        "--batch_samples", type=at_least(1), default=batch_samples, help=BATCH_SAMPLES
     )
     add_device(options)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_greedy import greedy
 from speechlm.decode.ctc_search import Entry, Found, Weights
 from speechlm.decode.emissions import Emissions
@@ -70,6 +71,8 @@ def decode_set(
     text: dict[str, str] = {}
     lists: dict[str, list[Sentence]] = {}
     decode = _decoder(model, lists, report)
+    if model:  # what is compiled or read at first use is not the search's time
+        model.search.nbest(np.zeros((1, CharacterVocabulary.n_ids), np.float32), model.weights, 2)
     for utterance in samples:
         found = archive[utterance]
         start = time.process_time()
