@@ -25,7 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.decoding import decode
+from benchmarks.decoding import add_decode, decode
 from benchmarks.measure import report
 from benchmarks.steps import extract, kernels, pretrain_step
 from benchmarks.texts import text
@@ -88,19 +88,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--seed", type=int, default=0)
     command = commands.add_parser("decode", help=decode.__doc__, allow_abbrev=False)
     command.set_defaults(run=decode)
-    command.add_argument("--emissions", help="folder of the program emissions")
-    command.add_argument("--graph", help="folder of make_ctc_graph, for both searches")
-    command.add_argument("--data_dir", help="whose utterances are decoded, with text")
-    command.add_argument("--weights", help="weights.json of tune_ctc; none: the paper's")
-    command.add_argument(
-        "--build",
-        nargs=2,
-        action="append",
-        metavar=("ARPA", "LEXICON"),
-        help="build the graph of these; may be given several times",
-    )
-    command.add_argument("--made_up_ngrams", type=int, help="build a made-up trigram's graph")
-    command.add_argument("--made_up_words", type=int, default=200_000, help="of that model")
+    add_decode(command)
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--repeats", type=int, default=1)
     command.add_argument("--seed", type=int, default=0)

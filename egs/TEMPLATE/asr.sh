@@ -22,7 +22,8 @@ word_score=                # added for each word
 blank_score=               # subtracted for each frame of blank
 search_args=               # further options of decode_ctc for the search, such as "--search_beam 14"
 nbest=100                  # sentences of an n-best list
-paper_decoding=false       # a further row: flashlight with the paper's weights and beam, nothing tuned
+paper_decoding=false       # a further row: flashlight with the paper's weights and beam, nothing tuned, and
+                           # the n-gram of --rescore_lm if there is one
 # </options>
 
 declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
@@ -224,13 +225,14 @@ decode_in_one_pass() {
   done
 }
 
-# decode_as_the_paper SYSTEM: flashlight, beam 1500, weights 2 and -1, no blank score.
+# decode_as_the_paper SYSTEM: flashlight, beam 1500, weights 2 and -1, no blank score; with the larger
+# n-gram if one is given.
 decode_as_the_paper() {
   local test
   for test in "${tests[@]}"; do
     decode "decode ${test} with $1 as the paper" "$1" "${test}" \
-      "$(asr_model "$1")/decode_${test}_paper" "${graph}" -- \
-      --graph "${graph}" --search flashlight --paper
+      "$(asr_model "$1")/decode_${test}_paper" "${graph}" ${rescore_lm:+"${rescore_lm}"} -- \
+      --graph "${graph}" --search flashlight --paper ${rescore_lm:+--ngram "${rescore_lm}"}
   done
 }
 

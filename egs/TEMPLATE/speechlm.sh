@@ -215,11 +215,12 @@ check_options() {
 }
 
 # Launchers reserve what these options say; a training that is told something else takes more.
+# lm_args is recognition's; other tasks have none.
 check_reserved() {
   local option name
-  for option in {phone_model,pretrain,finetune,iteration,text_to_unit}_args; do
+  for option in {phone_model,pretrain,finetune,iteration,text_to_unit,lm}_args; do
     for name in --num_threads --ngpu; do
-      [[ ! " ${!option}" =~ [[:space:]]${name}([[:space:]=]|$) ]] ||
+      [[ ! " ${!option-}" =~ [[:space:]]${name}([[:space:]=]|$) ]] ||
         die "--${option} has ${name}, which ./run.sh takes itself: ./run.sh ${name} N"
     done
   done

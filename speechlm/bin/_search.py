@@ -58,6 +58,11 @@ def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None
         "(of ln P), -0.31 and 500",
     )
     options.add_argument(
+        "--ngram",
+        help="flashlight asks this n-gram, of any size, in place of that of --graph: ARPA, .gz, or "
+        "KenLM's binary, of which jobs share the memory",
+    )
+    options.add_argument(
         "--neural_lm",
         help="folder of train_lm: flashlight asks this Transformer in place of the n-gram",
     )
@@ -79,9 +84,10 @@ def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
     search = _open(args, width)
     graph = read_json(Path(args.graph) / "info.json", "description of a graph")
     kept: dict[str, Any] = {n: graph[n] for n in ("lm", "sha256", "words") if n in graph}
-    lm = "ngram"
-    if args.neural_lm:
-        lm, kept["lm"] = "transformer", args.neural_lm
+    if other := args.neural_lm or args.ngram:
+        kept["lm"] = other
+        kept.pop("sha256", None)  # that of the graph's n-gram
+    lm = "transformer" if args.neural_lm else "ngram"
     report = SearchReport(args.search, lm, asdict(weights), width, kept)
     return report, WithModel(search, weights, args.nbest)
 
@@ -92,9 +98,11 @@ def _check(args: argparse.Namespace) -> None:
         for flag, _, _ in values.values():
             if getattr(args, flag[2:]) is not None:
                 raise ValueError(f"{flag} is for --search {other}, and this is {args.search}")
-    if args.search != "flashlight" and (args.paper or args.neural_lm):
-        name = "--paper" if args.paper else "--neural_lm"
-        raise ValueError(f"{name} is for --search flashlight")
+    for name in ("paper", "ngram", "neural_lm"):
+        if args.search != "flashlight" and getattr(args, name):
+            raise ValueError(f"--{name} is for --search flashlight")
+    if args.ngram and args.neural_lm:
+        raise ValueError("flashlight asks one model: --ngram or --neural_lm expected, got both")
     if args.paper and args.tuned:
         raise ValueError("--paper has weights of its own: no --tuned beside it")
 
@@ -160,7 +168,7 @@ def _open(args: argparse.Namespace, width: dict) -> Search:
         return CTCSearch(folder, Beam(**width))
     from speechlm.decode.flashlight_search import FlashlightOptions, FlashlightSearch
 
-    lm: Any = folder / ARPA_COPY
+    lm: Any = args.ngram or folder / ARPA_COPY
     if args.neural_lm:
         from speechlm.tasks.lm_scores import NeuralLM
 

@@ -179,8 +179,8 @@ class WordLMTask(OwnDataTask, LMTask):
                 not go together.
         """
         conf = {"pos_enc": "sinusoidal", **args.lm_conf}
-        known = [name for name in inspect.signature(TransformerLM).parameters if name[0] != "v"]
-        check_keys(conf, known, "lm_conf")
+        known = inspect.signature(TransformerLM).parameters.keys() - {"vocab_size"}
+        check_keys(conf, sorted(known), "lm_conf")
         width, heads = conf.get("att_unit", 256), conf.get("head", 2)
         if width % heads or width % 2:
             raise ValueError(f"lm_conf: att_unit {width} must be a multiple of 2 and head {heads}")

@@ -65,23 +65,15 @@ class NeuralLM:
         self.model, self.words, self.device = model.eval().to(device), words, device
 
     @classmethod
-    def load(
-        cls,
-        folder: str | os.PathLike[str],
-        device: str = "cpu",
-        lexicon: str | os.PathLike[str] | None = None,
-    ) -> NeuralLM:
+    def load(cls, folder: str | os.PathLike[str], device: str = "cpu") -> NeuralLM:
         """Open the folder of train_lm.
 
         Args:
             folder: of the training.
             device: where to compute.
-            lexicon: of the decoding whose words are to be scored (any file with words in its first
-                column); None: not compared.
 
         Raises:
-            ValueError: there is no trained model, its files do not belong together, or it lacks
-                words of the lexicon.
+            ValueError: there is no trained model, or its files do not belong together.
         """
         folder = Path(folder)
         info = read_json(folder / INFO, "description of a language model", _ABSENT)
@@ -91,8 +83,6 @@ class NeuralLM:
                 f"{folder / TOKENS} is not the list of words that the model of {folder / INFO} was "
                 "trained with; copy the whole folder again, or train again"
             )
-        if lexicon is not None:
-            words.check_covers(WordList.of_lexicon(lexicon))
         args = Namespace(**{"init": None, **read_yaml(folder / CONFIG)})
         args.token_list = folder / TOKENS
         model = WordLMTask.build_model(args)

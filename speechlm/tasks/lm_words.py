@@ -97,19 +97,6 @@ class WordList:
         if self.sha256 != other.sha256:
             raise ValueError(f"{self.source} and {other.source} differ: {self._differences(other)}")
 
-    def check_covers(self, other: WordList) -> None:
-        """Make sure that all words of another list are known.
-
-        Raises:
-            ValueError: some are not; the first of them are named.
-        """
-        if self.sha256 != other.sha256 and not self._ids.keys() >= other._ids.keys():
-            raise ValueError(
-                f"the language model's words ({self.source}) are not those of {other.source}, and "
-                f"it would take what it lacks for <unk>: {self._differences(other)}. Give the "
-                "lexicon that it was trained with, or train another model with this one"
-            )
-
     def _differences(self, other: WordList) -> str:
         ours, theirs = self._ids.keys() - other._ids.keys(), other._ids.keys() - self._ids.keys()
         parts = ((ours, self.source), (theirs, other.source))

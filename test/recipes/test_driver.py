@@ -146,6 +146,10 @@ def test_given_weights_and_the_papers_decoder(recipe):
     assert "--lm_weight 1.5" in tuning and "--word_score" not in tuning
     papers = [line for line in shown if "--paper" in line]
     assert len(papers) == 3 and all("--search flashlight" in line for line in papers)
+    assert not any("--ngram" in line for line in papers)
+    words = (*words, "--rescore_lm", "big.arpa")  # as in the paper, if there is one
+    papers = [line for line in commands(recipe("mini", *words).stderr) if "--paper" in line]
+    assert len(papers) == 3 and all("--paper --ngram big.arpa" in line for line in papers)
 
 
 @pytest.mark.parametrize(
@@ -302,7 +306,9 @@ def test_a_dry_run_warns_of_folders_that_are_not_there(recipe, tmp_path):
     assert not warnings(recipe("librispeech", "--dry_run", *words))
 
 
-@pytest.mark.parametrize("option", ["--pretrain_args", "--finetune_args", "--phone_model_args"])
+@pytest.mark.parametrize(
+    "option", ["--pretrain_args", "--finetune_args", "--phone_model_args", "--lm_args"]
+)
 @pytest.mark.parametrize("words", ["--max_epoch 1 --num_threads 4", "--ngpu=2"])
 def test_what_launchers_reserve_is_an_option_of_the_driver(recipe, option, words):
     """Else a training would take other threads and GPUs than its launcher reserves."""

@@ -29,6 +29,23 @@ GRAPH_BEAMS = ((8.0, 300), (10.0, 500), (12.0, 1000), (14.0, 3000), (16.0, 6000)
 FLASHLIGHT_BEAMS = (50, 100, 250, 500, 1500)
 
 
+def add_decode(command: argparse.ArgumentParser) -> None:
+    """What is decoded, and which graphs are built."""
+    command.add_argument("--emissions", help="folder of the program emissions")
+    command.add_argument("--graph", help="folder of make_ctc_graph, for both searches")
+    command.add_argument("--data_dir", help="whose utterances are decoded, with text")
+    command.add_argument("--weights", help="weights.json of tune_ctc; none: the paper's")
+    command.add_argument(
+        "--build",
+        nargs=2,
+        action="append",
+        metavar=("ARPA", "LEXICON"),
+        help="build the graph of these; may be given several times",
+    )
+    command.add_argument("--made_up_ngrams", type=int, help="build a made-up trigram's graph")
+    command.add_argument("--made_up_words", type=int, default=200_000, help="of that model")
+
+
 def decode(args: argparse.Namespace) -> dict[str, list[Row]]:
     """WER and real-time factor of both searches on the same emissions; cost of building graphs."""
     parts = (args.emissions, args.graph, args.data_dir)
