@@ -43,7 +43,7 @@ def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None
         "--search",
         choices=tuple(WIDTHS),
         default="graph",
-        help="graph, or flashlight, the paper's decoder, over the lexicon and n-gram of --graph",
+        help=f"graph, or flashlight, the paper's decoder, over the lexicon and n-gram of {graph}",
     )
     options.add_argument("--tuned", help="weights.json of tune_ctc: weights and beam")
     for name, text in WEIGHTS.items():
@@ -54,14 +54,16 @@ def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None
     options.add_argument(
         "--paper",
         action="store_true",
-        help="flashlight with the paper's weights and beam: 2, -1 and 1500; with --neural_lm 0.9 "
-        "(of ln P), -0.31 and 500",
+        help="beside --search flashlight: the paper's weights and beam, 2, -1 and 1500; with "
+        "--neural_lm 0.9 (of ln P), -0.31 and 500",
     )
     options.add_argument(
         "--neural_lm",
-        help="folder of train_lm: flashlight asks this Transformer in place of the n-gram",
+        help="folder of train_lm: --search flashlight asks this Transformer in place of the n-gram",
     )
-    options.add_argument("--nbest", type=at_least(1), default=1, help="sentences kept of each")
+    options.add_argument(
+        "--nbest", type=at_least(1), default=1, help="sentences kept of what is searched at once"
+    )
 
 
 def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
