@@ -88,6 +88,24 @@ def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
     return report, WithModel(search, weights, args.nbest)
 
 
+def check_greedy(args: argparse.Namespace, graph: str = "--graph") -> None:
+    """Without a graph, options of a search would change nothing.
+
+    Raises:
+        ValueError: there is no graph, but such an option.
+    """
+    if args.graph:
+        return
+    widths = [flag for fields in WIDTHS.values() for flag, _, _ in fields.values()]
+    flags = ["--tuned", *(f"--{name}" for name in WEIGHTS), *widths, "--paper", "--neural_lm"]
+    values = {flag: getattr(args, flag[2:]) for flag in flags}
+    given = [f for f, value in values.items() if value is not None and value is not False]
+    if args.search != "graph":
+        given.append(f"--search {args.search}")
+    if given:
+        raise ValueError(f"{given[0]} is for decoding with a word model: {graph} DIR expected too")
+
+
 def _check(args: argparse.Namespace) -> None:
     fields = {name: values for name, values in WIDTHS.items() if name != args.search}
     for other, values in fields.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._search import add_search, search_of
+from speechlm.bin._search import add_search, check_greedy, search_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -26,6 +26,7 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Parse and decode."""
     args = options().parse_args()
+    check_greedy(args)
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.decode.decode_set import decode_set
     from speechlm.decode.hypotheses import SearchReport

@@ -283,7 +283,8 @@ def _notes(rows: Sequence[Row], differences: Sequence[Difference]) -> list[str]:
                 f"- **{who}: {fewer}, but more characters are wrong** with {what} ({tests})"
             )
         elif words != "better" and a.decoder == GREEDY:
-            notes.append(f"- {who}: {lm} neither better nor worse with {what} ({tests})")
+            pair = f"{escape(a.decoder)} and {escape(b.decoder)}"
+            notes.append(f"- {who}: no clear difference between {pair} ({tests})")
     for row in rows:
         name = escape(f"{row.scored.name} on {row.scored.test}")
         notes += [f"- **{name}** {oddity}" for oddity in _oddities(row)]
