@@ -6,9 +6,11 @@
 # <options>
 # Recognition
 lm=ngram                   # what is decoded with beside greedily: none, ngram, or transformer (ngram
-                           # first, then a Transformer of words)
+                           # first, then a Transformer of words puts its n-best lists in order; with
+                           # --search flashlight it is in the search, with the paper's weights)
 decode_lm=                 # n-gram of the decoding graph, an ARPA file or its .gz, in place of a trained one
-decode_lexicon=            # its words: a list, or a lexicon with letters (.lst) or phones
+decode_lexicon=            # its words: a list, or a lexicon with letters (.lst) or phones; if empty,
+                           # those of stage 3's lexicon
 decode_lm_order=           # the trained one's order; none: stage 3's word model is taken
 decode_lm_prune=           # counts up to which its n-grams are left out, a number an order: "0 0 1"
 rescore_lm=                # larger n-gram that rescores the n-best lists: ARPA, .gz or KenLM binary
@@ -16,7 +18,7 @@ corpus_lm=false            # where these three are not given, those that belong 
                            # (egs/librispeech: pruned 3-gram, 200,000 words, 4-gram; 1.4 GB)
 lm_config=                 # another YAML file for the Transformer
 lm_args=                   # further options for it, such as "--max_epoch 3"
-search=graph               # graph, or flashlight, the paper's decoder
+search=graph               # graph, or flashlight, the paper's decoder (slower, and so is its tuning)
 lm_weight=                 # of log10 P(words); these three are tuned on dev where they are not given
 word_score=                # added for each word
 blank_score=               # subtracted for each frame of blank

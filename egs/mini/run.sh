@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything on a corpus that the recipe makes itself with espeak-ng.
 # Fine-tunes on the small paired set from scratch, after pre-training on speech alone, and after
-# SpeechLM pre-training with text; ends with the error rates of the three. With hidden units as well
+# SpeechLM pre-training with text; decodes greedily and with a word model; ends with the error rates of
+# the three, beside those of the phone recogniser (HMM). With hidden units as well
 # (SpeechLM-H; half as long again): ./run.sh --systems "scratch speech speech_text hidden_text"
 # ./run.sh --help: options.
 set -euo pipefail

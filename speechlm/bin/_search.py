@@ -43,7 +43,7 @@ def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None
         "--search",
         choices=tuple(WIDTHS),
         default="graph",
-        help="graph, or flashlight, the paper's decoder, over the lexicon and n-gram of --graph",
+        help=f"graph, or flashlight, the paper's decoder, over the lexicon and n-gram of {graph}",
     )
     options.add_argument("--tuned", help="weights.json of tune_ctc: weights and beam")
     for name, text in WEIGHTS.items():
@@ -54,8 +54,8 @@ def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None
     options.add_argument(
         "--paper",
         action="store_true",
-        help="flashlight with the paper's weights and beam: 2, -1 and 1500; with --neural_lm 0.9 "
-        "(of ln P), -0.31 and 500",
+        help="beside --search flashlight: the paper's weights and beam, 2, -1 and 1500; with "
+        "--neural_lm 0.9 (of ln P), -0.31 and 500",
     )
     options.add_argument(
         "--ngram",
@@ -64,9 +64,11 @@ def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None
     )
     options.add_argument(
         "--neural_lm",
-        help="folder of train_lm: flashlight asks this Transformer in place of the n-gram",
+        help="folder of train_lm: --search flashlight asks this Transformer in place of the n-gram",
     )
-    options.add_argument("--nbest", type=at_least(1), default=1, help="sentences kept of each")
+    options.add_argument(
+        "--nbest", type=at_least(1), default=1, help="sentences kept of what is searched at once"
+    )
 
 
 def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
@@ -90,6 +92,24 @@ def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
     lm = "transformer" if args.neural_lm else "ngram"
     report = SearchReport(args.search, lm, asdict(weights), width, kept)
     return report, WithModel(search, weights, args.nbest)
+
+
+def check_greedy(args: argparse.Namespace, graph: str = "--graph") -> None:
+    """Without a graph, options of a search would change nothing.
+
+    Raises:
+        ValueError: there is no graph, but such an option.
+    """
+    if args.graph:
+        return
+    widths = [flag for fields in WIDTHS.values() for flag, _, _ in fields.values()]
+    flags = ["--tuned", *(f"--{name}" for name in WEIGHTS), *widths, "--paper", "--neural_lm"]
+    values = {flag: getattr(args, flag[2:]) for flag in flags}
+    given = [f for f, value in values.items() if value is not None and value is not False]
+    if args.search != "graph":
+        given.append(f"--search {args.search}")
+    if given:
+        raise ValueError(f"{given[0]} is for decoding with a word model: {graph} DIR expected too")
 
 
 def _check(args: argparse.Namespace) -> None:

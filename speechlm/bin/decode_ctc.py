@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import BATCH_SAMPLES, add_ctc_weights, add_device, device_of
-from speechlm.bin._search import add_search, search_of
+from speechlm.bin._search import add_search, check_greedy, search_of
 
 if TYPE_CHECKING:
     from speechlm.data.kaldi_dir import DataDir
@@ -39,6 +39,7 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Parse and decode."""
     args = options().parse_args()
+    check_greedy(args)
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.decode.decode_set import decode_set
     from speechlm.decode.hypotheses import SearchReport

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import add_ctc_weights, add_device, device_of
-from speechlm.bin._search import add_search, search_of
+from speechlm.bin._search import add_search, check_greedy, search_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -59,6 +59,7 @@ def open_transcriber(args: argparse.Namespace):
 def main() -> None:
     """Parse, transcribe, write."""
     args = options().parse_args()
+    check_greedy(args, "--lm")
     from speechlm.data.atomic import write_text
     from speechlm.data.report import Report
     from speechlm.data.validate import REPORT

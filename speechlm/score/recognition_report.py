@@ -234,8 +234,8 @@ def _details(rows: Sequence[Row]) -> str:
     text = (
         f"Percent of the words ({rows[0].counts['WER'].tokens}) or characters, with 95 % intervals"
         " in brackets. OOV: words that the lexicon lacks. Oracle: WER of the best entries of the"
-        " n-best lists. RTF: CPU seconds of search for a second of audio. Unfinished: utterances"
-        " without a final state.\n\n"
+        " n-best lists. RTF: CPU seconds of search and rescoring for a second of audio. Unfinished:"
+        " utterances without a final state. Weights: lm and ngram of log10 P, neural of ln P.\n\n"
     )
     return text + markdown_table(shown, [[c.get(n) or "-" for n in shown] for c in table])
 
@@ -278,12 +278,13 @@ def _notes(rows: Sequence[Row], differences: Sequence[Difference]) -> list[str]:
         if words == "worse":
             notes.append(f"- **{who}: {lm} worse** with {what} ({tests})")
         elif letters == "worse":
-            fewer = "fewer words" if words == "better" else "no fewer words"
+            fewer = "fewer" if words == "better" else "no fewer"
             notes.append(
-                f"- **{who}: {fewer}, but more characters are wrong** with {what} ({tests})"
+                f"- **{who}: {fewer} wrong words, but more wrong characters** with {what} ({tests})"
             )
         elif words != "better" and a.decoder == GREEDY:
-            notes.append(f"- {who}: {lm} neither better nor worse with {what} ({tests})")
+            pair = f"{escape(a.decoder)} and {escape(b.decoder)}"
+            notes.append(f"- {who}: no clear difference between {pair} ({tests})")
     for row in rows:
         name = escape(f"{row.scored.name} on {row.scored.test}")
         notes += [f"- **{name}** {oddity}" for oddity in _oddities(row)]

@@ -6,6 +6,7 @@ import pytest
 
 from speechlm.bin import _training
 from speechlm.bin._cli import at_least, parser
+from speechlm.bin._search import add_search, check_greedy
 from speechlm.checkpoints.model_dir import SIZES
 
 
@@ -38,3 +39,15 @@ def test_a_file_is_not_written_over_what_is_read(tmp_path, monkeypatch, capsys, 
     assert "another file expected, this is that of --text" in capsys.readouterr().err
     assert p.parse_args(["--text", "a"]).output == "out"
     assert p.parse_args(["--text", "b", "--output", "b"]).output == "b"  # a folder may be added to
+
+
+@pytest.mark.parametrize(
+    "words", [["--lm_weight", "0"], ["--search", "flashlight"], ["--paper"], ["--max_active", "9"]]
+)
+def test_options_of_a_search_want_a_word_model(words):
+    p = argparse.ArgumentParser()
+    add_search(p, "--lm")
+    check_greedy(p.parse_args([]), "--lm")
+    check_greedy(p.parse_args(["--lm", "graph", *words]), "--lm")
+    with pytest.raises(ValueError, match=f"{words[0]}.* word model: --lm DIR expected"):
+        check_greedy(p.parse_args(words), "--lm")

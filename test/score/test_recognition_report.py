@@ -100,7 +100,7 @@ def test_a_language_model_that_makes_it_worse_is_pointed_out(tmp_path):
     assert worse.format("a", "ngram") in notes and worse.format("a", "transformer") in notes
     assert worse.format("b", "ngram") not in notes and worse.format("b", "transf") not in notes
     assert "**b on test: it is worse** with transformer than ngram" in notes
-    assert "c on test: the language model makes it neither better nor worse with ngram" in notes
+    assert "c on test: no clear difference between greedy and ngram" in notes
 
 
 def test_fewer_wrong_words_at_the_price_of_characters_are_pointed_out(tmp_path):
@@ -120,8 +120,8 @@ def test_fewer_wrong_words_at_the_price_of_characters_are_pointed_out(tmp_path):
     ]
     texts = recognition_sections(results, 300, 1)[1]
     notes = texts["Systems"]
-    assert "**a on test: fewer words, but more characters are wrong** with ngram" in notes
-    assert "**b on test: no fewer words, but more characters are wrong** with ngram" in notes
+    assert "**a on test: fewer wrong words, but more wrong characters** with ngram" in notes
+    assert "**b on test: no fewer wrong words, but more wrong characters** with ngram" in notes
     rows = [line for line in texts["Differences on test"].splitlines() if "|a greedy|a n" in line]
     assert len(rows) == 1 and rows[0].endswith("|better; CER: worse|")
 
