@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from speechlm.bin._cli import parser, run
-from speechlm.bin._search import add_search, search_of
+from speechlm.bin._search import add_nbest, add_search, search_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -20,6 +20,7 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--data_dir", required=True, help="utterances to decode, all or some of these")
     p.add_argument("--output", required=True, help="folder for text, nbest.tsv and search.json")
     add_search(p)
+    add_nbest(p, 1)
     return p
 
 
@@ -28,10 +29,9 @@ def main() -> None:
     args = options().parse_args()
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.decode.decode_set import decode_set
-    from speechlm.decode.hypotheses import SearchReport
 
     data = DataDir.read(args.data_dir)
-    report, model = search_of(args) if args.graph else (SearchReport("greedy"), None)
+    report, model = search_of(args)
     decode_set(args.emissions, data, args.output, report, model)
 
 

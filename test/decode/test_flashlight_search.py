@@ -15,6 +15,7 @@ from flashlight.lib.text.decoder import LexiconDecoder
 from speechlm.decode import flashlight_search
 from speechlm.decode.ctc_greedy import greedy
 from speechlm.decode.ctc_search import CTCSearch, Found, Weights
+from speechlm.decode.decode_set import WithModel, as_sentence
 from speechlm.decode.flashlight_search import (
     PAPER,
     PAPER_TRANSFORMER,
@@ -257,6 +258,15 @@ def test_words_that_the_model_lacks_are_left_out_and_counted(toy, caplog):
     for model in (toy.arpa, FakeNeural(toy.model)):
         with pytest.raises(ValueError, match="has none of the 1 words of the lexicon, such as AA"):
             toy.search(model)
+
+
+def test_a_neural_models_score_is_in_its_column_in_nats(toy):
+    search, weights = toy.search(FakeNeural(toy.model), **WIDE), toy.weights()
+    entry = search.nbest(toy.emissions(3), weights, 1)[0][0]
+    found = as_sentence(entry, WithModel(search, weights, 5, neural=True))
+    assert found.ngram is None and found.total == entry.total(weights)
+    wanted = math.log(10) * toy.model.sentence(entry.words)
+    assert found.neural == pytest.approx(wanted, abs=1e-4)
 
 
 def test_a_packed_model_is_read(toy, tmp_path):
