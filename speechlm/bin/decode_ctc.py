@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import BATCH_SAMPLES, add_ctc_weights, add_device, device_of
-from speechlm.bin._search import add_search, check_greedy, search_of
+from speechlm.bin._search import add_nbest, add_search, search_of
 
 if TYPE_CHECKING:
     from speechlm.data.kaldi_dir import DataDir
@@ -30,6 +30,7 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--data_dir", required=True, help="utterances to decode, all or some of these")
     p.add_argument("--output", required=True, help="folder for text, nbest.tsv and search.json")
     add_search(p)
+    add_nbest(p, 1)
     p.add_argument("--batch_samples", type=at_least(1), default=3_200_000, help=BATCH_SAMPLES)
     add_ctc_weights(p)
     add_device(p)
@@ -39,13 +40,11 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Parse and decode."""
     args = options().parse_args()
-    check_greedy(args)
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.decode.decode_set import decode_set
-    from speechlm.decode.hypotheses import SearchReport
 
     data = DataDir.read(args.data_dir)
-    report, model = search_of(args) if args.graph else (SearchReport("greedy"), None)
+    report, model = search_of(args)
     emissions = args.emissions or _emissions_of_model(args, data)
     decode_set(emissions, data, args.output, report, model)
 

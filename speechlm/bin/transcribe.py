@@ -15,7 +15,10 @@ from pathlib import Path
 
 from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import add_ctc_weights, add_device, device_of
-from speechlm.bin._search import add_search, check_greedy, search_of
+from speechlm.bin._search import WEIGHTS, add_nbest, add_search, search_of
+
+NBEST = 50
+"""Sentences of a segment from which confidences are taken; as in `speechlm.decode.transcribe`."""
 
 
 def options() -> argparse.ArgumentParser:
@@ -24,7 +27,7 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--model", required=True, help="folder of a fine-tuning, ours or imported")
     add_ctc_weights(p)
     add_search(p, "--lm")
-    p.set_defaults(nbest=50)
+    add_nbest(p, NBEST)
     p.add_argument("--format", choices=("text", "ctm", "json"), default="text", help="of results")
     p.add_argument("--output", help="folder for a file each, and report.tsv; none: standard output")
     p.add_argument(
@@ -49,7 +52,7 @@ def open_transcriber(args: argparse.Namespace):
     from speechlm.decode.transcribe import CTC, trained_windows
 
     model = CTC.from_pretrained(args.model, args.weights, device_of(args))
-    lm = search_of(args)[1] if args.graph else None
+    lm = search_of(args, NBEST)[1]
     window = trained_windows(Path(args.model))
     if args.window is not None:
         window = replace(window, longest=args.window, usual=min(window.usual, args.window))
@@ -59,7 +62,6 @@ def open_transcriber(args: argparse.Namespace):
 def main() -> None:
     """Parse, transcribe, write."""
     args = options().parse_args()
-    check_greedy(args, "--lm")
     from speechlm.data.atomic import write_text
     from speechlm.data.report import Report
     from speechlm.data.validate import REPORT
@@ -69,9 +71,9 @@ def main() -> None:
 
     report = Report()
     recordings = find_recordings(args.audio, report)
-    given = (args.lm_weight, args.word_score, args.blank_score)
-    if args.graph and not args.tuned and None in given:
-        args.tuned = tuned_weights(Path(args.model))
+    given = [getattr(args, name) for name in WEIGHTS]
+    if args.graph and not args.tuned and not args.paper and None in given:
+        args.tuned = tuned_weights(Path(args.model), args.search)
     write, ending = FORMATS[args.format]
     for recording, found in transcribe_files(recordings, partial(open_transcriber, args), args.nj):
         if isinstance(found, Failure):

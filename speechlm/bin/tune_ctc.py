@@ -1,10 +1,11 @@
 """Stage 13: tune the weights of decoding with a word model by word errors on a held-out set.
 
-Coordinate descent over LM weight, word score and blank score, from the paper's values (2, -1, 0);
-a weight that is given stays as it is. The beam is that of the options, and goes with the weights.
+Coordinate descent over LM weight, word score and blank score, from the paper's values (2, -1, 0) or
+those of --tuned; a weight that is given stays as it is. The beam is that of the options, and goes
+with the weights.
 Writes OUTPUT/weights.json (decode_ctc --tuned), grid.tsv with all points that were tried, and
 heatmap.png; prints the errors around the weights that it has chosen. Without transcripts, or with
-fewer than 100 words of them, the weights stay the paper's.
+fewer than 100 words of them, the weights stay where they begin.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from speechlm.bin._cli import at_least, parser, run
-from speechlm.bin._search import add_search, search_of
+from speechlm.bin._search import WEIGHTS, add_search, search_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -46,13 +47,16 @@ def main() -> None:
     from speechlm.decode import ctc_tuning, dev_errors
     from speechlm.lm.search import read_word_labels
 
-    given = [n for n in ("lm_weight", "word_score", "blank_score") if getattr(args, n) is not None]
+    given = [name for name in WEIGHTS if getattr(args, name) is not None]
     report, model = search_of(args)
+    assert model
     data = DataDir.read(args.data_dir)
     dev = dev_errors.read_dev(data, args.data_dir, args.emissions, args.max_utterances)
     unknown = None
     if dev is None:
-        tuning = ctc_tuning.Tuning(model.weights, {}, "given" if len(given) == 3 else "paper")
+        tuning = ctc_tuning.Tuning(
+            model.weights, {}, "given" if len(given) == len(WEIGHTS) else "paper"
+        )
     else:
         known = set(read_word_labels(Path(args.graph) / "words.txt").values())
         unknown = dev_errors.check_vocabulary(dev, known, args.graph)

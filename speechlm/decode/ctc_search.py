@@ -72,7 +72,7 @@ class Entry:
     acoustic: float
     """Natural log of the probability of the best alignment, less the blank scores."""
     ngram: float
-    """Log10 of the word model's probability."""
+    """Log10 of the word model's probability, also of a neural one that takes part in a search."""
     labels: np.ndarray | None = None
     """(T,) columns of the scores (`speechlm.lm.ctc_graph`) along the best alignment."""
 

@@ -16,7 +16,7 @@ from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_greedy import greedy
-from speechlm.decode.ctc_search import Entry, Found, Weights
+from speechlm.decode.ctc_search import LN10, Entry, Found, Weights
 from speechlm.decode.emissions import Emissions
 from speechlm.decode.hypotheses import (
     NBEST,
@@ -40,11 +40,14 @@ class Search(Protocol):
 
 @dataclass(frozen=True)
 class WithModel:
-    """A search, its weights, and how long its n-best lists are (1: none are kept)."""
+    """A search and its weights."""
 
     search: Search
     weights: Weights
     nbest: int = 1
+    """Length of n-best lists; 1: none are kept."""
+    neural: bool = False
+    """Whether the word model of the search is a neural one."""
 
 
 def decode_set(
@@ -100,7 +103,7 @@ def _decoder(
     def decode(utterance: str, emissions: np.ndarray) -> str:
         if model.nbest > 1:
             entries, complete = model.search.nbest(emissions, model.weights, model.nbest)
-            lists[utterance] = [as_sentence(entry, model.weights) for entry in entries]
+            lists[utterance] = [as_sentence(entry, model) for entry in entries]
             text = lists[utterance][0].text if entries else ""
         else:
             found = model.search.decode(emissions, model.weights)
@@ -112,9 +115,12 @@ def _decoder(
     return decode
 
 
-def as_sentence(entry: Entry, weights: Weights) -> Sentence:
-    """An entry as it is written."""
-    return Sentence(" ".join(entry.words), entry.total(weights), entry.acoustic, entry.ngram)
+def as_sentence(entry: Entry, model: WithModel) -> Sentence:
+    """An entry as it is written; a neural model's score is in nats, in a column of its own."""
+    text, total = " ".join(entry.words), entry.total(model.weights)
+    if model.neural:
+        return Sentence(text, total, entry.acoustic, None, LN10 * entry.ngram)
+    return Sentence(text, total, entry.acoustic, entry.ngram)
 
 
 def _log(report: SearchReport) -> None:

@@ -7,30 +7,21 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
 from typing import Any, Protocol
 
-import kenlm
 import numpy as np
 from flashlight.lib.text.decoder import LM, DecodeResult, LexiconDecoder, LMState
 from flashlight.lib.text.decoder.kenlm import KenLM
 from flashlight.lib.text.dictionary import Dictionary
 from torch import Tensor
 
-from speechlm.data.whole_files import reading
-from speechlm.lm.arpa import read_arpa
+from speechlm.lm.ngram_scores import NgramLM
 
 History = tuple[int, ...]
 
-_BINARY = b"mmap lm http"
-_WHAT = "n-gram model of order 2 to 6, ARPA or KenLM's binary"
-_ADVICE = "copy the file again, or make it anew (train_ngram)"
-_PLACE = re.compile(r"^\S+\.(?:cc|hh):\d+ in .*? threw \w+(?: because `.*?')?\.\s*", re.DOTALL)
-"""Where in its source KenLM has found a fault, which it says before it says what the fault is."""
 _ROW_NUMBERS = 1 << 25
 """Scores (float32) of all words that a fused model keeps: 128 MiB."""
 _BATCH_NUMBERS = 1 << 24
@@ -60,46 +51,40 @@ class WordModel(Protocol):
         """(N, V) natural log-probabilities of what comes after N states."""
 
 
-def load_kenlm(path: str | os.PathLike[str], words: Sequence[str]) -> tuple[LM, list[str]]:
-    """Read an n-gram model for flashlight; its scores are log10.
+def load_word_model(
+    lm: str | os.PathLike[str] | WordModel, words: Sequence[str]
+) -> tuple[LM, list[str]]:
+    """A word model for flashlight.
 
     Args:
-        path: ARPA file, plain or .gz, or KenLM's binary.
+        lm: ARPA file, plain or .gz, or KenLM's binary; or a neural model.
         words: those that are searched for.
 
     Returns:
-        The model, and those of the words that it has: their places in the list are its indices.
+        The model, whose scores are log10, and those of the words that it has: their places in the
+        list are its indices.
 
     Raises:
-        ValueError: the file is damaged or something else, of an order that KenLM is not built for,
-            or has none of the words.
+        ValueError: the file is damaged or something else, or the model has none of the words.
     """
-    with reading(path, _WHAT, _ADVICE):
-        # KenLM takes a word that it lacks for <unk>, and does not say so
-        vocabulary = _vocabulary(path)
-        known = [word for word in words if word in vocabulary]
-        if known:
-            try:
-                return KenLM(os.fspath(path), Dictionary(known)), known
-            except RuntimeError as error:
-                raise ValueError(_PLACE.sub("", str(error))) from None
-    raise ValueError(
-        f"{path} has none of the {len(words)} words of the lexicon, such as {' '.join(words[:5])}; "
-        "a model of these words expected, in the same case"
-    )
+    # A file is read twice, as flashlight's binding says nothing of the words, and takes those that
+    # it lacks for <unk>. The first model is freed before the second is read.
+    if isinstance(lm, str | os.PathLike):
+        known = _known(NgramLM(lm), words, os.fspath(lm))
+        return KenLM(os.fspath(lm), Dictionary(known)), known
+    known = _known(lm, words, "the neural model")
+    return FusedLM(lm, known), known
 
 
-def _vocabulary(path: str | os.PathLike[str]) -> Container[str]:
-    """The words that an n-gram model has."""
-    with open(path, "rb") as file:
-        binary = file.read(len(_BINARY)) == _BINARY
-    if binary:
-        config = kenlm.Config()
-        config.load_method = kenlm.LoadMethod.LAZY
-        return kenlm.Model(os.fspath(path), config)
-    # unigrams come first in an ARPA file
-    unigrams = takewhile(lambda ngram: ngram[0] == 1, read_arpa(path))
-    return {words[0] for _, words, _ in unigrams}
+def _known(model: NgramLM | WordModel, words: Sequence[str], name: str) -> list[str]:
+    """Those of the words that a model has."""
+    known = [word for word in words if not model.unknown_words([word])]
+    if not known:
+        raise ValueError(
+            f"{name} has none of the {len(words)} words of the lexicon, such as "
+            f"{' '.join(words[:5])}; a model of these words expected, in the same case"
+        )
+    return known
 
 
 def history_of(result: DecodeResult) -> History:

@@ -38,7 +38,7 @@ from speechlm.data.kaldi_dir import show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_search import LN10, Entry, Found, Weights
 from speechlm.decode.emissions import check_emissions
-from speechlm.decode.flashlight_lm import FusedLM, History, WordModel, history_of, load_kenlm
+from speechlm.decode.flashlight_lm import FusedLM, History, WordModel, history_of, load_word_model
 from speechlm.lm.ctc_graph import WORD_START
 from speechlm.lm.spellings import FLASHLIGHT_LIMIT, Spellings, read_spellings
 
@@ -103,7 +103,7 @@ class FlashlightSearch:
     ) -> None:
         self.options = options or FlashlightOptions()
         spellings = read_spellings(Path(lexicon))
-        self._lm, self._words = _word_model(lm, sorted(spellings))
+        self._lm, self._words = load_word_model(lm, sorted(spellings))
         if lacking := sorted(spellings.keys() - set(self._words)):
             logging.warning(
                 "the word model lacks %d words of the lexicon, which will not be recognised: %s",
@@ -207,21 +207,6 @@ class FlashlightSearch:
             state, score = self._lm.score(state, index)
             total += score
         return total + self._lm.finish(state)[1]
-
-
-def _word_model(
-    lm: str | os.PathLike[str] | WordModel, words: Sequence[str]
-) -> tuple[LM, Sequence[str]]:
-    """A word model for flashlight, and those of the words that it has."""
-    if isinstance(lm, str | os.PathLike):
-        return load_kenlm(lm, words)
-    known = [word for word in words if not lm.unknown_words([word])]
-    if not known:
-        raise ValueError(
-            f"the neural model has none of the {len(words)} words of the lexicon, such as "
-            f"{' '.join(words[:5])}; a model of these words expected"
-        )
-    return FusedLM(lm, known), known
 
 
 def _is_complete(result: DecodeResult) -> bool:

@@ -130,30 +130,40 @@ def read_nbest(path: str | os.PathLike[str]) -> dict[str, list[Sentence]]:
     """N-best lists by utterance, best first.
 
     Raises:
-        ValueError: the file is missing or of other columns.
+        ValueError: the file is missing or of other columns, or sentences are missing, twice there
+            or not sorted by their ranks.
     """
     lists: dict[str, list[Sentence]] = {}
-    for utterance, sentence in _nbest_rows(path):
-        lists.setdefault(utterance, []).append(sentence)
+    for number, utterance, rank, sentence in _nbest_rows(path):
+        entries = lists.setdefault(utterance, [])
+        entries.append(sentence)
+        if rank != len(entries):
+            raise ValueError(
+                f"{path}:{number}: rank {len(entries)} of {utterance} expected, got {rank}; decode "
+                "again"
+            )
     return lists
 
 
-def _nbest_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Sentence]]:
+def _nbest_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, str, int, Sentence]]:
+    """(line, utterance, rank, sentence)."""
     lines = text_lines(path)
     if tuple(next(lines, (0, ""))[1].split("\t")) != COLUMNS:
         raise ValueError(f"{path}: a first line of {' '.join(COLUMNS)} expected; decode again")
     for number, line in lines:
         fields = line.split("\t")
         try:
-            utterance, _, *scores, _, text = fields
+            utterance, rank, *scores, words, text = fields
             total, acoustic, ngram, neural = (float(s) if s else None for s in scores)
-            if total is None or acoustic is None:
+            # a line that is cut off has fewer words than it says
+            if total is None or acoustic is None or int(words) != len(text.split()):
                 raise ValueError
+            row = (number, utterance, int(rank), Sentence(text, total, acoustic, ngram, neural))
         except ValueError:
             raise ValueError(
                 f"{path}:{number}: {' '.join(COLUMNS)} expected, got {line[:80]!r}"
             ) from None
-        yield utterance, Sentence(text, total, acoustic, ngram, neural)
+        yield row
 
 
 def merge_hypotheses(folders: Iterable[str], output: str | os.PathLike[str]) -> int:

@@ -233,11 +233,13 @@ def search_weights(report: SearchReport, folder: str | os.PathLike[str]) -> Resc
     """
     values = report.weights
     try:
-        return RescoringWeights(
-            values["ngram_weight"] if "ngram_weight" in values else values["lm_weight"],
-            values.get("neural_weight", 0.0),
-            values["word_score"],
-        )
+        if "ngram_weight" in values:  # rescored before
+            lm_weights = values["ngram_weight"], values["neural_weight"]
+        elif report.lm == "transformer":  # it was in the search: w * log10 P = (w / ln 10) * ln P
+            lm_weights = 0.0, values["lm_weight"] / LN10
+        else:
+            lm_weights = values["lm_weight"], 0.0
+        return RescoringWeights(*lm_weights, values["word_score"])
     except KeyError as error:
         raise ValueError(
             f"{folder}/search.json: a decoding with a word model expected, but {error} is not "

@@ -26,7 +26,7 @@ from speechlm.decode.rescore import LN10, Lists, Rescorer, RescoringWeights
 PAPER = RescoringWeights(ngram_weight=0.0, neural_weight=0.9, word_score=-0.31)
 """Of a Transformer of words in the paper's beam search."""
 SIZES = (0.25, 0.05)
-"""First and last steps, as shares of the search's weight of the n-gram."""
+"""First and last steps, as shares of the search's weight of its word model (of log10 P)."""
 
 
 class ListErrors:
@@ -99,7 +99,7 @@ def tune_rescoring(
         search: weights of the search.
     """
     words = sum(len(text.split()) for text in references.values())
-    alone, half = starts(model, search)
+    old, alone, half = starts(model, search)
     if words < FEWEST_WORDS or not lists.texts:
         logging.warning(
             "%d words of references and %d sentences; %d words or more expected to tune weights "
@@ -111,9 +111,7 @@ def tune_rescoring(
             return RescoringTuning(PAPER, {}, None, "paper")
         return RescoringTuning(alone, {}, None, "search")
     errors = ListErrors(lists, references)
-    rounds = [steps(model, lists, size * search.ngram_weight) for size in SIZES]
-    # The order of before as a point of its own; from there, from both models, and from the new one
-    old = order_of_before(model, search)
+    rounds = [steps(model, lists, size * strength(search)) for size in SIZES]
     errors(old)
     for start in (old, half, alone):
         descend(errors, start, rounds)
@@ -131,15 +129,19 @@ def order_of_before(model: Rescorer, search: RescoringWeights) -> RescoringWeigh
     return replace(search, **{name: 0.0}, replaced_weight=getattr(search, name))
 
 
-def starts(model: Rescorer, search: RescoringWeights) -> tuple[RescoringWeights, RescoringWeights]:
-    """The new model in place of the search's n-gram, and each of them with half of its weight."""
-    if model.column == "ngram":
-        weight = search.ngram_weight
-        return search, replace(search, ngram_weight=weight / 2, replaced_weight=weight / 2)
+def strength(search: RescoringWeights) -> float:
+    """What the search's word models weigh together, of log10 P."""
+    return search.ngram_weight + LN10 * search.neural_weight
+
+
+def starts(model: Rescorer, search: RescoringWeights) -> list[RescoringWeights]:
+    """The order of before, the new model in place of the search's, and both with half a weight."""
+    old = order_of_before(model, search)
     # w * log10 P = (w / ln 10) * ln P
-    nats = search.ngram_weight / LN10
-    alone = replace(search, ngram_weight=0.0, neural_weight=nats, replaced_weight=0.0)
-    return alone, replace(alone, ngram_weight=search.ngram_weight / 2, neural_weight=nats / 2)
+    alone = RescoringWeights(0.0, 0.0, search.word_score)
+    alone = replace(alone, **{f"{model.column}_weight": strength(search) / (LN10 / model.unit)})
+    half = RescoringWeights(*((old.vector() + alone.vector()) / 2).tolist())
+    return [old, alone, half]
 
 
 def steps(model: Rescorer, lists: Lists, size: float) -> list[Step[RescoringWeights]]:

@@ -115,18 +115,29 @@ def open_graph(graph: str | os.PathLike[str], model: Path) -> WithModel:
     from speechlm.decode.search_settings import Tuned
     from speechlm.lm.search import Beam
 
-    path = tuned_weights(model)
+    path = tuned_weights(model, "graph")
     tuned = Tuned.read(path) if path else Tuned(Weights(), "graph")
-    beam = Beam(**tuned.beam) if tuned.search == "graph" else Beam()
-    return WithModel(CTCSearch(graph, beam), tuned.weights, NBEST)
+    return WithModel(CTCSearch(graph, Beam(**tuned.beam)), tuned.weights, NBEST)
 
 
-def tuned_weights(model: Path) -> Path | None:
-    """The file of the weights that were tuned for a model; None, with a warning: there is none."""
-    path = model / TUNED
+def tuned_weights(model: Path, search: str) -> Path | None:
+    """The file of the weights that were tuned for a model and a search (graph or flashlight).
+
+    Returns:
+        None, with a warning: there is none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    from speechlm.decode.search_settings import Tuned
+
+    path, wrong = model / TUNED, "is not there"
     if path.is_file():
-        return path
-    logging.warning("%s is not there: the paper's weights are used; tune_ctc finds others", path)
+        found = Tuned.read(path).search
+        if found == search:
+            return path
+        wrong = f"was tuned with --search {found}, and this is {search}"
+    logging.warning("%s %s: the paper's weights are used; tune_ctc finds others", path, wrong)
     return None
 
 

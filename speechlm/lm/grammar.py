@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import resource
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +55,35 @@ def grammar_fst(arpa: Path, symbols: dict[str, int], folder: Path) -> kaldifst.S
     # words.txt: kaldilm looks up the words of the n-grams in it
     lines = ["<eps> 0"] + [f"{word} {label}" for word, label in symbols.items()]
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    text = kaldilm.arpa2fst(
-        str(checked),
-        disambig_symbol=BACK_OFF,
-        read_symbol_table=str(table),
-        bos_symbol="<s>",
-        eos_symbol="</s>",
-    )
+    with _without_notes():
+        text = kaldilm.arpa2fst(
+            str(checked),
+            disambig_symbol=BACK_OFF,
+            read_symbol_table=str(table),
+            bos_symbol="<s>",
+            eos_symbol="</s>",
+        )
     checked.unlink()
     return kaldifst.compile(text, acceptor=False)
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """A block in which a library's notes (`[I] Reading ...`) do not come to standard error."""
+    # A process of its own passes on what is no note: it does so even if this one is ended by the
+    # library, whose last lines say why.
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with subprocess.Popen(["grep", "-v", "^\\[I\\]"], stdin=subprocess.PIPE, stdout=kept) as notes:
+        assert notes.stdin
+        os.dup2(notes.stdin.fileno(), 2)
+        notes.stdin.close()
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def lexicon_and_grammar(

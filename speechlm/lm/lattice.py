@@ -109,7 +109,7 @@ def ordered(
 
 @numba.njit(cache=True)
 def _topological(source, target, n_states, start):  # pragma: no cover
-    """Rank of each state such that arcs go up; those that the start does not reach come last."""
+    """Rank of each state such that arcs go up; that of the start is 0."""
     first = np.zeros(n_states + 1, np.int64)
     incoming = np.zeros(n_states, np.int64)
     for a in range(len(source)):

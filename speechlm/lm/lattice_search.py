@@ -82,7 +82,7 @@ def search_lattice(
     if not len(scores):
         return None
     scores = np.ascontiguousarray(scores, dtype=np.float32)
-    width = (float(beam.beam), beam.max_active, beam.min_active)
+    width = (float(beam.beam), beam.max_active, beam.least)
     tokens, links, costs, frames = _search(graph.states, graph.arcs, graph.start, scores, *width)
     states, reached = tokens
     source, target, label, word = links
@@ -145,8 +145,8 @@ def _search(states, arcs, start, scores, beam, max_active, min_active):  # pragm
 
     Returns:
         (state, cost) of each token; (source, target, label, word) and (graph, acoustic) of each
-        link between tokens; (T + 2,) first token of each frame, the last but one entry being that
-        of the last frame's end, whose links take no frame.
+        link between tokens; (T + 1,) number of the first token before each frame, and behind the
+        last one, whose links take no frame.
     """
     n_frames = len(scores)
     room = 1 << 14

@@ -31,18 +31,23 @@ class Beam:
     max_active: int = 500
     """Most states a step."""
     min_active: int = 20
-    """States that are kept in any case."""
+    """States that are kept in any case, as far as `max_active` allows."""
 
     def __post_init__(self) -> None:
         if not self.beam > 0:
             raise ValueError(f"beam is {self.beam}; a number above 0 expected")
         counts = (self.min_active, self.max_active)
         whole = all(isinstance(count, int) for count in counts)
-        if not whole or not 0 <= counts[0] < counts[1] <= _MOST or counts[1] < 2:
+        if not whole or counts[0] < 0 or not 2 <= counts[1] <= _MOST:
             raise ValueError(
                 f"max_active is {self.max_active} and min_active {self.min_active}; whole numbers,"
-                f" 0 <= min_active < max_active and 2 <= max_active <= {_MOST} expected"
+                f" 0 <= min_active and 2 <= max_active <= {_MOST} expected"
             )
+
+    @property
+    def least(self) -> int:
+        """`min_active`, but less than `max_active`: kaldi-decoder ends the process otherwise."""
+        return min(self.min_active, self.max_active - 1)
 
 
 class GraphSearch:
@@ -60,7 +65,7 @@ class GraphSearch:
         if not len(scores):
             return [], False
         options = kaldi_decoder.FasterDecoderOptions(
-            beam=beam.beam, max_active=beam.max_active, min_active=beam.min_active
+            beam=beam.beam, max_active=beam.max_active, min_active=beam.least
         )
         decoder = kaldi_decoder.FasterDecoder(self.fst, options)
         decoder.decode(kaldi_decoder.DecodableCtc(np.ascontiguousarray(scores, dtype=np.float32)))

@@ -6,7 +6,7 @@ import pytest
 
 from speechlm.bin import _training
 from speechlm.bin._cli import at_least, parser
-from speechlm.bin._search import add_search, check_greedy
+from speechlm.bin._search import add_search, search_of
 from speechlm.checkpoints.model_dir import SIZES
 
 
@@ -47,7 +47,6 @@ def test_a_file_is_not_written_over_what_is_read(tmp_path, monkeypatch, capsys, 
 def test_options_of_a_search_want_a_word_model(words):
     p = argparse.ArgumentParser()
     add_search(p, "--lm")
-    check_greedy(p.parse_args([]), "--lm")
-    check_greedy(p.parse_args(["--lm", "graph", *words]), "--lm")
-    with pytest.raises(ValueError, match=f"{words[0]}.* word model: --lm DIR expected"):
-        check_greedy(p.parse_args(words), "--lm")
+    assert search_of(p.parse_args([]))[1] is None
+    with pytest.raises(ValueError, match=f"{words[0]}.*: for a search with .* which --lm names"):
+        search_of(p.parse_args(words))

@@ -324,6 +324,22 @@ def test_program_wants_a_graph(run_main, decoding, tmp_path):
     assert done.returncode == 1 and "--graph DIR expected" in done.stderr
 
 
+def test_program_has_no_nbest(run_main, decoding):
+    done = run_tune(run_main, decoding, "--nbest", 5)
+    assert done.returncode and "--nbest" in done.stderr
+
+
+def test_options_of_a_search_are_refused_without_a_graph(run_main, decoding, tmp_path):
+    done = run_main(
+        *("decode_ctc", "--emissions", decoding / "emissions_dev"),
+        *("--data_dir", decoding / "dev", "--output", tmp_path / "out"),
+        *("--nbest", 5, "--blank_score", 0, "--search", "flashlight"),
+    )
+    assert done.returncode and not (tmp_path / "out").exists()
+    message = "--blank_score --nbest --search: for a search with a word model, which --graph names"
+    assert message in done.stderr
+
+
 def test_chosen_utterances_are_spread(decoding):
     data = DataDir.read(decoding / "dev")
     dev = read_dev(data, "dev", str(decoding / "emissions_dev"), 4 * 3)

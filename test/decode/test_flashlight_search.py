@@ -15,6 +15,7 @@ from flashlight.lib.text.decoder import LexiconDecoder
 from speechlm.decode import flashlight_search
 from speechlm.decode.ctc_greedy import greedy
 from speechlm.decode.ctc_search import CTCSearch, Found, Weights
+from speechlm.decode.decode_set import WithModel, as_sentence
 from speechlm.decode.flashlight_search import (
     PAPER,
     PAPER_TRANSFORMER,
@@ -259,6 +260,15 @@ def test_words_that_the_model_lacks_are_left_out_and_counted(toy, caplog):
             toy.search(model)
 
 
+def test_a_neural_models_score_is_in_its_column_in_nats(toy):
+    search, weights = toy.search(FakeNeural(toy.model), **WIDE), toy.weights()
+    entry = search.nbest(toy.emissions(3), weights, 1)[0][0]
+    found = as_sentence(entry, WithModel(search, weights, 5, neural=True))
+    assert found.ngram is None and found.total == entry.total(weights)
+    wanted = math.log(10) * toy.model.sentence(entry.words)
+    assert found.neural == pytest.approx(wanted, abs=1e-4)
+
+
 def test_a_packed_model_is_read(toy, tmp_path):
     packed = tmp_path / "lm.arpa.gz"
     packed.write_bytes(gzip.compress(toy.arpa.read_bytes()))
@@ -274,10 +284,10 @@ ARPA_1 = "\\data\\\nngram 1=3\n\n\\1-grams:\n-1 A\n-99 <s>\n-1 </s>\n\n\\end\\\n
     [
         (lambda text: None, "lm.arpa expected, but it is not there"),
         (lambda text: "", "lm.arpa is empty"),
-        (lambda text: "A CAT SAT\n", "lm.arpa: an ARPA file expected"),
+        (lambda text: "A CAT SAT\n", "lm.arpa is cut off or damaged, or holds no n-gram model"),
         (lambda text: text[: len(text) // 4], "lm.arpa"),
         (lambda text: text[: -len("\n\\end\\\n") - 30], "lm.arpa is cut off or damaged"),
-        (lambda text: ARPA_1, "order 2 to 6.*at least a bigram model"),
+        (lambda text: ARPA_1, "lm.arpa .*at least a bigram model"),
     ],
 )
 def test_a_file_that_is_no_whole_model_is_named(toy, change, message):

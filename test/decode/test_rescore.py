@@ -244,6 +244,28 @@ def test_weights_of_a_model_that_knows_are_found(make, caplog):
     assert (vectors[:, [0, 1, 3]] >= 0).all()
 
 
+@pytest.mark.parametrize("make", [neural, ngram])
+def test_lists_of_a_search_with_a_neural_model_are_rescored(make, tmp_path):
+    lists, references = tuning_lists(np.random.default_rng(2))
+    fused = {
+        u: [replace(e, ngram=None, neural=LN10 * e.ngram) for e in entries]
+        for u, entries in lists.items()
+    }
+    weights = {"lm_weight": 2.5, "word_score": -1.5, "blank_score": 2.0}
+    SearchReport("flashlight", "transformer", weights).write(tmp_path)
+    search = rescore.search_weights(SearchReport.read(tmp_path), tmp_path)
+    assert search.vector().tolist() == pytest.approx([0.0, 2.5 / LN10, -1.5, 0.0])
+    right = set(references.values())
+    scores = {e.text: -12.0 * (e.text not in right) - 8 for es in lists.values() for e in es}
+    arrays, model = as_lists(fused, sorted(fused), ""), make(scores)
+    # the search's order is that of its totals
+    totals = [e.total for u in sorted(fused) for e in fused[u]]
+    assert arrays.totals(search).tolist() == pytest.approx(totals)
+    add_scores(arrays, model)
+    found = tune_rescoring(arrays, references, model, search)
+    assert found.before.wer > 20 and found.points[found.weights].wer < 1.0
+
+
 def test_a_model_that_knows_nothing_does_no_harm():
     rng = np.random.default_rng(4)
     lists, references = tuning_lists(rng)

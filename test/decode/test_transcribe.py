@@ -14,7 +14,7 @@ from speechlm.data.audio import decode_any, resample
 from speechlm.data.audio_stream import stream_mono
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_search import Entry, Weights
-from speechlm.decode.transcribe import CTC
+from speechlm.decode.transcribe import CTC, TUNED, tuned_weights
 from speechlm.decode.word_times import greedy_words, letters_of_words, likely_words
 from speechlm.models import SpeechLMConfig
 
@@ -122,6 +122,17 @@ def test_an_empty_folder_and_a_single_file_in_python_are_explained(folder, tmp_p
     assert done.returncode == 1 and "no recordings in" in done.stderr
     with pytest.raises(ValueError, match="a list of files and waveforms expected"):
         CTC.from_pretrained(folder).transcribe("hello.wav")
+
+
+def test_weights_of_another_search_are_not_used(tmp_path, caplog):
+    assert tuned_weights(tmp_path, "graph") is None and "is not there" in caplog.text
+    path = tmp_path / TUNED
+    path.parent.mkdir()
+    values = {"lm_weight": 3.0, "word_score": 0.0, "blank_score": 1.0}
+    path.write_text(json.dumps(values | {"search": "flashlight", "beam": {}}))
+    assert tuned_weights(tmp_path, "flashlight") == path
+    assert tuned_weights(tmp_path, "graph") is None
+    assert "was tuned with --search flashlight, and this is graph: the paper's" in caplog.text
 
 
 def test_times_and_confidences_of_greedy_words():

@@ -8,6 +8,9 @@ import gzip
 import math
 import os
 import random
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -217,9 +220,30 @@ def graph(tmp_path, make):
     return tmp_path / "graph"
 
 
+ABORT = """
+import os
+from pathlib import Path
+from speechlm.lm.grammar import _without_notes, grammar_fst, word_symbols
+grammar_fst(Path("lm"), word_symbols(["TO", "TWO"]), Path("."))
+with _without_notes():
+    os.write(2, b"[I] a note\\nwhy it ends\\n")
+    os.abort()
+"""
+
+
+def test_kaldilms_notes_are_left_out_and_its_last_words_are_not(tmp_path, root):
+    (tmp_path / "lm").write_bytes(RAW)
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", ABORT], cwd=tmp_path, env=environment, capture_output=True
+    )
+    assert done.returncode == -signal.SIGABRT
+    assert b"[I]" not in done.stderr and done.stderr.endswith(b"why it ends\n")
+
+
 VALUES = [
     *[(0.0, 1000, 20), (-1.0, 1000, 20), (math.nan, 1000, 20)],
-    *[(12.0, 1, 0), (12.0, 0, 0), (12.0, -1, -2), (12.0, 2, 2), (12.0, 20, 20)],
+    *[(12.0, 1, 0), (12.0, 0, 0), (12.0, -1, -2)],
     *[(12.0, 1000, -1), (12.0, 2**31, 20), (12.0, 1000.5, 20), (12.0, 1000, 0.5)],
 ]
 
@@ -228,6 +252,10 @@ VALUES = [
 def test_beams_that_cannot_be_are_refused(values):
     with pytest.raises(ValueError, match="(beam|max_active) is .* expected"):
         Beam(*values)
+
+
+def test_narrow_searches_need_no_other_minimum():
+    assert [Beam(max_active=n).least for n in (2, 20, 21, 1000)] == [1, 19, 20, 20]
 
 
 def test_beams_that_pass_do_not_end_the_process(graph):
