@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,14 @@ class SearchReport:
         missing = [name for name in names if name not in values]
         if missing:
             raise ValueError(f"{path}: {', '.join(missing)} expected; decode again")
+        for name, value in dataclasses.asdict(cls("")).items():
+            number = isinstance(value, int | float)
+            kind = (int, float) if number else type(value)
+            if not isinstance(values[name], kind):
+                raise ValueError(f"{path}: {name} is {values[name]!r:.40}; decode again")
+        for name, value in values["weights"].items():
+            if not isinstance(value, int | float):
+                raise ValueError(f"{path}: {name} is {value!r:.40}; decode again")
         return cls(**{name: values[name] for name in names})
 
     def add(self, other: SearchReport) -> None:
@@ -130,7 +139,8 @@ def read_nbest(path: str | os.PathLike[str]) -> dict[str, list[Sentence]]:
     """N-best lists by utterance, best first.
 
     Raises:
-        ValueError: the file is missing or of other columns.
+        ValueError: the file is missing or of other columns, or a line is cut off or damaged: its
+            scores are no finite numbers, or its text has another number of words than it says.
     """
     lists: dict[str, list[Sentence]] = {}
     for utterance, sentence in _nbest_rows(path):
@@ -145,13 +155,20 @@ def _nbest_rows(path: str | os.PathLike[str]) -> Iterator[tuple[str, Sentence]]:
     for number, line in lines:
         fields = line.split("\t")
         try:
-            utterance, _, *scores, _, text = fields
+            utterance, _, *scores, words, text = fields
             total, acoustic, ngram, neural = (float(s) if s else None for s in scores)
             if total is None or acoustic is None:
                 raise ValueError
+            # an order by scores that are not finite would take any sentence
+            finite = all(
+                math.isfinite(s) for s in (total, acoustic, ngram, neural) if s is not None
+            )
+            if not utterance or not finite or int(words) != len(text.split()):
+                raise ValueError
         except ValueError:
             raise ValueError(
-                f"{path}:{number}: {' '.join(COLUMNS)} expected, got {line[:80]!r}"
+                f"{path}:{number}: {' '.join(COLUMNS)} expected, with finite scores and the number "
+                f"of words in the text, got {line[:80]!r}"
             ) from None
         yield utterance, Sentence(text, total, acoustic, ngram, neural)
 
