@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -47,7 +48,8 @@ class SearchConfig:
     """Nats by which noise may score less than the best phone, at most, before the scale."""
 
     def __post_init__(self) -> None:
-        if not (self.acoustic_scale > 0 and 0 <= self.noise_rate < 1 and self.noise_margin >= 0):
+        noise = 0 <= self.noise_rate < 1 and 0 <= self.noise_margin < math.inf
+        if not (0 < self.acoustic_scale < math.inf and noise):
             raise ValueError(
                 f"acoustic_scale {self.acoustic_scale}, noise_rate {self.noise_rate}, noise_margin "
                 f"{self.noise_margin}: a scale above 0, a rate from 0 to below 1 and a margin of 0 "
