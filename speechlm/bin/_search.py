@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,7 @@ def search_of(args: argparse.Namespace) -> tuple[SearchReport, WithModel]:
     lm = "ngram"
     if args.neural_lm:
         lm, kept["lm"] = "transformer", args.neural_lm
+    _warn_of_other_graph(args, kept)
     report = SearchReport(args.search, lm, asdict(weights), width, kept)
     return report, WithModel(search, weights, args.nbest)
 
@@ -113,6 +115,16 @@ def _tuned(args: argparse.Namespace) -> Tuned | None:
     return tuned
 
 
+def _warn_of_other_graph(args: argparse.Namespace, graph: dict[str, Any]) -> None:
+    tuned = _tuned(args)
+    if tuned and tuned.graph and tuned.graph != graph:
+        logging.warning(
+            "%s was tuned with a graph of %s (%s words), and %s is of %s (%s words): tune again",
+            *(args.tuned, tuned.graph.get("lm"), tuned.graph.get("words")),
+            *(args.graph, graph.get("lm"), graph.get("words")),
+        )
+
+
 def _weights(args: argparse.Namespace) -> Weights:
     """Given ones; else tuned ones, else the paper's."""
     from speechlm.decode.ctc_search import Weights
@@ -129,10 +141,9 @@ def _width(args: argparse.Namespace) -> dict[str, float]:
     from speechlm.decode.flashlight_search import FlashlightOptions
     from speechlm.lm.search import Beam
 
-    options: Beam | FlashlightOptions = Beam() if args.search == "graph" else FlashlightOptions()
+    kind: type[Beam | FlashlightOptions] = Beam if args.search == "graph" else FlashlightOptions
     tuned = _tuned(args)
-    if tuned:
-        options = replace(options, **tuned.beam)
+    options = tuned.width(kind) if tuned else kind()
     if args.paper:
         options = _paper(args).options
     given = {

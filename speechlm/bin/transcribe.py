@@ -69,8 +69,8 @@ def main() -> None:
     report = Report()
     recordings = find_recordings(args.audio, report)
     given = (args.lm_weight, args.word_score, args.blank_score)
-    if args.graph and not args.tuned and None in given:
-        args.tuned = tuned_weights(Path(args.model))
+    if args.graph and not args.tuned and not args.paper and None in given:
+        args.tuned = tuned_weights(Path(args.model), args.search)
     write, ending = FORMATS[args.format]
     for recording, found in transcribe_files(recordings, partial(open_transcriber, args), args.nj):
         if isinstance(found, Failure):
@@ -83,8 +83,12 @@ def main() -> None:
         if not args.output:
             sys.stdout.write(text)
             sys.stdout.flush()
-        elif not isinstance(found, Failure):
-            write_text(Path(args.output) / f"{recording.name}{ending}", text)
+            continue
+        path = Path(args.output) / f"{recording.name}{ending}"
+        if isinstance(found, Failure):
+            path.unlink(missing_ok=True)  # an earlier run's is not this recording's
+        else:
+            write_text(path, text)
     if args.output:
         report.write(Path(args.output) / REPORT)
     _end(report, len(recordings))

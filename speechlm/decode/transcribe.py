@@ -117,17 +117,31 @@ def open_graph(graph: str | os.PathLike[str], model: Path) -> WithModel:
 
     path = tuned_weights(model)
     tuned = Tuned.read(path) if path else Tuned(Weights(), "graph")
-    beam = Beam(**tuned.beam) if tuned.search == "graph" else Beam()
+    beam = tuned.width(Beam) if tuned.search == "graph" else Beam()
     return WithModel(CTCSearch(graph, beam), tuned.weights, NBEST)
 
 
-def tuned_weights(model: Path) -> Path | None:
-    """The file of the weights that were tuned for a model; None, with a warning: there is none."""
-    path = model / TUNED
-    if path.is_file():
-        return path
-    logging.warning("%s is not there: the paper's weights are used; tune_ctc finds others", path)
-    return None
+def tuned_weights(model: Path, search: str = "") -> Path | None:
+    """The file of the weights that were tuned for a model; None, with a warning: there is none.
+
+    Args:
+        model: its folder.
+        search: for which they should be tuned, graph or flashlight; '': for either.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    from speechlm.decode.search_settings import Tuned
+
+    path, advice = model / TUNED, "the paper's weights are used; tune_ctc finds others"
+    if not path.is_file():
+        logging.warning("%s is not there: %s", path, advice)
+        return None
+    tuned = Tuned.read(path)
+    if search and tuned.search != search:
+        logging.warning("%s is of --search %s: %s", path, tuned.search, advice)
+        return None
+    return path
 
 
 def trained_windows(model: Path) -> WindowOptions:
