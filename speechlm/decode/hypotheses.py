@@ -92,9 +92,10 @@ class SearchReport:
         if missing:
             raise ValueError(f"{path}: {', '.join(missing)} expected; decode again")
         for name, value in dataclasses.asdict(cls("")).items():
-            number = isinstance(value, int | float)
-            kind = (int, float) if number else type(value)
-            if not isinstance(values[name], kind):
+            kinds: tuple[type, ...] = (
+                (int, float) if isinstance(value, int | float) else (type(value),)
+            )
+            if not isinstance(values[name], kinds):
                 raise ValueError(f"{path}: {name} is {values[name]!r:.40}; decode again")
         for name, value in values["weights"].items():
             if not isinstance(value, int | float):
