@@ -141,9 +141,12 @@ def _width(args: argparse.Namespace) -> dict[str, float]:
     from speechlm.decode.flashlight_search import FlashlightOptions
     from speechlm.lm.search import Beam
 
-    kind: type[Beam | FlashlightOptions] = Beam if args.search == "graph" else FlashlightOptions
     tuned = _tuned(args)
-    options = tuned.width(kind) if tuned else kind()
+    options: Beam | FlashlightOptions
+    if args.search == "graph":
+        options = tuned.width(Beam) if tuned else Beam()
+    else:
+        options = tuned.width(FlashlightOptions) if tuned else FlashlightOptions()
     if args.paper:
         options = _paper(args).options
     given = {
