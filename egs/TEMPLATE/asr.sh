@@ -48,10 +48,12 @@ check_asr() {
   [[ -z ${decode_lm} || -z ${decode_lm_order}${decode_lm_prune} ]] ||
     die "--decode_lm is a finished n-gram; --decode_lm_order and --decode_lm_prune are for a trained one"
   for option in lm_weight word_score blank_score; do
-    [[ ${!option} =~ ^(-?[0-9]+(\.[0-9]+)?)?$ ]] ||
+    [[ ${!option} =~ ^(-?([0-9]+(\.[0-9]*)?|\.[0-9]+))?$ ]] ||
       die "--${option} is '${!option}'; a number is wanted, or nothing: tuned on dev"
   done
-  [[ ${nbest} =~ ^[0-9]+$ ]] && ((nbest >= 2)) ||
+  [[ -z ${lm_weight} || ! ${lm_weight} =~ ^(-.*|[0.]+)$ ]] ||
+    die "--lm_weight is '${lm_weight}'; a number above 0 is wanted (--lm none is without one)"
+  [[ ${nbest} =~ ^[1-9][0-9]*$ ]] && ((nbest >= 2)) ||
     die "--nbest is '${nbest}'; it can be 2 or more"
 }
 

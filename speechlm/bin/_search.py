@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,7 @@ def search_of(args: argparse.Namespace, nbest: int = 1) -> tuple[SearchReport, W
         kept["lm"] = other
         kept.pop("sha256", None)  # that of the graph's n-gram
     lm = "transformer" if args.neural_lm else "ngram"
+    _warn_of_other_graph(args, kept)
     report = SearchReport(args.search, lm, asdict(weights), width, kept)
     nbest = getattr(args, "nbest", None) or nbest
     return report, WithModel(search, weights, nbest, neural=bool(args.neural_lm))
@@ -159,6 +161,16 @@ def _tuned(args: argparse.Namespace) -> Tuned | None:
     return tuned
 
 
+def _warn_of_other_graph(args: argparse.Namespace, graph: dict[str, Any]) -> None:
+    tuned = _tuned(args)
+    if tuned and tuned.graph and tuned.graph != graph:
+        logging.warning(
+            "%s was tuned with a graph of %s (%s words), and %s is of %s (%s words): tune again",
+            *(args.tuned, tuned.graph.get("lm"), tuned.graph.get("words")),
+            *(args.graph, graph.get("lm"), graph.get("words")),
+        )
+
+
 def _weights(args: argparse.Namespace) -> Weights:
     """Given ones; else tuned ones, else the paper's."""
     from speechlm.decode.ctc_search import Weights
@@ -175,10 +187,12 @@ def _width(args: argparse.Namespace) -> dict[str, float]:
     from speechlm.decode.flashlight_search import FlashlightOptions
     from speechlm.lm.search import Beam
 
-    options: Beam | FlashlightOptions = Beam() if args.search == "graph" else FlashlightOptions()
     tuned = _tuned(args)
-    if tuned:
-        options = replace(options, **tuned.beam)
+    options: Beam | FlashlightOptions
+    if args.search == "graph":
+        options = tuned.width(Beam) if tuned else Beam()
+    else:
+        options = tuned.width(FlashlightOptions) if tuned else FlashlightOptions()
     if args.paper:
         options = _paper(args).options
     given = {

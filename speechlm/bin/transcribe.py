@@ -86,8 +86,12 @@ def main() -> None:
         if not args.output:
             sys.stdout.write(text)
             sys.stdout.flush()
-        elif not isinstance(found, Failure):
-            write_text(Path(args.output) / f"{recording.name}{ending}", text)
+            continue
+        path = Path(args.output) / f"{recording.name}{ending}"
+        if isinstance(found, Failure):
+            path.unlink(missing_ok=True)  # an earlier run's is not this recording's
+        else:
+            write_text(path, text)
     if args.output:
         report.write(Path(args.output) / REPORT)
     _end(report, len(recordings))

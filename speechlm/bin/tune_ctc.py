@@ -68,6 +68,7 @@ def main() -> None:
         ctc_tuning.write_tuning(
             *(tuning, folder, report.beam),
             search=report.search,
+            graph=report.graph,
             dev=args.data_dir,
             unknown_percent=unknown,
         )

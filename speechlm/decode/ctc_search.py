@@ -30,6 +30,7 @@ from speechlm.lm.search import Beam, GraphSearch
 LN10 = math.log(10.0)
 LATTICE_BEAM = 8.0
 """Cost by which a sentence of an n-best list may be behind the best one."""
+_MOST = 1e4  # of weights; scores are divided by that of the word model
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Weights:
     """Of the parts of the objective; the defaults are the paper's.
 
     Raises:
-        ValueError: a value that is not finite, or a weight of the word model that is not above 0.
+        ValueError: a value that is not finite, or so far out that scores of 32 bits cannot hold
+            it, or a weight of the word model that is not above 0.
     """
 
     lm_weight: float = 2.0
@@ -51,8 +53,17 @@ class Weights:
         for name, value in dataclasses.asdict(self).items():
             if not math.isfinite(value):
                 raise ValueError(f"{name} is {value}; a finite number expected")
+            if abs(value) > _MOST:
+                raise ValueError(
+                    f"{name} is {value:g}; a number from -{_MOST:g} to {_MOST:g} expected"
+                )
         if self.lm_weight <= 0:
             raise ValueError(f"lm_weight is {self.lm_weight}; a number above 0 expected")
+        if self.lm_weight < 1 / _MOST:
+            raise ValueError(
+                f"lm_weight is {self.lm_weight:g}; {1 / _MOST:g} or more expected: the graph always"
+                " has a word model (greedy decoding has none)"
+            )
 
 
 @dataclass(frozen=True)
@@ -104,12 +115,36 @@ class CTCSearch:
     Args:
         graph: folder of make_ctc_graph.
         beam: how wide to search.
+
+    Raises:
+        ValueError: a file is missing or damaged, or the graph is of another kind.
     """
 
     def __init__(self, graph: str | os.PathLike[str], beam: Beam | None = None) -> None:
         self.folder, self.beam = Path(graph), beam or Beam()
         self._search = GraphSearch(self.folder)
         self._arrays = GraphArrays.read(self.folder / "graph.fst")
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        """Refuse graphs that ask for other columns than ours, and words that have no name.
+
+        Neither search looks whether a column is there: it would read whatever is behind the scores.
+        """
+        path, arcs = self.folder / "graph.fst", self._arrays.arcs
+        columns = int(arcs["input"].max(initial=0))
+        if columns != N_COLUMNS:
+            raise ValueError(
+                f"{path}: a graph of make_ctc_graph expected, which reads {N_COLUMNS} columns of "
+                f"scores; this one reads {columns}, as that of a phone recogniser does"
+            )
+        written = np.unique(arcs["output"])
+        unnamed = sorted(set(written[written != 0].tolist()) - self._search.word_of.keys())
+        if unnamed:
+            raise ValueError(
+                f"{path} has {len(unnamed)} words without a name in words.txt (first: label "
+                f"{unnamed[0]}), which is of another graph; make the graph again (make_ctc_graph)"
+            )
 
     def decode(self, emissions: np.ndarray, weights: Weights) -> Found:
         """The best sentence of (T, V) log-probabilities."""

@@ -70,7 +70,7 @@ def decode_set(
         ValueError: utterances without emissions, or with such as are not finite.
     """
     samples = data.samples()
-    archive = Emissions(emissions, list(samples))
+    archive = Emissions(emissions, samples)
     text: dict[str, str] = {}
     lists: dict[str, list[Sentence]] = {}
     decode = _decoder(model, lists, report)

@@ -70,7 +70,8 @@ def read_dev(data: DataDir, source: str, emissions: str, max_utterances: int) ->
     if len(ids) > max_utterances:
         logging.info("%d of %d utterances are used, evenly chosen", max_utterances, len(ids))
         ids = [ids[n * len(ids) // max_utterances] for n in range(max_utterances)]
-    archive = Emissions(emissions, ids)
+    samples = data.samples()
+    archive = Emissions(emissions, {u: samples[u] for u in ids})
     return DevSet(source, [text[u].split() for u in ids], [archive[u] for u in ids])
 
 

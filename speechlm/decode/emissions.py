@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from speechlm.checkpoints.ctc_encoder import CTCModel
 from speechlm.conventions import SAMPLE_RATE
-from speechlm.data.archives import ArchiveReader, ArchiveWriter, write_frame_shift
+from speechlm.data.archives import ArchiveReader, ArchiveWriter, read_frame_shift, write_frame_shift
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
@@ -28,6 +28,7 @@ from speechlm.decode.extract import batches
 NAME = "emissions"
 """Name of the archives: emissions.JOB.ark, emissions.JOB.scp, emissions.scp."""
 TOO_SHORT = "shorter than a frame"
+_EDGE = 5.0  # frames by which an utterance may be longer or shorter than its samples
 
 
 def log_probabilities(
@@ -152,13 +153,20 @@ def write_emissions(
 class Emissions:
     """The archives of a folder, of which those of some utterances are wanted.
 
+    Args:
+        folder: of the archives.
+        samples: of the utterances that are wanted.
+
     Raises:
         ValueError: there are none, or some of the utterances are neither in them nor among those
             that are too short.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], ids: Sequence[str]) -> None:
-        self.folder, self.ids = Path(folder), list(ids)
+    def __init__(self, folder: str | os.PathLike[str], samples: Mapping[str, int]) -> None:
+        self.folder, self._samples, ids = Path(folder), samples, list(samples)
+        # archives without it are not compared with the audio
+        shift = (self.folder / "frame_shift").is_file()
+        self._shift = read_frame_shift(self.folder) * SAMPLE_RATE if shift else None
         self._reader = ArchiveReader(self.folder / f"{NAME}.scp")
         self._short = _too_short(self.folder)
         missing = [u for u in ids if u not in self._reader and u not in self._short]
@@ -172,11 +180,22 @@ class Emissions:
         """(T, V) of an utterance; (0, V) of one that has no frame.
 
         Raises:
-            ValueError: it is damaged, or not finite.
+            ValueError: it is damaged, or not finite, or not as long as the audio is.
         """
         if utterance in self._short:
-            return np.zeros((0, CharacterVocabulary.n_ids), np.float32)
-        return check_emissions(self._reader[utterance], f"{self.folder}: {utterance}")
+            found = np.zeros((0, CharacterVocabulary.n_ids), np.float32)
+        else:
+            found = check_emissions(self._reader[utterance], f"{self.folder}: {utterance}")
+        if self._shift is not None:
+            # a window is longer than a shift: an utterance has about one frame less than shifts
+            expected = self._samples[utterance] / self._shift
+            if not expected - _EDGE <= len(found) <= expected + _EDGE:
+                raise ValueError(
+                    f"{self.folder}: {utterance} has {len(found)} frames, but {expected:.0f} or "
+                    f"one less are in {self._samples[utterance]} samples; the audio has changed, "
+                    "or is of another set with such ids: make the emissions again"
+                )
+        return found
 
 
 def _too_short(folder: Path) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,6 +91,15 @@ class SearchReport:
         missing = [name for name in names if name not in values]
         if missing:
             raise ValueError(f"{path}: {', '.join(missing)} expected; decode again")
+        for name, value in dataclasses.asdict(cls("")).items():
+            kinds: tuple[type, ...] = (
+                (int, float) if isinstance(value, int | float) else (type(value),)
+            )
+            if not isinstance(values[name], kinds):
+                raise ValueError(f"{path}: {name} is {values[name]!r:.40}; decode again")
+        for name, value in values["weights"].items():
+            if not isinstance(value, int | float):
+                raise ValueError(f"{path}: {name} is {value!r:.40}; decode again")
         return cls(**{name: values[name] for name in names})
 
     def add(self, other: SearchReport) -> None:
@@ -130,8 +140,9 @@ def read_nbest(path: str | os.PathLike[str]) -> dict[str, list[Sentence]]:
     """N-best lists by utterance, best first.
 
     Raises:
-        ValueError: the file is missing or of other columns, or sentences are missing, twice there
-            or not sorted by their ranks.
+        ValueError: the file is missing or of other columns, sentences are missing, twice there or
+            not sorted by their ranks, or a line is cut off or damaged: its scores are no finite
+            numbers, or its text has another number of words than it says.
     """
     lists: dict[str, list[Sentence]] = {}
     for number, utterance, rank, sentence in _nbest_rows(path):
@@ -155,13 +166,20 @@ def _nbest_rows(path: str | os.PathLike[str]) -> Iterator[tuple[int, str, int, S
         try:
             utterance, rank, *scores, words, text = fields
             total, acoustic, ngram, neural = (float(s) if s else None for s in scores)
-            # a line that is cut off has fewer words than it says
-            if total is None or acoustic is None or int(words) != len(text.split()):
+            if total is None or acoustic is None:
+                raise ValueError
+            # an order by scores that are not finite would take any sentence, and a line that is cut
+            # off has fewer words than it says
+            finite = all(
+                math.isfinite(s) for s in (total, acoustic, ngram, neural) if s is not None
+            )
+            if not utterance or not finite or int(words) != len(text.split()):
                 raise ValueError
             row = (number, utterance, int(rank), Sentence(text, total, acoustic, ngram, neural))
         except ValueError:
             raise ValueError(
-                f"{path}:{number}: {' '.join(COLUMNS)} expected, got {line[:80]!r}"
+                f"{path}:{number}: {' '.join(COLUMNS)} expected, with finite scores and the number "
+                f"of words in the text, got {line[:80]!r}"
             ) from None
         yield row
 

@@ -42,6 +42,8 @@ from speechlm.decode.hypotheses import (
 LN10 = math.log(10.0)
 AT_ONCE = 20_000
 """Sentences between two lines of the log."""
+MOST_UNKNOWN = 0.5
+"""Share of the words above which a model is one of other words."""
 
 
 class Scorer(Protocol):
@@ -195,7 +197,8 @@ def add_scores(lists: Lists, model: Rescorer) -> int:
         Number of words in different sentences that the model does not know.
 
     Raises:
-        ValueError: a score is not finite; the sentence is named.
+        ValueError: a score is not finite (the sentence is named), or the model does not know most
+            of the words, as one of another writing.
     """
     places: dict[str, int] = {}
     which = [places.setdefault(text, len(places)) for text in lists.texts]
@@ -216,6 +219,11 @@ def add_scores(lists: Lists, model: Rescorer) -> int:
     unknown = model.scorer.unknown_words(unique)
     words = sum(len(text.split()) for text in unique)
     logging.info("%d sentences, %d different ones", len(lists.texts), len(unique))
+    if unknown > MOST_UNKNOWN * words:
+        raise ValueError(
+            f"{model.path} does not know {unknown} of {words} words, such as those of "
+            f"{max(unique, key=len)[:60]!r}; a model of words in the same writing expected"
+        )
     if unknown:
         logging.warning(
             "%d of the %d words of the different sentences are not known to %s: it scores them "

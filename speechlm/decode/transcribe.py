@@ -117,7 +117,7 @@ def open_graph(graph: str | os.PathLike[str], model: Path) -> WithModel:
 
     path = tuned_weights(model, "graph")
     tuned = Tuned.read(path) if path else Tuned(Weights(), "graph")
-    return WithModel(CTCSearch(graph, Beam(**tuned.beam)), tuned.weights, NBEST)
+    return WithModel(CTCSearch(graph, tuned.width(Beam)), tuned.weights, NBEST)
 
 
 def tuned_weights(model: Path, search: str) -> Path | None:

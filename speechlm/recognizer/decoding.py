@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
 from speechlm.data.whole_files import read_json, reading
+from speechlm.lm.lattice_search import GraphArrays
 from speechlm.lm.search import Beam, GraphSearch
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
 from speechlm.recognizer.model import AlignmentModel, Frames
@@ -47,7 +49,8 @@ class SearchConfig:
     """Nats by which noise may score less than the best phone, at most, before the scale."""
 
     def __post_init__(self) -> None:
-        if not (self.acoustic_scale > 0 and 0 <= self.noise_rate < 1 and self.noise_margin >= 0):
+        noise = 0 <= self.noise_rate < 1 and 0 <= self.noise_margin < math.inf
+        if not (0 < self.acoustic_scale < math.inf and noise):
             raise ValueError(
                 f"acoustic_scale {self.acoustic_scale}, noise_rate {self.noise_rate}, noise_margin "
                 f"{self.noise_margin}: a scale above 0, a rate from 0 to below 1 and a margin of 0 "
@@ -82,6 +85,8 @@ class WordDecoder:
     def __init__(self, graph: Path, config: SearchConfig) -> None:
         self._search, self.config = GraphSearch(graph), config
         self._unknown = read_unknown(graph / "info.json")
+        self._graph = graph / "graph.fst"
+        self._columns = int(GraphArrays.read(self._graph).arcs["input"].max(initial=0))
 
     @property
     def finds_noise(self) -> bool:
@@ -92,6 +97,9 @@ class WordDecoder:
         """(U, n_classes) scores -> words, and whether a final state was reached.
 
         Without a final state the words are those of the best unfinished path.
+
+        Raises:
+            ValueError: the graph is of a network with more classes.
         """
         config = self.config
         if self._unknown is not None:
@@ -101,6 +109,12 @@ class WordDecoder:
                 entering(config.noise_rate, self._unknown) / config.acoustic_scale
             )
             scores = np.column_stack([scores, enter])
+        if scores.shape[1] < self._columns:  # the search would read what is behind the scores
+            raise ValueError(
+                f"{self._graph}: a graph of this network expected, but it reads {self._columns} "
+                f"columns of scores, and there are {scores.shape[1]}; make it again (make_graph "
+                "--phone_model)"
+            )
         beam = Beam(config.beam, config.max_active, config.min_active)
         return self._search.decode(scores * config.acoustic_scale, beam)
 

@@ -38,6 +38,9 @@ def test_nbest_lists_come_back(tmp_path):
         ("\t".join(COLUMNS) + "\nu\t1\t\t-1\t\t\t1\tA\n", r"nbest.tsv:2: "),
         ("\t".join(COLUMNS) + "\nu\t1\t-1\t-1\t\t\t2\tA\n", r"nbest.tsv:2: "),
         ("\t".join(COLUMNS) + "\nu\t2\t-1\t-1\t\t\t1\tA\n", "nbest.tsv:2: rank 1 of u expected"),
+        ("\t".join(COLUMNS) + "\nu\t1\tnan\t-1\t\t\t1\tA\n", r"nbest.tsv:2: .* finite scores"),
+        ("\t".join(COLUMNS) + "\nu\t1\t-1\t-1\tinf\t\t1\tA\n", r"nbest.tsv:2: "),
+        ("\t".join(COLUMNS) + "\nu\t1\t-1\t-1\t\t\t3\tA B\n", r"nbest.tsv:2: .* number of words"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):

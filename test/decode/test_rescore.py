@@ -80,6 +80,15 @@ def write_decoding(folder, lists, weights=None, **more):
     return folder
 
 
+def test_a_model_of_other_words_is_refused():
+    """As one in lower case: all its scores would be those of <unk>."""
+    known = as_lists({"a": [sentence("TO X ON", -1.0, -1.0)]}, ["a"], "here")
+    assert add_scores(known, neural()) == 1
+    other = as_lists({"a": [sentence("TO X XX", -1.0, -1.0)]}, ["a"], "here")
+    with pytest.raises(ValueError, match="exp/lm does not know 2 of 3 words.*'TO X XX'.*writing"):
+        add_scores(other, neural())
+
+
 def test_totals_are_those_by_hand(tmp_path):
     lists = {
         "a": [sentence("TO X", -10.0, -2.0), sentence("TWO", -10.5, -2.5), sentence("", -30, -1)],

@@ -158,7 +158,10 @@ def test_given_weights_and_the_papers_decoder(recipe):
         ("lm", "4gram"),
         ("search", "beam"),
         ("lm_weight", "a"),
+        ("lm_weight", "0.0"),
+        ("lm_weight", "-1"),
         ("blank_score", "1,5"),
+        ("nbest", "08"),
         ("nbest", "1"),
     ],
 )

@@ -98,6 +98,14 @@ def test_ideal_scores_give_the_words(setting, words, pause, repeat):
     assert decoder.decode(scores_of(phones, classes, repeat)) == (words, True)
 
 
+def test_the_graph_of_a_larger_network_is_refused(setting):
+    """The search would read what is behind the scores in memory."""
+    classes, decoder = setting
+    scores = scores_of(WORDS["TWO"][0], classes)
+    with pytest.raises(ValueError, match=r"graph.fst: a graph of this network expected.* are 5;"):
+        decoder.decode(scores[:, :5])
+
+
 def test_the_word_model_chooses_among_homophones(setting):
     classes, decoder = setting
     for words in (["EAT", "TO"], ["THE", "TWO"]):

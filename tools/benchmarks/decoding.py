@@ -68,7 +68,7 @@ def _searches(args: argparse.Namespace) -> Iterator[Row]:
     from speechlm.decode.search_settings import Tuned
 
     samples = DataDir.read(args.data_dir).samples()
-    archive = Emissions(args.emissions, list(samples))
+    archive = Emissions(args.emissions, samples)
     emissions = {utterance: archive[utterance] for utterance in samples}
     references = read_table(Path(args.data_dir) / "text", empty=True)
     weights = Tuned.read(args.weights).weights if args.weights else Weights()
