@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from speechlm.recognizer.utterance_graph import Pronunciations, unknown_words, v
 
 SCALES = (0.3, 0.4, 0.5, 0.7, 1.0)
 """Factors of the scores of one 30 ms step."""
-MARGINS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
+MARGINS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Nats of a step. With the last ones noise is found by the network's own score of it only."""
 
 
@@ -71,8 +71,9 @@ def tune(
     """Choose scale and noise, and save them with the beam of `config` in GRAPH/search.json.
 
     The scale is the one with fewest word errors. Noise, where the graph has it, is expected as
-    often as words of the transcripts have no pronunciation, and gets the margin with fewest errors
-    of phones, noise being one (see `phone_errors`); of equal ones the largest, with least noise.
+    often as words of the transcripts have no pronunciation, and gets the largest margin, with least
+    noise, whose errors of phones, noise being one, are the fewest or not more by clear difference
+    (see `phone_errors`, `least_noise`).
 
     Args:
         data: all paired utterances.
@@ -120,9 +121,26 @@ def _tune_noise(
     errors = {}
     for margin in margins:
         found = held_out.decode(decoder, replace(config, noise_margin=margin))
-        errors[margin] = phone_errors(held_out.words, found, known)
-        logging.info("noise margin %g: phone error rate %.2f %%", margin, errors[margin])
-    return replace(config, noise_margin=min(errors, key=lambda m: (errors[m], -m)))
+        errors[margin], n_phones = phone_errors(held_out.words, found, known)
+        rate = 100.0 * errors[margin].sum() / max(n_phones, 1)
+        logging.info("noise margin %g: phone error rate %.2f %%", margin, rate)
+    return replace(config, noise_margin=least_noise(errors))
+
+
+def least_noise(errors: Mapping[float, np.ndarray]) -> float:
+    """The largest margin that is not worse than the best one by two standard errors.
+
+    Args:
+        errors: of each margin the numbers of errors (N,) of the held-out utterances. Few of them
+            have unknown words, so that the best margin by their sum alone is one by chance.
+    """
+    best = min(errors.values(), key=lambda each: each.sum())
+    for margin in sorted(errors, reverse=True):
+        # the sum of N paired differences has the standard error sqrt(N) * their deviation
+        difference = errors[margin] - best
+        if difference.sum() <= 2 * np.sqrt(len(best)) * difference.std():
+            return margin
+    raise ValueError("no margin was tried")
 
 
 def error_rate(references: Sequence[Sequence[object]], found: Sequence[Sequence[object]]) -> float:
@@ -134,13 +152,18 @@ def error_rate(references: Sequence[Sequence[object]], found: Sequence[Sequence[
 
 def phone_errors(
     references: Sequence[Sequence[str]], found: Sequence[Sequence[str]], known: Pronunciations
-) -> float:
-    """Phone error rate (%) without stress and position; words that are not known are noise.
+) -> tuple[np.ndarray, int]:
+    """Errors of phones without stress and position; words that are not known are noise.
 
     Phones, not words: a wrong word with half of its phones right is worth more than noise.
+
+    Returns:
+        (N,) numbers of errors of each utterance, and the number of phones of all references.
     """
 
     def phones(words: Sequence[str]) -> list[int]:
         return [int(BASE_OF_PHONE[p]) for word in words for p in variants(word, known)[0]]
 
-    return error_rate([phones(words) for words in references], [phones(w) for w in found])
+    pairs = [(phones(a), phones(b)) for a, b in zip(references, found, strict=True)]
+    errors = [kaldialign.edit_distance(a, b)["total"] for a, b in pairs]
+    return np.array(errors), sum(len(a) for a, _ in pairs)

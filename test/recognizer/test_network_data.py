@@ -11,7 +11,7 @@ from speechlm.data.vocabulary import phone_id
 from speechlm.recognizer.decoding import SearchConfig
 from speechlm.recognizer.network_data import held_out, make_network_data
 from speechlm.recognizer.topology import NOISE_ID, UNKNOWN, positioned
-from speechlm.recognizer.tuning import HeldOut, tune
+from speechlm.recognizer.tuning import HeldOut, least_noise, tune
 
 SPEEDS = {1.0: "", 0.9: "sp0.9-", 1.1: "sp1.1-"}
 """What ids of alignments at these speeds begin with."""
@@ -156,3 +156,15 @@ def test_no_transcripts_to_tune_on(tuning, tmp_path):
     other = DataDir({"a-1": "a.flac"}, {"a-1": "a"}, {"a-1": "TWO"})
     with pytest.raises(ValueError, match="net/valid has no utterance of the data directory"):
         HeldOut.read(other, tmp_path / "net", Scorer(), 60)
+
+
+def test_noise_is_as_seldom_as_the_held_out_utterances_allow():
+    """One utterance of many with an unknown word does not choose the margin."""
+    rng = np.random.default_rng(0)
+    usual = rng.integers(5, 9, 60)
+    one = usual.copy()
+    one[3] += 12  # without noise a name becomes other words
+    assert least_noise({3.0: usual + 1, 4.0: usual, 5.0: one}) == 5.0
+    many = usual + (np.arange(60) % 3 == 0) * 4
+    assert least_noise({3.0: usual + 1, 4.0: usual, 5.0: many}) == 4.0
+    assert least_noise({3.0: usual, 4.0: usual.copy()}) == 4.0
