@@ -53,7 +53,7 @@ check_asr() {
   done
   [[ -z ${lm_weight} || ! ${lm_weight} =~ ^(-.*|[0.]+)$ ]] ||
     die "--lm_weight is '${lm_weight}'; a number above 0 is wanted (--lm none is without one)"
-  [[ ${nbest} =~ ^[1-9][0-9]*$ ]] && ((nbest >= 2)) ||
+  [[ ${nbest} =~ ^([2-9]|[1-9][0-9]+)$ ]] ||
     die "--nbest is '${nbest}'; it can be 2 or more"
 }
 
@@ -175,12 +175,12 @@ search_options() {
 
 # decode_with_words SYSTEM: weights from dev, then the test sets; then with larger models.
 decode_with_words() {
-  local model tuned test options given=() name
+  local model tuned test options given=()
   model=$(asr_model "$1") tuned=$(asr_model "$1")/tune_ngram
   mapfile -t options < <(search_options)
-  for name in lm_weight word_score blank_score; do
-    [[ -z ${!name} ]] || given+=("--${name}" "${!name}")
-  done
+  [[ -z ${lm_weight} ]] || given+=(--lm_weight "${lm_weight}")
+  [[ -z ${word_score} ]] || given+=(--word_score "${word_score}")
+  [[ -z ${blank_score} ]] || given+=(--blank_score "${blank_score}")
   step "weights of ngram for $1" --output "${tuned}" \
     --needs "${model}/emissions_dev" dump/dev "${graph}" -- \
     python -m speechlm.bin.tune_ctc --emissions "${model}/emissions_dev" --data_dir dump/dev \
