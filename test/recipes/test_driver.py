@@ -161,7 +161,6 @@ def test_given_weights_and_the_papers_decoder(recipe):
         ("lm_weight", "0.0"),
         ("lm_weight", "-1"),
         ("blank_score", "1,5"),
-        ("nbest", "08"),
         ("nbest", "1"),
     ],
 )
