@@ -86,11 +86,11 @@ def test_widths_that_a_search_cannot_have_name_their_file(beam, tmp_path):
 def test_weights_are_those_of_the_same_search(tmp_path, caplog):
     (tmp_path / TUNED).parent.mkdir()
     (tmp_path / TUNED).write_text(json.dumps({**VALUES, "beam": {"beam": 9.0}}))
-    assert tuned_weights(tmp_path, "graph") == tuned_weights(tmp_path) == tmp_path / TUNED
+    assert tuned_weights(tmp_path, "graph") == tmp_path / TUNED
     assert Tuned.read(tmp_path / TUNED).width(Beam) == Beam(beam=9.0)
     with caplog.at_level(logging.WARNING):
         assert tuned_weights(tmp_path, "flashlight") is None
-    assert "is of --search graph: the paper's weights are used" in caplog.text
+    assert "was tuned with --search graph, and this is flashlight: the paper's" in caplog.text
 
 
 @pytest.mark.parametrize(
