@@ -82,10 +82,11 @@ def _load(path: str | os.PathLike[str]) -> kenlm.Model:
         return kenlm.Model(os.fspath(path), config)
     except MemoryError:
         raise
-    except UnicodeDecodeError:  # in KenLM's own message
-        refuse_wide(path)
-        raise not_utf8(path) from None
     except Exception as error:
+        # KenLM's message holds a piece of the file; where that is no UTF-8, there is no message
+        if isinstance(error, UnicodeDecodeError) or str(error).endswith("()"):
+            refuse_wide(path)
+            raise not_utf8(path) from None
         raise DamagedFile(_message(path, str(error))) from None
 
 

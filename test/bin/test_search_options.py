@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speechlm.bin._cli import parser
-from speechlm.bin._search import add_search, search_of
+from speechlm.bin._search import add_nbest, add_search, search_of
 from speechlm.lm.ctc_graph import make_ctc_graph
 from speechlm.lm.spellings import read_spellings
 
@@ -45,6 +45,7 @@ def search(folder):
     def find(*words):
         options = parser("")
         add_search(options)
+        add_nbest(options, 1)
         known = {"other.arpa", "graph.json", "flashlight.json"}
         given = [str(folder / word) if word in known else word for word in words]
         return search_of(options.parse_args(["--graph", str(folder / "graph"), *given]))
@@ -58,8 +59,8 @@ FLASHLIGHT = ("--search", "flashlight")
 @pytest.mark.parametrize(
     ("words", "weights", "beam"),
     [
-        ((), (2, -1, 0), 12),
-        (("--word_score", "4"), (2, 4, 0), 12),
+        ((), (2, -1, 0), 10),
+        (("--word_score", "4"), (2, 4, 0), 10),
         (("--tuned", "graph.json"), (3.5, 1.5, 2.5), 9.5),
         (("--tuned", "graph.json", "--blank_score", "0"), (3.5, 1.5, 0), 9.5),
         (("--tuned", "graph.json", "--search_beam", "8"), (3.5, 1.5, 2.5), 8),
