@@ -28,6 +28,9 @@ from speechlm.lm.lattice_search import GraphArrays, search_lattice
 from speechlm.lm.search import Beam, GraphSearch
 
 LN10 = math.log(10.0)
+ACOUSTIC_BEAM = 6.0
+"""Nats of the network by which a path may be behind in any case: a small weight of the word model
+makes all costs large, and a beam narrow."""
 LATTICE_BEAM = 8.0
 """Cost by which a sentence of an n-best list may be behind the best one."""
 _MOST = 1e4  # of weights; scores are divided by that of the word model
@@ -146,15 +149,20 @@ class CTCSearch:
                 f"{unnamed[0]}), which is of another graph; make the graph again (make_ctc_graph)"
             )
 
+    def width(self, weights: Weights) -> Beam:
+        """The beam, in costs of the graph: at least `ACOUSTIC_BEAM` nats of the network."""
+        least = ACOUSTIC_BEAM * LN10 / weights.lm_weight
+        return dataclasses.replace(self.beam, beam=max(self.beam.beam, least))
+
     def decode(self, emissions: np.ndarray, weights: Weights) -> Found:
         """The best sentence of (T, V) log-probabilities."""
-        words, complete = self._search.decode(scaled(emissions, weights), self.beam)
+        words, complete = self._search.decode(scaled(emissions, weights), self.width(weights))
         return Found(tuple(words), complete)
 
     def lattice(self, emissions: np.ndarray, weights: Weights) -> Lattice | None:
         """What the search keeps; None where there is nothing."""
         scores = scaled(emissions, weights)
-        return search_lattice(self._arrays, scores, self.beam, LATTICE_BEAM)
+        return search_lattice(self._arrays, scores, self.width(weights), LATTICE_BEAM)
 
     def nbest(self, emissions: np.ndarray, weights: Weights, n: int) -> tuple[list[Entry], bool]:
         """The N best different sentences, best first, and whether they are complete."""

@@ -125,3 +125,21 @@ def test_weights_at_run_time_equal_weights_in_the_graph(toy, tmp_path):
             assert found == Found(tuple(words), complete=True) and complete
             different.add(found == search.decode(emissions, Weights(1.0, 0.0, 0.0)))
     assert different == {False, True}  # the weights matter
+
+
+def test_a_small_weight_of_the_word_model_does_not_narrow_the_search(tmp_path):
+    """Costs grow as the weight falls; the beam keeps its width in nats of the network."""
+    (tmp_path / "lexicon.lst").write_text(brute_force.LEXICON)
+    words = sorted({word for word, _ in brute_force.lexicon()})
+    brute_force.RandomTrigram(np.random.default_rng(0), words).write(tmp_path / "lm.arpa")
+    spellings = read_spellings(tmp_path / "lexicon.lst")
+    make_ctc_graph(spellings, tmp_path / "lm.arpa", tmp_path / "graph")
+    search = CTCSearch(tmp_path / "graph", Beam(10.0))
+    assert search.width(Weights(4.5)).beam == 10.0
+    small = Weights(0.2, 0.0, 0.0)
+    assert search.width(small).beam == pytest.approx(6 * np.log(10) / 0.2)
+    wide, rng = CTCSearch(tmp_path / "graph", Beam(1000.0, 10_000)), np.random.default_rng(2)
+    for _ in range(10):
+        emissions = brute_force.random_emissions(rng, 12)
+        found, complete = search.nbest(emissions, small, 1)
+        assert complete and found[0].words == wide.decode(emissions, small).words
