@@ -7,7 +7,7 @@ T frames, V characters. The objective of a sentence is the paper's, with a score
 
 Source: SpeechLM, section V-A (flashlight's beam search with a 4-gram of LibriSpeech). There the
 search keeps alignments in its beam and asks the word model; here the word model is in the graph
-(`speechlm.lm.ctc_graph`), which looks ahead with it. doc/decoding.md compares the two.
+(`speechlm.lm.ctc_graph`), which looks ahead with it. doc/speed.md compares the two.
 """
 
 from __future__ import annotations
