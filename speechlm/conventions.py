@@ -41,6 +41,9 @@ class Framing:
     """Samples W that one frame sees; shorter audio has no frame."""
     shift: int
     """Samples H from a frame to the next."""
+    parts: int = 1
+    """Equal parts that each frame is cut into, such as CTC outputs; it is these that are counted
+    then, and that `seconds` and `rate` speak of."""
 
     @classmethod
     def of_convolutions(cls, layers: Iterable[tuple[int, int]]) -> Framing:
@@ -59,24 +62,27 @@ class Framing:
     @property
     def seconds(self) -> float:
         """From a frame to the next."""
-        return self.shift / SAMPLE_RATE
+        return self.shift / self.parts / SAMPLE_RATE
 
     @property
     def rate(self) -> float:
         """Frames a second."""
-        return SAMPLE_RATE / self.shift
+        return SAMPLE_RATE * self.parts / self.shift
 
     def frames(self, samples: Count) -> Count:
         """Number of frames of so many samples: (samples - W) // H + 1, or 0 if there is none.
 
+        With more `parts` than one, that many times as many.
+
         Args:
             samples: a number, or a tensor or array of numbers.
         """
-        return (samples >= self.window) * ((samples - self.window) // self.shift + 1)
+        whole = (samples >= self.window) * ((samples - self.window) // self.shift + 1)
+        return whole * self.parts
 
     def samples(self, frames: int) -> int:
         """The fewest samples that so many frames (at least one) are made of."""
-        return (frames - 1) * self.shift + self.window
+        return (-(-frames // self.parts) - 1) * self.shift + self.window
 
     def labels_per_frame(self, label_rate: int) -> int:
         """How many unit labels there are for each frame.
@@ -87,7 +93,7 @@ class Framing:
         Raises:
             ValueError: it is no multiple of the frame rate.
         """
-        ratio, rest = divmod(label_rate * self.shift, SAMPLE_RATE)
+        ratio, rest = divmod(label_rate * self.shift, SAMPLE_RATE * self.parts)
         if rest:
             raise ValueError(
                 f"label_rate: expected a multiple of the frame rate ({self.rate:g} Hz), "

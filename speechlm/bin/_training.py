@@ -8,7 +8,7 @@ from typing import Any
 
 from speechlm.bin._cli import at_least, parser
 
-SIZES = ("base", "large", "tiny")
+SIZES = ("base", "fast_base", "fast_large", "fast_tiny", "large", "tiny")
 
 
 def training_parser(description: str) -> argparse.ArgumentParser:

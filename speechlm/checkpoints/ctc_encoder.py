@@ -48,13 +48,15 @@ class CTCEncoder(nn.Module):
     def forward(self, waveforms: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S), (B,) samples -> (B, T, D), (B,) valid frames; masked in training if asked for.
 
-        The head's convolution gives T + 1 outputs, of which the last sees padding and is dropped.
+        T counts the head's outputs, of which a frame may have several. Its convolution gives those
+        of one more frame, which sees padding and is dropped.
         """
         augment = self.augment if self.training else None
         encoded = self.speechlm.encode(waveforms, sample_lengths, augment)
         head = required(self.speechlm.unit_encoder_ctc_head, CTC_HEAD)
         hidden = head.before_output(encoded.features)
-        return hidden[:, : int(encoded.lengths.max())], encoded.lengths
+        lengths = encoded.lengths * self.speechlm.config.ctc_outputs
+        return hidden[:, : int(lengths.max())], lengths
 
 
 def split_weights(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -81,8 +83,8 @@ class CTCModel(nn.Module):
 
     @property
     def framing(self) -> Framing:
-        """Which samples the model's frames are made of."""
-        return self.encoder.speechlm.framing
+        """Which samples the model's outputs are made of."""
+        return self.encoder.speechlm.config.ctc_framing
 
     @torch.inference_mode()
     def forward(self, waveforms: Tensor, sample_lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,6 +41,9 @@ SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
     "base": SpeechLMConfig.base,
     "large": SpeechLMConfig.large,
     "tiny": SpeechLMConfig.tiny,
+    "fast_base": SpeechLMConfig.fast_base,
+    "fast_large": SpeechLMConfig.fast_large,
+    "fast_tiny": SpeechLMConfig.fast_tiny,
 }
 """Models that a YAML's `config_size` names."""
 CONFIG, WEIGHTS = "config.yaml", "model.safetensors"

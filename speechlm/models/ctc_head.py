@@ -1,6 +1,7 @@
 """The character CTC head, trained by UCTC on text and reused by CTC fine-tuning on speech.
 
-B batch, T frames, D model width, V characters. Sub-module names are the authors' keys.
+B batch, T frames, D model width, N outputs a frame (one in the paper), V characters. Sub-module
+names are the authors' keys.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from speechlm.kernels.products import affine, compute_type, linear
 class CTCHead(nn.Module):
     """Conv1d (kernel 2, padding 1, no bias) -> dropout -> layer norm -> GELU -> linear.
 
+    With several outputs a frame the convolution gives N D channels, of which the first D are the
+    first output's, and so on.
+
     Source: paper, UCTC loss (doc/paper_map.md).
     """
 
-    def __init__(self, dim: int, n_characters: int, dropout: float = 0.1):
+    def __init__(self, dim: int, n_characters: int, dropout: float = 0.1, outputs: int = 1):
         super().__init__()
-        self.dropout = dropout
-        convolution = nn.Conv1d(dim, dim, 2, padding=1, bias=False)
+        self.dropout, self.outputs = dropout, outputs
+        convolution = nn.Conv1d(dim, outputs * dim, 2, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight)
         self.add_module("1", convolution)
         self.add_module("3", nn.ModuleDict({"2": nn.LayerNorm(dim)}))
@@ -34,13 +38,14 @@ class CTCHead(nn.Module):
         return getattr(self, "5")
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(B, T, D) -> logits (B, T + 1, V); output t sees frames t - 1 and t."""
+        """(B, T, D) -> logits (B, (T + 1) N, V); outputs t N .. see frames t - 1 and t."""
         return linear(self.before_output(hidden), self.output_layer)
 
     def before_output(self, hidden: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T + 1, D), what the last projection sees."""
+        """(B, T, D) -> (B, (T + 1) N, D), what the last projection sees."""
         padded = F.pad(hidden.to(compute_type(hidden)), (0, 0, 1, 1))
         pairs = torch.cat([padded[:, :-1], padded[:, 1:]], -1)
         mixed = affine(pairs, getattr(self, "1").weight.transpose(1, 2).flatten(1), None)
+        mixed = mixed.view(len(mixed), -1, hidden.shape[2])
         mixed = dropout(mixed, self.dropout, self.training)
         return F.gelu(getattr(self, "3")["2"](mixed))

@@ -28,18 +28,20 @@ class UnitPrediction:
 
 
 def unit_logits(
-    hidden: Tensor, project: nn.Module, embeddings: Tensor, temperature: float
+    hidden: Tensor, project: nn.Module, embeddings: Tensor | None, temperature: float
 ) -> Tensor:
     """Scores of all units: cos(W h, e_v) / temperature, in float32.
 
     Args:
         hidden: (N, D) states of the frames to predict.
         project: W, D -> P.
-        embeddings: (V, P), one row a unit.
+        embeddings: (V, P), one row a unit; None: the scores are W h itself, P = V (SpeechLM-Fast).
 
     Returns:
         (N, V). Source: paper, UMLM loss; temperature 0.1.
     """
+    if embeddings is None:
+        return project(hidden).float()
     projected = F.normalize(project(hidden).float(), dim=-1, eps=1e-8)
     units = F.normalize(embeddings.float(), dim=-1, eps=1e-8)
     with torch.autocast(hidden.device.type, enabled=False):
@@ -47,7 +49,11 @@ def unit_logits(
 
 
 def predict_units(
-    hidden: Tensor, targets: Tensor, project: nn.Module, embeddings: Tensor, temperature: float
+    hidden: Tensor,
+    targets: Tensor,
+    project: nn.Module,
+    embeddings: Tensor | None,
+    temperature: float,
 ) -> UnitPrediction:
     """UMLM at one depth: logits, summed cross entropy and hits for (N, D) states, (N,) units."""
     logits = unit_logits(hidden, project, embeddings, temperature)

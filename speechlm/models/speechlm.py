@@ -32,6 +32,7 @@ from speechlm.conventions import PAD, Framing
 from speechlm.kernels.dropout import dropout
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.ctc_head import CTCHead
+from speechlm.models.fast_transformer import FastSharedEncoder, FastSpeechEncoder
 from speechlm.models.front_end import (
     ConvolutionalFrontEnd,
     FrontEnd,
@@ -39,8 +40,10 @@ from speechlm.models.front_end import (
     scale_gradient,
 )
 from speechlm.models.heads import CTC_HEAD, UNIT_EMBEDDINGS, required
+from speechlm.models.initial import initialize_fast, initialize_paper
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.labels import align_labels
+from speechlm.models.log_mel import LogMelFrontEnd
 from speechlm.models.losses import UnitPrediction, ctc_fits, ctc_loss, predict_units
 from speechlm.models.masking import indices, span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
@@ -69,23 +72,27 @@ class SpeechLM(nn.Module):
     def __init__(self, config: SpeechLMConfig, n_units: int, n_characters: int):
         super().__init__()
         self.config = config
-        dim = config.embed_dim
+        dim, is_fast = config.embed_dim, config.is_fast
         self.mask_emb = nn.Parameter(torch.empty(dim).uniform_())
-        self.feature_extractor: FrontEnd = ConvolutionalFrontEnd(config)
+        front_end = LogMelFrontEnd if is_fast else ConvolutionalFrontEnd
+        self.feature_extractor: FrontEnd = front_end(config)
         channels = self.feature_extractor.channels
         self.layer_norm = nn.LayerNorm(channels)
-        self.post_extract_proj = nn.Linear(channels, dim) if channels != dim else None
-        self.encoder = SpeechEncoder(config)
-        depths = range(2)
-        self.final_proj_list = nn.ModuleList(nn.Linear(dim, config.unit_dim) for _ in depths)
+        projects = is_fast or channels != dim
+        self.post_extract_proj = nn.Linear(channels, dim) if projects else None
+        self.encoder = (FastSpeechEncoder if is_fast else SpeechEncoder)(config)
+        # Scores of units at two depths: cosines with an embedding of each, or of a linear layer
+        depths, width = range(2), n_units if is_fast else config.unit_dim
+        self.final_proj_list = nn.ModuleList(nn.Linear(dim, width) for _ in depths)
         self.label_embs_list = nn.ParameterList(
-            nn.Parameter(torch.empty(n_units, config.unit_dim).uniform_()) for _ in depths
+            nn.Parameter(torch.empty(n_units, width).uniform_()) for _ in depths if not is_fast
         )
         embed = nn.Embedding(n_units, dim, padding_idx=PAD)
         self.unit_embed_tokens = embed
-        self.unit_encoder = SharedEncoder(config, embed)
-        self.unit_encoder_ctc_head = CTCHead(dim, n_characters, config.ctc_dropout)
-        self._initialize(embed)
+        self.unit_encoder = (FastSharedEncoder if is_fast else SharedEncoder)(config, embed)
+        head = CTCHead(dim, n_characters, config.ctc_dropout, config.ctc_outputs)
+        self.unit_encoder_ctc_head = head
+        (initialize_fast if is_fast else initialize_paper)(self, embed)
 
     @property
     def framing(self) -> Framing:
@@ -135,7 +142,10 @@ class SpeechLM(nn.Module):
         # Features, cut to the labels, and a target unit for each frame: (B, T, C), (B, T)
         features = self._front_end(waveforms, sample_lengths)
         ratio = self.framing.labels_per_frame(label_rate or self.config.label_rate)
-        features, targets = align_labels(features, labels, ratio, draws.label_offset)
+        offset = draws.label_offset
+        if self.config.is_fast and offset is None:
+            offset = ratio // 2  # the label in the middle of the frame, not one drawn at random
+        features, targets = align_labels(features, labels, ratio, offset)
         feature_penalty = features.float().square().mean()
 
         # Speech Transformer over features of which the masked ones are hidden: (B, T, D)
@@ -181,6 +191,7 @@ class SpeechLM(nn.Module):
         """
         padding = units == PAD
         lengths = (~padding).sum(1)
+        outputs = lengths * self.config.ctc_outputs
         if mask is None:
             mask = span_mask(
                 lengths, units.shape[1], self.config.mask_prob, self.config.mask_length
@@ -188,9 +199,9 @@ class SpeechLM(nn.Module):
         embed = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)
         x = self._mask_frames(embed(units), mask)
         logits = required(self.unit_encoder_ctc_head, CTC_HEAD)(self.unit_encoder(x, padding).last)
-        fits = ctc_fits(lengths, characters)
+        fits = ctc_fits(outputs, characters)
         return TextOutput(
-            ctc=ctc_loss(logits, lengths, characters),
+            ctc=ctc_loss(logits, outputs, characters),
             n_tokens=((characters != PAD) & fits[:, None]).sum(),
             n_impossible=(~fits).sum(),
             logits=logits,
@@ -273,7 +284,10 @@ class SpeechLM(nn.Module):
         return Encoded(top.last, lengths, middle.layers + top.layers, padding)
 
     def ctc_logits(self, encoded: Encoded) -> Tensor:
-        """Character logits (B, T + 1, n_characters) of encoded speech; T + 1 is never scored."""
+        """Character logits (B, (T + 1) N, n_characters) of speech, N `config.ctc_outputs`.
+
+        Those of frame T + 1 are never scored.
+        """
         return required(self.unit_encoder_ctc_head, CTC_HEAD)(encoded.features)
 
     @torch.no_grad()
@@ -375,26 +389,9 @@ class SpeechLM(nn.Module):
                 hidden.flatten(0, 1)[frames],
                 targets.flatten()[frames],
                 self.final_proj_list[depth],
-                self.label_embs_list[depth],
+                None if self.config.is_fast else self.label_embs_list[depth],
                 self.config.temperature,
             )
             for depth, hidden in enumerate(depths)
         )
         return middle, top
-
-    @torch.no_grad()
-    def _initialize(self, embed: nn.Embedding) -> None:
-        """BERT's normal(0, 0.02) in the Speech Transformer, Xavier in the Shared attention."""
-        for module in self.encoder.modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(module.weight, std=0.02)
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
-        for attention in self.unit_encoder.attentions:
-            for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
-                nn.init.xavier_uniform_(projection.weight, gain=2**-0.5)
-            nn.init.xavier_uniform_(attention.out_proj.weight)
-            nn.init.zeros_(attention.out_proj.bias)
-        nn.init.normal_(embed.weight, std=self.config.embed_dim**-0.5)
-        embed.weight[PAD] = 0.0
-        self.unit_encoder.embed_positions.weight[PAD] = 0.0

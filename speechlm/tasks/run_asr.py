@@ -67,7 +67,7 @@ def finetune_asr(
         start_from(args, lambda: _initial_weights(init, changes))
         args.pretrained = str(init)
     for part, folder in folders.items():
-        report = _impossible(data[part], folder / "text", model.framing)
+        report = _impossible(data[part], folder / "text", model.ctc_framing)
         samples = data[part].samples()
         used = used_samples(report, samples, folder, Path(output), part, is_first_worker())
         setattr(args, f"{part}_shape_file", [str(used)])

@@ -1,0 +1,116 @@
+"""The two Transformers of SpeechLM-Fast: pre-norm layers with rotary positions.
+
+B batch, T frames or text units, D model width. The encoders take and give what those of
+`transformer` do.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechlm.kernels.dropout import dropout
+from speechlm.kernels.products import compute_type, gelu_linear, linear
+from speechlm.models.config import SpeechLMConfig
+from speechlm.models.rotary import RotarySelfAttention, rotations
+from speechlm.models.transformer import EncoderOutput
+
+
+class DepthwiseConvolution(nn.Module):
+    """Each channel's own taps over neighbouring frames: (B, T, D) -> (B, T, D).
+
+    Padding must be zero; beyond the ends stand zeros, too.
+    """
+
+    def __init__(self, dim: int, kernel: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(kernel, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """y_t = sum_k w_k x_(t + k - K // 2), channel by channel."""
+        kernel = len(self.weight)
+        padded = F.pad(x, (0, 0, kernel // 2, kernel // 2))
+        frames = x.shape[1]
+        weight = self.weight.to(x.dtype)
+        y = padded[:, :frames] * weight[0]
+        for tap in range(1, kernel):
+            y = torch.addcmul(y, padded[:, tap : tap + frames], weight[tap])
+        return y
+
+
+class FastLayer(nn.Module):
+    """Depthwise convolution, self-attention, feed-forward: each normed first, and added."""
+
+    def __init__(self, config: SpeechLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.conv: DepthwiseConvolution | None = None
+        if config.depthwise_kernel > 1:
+            self.conv = DepthwiseConvolution(dim, config.depthwise_kernel)
+            self.conv_layer_norm = nn.LayerNorm(dim)
+        self.self_attn = RotarySelfAttention(dim, config.heads, config.attention_dropout)
+        self.self_attn_layer_norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, config.ffn_dim)
+        self.fc2 = nn.Linear(config.ffn_dim, dim)
+        self.final_layer_norm = nn.LayerNorm(dim)
+
+    def forward(
+        self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D); arguments as in `RotarySelfAttention`."""
+        if self.conv is not None:
+            normed = self.conv_layer_norm(x)
+            if padding is not None:
+                normed = normed.masked_fill(padding[..., None], 0.0)
+            x = x + self._drop(self.conv(normed))
+        x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x), turns, padding))
+        inner = linear(self.final_layer_norm(x), self.fc1)
+        if self.training and self.config.activation_dropout > 0.0:
+            inner = dropout(F.gelu(inner), self.config.activation_dropout, True)
+            return x + self._drop(linear(inner, self.fc2))
+        return x + self._drop(gelu_linear(inner, self.fc2))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return dropout(x, self.config.dropout, self.training)
+
+
+class FastEncoder(nn.Module):
+    """Layers and a final norm; base of both encoders."""
+
+    def __init__(self, config: SpeechLMConfig, n_layers: int, layerdrop: float) -> None:
+        super().__init__()
+        self.config, self.layerdrop = config, layerdrop
+        self.layers = nn.ModuleList(FastLayer(config) for _ in range(n_layers))
+        self.layer_norm = nn.LayerNorm(config.embed_dim)
+
+    def forward(self, x: Tensor, padding: Tensor | None) -> EncoderOutput:
+        """(B, T, D) -> hidden states; padding (B, T) bool, None: nothing is padding."""
+        x = dropout(x, self.config.dropout, self.training)
+        like = torch.empty((), dtype=compute_type(x), device=x.device)
+        turns = rotations(x.shape[1], self.config.head_dim, like)
+        outputs = []
+        for layer in self.layers:
+            skipped = self.training and self.layerdrop > 0.0 and torch.rand(()) < self.layerdrop
+            x = x if skipped else layer(x, turns, padding)
+            outputs.append(x)
+        return EncoderOutput(self.layer_norm(x), outputs)
+
+
+class FastSpeechEncoder(FastEncoder):
+    """The Speech Transformer."""
+
+    def __init__(self, config: SpeechLMConfig) -> None:
+        super().__init__(config, config.speech_layers, config.speech_layerdrop)
+
+
+class FastSharedEncoder(FastEncoder):
+    """The Shared Transformer over unit embeddings or speech states."""
+
+    embed_tokens: nn.Embedding | None
+    """The unit embeddings, as in `SharedEncoder`."""
+
+    def __init__(self, config: SpeechLMConfig, embed_tokens: nn.Embedding) -> None:
+        super().__init__(config, config.shared_layers, config.shared_layerdrop)
+        self.embed_tokens = embed_tokens

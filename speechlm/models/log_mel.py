@@ -1,0 +1,142 @@
+"""The front end of SpeechLM-Fast: log-mel features, subsampled by two convolutions.
+
+B batch, S samples (16 kHz), L log-mel frames (10 ms), M mel channels, T frames of 20 or 40 ms, C
+channels. The features are computed in the model, so that it reads waveforms as the paper's does.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
+from speechlm.kernels.products import affine, compute_type
+from speechlm.models.config import MEL_SHIFT, SpeechLMConfig
+from speechlm.models.front_end import FrontEnd
+
+FFT = 512
+"""Points of the Fourier transform of a window of 400 samples."""
+LOWEST, HIGHEST = 20.0, 7600.0
+"""Hz between which the mel triangles lie."""
+PREEMPHASIS = 0.97
+FLOOR = 1e-10
+"""Smallest energy of a channel before the logarithm; samples are in [-1, 1]."""
+SPREAD = 3.0
+"""What log energies are divided by: about their standard deviation in speech."""
+KERNEL, STRIDE = 5, 2
+"""Of each convolution. One that does not subsample has a stride of 1."""
+
+
+class LogMel(nn.Module):
+    """Waveforms -> log-mel energies, without their mean over the utterance.
+
+    Windows of 25 ms every 10 ms, none beyond the ends: L = (S - 400) // 160 + 1 frames, those
+    that unit labels of 10 ms name. Never in half precision, and without gradient.
+    """
+
+    window: Tensor
+    mel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        # Kaldi's window: a Hann window to the power of 0.85, which is not 0 at its ends' neighbours
+        hann = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64)
+        self.register_buffer("window", hann.pow(0.85).float(), persistent=False)
+        self.register_buffer("mel", mel_triangles(channels).float(), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, waveforms: Tensor, frames: Tensor | None) -> Tensor:
+        """(B, S), valid log-mel frames (B,) or None: all -> (B, L, M) float32, padding zero."""
+        with torch.autocast(waveforms.device.type, enabled=False):
+            windows = waveforms.float().unfold(1, WINDOW, MEL_SHIFT)  # (B, L, 400), a view
+            windows = windows - windows.mean(2, keepdim=True)
+            # s_n - 0.97 s_(n - 1) within the window, whose first sample stands for the one before
+            before = torch.cat([windows[..., :1], windows[..., :-1]], -1)
+            spectrum = torch.fft.rfft((windows - PREEMPHASIS * before) * self.window, FFT)
+            power = spectrum.real.square() + spectrum.imag.square()  # (B, L, 257)
+            energies = (power @ self.mel.to(power.device)).clamp(min=FLOOR).log()
+            if frames is None:
+                return (energies - energies.mean(1, keepdim=True)) / SPREAD
+            valid = _valid(frames, energies)
+            mean = (energies * valid).sum(1, keepdim=True) / frames.clamp(min=1)[:, None, None]
+            return (energies - mean) / SPREAD * valid
+
+
+def mel_triangles(channels: int) -> Tensor:
+    """Weights (FFT / 2 + 1, M) of frequencies in mel channels, float64.
+
+    Triangles on the scale mel(f) = 1127 ln(1 + f / 700), as in HTK and Kaldi: channel m rises from
+    the centre of m - 1 to its own and falls to that of m + 1.
+    """
+
+    def mel(hertz: Tensor) -> Tensor:
+        return 1127.0 * (1.0 + hertz / 700.0).log()
+
+    low, high = mel(torch.tensor([LOWEST, HIGHEST], dtype=torch.float64)).tolist()
+    edges = torch.linspace(low, high, channels + 2, dtype=torch.float64)
+    frequency = torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT
+    place = mel(frequency)[:, None]
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (place - left) / (centre - left), (right - place) / (right - centre)
+    return torch.minimum(rising, falling).clamp(min=0.0)
+
+
+class LogMelFrontEnd(FrontEnd):
+    """Log-mel features -> two convolutions with GELU: (B, S) -> (B, T, C).
+
+    Frame t is made of the log-mel frames r t .. r t + r - 1, r = `subsampling`, and sees a few more
+    on each side:
+
+        log-mel frames       4t-4 .. 4t-1 | 4t .. 4t+3 | 4t+4 .. 4t+8      the middle one is 4t + 2
+        first convolution    2t-1         | 2t, 2t+1   | 2t+2, 2t+3
+
+    Beyond the ends and in padding stand zeros, so that an utterance alone and in a batch agree.
+
+    Args:
+        config: its `mel_channels`, `subsampling` and `subsampling_channels` say what is built; C is
+            its `embed_dim`.
+    """
+
+    def __init__(self, config: SpeechLMConfig) -> None:
+        super().__init__(config.embed_dim, config.framing)
+        self.ratio = config.subsampling
+        self.log_mel = LogMel(config.mel_channels)
+        self.log_mel_framing = Framing(WINDOW, MEL_SHIFT)
+        middle = config.subsampling_channels
+        self.first = nn.Linear(KERNEL * config.mel_channels, middle)
+        self.second = nn.Linear(KERNEL * middle, config.embed_dim)
+        self.steps = ((self.ratio // STRIDE, 2), (STRIDE, 1))
+        """Stride of each convolution, and taps before the first of an output's own frames."""
+
+    def forward(self, waveforms: Tensor, sample_lengths: Tensor | None = None) -> Tensor:
+        """As in `FrontEnd`; sample_lengths (B,) keep padding out of means and of neighbours."""
+        lengths = None
+        if sample_lengths is not None:
+            lengths = self.log_mel_framing.frames(sample_lengths)
+        x = self.log_mel(waveforms, lengths)
+        # Whole frames alone, T = L // r: what is left over does not make one.
+        frames = x.shape[1] // self.ratio
+        for layer, (stride, before) in zip((self.first, self.second), self.steps, strict=True):
+            x = F.gelu(affine(windows(x, stride, before), layer.weight, layer.bias))
+            if lengths is not None:
+                lengths = -(-lengths // stride)
+                x = x * _valid(lengths, x)
+        return x[:, :frames]
+
+
+def windows(x: Tensor, stride: int, before: int) -> Tensor:
+    """The rows (B, T', 5 C) that a convolution of 5 taps sees of x (B, T, C), T' = ceil(T / stride).
+
+    Output t sees the frames from t stride - before on; beyond the ends there are zeros.
+    """
+    count = -(-x.shape[1] // stride)
+    needed = (count - 1) * stride + KERNEL
+    padded = F.pad(x.to(compute_type(x)), (0, 0, before, max(0, needed - before - x.shape[1])))
+    # (B, T', C, 5) -> (B, T', 5 C)
+    return padded.unfold(1, KERNEL, stride)[:, :count].transpose(2, 3).flatten(2)
+
+
+def _valid(lengths: Tensor, x: Tensor) -> Tensor:
+    """(B, T, 1) bool: the first lengths (B,) frames of x (B, T, C)."""
+    return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]

@@ -1,0 +1,58 @@
+"""Rotary positions, and self-attention that has no other.
+
+B batch, T frames, D model width, H heads, d head width. Source: Su et al. 2021, RoFormer: queries
+and keys are turned by angles that grow with their position, so that their products depend on the
+distance alone. There is no table and no bias: torch's fused attention applies as it is.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechlm.kernels.products import compute_type, linear
+
+BASE = 10_000.0
+"""The slowest pair of numbers turns by one in so many frames."""
+
+
+def rotations(frames: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (T, d / 2) of the angles t / BASE^(2 i / d), in the type of `like`."""
+    pairs = torch.arange(0, width, 2, device=like.device, dtype=torch.float32)
+    speeds = BASE ** (-pairs / width)
+    angles = torch.arange(frames, device=like.device, dtype=torch.float32)[:, None] * speeds
+    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+
+
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turns the pairs (x_i, x_(i + d/2)) of x (B, H, T, d) by the angles of their frames."""
+    first, second = x.chunk(2, -1)
+    return torch.cat(
+        [first * cosines - second * sines, first * sines + second * cosines], -1
+    )
+
+
+class RotarySelfAttention(nn.Module):
+    """Multi-head self-attention, (B, T, D) -> (B, T, D)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.qkv_proj = nn.Linear(dim, 3 * dim)
+        self.out_proj = nn.Linear(dim, dim)
+
+    def forward(
+        self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None
+    ) -> Tensor:
+        """Attends x (B, T, D) to itself; `turns` of `rotations`, padding (B, T) bool or None."""
+        batch, frames, dim = x.shape
+        x = x.to(compute_type(x))
+        # (B, T, 3 D) -> three of (B, H, T, d)
+        qkv = linear(x, self.qkv_proj).view(batch, frames, 3, self.heads, -1)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        query, key = rotate(query, *turns), rotate(key, *turns)
+        seen = None if padding is None else ~padding[:, None, None]
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, seen, dropout)
+        return linear(mixed.transpose(1, 2).reshape(batch, frames, dim), self.out_proj)
