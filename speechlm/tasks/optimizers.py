@@ -1,0 +1,101 @@
+"""Muon for the matrices of the layers and AdamW for all else, as one optimiser of ESPnet's.
+
+Importing this module makes `--optim muon` known to ESPnet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from espnet2.tasks.abs_task import optim_classes
+from torch import Tensor, nn
+
+
+class MuonAndAdamW(torch.optim.Optimizer):
+    """torch's Muon and AdamW with one learning rate.
+
+    Muon's steps are scaled to the size that AdamW's have ("match_rms_adamw"), so that a rate and a
+    weight decay that suit AdamW suit both. Source: Liu et al. 2025, Muon is Scalable for LLM
+    Training.
+
+    Args:
+        params: groups; those with `muon: True` hold matrices for Muon.
+        lr, weight_decay: of both.
+        momentum: of Muon.
+        betas, eps: of AdamW.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.98),
+        eps: float = 1e-6,
+        weight_decay: float = 0.01,
+        momentum: float = 0.95,
+    ) -> None:
+        groups = [{"muon": False, **group} for group in params]
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
+        matrices = [group for group in self.param_groups if group["muon"]]
+        others = [group for group in self.param_groups if not group["muon"]]
+        self._parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self._parts.append(
+                torch.optim.Muon(
+                    matrices, lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw"
+                )
+            )
+        if others:
+            adamw = torch.optim.AdamW(others, lr, tuple(betas), eps, weight_decay, foreach=True)
+            self._parts.append(adamw)
+        self._share()
+
+    def _share(self) -> None:
+        """The parts work on this optimiser's groups and state, which schedules and files know."""
+        groups = {id(g["params"][0]): g for g in self.param_groups if g["params"]}
+        for part in self._parts:
+            part.param_groups = [
+                _merged(groups[id(group["params"][0])], group) for group in part.param_groups
+            ]
+            part.state = self.state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As any optimiser's."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update of all parameters."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss
+
+
+def _merged(group: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The group, with the keys that it lacks."""
+    for name, value in more.items():
+        group.setdefault(name, value)
+    return group
+
+
+def muon_groups(model: nn.Module) -> list[dict[str, Any]]:
+    """A model's parameters as groups for `MuonAndAdamW`: matrices of layers, and the others."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    of_layers: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in named:
+        matrix = ".layers." in name and name.endswith("proj.weight") or name.endswith(
+            ("fc1.weight", "fc2.weight")
+        )
+        (of_layers if matrix else others).append(parameter)
+    return [{"params": of_layers, "muon": True}, {"params": others, "muon": False}]
+
+
+optim_classes["muon"] = MuonAndAdamW
