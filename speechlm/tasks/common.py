@@ -28,6 +28,7 @@ from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
 from speechlm.tasks.audio_loader import DATA_DIR
 from speechlm.tasks.batching import limited_batches
+from speechlm.tasks.optimizers import MuonAndAdamW, muon_groups
 from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.schedulers import complete_schedule
 from speechlm.tasks.trainer import SpeechLMTrainer
@@ -59,8 +60,10 @@ class TrainingTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """ESPnet's optimisers; on the way the schedule gets its length."""
+        """ESPnet's optimisers, and Muon; on the way the schedule gets its length."""
         complete_schedule(args)
+        if args.optim == "muon":
+            return [MuonAndAdamW(muon_groups(model), **args.optim_conf)]
         return super().build_optimizers(args, model)
 
     @classmethod

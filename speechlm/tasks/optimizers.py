@@ -12,6 +12,9 @@ import torch
 from espnet2.tasks.abs_task import optim_classes
 from torch import Tensor, nn
 
+_MATRICES = ("proj.weight", "fc1.weight", "fc2.weight")
+"""How the names of a layer's matrices end."""
+
 
 class MuonAndAdamW(torch.optim.Optimizer):
     """torch's Muon and AdamW with one learning rate.
@@ -87,15 +90,11 @@ def _merged(group: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 def muon_groups(model: nn.Module) -> list[dict[str, Any]]:
     """A model's parameters as groups for `MuonAndAdamW`: matrices of layers, and the others."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    of_layers: list[Tensor] = []
-    others: list[Tensor] = []
-    for name, parameter in named:
-        matrix = ".layers." in name and name.endswith("proj.weight") or name.endswith(
-            ("fc1.weight", "fc2.weight")
-        )
-        (of_layers if matrix else others).append(parameter)
-    return [{"params": of_layers, "muon": True}, {"params": others, "muon": False}]
+    groups: dict[bool, list[Tensor]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[".layers." in name and name.endswith(_MATRICES)].append(parameter)
+    return [{"params": params, "muon": muon} for muon, params in groups.items()]
 
 
 optim_classes["muon"] = MuonAndAdamW

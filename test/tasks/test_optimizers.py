@@ -1,0 +1,95 @@
+"""Muon and AdamW as one optimiser: torch's own updates, one rate, states that come back."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.tasks.optimizers import MuonAndAdamW, muon_groups
+
+CONF = {"lr": 0.01, "betas": [0.9, 0.95], "eps": 1e-6, "weight_decay": 0.02}
+
+
+class Network(nn.Module):
+    """A matrix of a layer, another matrix, and vectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.ModuleDict({"out_proj": nn.Linear(6, 4)})])
+        self.encoder = nn.ModuleDict({"layers": self.layers})
+        self.final_proj = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.final_proj(self.layers[0]["out_proj"](x).tanh()).square().mean()
+
+
+def make(conf=CONF):
+    torch.manual_seed(3)
+    network = Network()
+    return network, MuonAndAdamW(muon_groups(nn.ModuleDict({"m": network})), **conf)
+
+
+def update(network, optimizer, seed):
+    torch.manual_seed(seed)
+    optimizer.zero_grad()
+    network(torch.randn(5, 6)).backward()
+    optimizer.step()
+
+
+def test_each_part_makes_the_update_of_torchs_own():
+    network, optimizer = make()
+    twin = copy.deepcopy(network)
+    matrix = twin.layers[0]["out_proj"].weight
+    others = [p for p in twin.parameters() if p is not matrix]
+    muon = torch.optim.Muon([matrix], 0.01, 0.02, 0.95, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(others, 0.01, (0.9, 0.95), 1e-6, 0.02)
+    for seed in range(4):
+        update(network, optimizer, seed)
+        for part in (muon, adamw):
+            part.zero_grad()
+        torch.manual_seed(seed)
+        twin(torch.randn(5, 6)).backward()
+        for part in (muon, adamw):
+            part.step()
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_schedule_moves_the_rate_of_both_parts():
+    network, optimizer = make()
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: 0.0)
+    before = [p.clone() for p in network.parameters()]
+    update(network, optimizer, 1)
+    assert all(group["lr"] == 0.0 for group in optimizer.param_groups)
+    assert all(torch.equal(p, b) for p, b in zip(network.parameters(), before, strict=True))
+    schedule.step()
+
+
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path):
+    network, optimizer = make()
+    for seed in range(3):
+        update(network, optimizer, seed)
+    torch.save([network.state_dict(), optimizer.state_dict()], tmp_path / "state.pth")
+    again, restored = make()
+    weights, state = torch.load(tmp_path / "state.pth", weights_only=True)
+    again.load_state_dict(weights)
+    restored.load_state_dict(state)
+    for seed in range(3, 6):
+        update(network, optimizer, seed)
+        update(again, restored, seed)
+    for ours, theirs in zip(network.parameters(), again.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("size", ["tiny", "fast_tiny"])
+def test_muon_has_the_matrices_of_the_layers_alone(size):
+    model = SpeechLM(getattr(SpeechLMConfig, size)(), 10, 33)
+    muon, adamw = muon_groups(model)
+    assert muon["muon"] and not adamw["muon"]
+    layers = [*model.encoder.layers, *model.unit_encoder.layers]
+    wanted = {p for layer in layers for m in layer.modules() for p in [getattr(m, "weight", None)]}
+    wanted = {p for p in wanted if isinstance(p, nn.Parameter) and p.dim() == 2 and p.shape[0] > 8}
+    assert set(muon["params"]) == wanted and len(wanted) >= 16
+    assert len(muon["params"]) + len(adamw["params"]) == len(list(model.parameters()))
