@@ -1,4 +1,4 @@
-"""Muon for the matrices of the layers and AdamW for all else, as one optimiser of ESPnet's.
+"""Muon for the matrices between states and AdamW for all else, as one optimiser of ESPnet's.
 
 Importing this module makes `--optim muon` known to ESPnet.
 """
@@ -12,8 +12,8 @@ import torch
 from espnet2.tasks.abs_task import optim_classes
 from torch import Tensor, nn
 
-_MATRICES = ("proj.weight", "fc1.weight", "fc2.weight")
-"""How the names of a layer's matrices end."""
+_MATRICES = tuple(f"{name}.weight" for name in ("proj", "fc1", "fc2", "first", "second"))
+"""How the names of the matrices end that map states, or log-mel frames, to states."""
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
@@ -26,7 +26,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
     Args:
         params: groups; those with `muon: True` hold matrices for Muon.
         lr, weight_decay: of both.
-        momentum: of Muon.
+        momentum, ns_steps: of Muon; steps of its Newton-Schulz iteration, most of its cost.
         betas, eps: of AdamW.
     """
 
@@ -38,6 +38,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
         eps: float = 1e-6,
         weight_decay: float = 0.01,
         momentum: float = 0.95,
+        ns_steps: int = 5,
     ) -> None:
         groups = [{"muon": False, **group} for group in params]
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
@@ -47,7 +48,12 @@ class MuonAndAdamW(torch.optim.Optimizer):
         if matrices:
             self._parts.append(
                 torch.optim.Muon(
-                    matrices, lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw"
+                    matrices,
+                    lr,
+                    weight_decay,
+                    momentum,
+                    ns_steps=ns_steps,
+                    adjust_lr_fn="match_rms_adamw",
                 )
             )
         if others:
@@ -89,11 +95,15 @@ def _merged(group: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def muon_groups(model: nn.Module) -> list[dict[str, Any]]:
-    """A model's parameters as groups for `MuonAndAdamW`: matrices of layers, and the others."""
+    """A model's parameters as groups for `MuonAndAdamW`.
+
+    Muon has the matrices of the layers and of the log-mel front end; what scores units and
+    characters, embeddings and vectors are AdamW's.
+    """
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups[".layers." in name and name.endswith(_MATRICES)].append(parameter)
+            groups[parameter.dim() == 2 and name.endswith(_MATRICES)].append(parameter)
     return [{"params": params, "muon": muon} for muon, params in groups.items()]
 
 

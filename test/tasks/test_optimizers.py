@@ -18,11 +18,10 @@ class Network(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = nn.ModuleList([nn.ModuleDict({"out_proj": nn.Linear(6, 4)})])
-        self.encoder = nn.ModuleDict({"layers": self.layers})
-        self.final_proj = nn.Linear(4, 3)
+        self.score = nn.Linear(4, 3)
 
     def forward(self, x):
-        return self.final_proj(self.layers[0]["out_proj"](x).tanh()).square().mean()
+        return self.score(self.layers[0]["out_proj"](x).tanh()).square().mean()
 
 
 def make(conf=CONF):
@@ -84,12 +83,11 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize("size", ["tiny", "fast_tiny"])
-def test_muon_has_the_matrices_of_the_layers_alone(size):
+def test_muon_has_the_matrices_between_states_alone(size):
     model = SpeechLM(getattr(SpeechLMConfig, size)(), 10, 33)
     muon, adamw = muon_groups(model)
     assert muon["muon"] and not adamw["muon"]
-    layers = [*model.encoder.layers, *model.unit_encoder.layers]
-    wanted = {p for layer in layers for m in layer.modules() for p in [getattr(m, "weight", None)]}
-    wanted = {p for p in wanted if isinstance(p, nn.Parameter) and p.dim() == 2 and p.shape[0] > 8}
-    assert set(muon["params"]) == wanted and len(wanted) >= 16
+    heads = {*model.final_proj_list, model.unit_encoder_ctc_head.output_layer}
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m not in heads]
+    assert set(muon["params"]) == {layer.weight for layer in linear} and len(linear) >= 18
     assert len(muon["params"]) + len(adamw["params"]) == len(list(model.parameters()))
