@@ -35,27 +35,30 @@ class LogMel(nn.Module):
     that unit labels of 10 ms name. Never in half precision, and without gradient.
     """
 
-    window: Tensor
-    mel: Tensor
+    window_bits: Tensor
+    mel_bits: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         # Kaldi's window: a Hann window to the power of 0.85, which is not 0 at its ends' neighbours
         hann = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64)
-        self.register_buffer("window", hann.pow(0.85).float(), persistent=False)
-        self.register_buffer("mel", mel_triangles(channels).float(), persistent=False)
+        # Kept as integers of the same bits: `model.half()` rounds all buffers but those.
+        for name, exact in (("window", hann.pow(0.85)), ("mel", mel_triangles(channels))):
+            bits = exact.float().view(torch.int32)
+            self.register_buffer(f"{name}_bits", bits, persistent=False)
 
     @torch.no_grad()
     def forward(self, waveforms: Tensor, frames: Tensor | None) -> Tensor:
         """(B, S), valid log-mel frames (B,) or None: all -> (B, L, M) float32, padding zero."""
+        window, mel = self.window_bits.view(torch.float32), self.mel_bits.view(torch.float32)
         with torch.autocast(waveforms.device.type, enabled=False):
             windows = waveforms.float().unfold(1, WINDOW, MEL_SHIFT)  # (B, L, 400), a view
             windows = windows - windows.mean(2, keepdim=True)
             # s_n - 0.97 s_(n - 1) within the window, whose first sample stands for the one before
             before = torch.cat([windows[..., :1], windows[..., :-1]], -1)
-            spectrum = torch.fft.rfft((windows - PREEMPHASIS * before) * self.window, FFT)
+            spectrum = torch.fft.rfft((windows - PREEMPHASIS * before) * window, FFT)
             power = spectrum.real.square() + spectrum.imag.square()  # (B, L, 257)
-            energies = (power @ self.mel.to(power.device)).clamp(min=FLOOR).log()
+            energies = (power @ mel).clamp(min=FLOOR).log()
             if frames is None:
                 return (energies - energies.mean(1, keepdim=True)) / SPREAD
             valid = _valid(frames, energies)
@@ -114,7 +117,7 @@ class LogMelFrontEnd(FrontEnd):
         lengths = None
         if sample_lengths is not None:
             lengths = self.log_mel_framing.frames(sample_lengths)
-        x = self.log_mel(waveforms, lengths)
+        x = self.log_mel(waveforms, lengths).to(self.first.weight.dtype)
         # Whole frames alone, T = L // r: what is left over does not make one.
         frames = x.shape[1] // self.ratio
         for layer, (stride, before) in zip((self.first, self.second), self.steps, strict=True):

@@ -28,7 +28,7 @@ class UnitPrediction:
 
 
 def unit_logits(
-    hidden: Tensor, project: nn.Module, embeddings: Tensor | None, temperature: float
+    hidden: Tensor, project: nn.Linear, embeddings: Tensor | None, temperature: float
 ) -> Tensor:
     """Scores of all units: cos(W h, e_v) / temperature, in float32.
 
@@ -41,7 +41,9 @@ def unit_logits(
         (N, V). Source: paper, UMLM loss; temperature 0.1.
     """
     if embeddings is None:
-        return project(hidden).float()
+        # Not rounded to autocast's type, in which scores of 20 are 0.1 apart
+        with torch.autocast(hidden.device.type, enabled=False):
+            return project(hidden.to(project.weight.dtype)).float()
     projected = F.normalize(project(hidden).float(), dim=-1, eps=1e-8)
     units = F.normalize(embeddings.float(), dim=-1, eps=1e-8)
     with torch.autocast(hidden.device.type, enabled=False):
@@ -51,7 +53,7 @@ def unit_logits(
 def predict_units(
     hidden: Tensor,
     targets: Tensor,
-    project: nn.Module,
+    project: nn.Linear,
     embeddings: Tensor | None,
     temperature: float,
 ) -> UnitPrediction:

@@ -313,7 +313,9 @@ class SpeechLM(nn.Module):
         """
         if layers not in ("last", "all"):
             raise ValueError(f'layers: expected "last" or "all", got {layers!r}')
-        waveforms, lengths = check_speech(waveforms, lengths, self.framing, self.mask_emb)
+        # Energies of quiet channels would drown in the rounding of loud samples to half precision.
+        like = self.mask_emb.float() if self.config.is_fast else self.mask_emb
+        waveforms, lengths = check_speech(waveforms, lengths, self.framing, like)
         with evaluating(self):
             encoded = self.encode(waveforms, lengths)
         return (encoded.features if layers == "last" else encoded.layers), encoded.lengths
