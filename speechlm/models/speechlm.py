@@ -150,6 +150,8 @@ class SpeechLM(nn.Module):
 
         # Speech Transformer over features of which the masked ones are hidden: (B, T, D)
         padding = self._frame_padding(sample_lengths, waveforms.shape[1], features.shape[1])
+        if self.config.is_fast:
+            targets = targets.masked_fill(padding, PAD)  # labels of a rest that is no whole frame
         masked, swapped = self._draw_masks(padding | (targets == PAD), draws)
         x = self._mask_frames(self._project(features), masked)
         middle = self.encoder(x, padding).last
