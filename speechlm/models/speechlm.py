@@ -359,6 +359,8 @@ class SpeechLM(nn.Module):
         x = self.layer_norm(features)
         if self.post_extract_proj is not None:
             x = self.post_extract_proj(x)
+        if self.config.is_fast:
+            return x  # its encoders have the only dropout of their inputs
         return dropout(x, self.config.input_dropout, self.training)
 
     def _mask_frames(self, x: Tensor, mask: Tensor) -> Tensor:
