@@ -144,9 +144,7 @@ class SpeechLMConfig(Options):
     def _check_architecture(self) -> None:
         """ValueError: a field that the other architecture has, or a value that this one lacks."""
         if self.architecture not in ARCHITECTURES:
-            raise ValueError(
-                f'architecture: expected "paper" or "fast", got {self.architecture!r}'
-            )
+            raise ValueError(f'architecture: expected "paper" or "fast", got {self.architecture!r}')
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name in self._of_the_other():
             if getattr(self, name) != defaults[name]:
@@ -205,7 +203,9 @@ class SpeechLMConfig(Options):
         more of these windows on each side: of 2 three before and four after, of 4 four and five.)
         """
         if self.is_fast:
-            return Framing(WINDOW + (self.subsampling - 1) * MEL_SHIFT, self.subsampling * MEL_SHIFT)
+            return Framing(
+                WINDOW + (self.subsampling - 1) * MEL_SHIFT, self.subsampling * MEL_SHIFT
+            )
         return Framing.of_convolutions((kernel, stride) for _, kernel, stride in self.conv_layers)
 
     @property

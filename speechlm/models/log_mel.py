@@ -127,7 +127,7 @@ class LogMelFrontEnd(FrontEnd):
 
 
 def windows(x: Tensor, stride: int, before: int) -> Tensor:
-    """The rows (B, T', 5 C) that a convolution of 5 taps sees of x (B, T, C), T' = ceil(T / stride).
+    """What a convolution of 5 taps sees of x (B, T, C): rows (B, T', 5 C), T' = ceil(T / stride).
 
     Output t sees the frames from t stride - before on; beyond the ends there are zeros.
     """
