@@ -9,12 +9,7 @@ from speechlm.models import AugmentOptions, SpeechDraws, SpeechLM
 from speechlm.models.heads import HEADS, PREDICTIONS
 from speechlm.models.without_heads import without_heads
 
-NO_DROPOUT = {
-    "dropout": 0.0,
-    "ctc_dropout": 0.0,
-    "speech_layerdrop": 0.0,
-    "shared_layerdrop": 0.0,
-}
+NO_DROPOUT = {"dropout": 0.0, "ctc_dropout": 0.0, "speech_layerdrop": 0.0, "shared_layerdrop": 0.0}
 
 
 def speech(batch):

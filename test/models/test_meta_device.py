@@ -11,14 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from speechlm.models import (
-    SpeechLM,
-    SpeechLMConfig,
-    losses,
-    relative_attention,
-    rotary,
-    speechlm,
-)
+from speechlm.models import SpeechLM, SpeechLMConfig, losses, relative_attention, rotary, speechlm
 
 N_UNITS, N_CHARACTERS = 369, 33
 SAMPLES = 400 + 320 * 103
