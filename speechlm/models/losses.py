@@ -7,6 +7,7 @@ U characters.
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ class UnitPrediction:
 
 
 def unit_logits(
-    hidden: Tensor, project: nn.Linear, embeddings: Tensor | None, temperature: float
+    hidden: Tensor, project: nn.Module, embeddings: Tensor | None, temperature: float
 ) -> Tensor:
     """Scores of all units: cos(W h, e_v) / temperature, in float32.
 
@@ -43,7 +44,7 @@ def unit_logits(
     if embeddings is None:
         # Not rounded to autocast's type, in which scores of 20 are 0.1 apart
         with torch.autocast(hidden.device.type, enabled=False):
-            return project(hidden.to(project.weight.dtype)).float()
+            return project(hidden.to(cast(nn.Linear, project).weight.dtype)).float()
     projected = F.normalize(project(hidden).float(), dim=-1, eps=1e-8)
     units = F.normalize(embeddings.float(), dim=-1, eps=1e-8)
     with torch.autocast(hidden.device.type, enabled=False):
@@ -53,7 +54,7 @@ def unit_logits(
 def predict_units(
     hidden: Tensor,
     targets: Tensor,
-    project: nn.Linear,
+    project: nn.Module,
     embeddings: Tensor | None,
     temperature: float,
 ) -> UnitPrediction:

@@ -301,8 +301,7 @@ class SpeechLM(nn.Module):
         Args:
             waveforms: (B, S) float, 16 kHz, in [-1, 1], right-padded with zeros, on the model's
                 device; another floating-point type than the weights' becomes theirs.
-            lengths: (B,) valid samples, at least one frame (400 with the
-                paper's front end); None: nothing is padding.
+            lengths: (B,) valid samples, at least `framing.window`; None: nothing is padding.
             layers: "last" or "all".
 
         Returns:
@@ -359,9 +358,8 @@ class SpeechLM(nn.Module):
         x = self.layer_norm(features)
         if self.post_extract_proj is not None:
             x = self.post_extract_proj(x)
-        if self.config.is_fast:
-            return x  # its encoders have the only dropout of their inputs
-        return dropout(x, self.config.input_dropout, self.training)
+        # The encoders of a fast model have the only dropout of their inputs.
+        return x if self.config.is_fast else dropout(x, self.config.input_dropout, self.training)
 
     def _mask_frames(self, x: Tensor, mask: Tensor) -> Tensor:
         """Overwrites masked (B, T) frames of x (B, T, D) with the mask embedding."""

@@ -21,6 +21,7 @@ from benchmarks.measure import N_CHARACTERS, N_UNITS
 from speechlm.conventions import PAPER_FRAMING, SAMPLE_RATE
 from speechlm.kernels import plain
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.heads import CTC_HEAD, required
 from speechlm.models.log_mel import FFT
 from speechlm.models.losses import unit_logits
 
@@ -72,7 +73,7 @@ def forward_operations(
     draws_again = mock.patch.object(nn.init, "trunc_normal_")
     with FakeTensorMode(), torch.no_grad(), draws_again:
         model = SpeechLM(config, N_UNITS, N_CHARACTERS).eval()
-        head = model.unit_encoder_ctc_head
+        head = required(model.unit_encoder_ctc_head, CTC_HEAD)
         speech = torch.empty(rows, frames, config.embed_dim)
         text = torch.empty(rows, units, config.embed_dim)
         waveforms = torch.empty(rows, samples)
