@@ -69,24 +69,19 @@ def test_operations_of_the_papers_base_are_those_of_its_definition(operations):
     config = SpeechLMConfig.base()
     parts = operations.forward_operations(config, **PAPER_BATCH)
     dim, rows = 768, 8
-    frames = [int(10.94 * 16000)]
-    for _, kernel, stride in config.conv_layers:
-        frames.append((frames[-1] - kernel) // stride + 1)
-    widths = [1] + [512] * 7
-    convolutions = [
-        2 * count * inputs * outputs * kernel
-        for count, inputs, outputs, (_, kernel, _) in zip(
-            frames[1:], widths, widths[1:], config.conv_layers, strict=True
-        )
-    ]
-    n_frames, n_units = frames[-1], 547
+    convolutions, n_frames, inputs = 0.0, int(10.94 * 16000), 1
+    for outputs, kernel, stride in config.conv_layers:
+        n_frames = (n_frames - kernel) // stride + 1
+        convolutions += 2 * n_frames * inputs * outputs * kernel
+        inputs = outputs
+    n_units = 547
 
     def layers(count):  # projections and feed-forward; scores, mixing, and scores of 320 distances
         return 6 * 2 * count * dim * (4 * dim + 2 * 3072 + 2 * count + 320)
 
     position = 2 * n_frames * dim * (dim // 16) * 128
     expected = {
-        "front_end": sum(convolutions) + 2 * n_frames * 512 * dim,
+        "front_end": convolutions + 2 * n_frames * 512 * dim,
         "speech_layers": layers(n_frames) + position,
         "shared_on_speech": layers(n_frames),
         "shared_on_text": layers(n_units),
