@@ -4,6 +4,8 @@
     python tools/benchmark.py pretrain-step --model base --threads 2
     python tools/benchmark.py pretrain-step --device cuda --dtype bfloat16 --batch 8
     python tools/benchmark.py extract --model large --dtype bfloat16
+    python tools/benchmark.py pretrain-step --model fast_base --beside base
+    python tools/benchmark.py operations --model fast_base --beside base
     python tools/benchmark.py kernels
     python tools/benchmark.py text
     python tools/benchmark.py beam --model base --threads 1
@@ -27,12 +29,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.decoding import add_decode, decode
 from benchmarks.measure import report
+from benchmarks.operations import operations
 from benchmarks.steps import extract, kernels, pretrain_step
 from benchmarks.texts import text
 from benchmarks.translation import beam
 
 from speechlm.kernels import KERNELS
 from speechlm.kernels.memory import reuse_memory
+
+UNITS_HELP = "of 20 ms, of each sentence; a model of other frames has as many as last as long"
+SIZES = ("tiny", "base", "large", "fast_tiny", "fast_base", "fast_large")
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -43,7 +49,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     for name, run in steps:
         command = commands.add_parser(name, help=run.__doc__, allow_abbrev=False)
         command.set_defaults(run=run)
-        command.add_argument("--model", choices=["tiny", "base", "large"], default="base")
+        command.add_argument("--model", choices=SIZES, default="base")
+        if name != "kernels":
+            command.add_argument("--beside", choices=SIZES, help="a model to compare with")
         command.add_argument("--batch", type=int, default=4, help="utterances (and sentences)")
         command.add_argument("--seconds", type=float, default=10.0, help="of each utterance")
         command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
@@ -61,8 +69,19 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         if name == "kernels":
             command.add_argument("--kernels", nargs="+", choices=list(KERNELS), help="default: all")
         if name != "extract":
-            command.add_argument("--text_units", type=int, default=1000, help="of each sentence")
+            command.add_argument("--text_units", type=int, default=1000, help=UNITS_HELP)
             command.add_argument("--label_rate", type=int, choices=[50, 100], default=50)
+    command = commands.add_parser("operations", help=operations.__doc__, allow_abbrev=False)
+    command.set_defaults(run=operations)
+    command.add_argument("--model", choices=SIZES, default="base")
+    command.add_argument("--beside", choices=SIZES, help="a model to compare with")
+    command.add_argument("--batch", type=int, default=8, help="utterances (and sentences)")
+    command.add_argument("--seconds", type=float, default=10.94, help="of each utterance")
+    command.add_argument("--text_units", type=int, default=547, help=UNITS_HELP)
+    command.add_argument("--updates", type=int, default=400_000, help="of the whole training")
+    command.add_argument("--gpus", type=int, default=32, help="with such a batch each")
+    command.add_argument("--peak_tflops", type=float, default=989.0, help="of the GPU's data sheet")
+    command.add_argument("--threads", type=int, default=1)
     command = commands.add_parser("text", help=text.__doc__, allow_abbrev=False)
     command.set_defaults(run=text)
     command.add_argument("--lines", type=int, default=20000, help="of the text")

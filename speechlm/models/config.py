@@ -133,9 +133,10 @@ class SpeechLMConfig(Options):
         if self.conv_norm not in ("group", "layer"):
             raise ValueError(f'conv_norm: expected "group" or "layer", got {self.conv_norm!r}')
         super().__post_init__()
+        self.check_multiple("embed_dim", "heads")
         self._check_architecture()
-        for divisor in ("heads", *(() if self.is_fast else ("pos_conv_groups",))):
-            self.check_multiple("embed_dim", divisor)
+        if not self.is_fast:
+            self.check_multiple("embed_dim", "pos_conv_groups")
         if self.temperature == 0:
             raise ValueError("temperature: expected a positive number, got 0")
         self.framing.labels_per_frame(self.label_rate)
@@ -143,9 +144,7 @@ class SpeechLMConfig(Options):
     def _check_architecture(self) -> None:
         """ValueError: a field that the other architecture has, or a value that this one lacks."""
         if self.architecture not in ARCHITECTURES:
-            raise ValueError(
-                f'architecture: expected "paper" or "fast", got {self.architecture!r}'
-            )
+            raise ValueError(f'architecture: expected "paper" or "fast", got {self.architecture!r}')
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name in self._of_the_other():
             if getattr(self, name) != defaults[name]:
@@ -201,10 +200,12 @@ class SpeechLMConfig(Options):
         """Which samples the front end's frames are made of: 400 each, 320 apart, in the paper.
 
         Those of a fast model are made of 2 or 4 log-mel windows of 25 ms, 10 ms apart. (They see
-        four of these windows more on each side.)
+        more of these windows on each side: of 2 three before and four after, of 4 four and five.)
         """
         if self.is_fast:
-            return Framing(WINDOW + (self.subsampling - 1) * MEL_SHIFT, self.subsampling * MEL_SHIFT)
+            return Framing(
+                WINDOW + (self.subsampling - 1) * MEL_SHIFT, self.subsampling * MEL_SHIFT
+            )
         return Framing.of_convolutions((kernel, stride) for _, kernel, stride in self.conv_layers)
 
     @property

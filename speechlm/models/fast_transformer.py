@@ -56,9 +56,7 @@ class FastLayer(nn.Module):
         self.fc2 = nn.Linear(config.ffn_dim, dim)
         self.final_layer_norm = nn.LayerNorm(dim)
 
-    def forward(
-        self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:
         """(B, T, D) -> (B, T, D); arguments as in `RotarySelfAttention`."""
         if self.conv is not None:
             normed = self.conv_layer_norm(x)

@@ -6,6 +6,8 @@ channels. The features are computed in the model, so that it reads waveforms as 
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,27 +37,30 @@ class LogMel(nn.Module):
     that unit labels of 10 ms name. Never in half precision, and without gradient.
     """
 
-    window: Tensor
-    mel: Tensor
+    window_bits: Tensor
+    mel_bits: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         # Kaldi's window: a Hann window to the power of 0.85, which is not 0 at its ends' neighbours
         hann = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64)
-        self.register_buffer("window", hann.pow(0.85).float(), persistent=False)
-        self.register_buffer("mel", mel_triangles(channels).float(), persistent=False)
+        # Kept as integers of the same bits: `model.half()` rounds all buffers but those.
+        for name, exact in (("window", hann.pow(0.85)), ("mel", mel_triangles(channels))):
+            bits = exact.float().view(torch.int32)
+            self.register_buffer(f"{name}_bits", bits, persistent=False)
 
     @torch.no_grad()
     def forward(self, waveforms: Tensor, frames: Tensor | None) -> Tensor:
         """(B, S), valid log-mel frames (B,) or None: all -> (B, L, M) float32, padding zero."""
+        window, mel = self.window_bits.view(torch.float32), self.mel_bits.view(torch.float32)
         with torch.autocast(waveforms.device.type, enabled=False):
             windows = waveforms.float().unfold(1, WINDOW, MEL_SHIFT)  # (B, L, 400), a view
             windows = windows - windows.mean(2, keepdim=True)
             # s_n - 0.97 s_(n - 1) within the window, whose first sample stands for the one before
             before = torch.cat([windows[..., :1], windows[..., :-1]], -1)
-            spectrum = torch.fft.rfft((windows - PREEMPHASIS * before) * self.window, FFT)
+            spectrum = torch.fft.rfft((windows - PREEMPHASIS * before) * window, FFT)
             power = spectrum.real.square() + spectrum.imag.square()  # (B, L, 257)
-            energies = (power @ self.mel.to(power.device)).clamp(min=FLOOR).log()
+            energies = (power @ mel).clamp(min=FLOOR).log()
             if frames is None:
                 return (energies - energies.mean(1, keepdim=True)) / SPREAD
             valid = _valid(frames, energies)
@@ -69,14 +74,10 @@ def mel_triangles(channels: int) -> Tensor:
     Triangles on the scale mel(f) = 1127 ln(1 + f / 700), as in HTK and Kaldi: channel m rises from
     the centre of m - 1 to its own and falls to that of m + 1.
     """
-
-    def mel(hertz: Tensor) -> Tensor:
-        return 1127.0 * (1.0 + hertz / 700.0).log()
-
-    low, high = mel(torch.tensor([LOWEST, HIGHEST], dtype=torch.float64)).tolist()
+    low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (LOWEST, HIGHEST))
     edges = torch.linspace(low, high, channels + 2, dtype=torch.float64)
     frequency = torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT
-    place = mel(frequency)[:, None]
+    place = 1127.0 * (frequency / 700.0).log1p()[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (place - left) / (centre - left), (right - place) / (right - centre)
     return torch.minimum(rising, falling).clamp(min=0.0)
@@ -114,7 +115,7 @@ class LogMelFrontEnd(FrontEnd):
         lengths = None
         if sample_lengths is not None:
             lengths = self.log_mel_framing.frames(sample_lengths)
-        x = self.log_mel(waveforms, lengths)
+        x = self.log_mel(waveforms, lengths).to(self.first.weight.dtype)
         # Whole frames alone, T = L // r: what is left over does not make one.
         frames = x.shape[1] // self.ratio
         for layer, (stride, before) in zip((self.first, self.second), self.steps, strict=True):
@@ -126,7 +127,7 @@ class LogMelFrontEnd(FrontEnd):
 
 
 def windows(x: Tensor, stride: int, before: int) -> Tensor:
-    """The rows (B, T', 5 C) that a convolution of 5 taps sees of x (B, T, C), T' = ceil(T / stride).
+    """What a convolution of 5 taps sees of x (B, T, C): rows (B, T', 5 C), T' = ceil(T / stride).
 
     Output t sees the frames from t stride - before on; beyond the ends there are zeros.
     """

@@ -7,6 +7,7 @@ U characters.
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,9 @@ def unit_logits(
         (N, V). Source: paper, UMLM loss; temperature 0.1.
     """
     if embeddings is None:
-        return project(hidden).float()
+        # Not rounded to autocast's type, in which scores of 20 are 0.1 apart
+        with torch.autocast(hidden.device.type, enabled=False):
+            return project(hidden.to(cast(nn.Linear, project).weight.dtype)).float()
     projected = F.normalize(project(hidden).float(), dim=-1, eps=1e-8)
     units = F.normalize(embeddings.float(), dim=-1, eps=1e-8)
     with torch.autocast(hidden.device.type, enabled=False):

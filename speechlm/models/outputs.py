@@ -1,6 +1,6 @@
 """What SpeechLM's methods take and return, as named tensors.
 
-B batch, T frames (20 ms) or text units, D model width, N masked frames.
+B batch, T frames (20 or 40 ms) or text units, D model width, N masked frames.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SpeechDraws:
     swap: Tensor | None = None
     """(B, T) bool, frames drawn for swapping (masked ones among them are not swapped)."""
     label_offset: int | None = None
-    """First label of a frame's labels to use: 0 or 1 at 100 Hz, 0 at 50 Hz."""
+    """Which of a frame's labels is its target, from 0: at 100 Hz a frame of 20 ms has two."""
 
 
 @dataclasses.dataclass
@@ -71,7 +71,7 @@ class TextOutput:
     n_impossible: Tensor
     """Sentences with more characters than CTC can write in their frames."""
     logits: Tensor
-    """(B, T + 1, n_characters)."""
+    """(B, (T + 1) N, n_characters), N `SpeechLMConfig.ctc_outputs`."""
 
 
 @dataclasses.dataclass

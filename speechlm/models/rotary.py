@@ -28,9 +28,7 @@ def rotations(frames: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Turns the pairs (x_i, x_(i + d/2)) of x (B, H, T, d) by the angles of their frames."""
     first, second = x.chunk(2, -1)
-    return torch.cat(
-        [first * cosines - second * sines, first * sines + second * cosines], -1
-    )
+    return torch.cat([first * cosines - second * sines, first * sines + second * cosines], -1)
 
 
 class RotarySelfAttention(nn.Module):
@@ -42,9 +40,7 @@ class RotarySelfAttention(nn.Module):
         self.qkv_proj = nn.Linear(dim, 3 * dim)
         self.out_proj = nn.Linear(dim, dim)
 
-    def forward(
-        self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:
         """Attends x (B, T, D) to itself; `turns` of `rotations`, padding (B, T) bool or None."""
         batch, frames, dim = x.shape
         x = x.to(compute_type(x))

@@ -150,6 +150,8 @@ class SpeechLM(nn.Module):
 
         # Speech Transformer over features of which the masked ones are hidden: (B, T, D)
         padding = self._frame_padding(sample_lengths, waveforms.shape[1], features.shape[1])
+        if self.config.is_fast:
+            targets = targets.masked_fill(padding, PAD)  # labels of a rest that is no whole frame
         masked, swapped = self._draw_masks(padding | (targets == PAD), draws)
         x = self._mask_frames(self._project(features), masked)
         middle = self.encoder(x, padding).last
@@ -299,8 +301,7 @@ class SpeechLM(nn.Module):
         Args:
             waveforms: (B, S) float, 16 kHz, in [-1, 1], right-padded with zeros, on the model's
                 device; another floating-point type than the weights' becomes theirs.
-            lengths: (B,) valid samples, at least one frame (400 with the
-                paper's front end); None: nothing is padding.
+            lengths: (B,) valid samples, at least `framing.window`; None: nothing is padding.
             layers: "last" or "all".
 
         Returns:
@@ -313,7 +314,9 @@ class SpeechLM(nn.Module):
         """
         if layers not in ("last", "all"):
             raise ValueError(f'layers: expected "last" or "all", got {layers!r}')
-        waveforms, lengths = check_speech(waveforms, lengths, self.framing, self.mask_emb)
+        # Energies of quiet channels would drown in the rounding of loud samples to half precision.
+        like = self.mask_emb.float() if self.config.is_fast else self.mask_emb
+        waveforms, lengths = check_speech(waveforms, lengths, self.framing, like)
         with evaluating(self):
             encoded = self.encode(waveforms, lengths)
         return (encoded.features if layers == "last" else encoded.layers), encoded.lengths
@@ -355,7 +358,8 @@ class SpeechLM(nn.Module):
         x = self.layer_norm(features)
         if self.post_extract_proj is not None:
             x = self.post_extract_proj(x)
-        return dropout(x, self.config.input_dropout, self.training)
+        # The encoders of a fast model have the only dropout of their inputs.
+        return x if self.config.is_fast else dropout(x, self.config.input_dropout, self.training)
 
     def _mask_frames(self, x: Tensor, mask: Tensor) -> Tensor:
         """Overwrites masked (B, T) frames of x (B, T, D) with the mask embedding."""

@@ -1,4 +1,4 @@
-"""A small SpeechLM and a batch for it."""
+"""Small SpeechLMs of both architectures and a batch for them."""
 
 import pytest
 import torch
@@ -18,6 +18,17 @@ SMALL = {
     "max_positions": 300,
 }
 
+FAST = {
+    "mel_channels": 20,
+    "subsampling_channels": 16,
+    "embed_dim": 32,
+    "ffn_dim": 64,
+    "heads": 4,
+    "speech_layers": 2,
+    "shared_layers": 2,
+    "label_rate": 100,
+}
+
 
 @pytest.fixture
 def small_config():
@@ -32,6 +43,23 @@ def small_model(small_config):
     def build(**changes):
         torch.manual_seed(1)
         return SpeechLM(small_config(**changes), 20, 12)
+
+    return build
+
+
+@pytest.fixture
+def fast_config():
+    """Function: changes -> config of a very small SpeechLM-Fast."""
+    return lambda **changes: SpeechLMConfig.fast_base(**{**FAST, **changes})
+
+
+@pytest.fixture
+def fast_model(fast_config):
+    """Function: changes -> SpeechLM-Fast with fixed random weights, 20 units, 12 characters."""
+
+    def build(**changes):
+        torch.manual_seed(1)
+        return SpeechLM(fast_config(**changes), 20, 12)
 
     return build
 

@@ -98,3 +98,22 @@ def test_what_another_front_end_cannot_take_is_said_in_its_numbers(coarse_model)
         model.encode(torch.zeros(1, 559))
     with pytest.raises(ValueError, match=r"from 560 \(one frame\) to 2000"):
         model.extract_features(torch.zeros(2, 2000), [2000, 559])
+
+
+PARTS = Framing(880, 640, parts=2)
+
+
+def test_parts_of_frames():
+    """Two outputs a frame: counted, and timed, as if they were frames."""
+    assert (PARTS.seconds, PARTS.rate) == (0.02, 50)
+    assert [PARTS.frames(n) for n in (0, 879, 880, 1519, 1520)] == [0, 0, 2, 2, 4]
+    assert PARTS.frames(torch.tensor([879, 1520])).tolist() == [0, 4]
+    assert [PARTS.labels_per_frame(rate) for rate in (50, 100)] == [1, 2]
+    with pytest.raises(ValueError, match=r"multiple of the frame rate \(50 Hz\), got 25"):
+        PARTS.labels_per_frame(25)
+
+
+def test_samples_are_the_fewest_that_give_so_many_parts():
+    for parts in range(1, 12):
+        samples = PARTS.samples(parts)
+        assert PARTS.frames(samples) >= parts > PARTS.frames(samples - 1)

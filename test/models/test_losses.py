@@ -1,5 +1,6 @@
 import math
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -103,3 +104,50 @@ def test_ctc_head_looks_one_frame_back():
     changed[0, 3] += 1.0
     differs = (head(x) != head(changed)).any(-1)[0]
     assert differs.tolist() == [False, False, False, True, True, False, False]
+
+
+def test_without_embeddings_the_scores_are_those_of_the_layer():
+    torch.manual_seed(0)
+    project = nn.Linear(6, 5)
+    hidden, targets = torch.randn(3, 6), torch.tensor([0, 4, 2])
+    torch.testing.assert_close(unit_logits(hidden, project, None, 0.1), project(hidden))
+    result = predict_units(hidden, targets, project, None, 0.1)
+    log_probs = project(hidden).log_softmax(-1)
+    torch.testing.assert_close(result.loss, -log_probs[range(3), targets].sum())
+    assert result.correct == (log_probs.argmax(-1) == targets).sum()
+
+
+def test_scores_of_units_are_float32_within_autocast():
+    torch.manual_seed(0)
+    project, hidden = nn.Linear(64, 5), torch.randn(30, 64)
+    exact = unit_logits(hidden, project, None, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = unit_logits(hidden, project, None, 0.1)
+        assert unit_logits(hidden.bfloat16(), project, None, 0.1).dtype == torch.float32
+    assert found.dtype == torch.float32 and torch.equal(found, exact)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3])
+def test_which_frames_a_ctc_output_sees(outputs):
+    """Outputs t N .. t N + N - 1 see frames t - 1 and t, and each of them in its own way."""
+    torch.manual_seed(0)
+    head = CTCHead(8, 5, outputs=outputs).eval()
+    x = torch.randn(1, 6, 8)
+    logits = head(x)
+    assert logits.shape == (1, 7 * outputs, 5)
+    assert len(set(logits[0, :, 0].tolist())) == 7 * outputs
+    for frame in range(6):
+        changed = x.clone()
+        changed[0, frame] += 1.0
+        differs = (logits != head(changed)).any(-1)[0].nonzero()[:, 0].tolist()
+        assert differs == list(range(frame * outputs, (frame + 2) * outputs))
+
+
+def test_ctc_outputs_are_channels_of_the_convolution():
+    torch.manual_seed(0)
+    head = CTCHead(8, 5, outputs=2).double().eval()
+    x = torch.randn(2, 6, 8, dtype=torch.float64)
+    convolved = getattr(head, "1")(x.mT).mT  # (B, T + 1, 2 D)
+    each = convolved.unflatten(2, (2, 8))
+    expected = head.output_layer(F.gelu(getattr(head, "3")["2"](each))).flatten(1, 2)
+    torch.testing.assert_close(head(x), expected)

@@ -11,11 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from speechlm.models import SpeechLM, SpeechLMConfig, losses, relative_attention, speechlm
+from speechlm.models import SpeechLM, SpeechLMConfig, losses, relative_attention, rotary, speechlm
 
 N_UNITS, N_CHARACTERS = 369, 33
 SAMPLES = 400 + 320 * 103
-"""Of an utterance: 104 frames, a multiple of 8, and (at 50 Hz) as many labels."""
+"""Of an utterance: 104 frames, a multiple of 8, and (at 50 Hz) as many labels; 52 of 40 ms."""
+FAST_SIZES = ["fast_base", "fast_large"]
 
 
 @pytest.fixture
@@ -50,12 +51,13 @@ def biases(monkeypatch):
         seen.append(bias)
         return attention(query, key, value, bias, *args, **kwargs)
 
-    monkeypatch.setattr(relative_attention.F, "scaled_dot_product_attention", spy)
+    for module in (relative_attention, rotary):
+        monkeypatch.setattr(module.F, "scaled_dot_product_attention", spy)
     return seen
 
 
 def build(size, dtype):
-    """A Base or Large model without numbers."""
+    """A model without numbers."""
     drop = {"speech_layerdrop": 0.0, "shared_layerdrop": 0.0}
     config = getattr(SpeechLMConfig, size)(label_rate=50, **drop)
     with torch.device("meta"):
@@ -113,3 +115,43 @@ def test_fine_tuning(meta, biases, size, padded):
 def test_a_bias_without_padding_goes_into_the_kernel_without_a_copy(frames, clip):
     bias = relative_attention.relative_bias(torch.empty(2, 3, frames, 2 * clip), frames)
     assert readable(bias) and all(stride % 8 == 0 for stride in bias.stride()[:-1])
+
+
+@pytest.mark.parametrize("size", FAST_SIZES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_training_step_of_a_fast_model(meta, biases, size, dtype):
+    model, batch = build(size, dtype), 2
+    waveforms = torch.empty(batch, SAMPLES, device="meta")
+    lengths = torch.empty(batch, device="meta", dtype=torch.int64)
+    labels = torch.empty(batch, 104, device="meta", dtype=torch.int64)
+    units = torch.empty(batch, 45, device="meta", dtype=torch.int64)
+    characters = torch.empty(batch, 20, device="meta", dtype=torch.int64)
+    loss, stats, weight = model(waveforms, lengths, labels, units, characters)
+    loss.backward()
+
+    assert loss.device.type == weight.device.type == "meta" and loss.shape == ()
+    assert {value.device.type for value in stats.values()} == {"meta"}
+    assert not [name for name, p in model.named_parameters() if p.grad is None]
+    # What attention is given beside its inputs is which keys are padding: no table, no bias.
+    layers = model.config.speech_layers + 2 * model.config.shared_layers
+    assert len(biases) == layers
+    assert {(mask.dtype, tuple(mask.shape)) for mask in biases} == {
+        (torch.bool, (batch, 1, 1, 51)),
+        (torch.bool, (batch, 1, 1, 45)),
+    }
+
+
+@pytest.mark.parametrize("size", FAST_SIZES)
+@pytest.mark.parametrize("padded", [False, True])
+def test_fine_tuning_of_a_fast_model(meta, biases, size, padded):
+    model = build(size, torch.bfloat16)
+    waveforms = torch.empty(2, SAMPLES, device="meta")
+    lengths = torch.empty(2, device="meta", dtype=torch.int64) if padded else None
+    logits = model.ctc_logits(model.encode(waveforms, lengths))
+    assert logits.shape == (2, 2 * 52, N_CHARACTERS) and logits.dtype == torch.bfloat16
+    logits.sum().backward()
+    heads = ("final_proj_list", "unit_embed_tokens", "mask_emb")
+    without = {name for name, p in model.named_parameters() if p.grad is None}
+    assert without == {n for n, _ in model.named_parameters() if n.startswith(heads)}
+    assert len(biases) == len(model.encoder.layers) + len(model.unit_encoder.layers)
+    assert all((mask is None) != padded for mask in biases)  # the fastest kernels take no mask

@@ -7,6 +7,8 @@ import kenlm
 import numpy as np
 import pytest
 
+from speechlm.models import SpeechLMConfig
+
 STEP = "--model tiny --batch 1 --seconds 1 --threads 1 --repeats 1 --dtype bfloat16"
 
 
@@ -37,6 +39,110 @@ def test_last_line_is_json_with_figures(root, command):
     for name in ("seconds", "cpu_seconds", "peak_gib", "tflop", "audio_seconds_per_second"):
         assert figures[name] > 0, name
     assert figures["share_of_limit"] > 0
+
+
+@pytest.mark.parametrize("command", ["pretrain-step", "extract"])
+def test_a_model_beside_another(root, command):
+    figures = benchmark(root, f"{command} {STEP} --model fast_tiny --beside tiny")
+    assert figures["model"] == "fast_tiny" and figures["tflop"] > 0
+    ratio = figures["cpu_seconds"] / figures["tiny_cpu_seconds"]
+    assert figures["cpu_seconds_ratio"] == pytest.approx(ratio, abs=2e-3)
+    assert 0 < figures["seconds_ratio"]
+
+
+PAPER_BATCH = {"rows": 8, "seconds": 10.94, "text_units": 547}
+"""What a GPU has in a batch of the paper: 87.5 s of speech and 4,375 units of 20 ms."""
+
+
+@pytest.fixture(scope="module")
+def operations(root):
+    """The module that counts operations."""
+    sys.path.insert(0, str(root / "tools"))
+    try:
+        yield importlib.import_module("benchmarks.operations")
+    finally:
+        sys.path.remove(str(root / "tools"))
+
+
+def test_operations_of_the_papers_base_are_those_of_its_definition(operations):
+    """The count by torch against a formula: products of layers, relative keys, convolutions."""
+    config = SpeechLMConfig.base()
+    parts = operations.forward_operations(config, **PAPER_BATCH)
+    dim, rows = 768, 8
+    convolutions, n_frames, inputs = 0.0, int(10.94 * 16000), 1
+    for outputs, kernel, stride in config.conv_layers:
+        n_frames = (n_frames - kernel) // stride + 1
+        convolutions += 2 * n_frames * inputs * outputs * kernel
+        inputs = outputs
+    n_units = 547
+
+    def layers(count):  # projections and feed-forward; scores, mixing, and scores of 320 distances
+        return 6 * 2 * count * dim * (4 * dim + 2 * 3072 + 2 * count + 320)
+
+    position = 2 * n_frames * dim * (dim // 16) * 128
+    expected = {
+        "front_end": convolutions + 2 * n_frames * 512 * dim,
+        "speech_layers": layers(n_frames) + position,
+        "shared_on_speech": layers(n_frames),
+        "shared_on_text": layers(n_units),
+        "heads": 2 * n_frames * 2 * (dim * 256 + 256 * 369) + 2 * n_units * dim * (2 * dim + 33),
+    }
+    for name, count in expected.items():
+        assert parts[name] == pytest.approx(rows * count, rel=0.02), name
+    assert 5.2e12 < 3 * sum(parts.values()) < 5.5e12
+
+
+def test_operations_of_fast_base_are_those_of_its_definition(operations):
+    parts = operations.forward_operations(SpeechLMConfig.fast_base(), **PAPER_BATCH)
+    dim, rows, n_mel, n_frames, n_units = 768, 8, 1092, 273, 274
+
+    def layers(count):
+        return 6 * 2 * count * dim * (4 * dim + 2 * 3072 + 2 * count + 7)
+
+    mel = n_mel * 2 * 257 * 80
+    convolutions = 2 * n_frames * (2 * 5 * 80 * 512 + 5 * 512 * dim)
+    fourier = n_mel * 2.5 * 512 * 9
+    expected = {
+        "front_end": mel + convolutions + fourier + 2 * n_frames * dim * dim,
+        "speech_layers": layers(n_frames),
+        "shared_on_speech": layers(n_frames),
+        "shared_on_text": layers(n_units),
+        "heads": 2 * 2 * n_frames * dim * 369 + 2 * n_units * dim * (2 * dim * 2 + 2 * 33),
+    }
+    for name, count in expected.items():
+        assert parts[name] == pytest.approx(rows * count, rel=0.02), name
+
+
+def test_a_fast_base_takes_a_third_of_the_papers_operations(operations):
+    """All of a step: at most 1.9 TFLOP, the front end at most a thirtieth of the paper's."""
+    fast = operations.forward_operations(SpeechLMConfig.fast_base(), **PAPER_BATCH)
+    paper = operations.forward_operations(SpeechLMConfig.base(), **PAPER_BATCH)
+    assert 3 * sum(fast.values()) <= 1.9e12
+    assert fast["front_end"] <= paper["front_end"] / 30
+    assert set(fast) == set(paper) and min(fast.values()) > 0
+    coarse, fine = (
+        operations.forward_operations(SpeechLMConfig.fast_base(subsampling=n), **PAPER_BATCH)
+        for n in (4, 2)
+    )
+    assert coarse == fast and sum(fine.values()) > 1.9 * sum(fast.values())
+
+
+def test_operations_without_text(operations):
+    parts = operations.forward_operations(SpeechLMConfig.fast_tiny(), 2, 3.0, 0)
+    assert parts["shared_on_text"] == 0 and parts["shared_on_speech"] > 0
+
+
+def test_a_projection(root):
+    command = (
+        "operations --model fast_tiny --beside tiny --updates 100000000 --gpus 2 --peak_tflops 100"
+    )
+    figures = benchmark(root, command)
+    step = figures["fast_tiny_step_tflop"]
+    hours = figures["fast_tiny_gpu_hours_at_0.30"]
+    assert hours == pytest.approx(1e8 * 2 * step / 30 / 3600, rel=0.01)
+    ratio = step / figures["tiny_step_tflop"]
+    assert figures["step_ratio"] == pytest.approx(ratio, rel=0.01) and ratio < 0.6
+    assert figures["fast_tiny_gpu_hours_at_0.45"] <= hours
 
 
 def test_kernels(root):

@@ -7,7 +7,7 @@ import json
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -33,23 +33,37 @@ def autocast(args: argparse.Namespace):
     return torch.autocast(args.device, getattr(torch, args.dtype))
 
 
-def measure(step: Callable[[], None], args: argparse.Namespace) -> dict[str, float]:
-    """Median wall and CPU seconds of a step, and the peak memory of the process or GPU in GiB."""
-    on_gpu = args.device == "cuda"
-    walls, cpus = [], []
-    for _ in range(args.repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        step()
-        if on_gpu:
-            torch.cuda.synchronize()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-    peak = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else peak_rss()
-    return {
-        "seconds": round(statistics.median(walls), 4),
-        "cpu_seconds": round(statistics.median(cpus), 4),
-        "peak_gib": round(peak, 3),
-    }
+def measure(
+    steps: Sequence[Callable[[], None]], args: argparse.Namespace
+) -> list[dict[str, float]]:
+    """Median wall and CPU seconds of each step; they take turns, so that they share what disturbs.
+
+    Each is run once before it is timed.
+    """
+    times: list[tuple[list[float], list[float]]] = [([], []) for _ in steps]
+    for repeat in range(args.repeats + 1):
+        for step, (walls, cpus) in zip(steps, times, strict=True):
+            wall, cpu = time.perf_counter(), time.process_time()
+            step()
+            if args.device == "cuda":
+                torch.cuda.synchronize()
+            if repeat:
+                walls.append(time.perf_counter() - wall)
+                cpus.append(time.process_time() - cpu)
+    return [
+        {
+            "seconds": round(statistics.median(walls), 4),
+            "cpu_seconds": round(statistics.median(cpus), 4),
+        }
+        for walls, cpus in times
+    ]
+
+
+def peak_gib(args: argparse.Namespace) -> float:
+    """Peak memory so far of the GPU, or of the process."""
+    if args.device == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
+    return round(peak_rss(), 3)
 
 
 def matrix_rate(args: argparse.Namespace) -> float:

@@ -9,7 +9,16 @@ from contextlib import nullcontext
 
 import torch
 
-from benchmarks.measure import N_CHARACTERS, N_UNITS, autocast, build, matrix_rate, measure
+from benchmarks.measure import (
+    N_CHARACTERS,
+    N_UNITS,
+    autocast,
+    build,
+    matrix_rate,
+    measure,
+    peak_gib,
+)
+from benchmarks.operations import FORWARD_AND_BACKWARD, SPEECH_PARTS, forward_operations, units_of
 from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.kernels import KERNELS, plain
 from speechlm.models import SpeechLMConfig
@@ -17,11 +26,16 @@ from speechlm.models import SpeechLMConfig
 
 def pretrain_step(args: argparse.Namespace) -> dict[str, float]:
     """One forward and backward pass over a speech and a text batch."""
-    return figures_of(training_step(args), args)
+    return figures_of(training_step, args)
 
 
 def extract(args: argparse.Namespace) -> dict[str, float]:
     """One call of extract_features."""
+    return figures_of(extraction, args)
+
+
+def extraction(args: argparse.Namespace) -> Callable[[], None]:
+    """Features of noise from random weights."""
     model = build(args).eval()
     waveforms = torch.randn(args.batch, int(args.seconds * SAMPLE_RATE), device=args.device)
 
@@ -29,13 +43,20 @@ def extract(args: argparse.Namespace) -> dict[str, float]:
         with autocast(args):
             model.extract_features(waveforms)
 
-    return figures_of(step, args)
+    return step
 
 
-def figures_of(step: Callable[[], None], args: argparse.Namespace) -> dict[str, float]:
-    """Times and memory of a step, and what share of the machine's products it reaches."""
-    step()  # warms up
-    figures = measure(step, args)
+def figures_of(
+    make: Callable[[argparse.Namespace], Callable[[], None]], args: argparse.Namespace
+) -> dict[str, float]:
+    """Times and memory of a step, and what share of the machine's products it reaches.
+
+    With `beside` also the other model's times, and the ratios to them.
+    """
+    sizes = [args.model, *([args.beside] if args.beside else [])]
+    steps = [make(argparse.Namespace(**{**vars(args), "model": size})) for size in sizes]
+    figures, *others = measure(steps, args)
+    figures["peak_gib"] = peak_gib(args)
     flops, limit = flops_of(args), matrix_rate(args)
     rate = flops / figures["seconds"]
     figures["tflop"] = round(flops / 1e12, 6)
@@ -44,6 +65,10 @@ def figures_of(step: Callable[[], None], args: argparse.Namespace) -> dict[str, 
     figures["share_of_limit"] = round(rate / limit, 3)
     if args.device == "cuda":
         figures["mfu"] = round(rate / (args.peak_tflops * 1e12 if args.peak_tflops else limit), 3)
+    for other in others:
+        for name, value in other.items():
+            figures[f"{args.beside}_{name}"] = value
+            figures[f"{name}_ratio"] = round(figures[name] / value, 3)
     return figures
 
 
@@ -60,7 +85,7 @@ def training_step(args: argparse.Namespace) -> Callable[[], None]:
         torch.randint(4, N_UNITS - 1, (args.batch, n_labels), device=args.device),
     ]
     if args.text_units:
-        text = (args.batch, args.text_units)
+        text = (args.batch, units_of(model.config, args.text_units))
         batch.append(torch.randint(4, N_UNITS - 1, text, device=args.device))
         characters = (args.batch, args.text_units // 5)
         batch.append(torch.randint(4, N_CHARACTERS - 1, characters, device=args.device))
@@ -75,30 +100,16 @@ def training_step(args: argparse.Namespace) -> Callable[[], None]:
 
 
 def flops_of(args: argparse.Namespace) -> float:
-    """Operations of a step's matrix products and convolutions, counted from the definition.
+    """Operations of a step's products and convolutions, counted from the definition.
 
-    A backward pass is twice the forward pass; what is computed again does not count, nor do the
-    unit predictions (under 0.1 %).
+    What is computed again does not count.
     """
+    text_units = 0 if args.command == "extract" else args.text_units
     config = getattr(SpeechLMConfig, args.model)()
-    dim, samples = config.embed_dim, int(args.seconds * SAMPLE_RATE)
-    per_frame = 2 * dim * (4 * dim + 2 * config.ffn_dim)
-
-    def layers(frames: int) -> float:
-        return frames * (per_frame + 2 * dim * (2 * frames + 2 * config.relative_clip))
-
-    total, inputs = 0.0, 1
-    for channels, kernel, stride in config.conv_layers:
-        samples = (samples - kernel) // stride + 1
-        total, inputs = total + 2 * samples * inputs * channels * kernel, channels
-    total += 2 * samples * dim * (inputs + dim // config.pos_conv_groups * config.pos_conv_kernel)
-    total += (config.speech_layers + config.shared_layers) * layers(samples)
+    parts = forward_operations(config, args.batch, args.seconds, text_units)
     if args.command == "extract":
-        return args.batch * total
-    if args.text_units:
-        total += config.shared_layers * layers(args.text_units)
-        total += 2 * args.text_units * dim * (2 * dim + N_CHARACTERS)
-    return 3 * args.batch * total
+        return sum(parts[name] for name in SPEECH_PARTS)
+    return FORWARD_AND_BACKWARD * sum(parts.values())
 
 
 def kernels(args: argparse.Namespace) -> dict[str, float]:
