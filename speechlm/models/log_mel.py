@@ -6,6 +6,8 @@ channels. The features are computed in the model, so that it reads waveforms as 
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,13 +72,11 @@ def mel_triangles(channels: int) -> Tensor:
     the centre of m - 1 to its own and falls to that of m + 1.
     """
 
-    def mel(hertz: Tensor) -> Tensor:
-        return 1127.0 * (1.0 + hertz / 700.0).log()
-
-    low, high = mel(torch.tensor([LOWEST, HIGHEST], dtype=torch.float64)).tolist()
+    # The limits are numbers, not tensors, so that a network without memory can be built.
+    low, high = (1127.0 * math.log(1.0 + hertz / 700.0) for hertz in (LOWEST, HIGHEST))
     edges = torch.linspace(low, high, channels + 2, dtype=torch.float64)
     frequency = torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT
-    place = mel(frequency)[:, None]
+    place = 1127.0 * (1.0 + frequency / 700.0).log()[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (place - left) / (centre - left), (right - place) / (right - centre)
     return torch.minimum(rising, falling).clamp(min=0.0)
