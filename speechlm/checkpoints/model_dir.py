@@ -34,7 +34,7 @@ from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_
 from speechlm.data.whole_files import read_lines, reading
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.models.heads import PARTS
+from speechlm.models.heads import PARTS, weights_of
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
@@ -157,7 +157,8 @@ def load_speechlm(
         what = " and ".join(description.without)
         logging.info("%s has no weights for %s: they start at random", folder, what)
     own = {n: w for n, w in weights.items() if not n.startswith(DECODER)}
-    load_weights(model, own, source, description.without)
+    absent = weights_of(description.without, description.config.is_fast)
+    load_weights(model, own, source, absent)
     return model, description.units
 
 
@@ -272,20 +273,20 @@ def read_symbols(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def load_weights(
-    model: nn.Module, weights: dict[str, Tensor], source: str, without: Sequence[str] = ()
+    model: nn.Module, weights: dict[str, Tensor], source: str, absent: Sequence[str] = ()
 ) -> None:
     """Put weights into a model.
 
-    Every one of the model's must be there and have its shape, but for the parts in `without`.
+    Every one of the model's must be there and have its shape, but for those whose names begin as
+    one of `absent` does.
     """
     own = model.state_dict()
-    absent = tuple(prefix for part in without for prefix in PARTS[part])
     pointers: dict[int, str] = {}
     twins = {n: pointers.setdefault(v.data_ptr(), n) for n, v in own.items() if v.numel()}
     missing = [
         name
         for name in own
-        if not (name in weights or twins.get(name) in weights or name.startswith(absent or ("\0",)))
+        if not (name in weights or twins.get(name) in weights or name.startswith(tuple(absent)))
     ]
     check_names(
         missing,
