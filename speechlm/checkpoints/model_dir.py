@@ -212,7 +212,7 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     values = read_yaml(path, f": {folder} holds no trained model")
     older = Path(folder) / "model.yaml"  # where early pre-trainings left it
     if "speechlm" not in values and older.is_file():
-        config = _config(read_yaml(older).get("speechlm"), changes, older)
+        config = changed_config(read_yaml(older).get("speechlm"), changes, older)
         units = UnitVocabulary.read(_there(folder, TOKENS))
         return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
@@ -225,7 +225,7 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
         raise ValueError(f"{path}: kind {kind!r}, without {without!r} is no model of {KINDS}")
     decoder = values.get("translation_decoder")
     return Description(
-        _config(values["speechlm"], changes, path),
+        changed_config(values["speechlm"], changes, path),
         kind,
         None if "units" in without else UnitVocabulary.read(_there(folder, TOKENS)),
         None if "characters" in without else read_symbols(_there(folder, CHARACTERS)),
@@ -359,17 +359,27 @@ def check_names(
         )
 
 
-def _config(values: Any, changes: Mapping[str, Any], path: Path) -> SpeechLMConfig:
-    """The values of a YAML file with changes.
+def changed_config(
+    values: Any, changes: Mapping[str, Any], path: str | os.PathLike[str]
+) -> SpeechLMConfig:
+    """The values of a file, with changes.
 
     Raises:
-        ValueError: they are no configuration; the file is named.
+        ValueError: they are no configuration, or the changes are for another model; the file and
+            the option are named.
     """
+    try:
+        config = SpeechLMConfig.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no SpeechLM's configuration: {error}") from None
     try:
         return SpeechLMConfig.from_dict({**values, **changes})
     except (ValueError, TypeError) as error:
-        changed = f" with {dict(changes)}" if changes else ""
-        raise ValueError(f"{path}{changed} is no SpeechLM's configuration: {error}") from None
+        raise ValueError(
+            f"{error}. The model of {path} is of architecture {config.architecture}, and the changes "
+            f"{dict(changes)} do not fit it; in a fine-tuning they are encoder_conf.speechlm of "
+            "--config, which must be one for such models (config_size does not change what is given)"
+        ) from None
 
 
 def _decoder_config(values: Any, path: Path) -> TranslationDecoderConfig:
