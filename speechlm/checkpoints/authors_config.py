@@ -219,10 +219,10 @@ def check_authors_network(config: SpeechLMConfig, source: str) -> None:
     """
     if config.is_fast:
         raise ValueError(
-            f"{source} is of architecture fast, with log-mel features, rotary positions and a softmax "
-            "over units; the authors' form is for the paper's network alone, which has waveform "
-            "convolutions, relative positions and cosines instead. Open the folder itself with "
-            "speechlm.SpeechLM.from_pretrained"
+            f"{source} is of architecture fast, with log-mel features, rotary positions and a "
+            "softmax over units; the authors' form is for the paper's network alone, which has "
+            "waveform convolutions, relative positions and cosines instead. Open the folder itself "
+            "with speechlm.SpeechLM.from_pretrained"
         )
 
 

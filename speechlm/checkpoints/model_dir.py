@@ -376,9 +376,9 @@ def changed_config(
         return SpeechLMConfig.from_dict({**values, **changes})
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{error}. The model of {path} is of architecture {config.architecture}, and the changes "
-            f"{dict(changes)} do not fit it; in a fine-tuning they are encoder_conf.speechlm of "
-            "--config, which must be one for such models (config_size does not change what is given)"
+            f"{error}. The model of {path} is of architecture {config.architecture}, whatever "
+            f"config_size is, and the changes {dict(changes)} do not fit it; in a fine-tuning they "
+            "are encoder_conf.speechlm of --config: give one for such models"
         ) from None
 
 

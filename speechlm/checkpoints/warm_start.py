@@ -119,7 +119,9 @@ def warm_start(folder: str, model: SpeechLM) -> WarmStart:
         names: dict[str, str | None] = {n: n if n.startswith(OURS) else None for n in weights}
     else:
         # Before it is looked for, maybe on the hub
-        _check_architecture(f"{folder} is no folder of a SpeechLM: a HuBERT is", "paper", model.config)
+        _check_architecture(
+            f"{folder} is no folder of a SpeechLM: a HuBERT is", "paper", model.config
+        )
         network, normalize = load_huggingface(folder)
         values = huggingface_shape(folder, network.config)
         weights = network.state_dict()
@@ -179,10 +181,10 @@ def huggingface_shape(folder: str, config: Any) -> dict[str, Any]:
 def _check_architecture(what: str, there: str, config: SpeechLMConfig) -> None:
     if there != config.architecture:
         raise ValueError(
-            f"--init_speech: {what} of architecture {there} ({_NETWORKS[there]}), the model to train "
-            f"of architecture {config.architecture} ({_NETWORKS[config.architecture]}), so that no "
-            f"weights can be taken. Give a SpeechLM of architecture {config.architecture}, or a "
-            f"--config_size of architecture {there}"
+            f"--init_speech: {what} of architecture {there} ({_NETWORKS[there]}), the model to "
+            f"train of architecture {config.architecture} ({_NETWORKS[config.architecture]}), so "
+            f"that no weights can be taken. Give a SpeechLM of architecture {config.architecture}, "
+            f"or a --config_size of architecture {there}"
         )
 
 

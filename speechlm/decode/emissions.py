@@ -188,8 +188,8 @@ class Emissions:
         else:
             found = check_emissions(self._reader[utterance], f"{self.folder}: {utterance}")
         if self._shift is not None:
-            # A window is longer than a shift: an utterance has about one frame less than shifts; with
-            # two CTC outputs a frame of the model there are one to three less.
+            # A window is longer than a shift: an utterance has about one frame less than shifts;
+            # with two CTC outputs a frame of the model one to three less.
             expected = self._samples[utterance] / self._shift
             if not expected - _EDGE <= len(found) <= expected + _EDGE:
                 raise ValueError(

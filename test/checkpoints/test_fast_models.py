@@ -123,7 +123,11 @@ def test_changes_for_the_other_architecture_name_the_option(fast_model, model_fo
     for folder, changes, message in (
         (tmp_path, of_paper, "^feature_grad_mult: a model of architecture fast has 1.0, got 0.0"),
         (tmp_path, {"input_dropout": 0.0}, "^input_dropout: a model of architecture fast has none"),
-        (model_folder(), {"subsampling": 2}, "^subsampling: a model of architecture paper has none"),
+        (
+            model_folder(),
+            {"subsampling": 2},
+            "^subsampling: a model of architecture paper has none",
+        ),
         (model_folder(), {"dropouts": 0.1}, 'unknown model option "dropouts".*"dropout"'),
     ):
         with pytest.raises(ValueError, match=message) as error:
@@ -175,7 +179,9 @@ def test_nothing_is_taken_over_from_the_other_architecture(
     paper = speechlm.SpeechLM.from_pretrained(model_folder())
     with pytest.raises(ValueError, match="--init_speech: .* of architecture fast .log-mel.*paper"):
         warm_start(str(tmp_path), paper)
-    with pytest.raises(ValueError, match="is a SpeechLM of architecture paper .*rotary.*Give a Spe"):
+    with pytest.raises(
+        ValueError, match="is a SpeechLM of architecture paper .*rotary.*Give a Spe"
+    ):
         warm_start(str(model_folder()), model)
     monkeypatch.setattr("speechlm.checkpoints.warm_start.load_huggingface", None)  # not asked for
     for name in ("facebook/hubert-base-ls960", str(tmp_path / "nowhere")):

@@ -1,4 +1,4 @@
-"""Fast models of 40 ms frames write two CTC outputs a frame: how many there are, and their times."""
+"""Fast models of 40 ms frames write two CTC outputs a frame: their number and their times."""
 
 import numpy as np
 import pytest

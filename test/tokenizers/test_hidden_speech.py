@@ -193,9 +193,7 @@ COARSE = {"conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 5 + [[16, 2, 2]] * 2, "l
 
 
 @pytest.mark.parametrize("size, changes", [("base", COARSE), ("fast_base", {})])
-def test_units_last_as_long_as_the_models_frames(
-    model_folder, make_tones, tmp_path, size, changes
-):
+def test_units_last_as_long_as_the_models_frames(model_folder, make_tones, tmp_path, size, changes):
     """40 ms, of windows of 800 or 880 samples; counted as always, and from archives alike."""
     folder = model_folder(size, **changes)
     source, data = open_features("speechlm", folder, 1), make_tones(tmp_path / "data", 3)
