@@ -54,6 +54,15 @@ MODEL = {
     "unit_dim": 16,
     "max_positions": 600,
 }
+FAST = {
+    "mel_channels": 20,
+    "subsampling_channels": 16,
+    "embed_dim": 32,
+    "ffn_dim": 64,
+    "heads": 2,
+    "speech_layers": 1,
+    "shared_layers": 1,
+}
 PRETRAIN = {
     "config_size": "tiny",
     "model_conf": MODEL,
@@ -132,13 +141,20 @@ def model_values():
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory, model_values):
+def fast_values():
+    """Function: changes -> values of a very small fast model."""
+    return lambda **changes: {**FAST, **changes}
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory, model_values, fast_values):
     """Function that writes a very small SpeechLM of random weights, and its folder."""
 
     def make(size: str = "base", seed: int = 0, **changes) -> Path:
         torch.manual_seed(seed)
         values = {"speech_layers": 2, "shared_layers": 2, **changes}
-        config = getattr(SpeechLMConfig, size)(**model_values(**values))
+        sizes = fast_values if size.startswith("fast") else model_values
+        config = getattr(SpeechLMConfig, size)(**sizes(**values))
         units = UnitVocabulary(map(str, range(9)))
         path = tmp_path_factory.mktemp("speechlm") / "model"
         save_speechlm(path, config, units, SpeechLM(config, units.n_ids, 33).state_dict())

@@ -1,5 +1,6 @@
-"""Stages 6 and 7: hidden units of a (split) data directory, a label each 20 ms.
+"""Stages 6 and 7: hidden units of a (split) data directory, a label for each frame of the features.
 
+A label lasts 20 ms, with features of a fast model as long as its frames (OUTPUT/frame_shift).
 Writes OUTPUT/units.JOB.{ark,scp}. The k-means file says what features to compute. Utterances that
 cannot be used (damaged, silent, less than two frames) are listed in skipped.JOB. merge_units
 --input OUTPUT --n JOBS --data DIR joins the jobs and checks the labels against the audio.

@@ -1,6 +1,7 @@
 """Features of a (split) data directory by a trained SpeechLM; writes OUTPUT/feats.JOB.{ark,scp}.
 
-merge_units --input OUTPUT --n JOBS --name feats makes OUTPUT/feats.scp of all jobs.
+OUTPUT/frame_shift says how long a frame is: 0.02 s, or 0.04 s of a fast model. merge_units --input
+OUTPUT --n JOBS --name feats makes OUTPUT/feats.scp of all jobs.
 """
 
 from __future__ import annotations

@@ -156,7 +156,11 @@ def to_authors(config: SpeechLMConfig) -> dict[str, Any]:
 
     It has what the authors' stand-alone `SpeechLM.py` reads. What is ours alone (`ignore_padding`)
     is lost: their code treats padding as it always does.
+
+    Raises:
+        ValueError: see `check_authors_network`.
     """
+    check_authors_network(config, "this model")
     model: dict[str, Any] = {"_name": "speechlm", "skip_masked": False, "skip_nomask": False}
     for key, value in _FIXED.items():
         _set(model, key, value)
@@ -201,6 +205,25 @@ def to_authors(config: SpeechLMConfig) -> dict[str, Any]:
     }
     text["encoder"] |= {"embed_path": None, "layers_to_keep": None}
     return {"model": model, "task": {"normalize": config.normalize_waveform}}
+
+
+def check_authors_network(config: SpeechLMConfig, source: str) -> None:
+    """Make sure that the authors' code has a network for a configuration.
+
+    Args:
+        config: of the model.
+        source: the model's folder, for messages.
+
+    Raises:
+        ValueError: it is a fast model's.
+    """
+    if config.is_fast:
+        raise ValueError(
+            f"{source} is of architecture fast, with log-mel features, rotary positions and a "
+            "softmax over units; the authors' form is for the paper's network alone, which has "
+            "waveform convolutions, relative positions and cosines instead. Open the folder itself "
+            "with speechlm.SpeechLM.from_pretrained"
+        )
 
 
 def to_decoder_config(model: Mapping[str, Any], source: str) -> TranslationDecoderConfig:

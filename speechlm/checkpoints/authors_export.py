@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from speechlm.checkpoints.authors_config import to_authors
+from speechlm.checkpoints.authors_config import check_authors_network, to_authors
 from speechlm.checkpoints.model_dir import (
     DECODER,
     WEIGHTS,
@@ -54,10 +54,11 @@ def export_checkpoint(folder: str | os.PathLike[str], path: str | os.PathLike[st
     folder was imported from; of a model trained here the configuration is made.
 
     Raises:
-        ValueError: the folder holds no model, or one whose weights are incomplete.
+        ValueError: the folder holds no model, or one whose weights are incomplete, or a fast one.
     """
     check_no_folder(path)
     description = read_description(folder)
+    check_authors_network(description.config, str(folder))
     weights, metadata = read_weights(folder)
     weights = {n: w for n, w in weights.items() if not n.startswith((DECODER, *NOT_CLEANED))}
     with torch.device("meta"):

@@ -71,6 +71,11 @@ def _is_here(name: str) -> bool:
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
+            if (path / "config.yaml").is_file():
+                raise ValueError(
+                    f"{name} is a model folder of this project, not of Hugging Face's format, in "
+                    "which no SpeechLM can be written; give it as a SpeechLM (--features speechlm)"
+                )
             raise ValueError(_what_is_missing(name, FileNotFoundError()))
         return True
     if path.exists():

@@ -34,7 +34,7 @@ from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_
 from speechlm.data.whole_files import read_lines, reading
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.models.heads import PARTS
+from speechlm.models.heads import PARTS, weights_of
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
 SIZES: dict[str, Callable[..., SpeechLMConfig]] = {
@@ -157,7 +157,8 @@ def load_speechlm(
         what = " and ".join(description.without)
         logging.info("%s has no weights for %s: they start at random", folder, what)
     own = {n: w for n, w in weights.items() if not n.startswith(DECODER)}
-    load_weights(model, own, source, description.without)
+    absent = weights_of(description.without, description.config.is_fast)
+    load_weights(model, own, source, absent)
     return model, description.units
 
 
@@ -211,7 +212,7 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     values = read_yaml(path, f": {folder} holds no trained model")
     older = Path(folder) / "model.yaml"  # where early pre-trainings left it
     if "speechlm" not in values and older.is_file():
-        config = _config(read_yaml(older).get("speechlm"), changes, older)
+        config = changed_config(read_yaml(older).get("speechlm"), changes, older)
         units = UnitVocabulary.read(_there(folder, TOKENS))
         return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
@@ -224,7 +225,7 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
         raise ValueError(f"{path}: kind {kind!r}, without {without!r} is no model of {KINDS}")
     decoder = values.get("translation_decoder")
     return Description(
-        _config(values["speechlm"], changes, path),
+        changed_config(values["speechlm"], changes, path),
         kind,
         None if "units" in without else UnitVocabulary.read(_there(folder, TOKENS)),
         None if "characters" in without else read_symbols(_there(folder, CHARACTERS)),
@@ -272,20 +273,20 @@ def read_symbols(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def load_weights(
-    model: nn.Module, weights: dict[str, Tensor], source: str, without: Sequence[str] = ()
+    model: nn.Module, weights: dict[str, Tensor], source: str, absent: Sequence[str] = ()
 ) -> None:
     """Put weights into a model.
 
-    Every one of the model's must be there and have its shape, but for the parts in `without`.
+    Every one of the model's must be there and have its shape, but for those whose names begin as
+    one of `absent` does.
     """
     own = model.state_dict()
-    absent = tuple(prefix for part in without for prefix in PARTS[part])
     pointers: dict[int, str] = {}
     twins = {n: pointers.setdefault(v.data_ptr(), n) for n, v in own.items() if v.numel()}
     missing = [
         name
         for name in own
-        if not (name in weights or twins.get(name) in weights or name.startswith(absent or ("\0",)))
+        if not (name in weights or twins.get(name) in weights or name.startswith(tuple(absent)))
     ]
     check_names(
         missing,
@@ -358,17 +359,27 @@ def check_names(
         )
 
 
-def _config(values: Any, changes: Mapping[str, Any], path: Path) -> SpeechLMConfig:
-    """The values of a YAML file with changes.
+def changed_config(
+    values: Any, changes: Mapping[str, Any], path: str | os.PathLike[str]
+) -> SpeechLMConfig:
+    """The values of a file, with changes.
 
     Raises:
-        ValueError: they are no configuration; the file is named.
+        ValueError: they are no configuration, or the changes are for another model; the file and
+            the option are named.
     """
+    try:
+        config = SpeechLMConfig.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no SpeechLM's configuration: {error}") from None
     try:
         return SpeechLMConfig.from_dict({**values, **changes})
     except (ValueError, TypeError) as error:
-        changed = f" with {dict(changes)}" if changes else ""
-        raise ValueError(f"{path}{changed} is no SpeechLM's configuration: {error}") from None
+        raise ValueError(
+            f"{error}. The model of {path} is of architecture {config.architecture}, whatever "
+            f"config_size is, and the changes {dict(changes)} do not fit it; in a fine-tuning they "
+            "are encoder_conf.speechlm of --config: give one for such models"
+        ) from None
 
 
 def _decoder_config(values: Any, path: Path) -> TranslationDecoderConfig:

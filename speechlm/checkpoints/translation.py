@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from speechlm.checkpoints import ctc_encoder
-from speechlm.checkpoints.model_dir import load_speechlm, load_translation
+from speechlm.checkpoints.model_dir import changed_config, load_speechlm, load_translation
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD, Framing
 from speechlm.data.target_text import TargetVocabulary
@@ -132,13 +132,14 @@ def read_encoder(
         model = load_speechlm(folder, **changes)[0]
         config, weights = model.config, model.state_dict()
     else:
-        config = SpeechLMConfig.from_dict({**values["encoder_conf"]["speechlm"], **changes})
+        stored = values["encoder_conf"]["speechlm"]
+        config = changed_config(stored, changes, Path(folder) / "config.yaml")
         prefix, names = "encoder.speechlm.", ctc_encoder.BEST
         if _translates(values):
             prefix, names = "model.speechlm.", BEST
         path = _weights_file(folder, names)
-        stored = load_weights_only(path)
-        weights = {n[len(prefix) :]: w for n, w in stored.items() if n.startswith(prefix)}
+        trained = load_weights_only(path)
+        weights = {n[len(prefix) :]: w for n, w in trained.items() if n.startswith(prefix)}
     return config, {n: w for n, w in weights.items() if not n.startswith(HEADS)}
 
 

@@ -2,6 +2,7 @@
 
 Pre-training starts from them; everything else starts at random. HuBERT's encoder is the Speech
 Transformer without its table of relative positions; with that table at zero the two are equal.
+Nothing of it, or of the paper's model, has a place in a fast model, which takes from fast ones.
 """
 
 from __future__ import annotations
@@ -31,7 +32,22 @@ SHAPE = (
     "pos_conv_kernel",
     "pos_conv_groups",
 )
-"""Fields of the configuration that the two models must share."""
+"""Fields of the configuration that a model of the paper's architecture and a HuBERT must share."""
+FAST_SHAPE = (
+    "mel_channels",
+    "subsampling",
+    "subsampling_channels",
+    "depthwise_kernel",
+    "embed_dim",
+    "ffn_dim",
+    "heads",
+)
+"""Those that two fast models must share."""
+_NETWORKS = {
+    "paper": "waveform convolutions, relative positions, layers without convolution",
+    "fast": "log-mel features, rotary positions, layers with a depthwise convolution",
+}
+"""What the weights of an architecture are made for."""
 _LAYER_PARTS = {
     "attention.q_proj": "self_attn.q_proj",
     "attention.k_proj": "self_attn.k_proj",
@@ -91,15 +107,21 @@ def warm_start(folder: str, model: SpeechLM) -> WarmStart:
             or a name on its hub.
 
     Raises:
-        ValueError: no such model, or one of another shape (the differing values are named).
+        ValueError: no such model, or one of another architecture or shape (what differs is named).
     """
     if is_speechlm(folder):
         config = read_description(folder).config
-        values = {name: getattr(config, name) for name in (*SHAPE, "relative_clip")}
+        _check_architecture(f"{folder} is a SpeechLM", config.architecture, model.config)
+        shape = FAST_SHAPE if config.is_fast else (*SHAPE, "relative_clip")
+        values = {name: getattr(config, name) for name in shape}
         normalize = config.normalize_waveform
         weights = read_weights(folder)[0]
         names: dict[str, str | None] = {n: n if n.startswith(OURS) else None for n in weights}
     else:
+        # Before it is looked for, maybe on the hub
+        _check_architecture(
+            f"{folder} is no folder of a SpeechLM: a HuBERT is", "paper", model.config
+        )
         network, normalize = load_huggingface(folder)
         values = huggingface_shape(folder, network.config)
         weights = network.state_dict()
@@ -154,6 +176,16 @@ def huggingface_shape(folder: str, config: Any) -> dict[str, Any]:
         "pos_conv_kernel": config.num_conv_pos_embeddings,
         "pos_conv_groups": config.num_conv_pos_embedding_groups,
     }
+
+
+def _check_architecture(what: str, there: str, config: SpeechLMConfig) -> None:
+    if there != config.architecture:
+        raise ValueError(
+            f"--init_speech: {what} of architecture {there} ({_NETWORKS[there]}), the model to "
+            f"train of architecture {config.architecture} ({_NETWORKS[config.architecture]}), so "
+            f"that no weights can be taken. Give a SpeechLM of architecture {config.architecture}, "
+            f"or a --config_size of architecture {there}"
+        )
 
 
 def _check_shape(folder: str, values: Mapping[str, Any], config: SpeechLMConfig) -> None:

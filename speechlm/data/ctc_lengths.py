@@ -4,8 +4,10 @@ CTC puts at most one label on a frame, and a blank between two equal labels that
 
     labels   H E L L O |        frames   H E L _ L O |        6 labels, 1 equal pair: 7 frames
 
-With fewer frames no alignment exists. Such a pair of audio and transcript is nearly always wrong
-(a transcript of other audio, or audio that was cut), and a loss that counts it as 0 looks perfect.
+A frame is an output of the CTC head, of which a fast model of 40 ms has two a frame of its own:
+`SpeechLMConfig.ctc_framing`. With fewer no alignment exists. Such a pair of audio and transcript is
+nearly always wrong (a transcript of other audio, or audio that was cut), and a loss that counts it
+as 0 looks perfect.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ def too_long(
     Args:
         text: transcripts by id, written in letters.
         samples: samples of the audio by id.
-        framing: of the front end that reads the audio.
+        framing: of the CTC outputs of the model that reads the audio.
     """
     found = ((u, why_too_long(text[u], samples[u], framing)) for u in text)
     return {utterance: why for utterance, why in found if why}

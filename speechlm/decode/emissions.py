@@ -1,7 +1,8 @@
 """Emissions: a CTC model's log-probabilities of characters, computed once and kept as archives.
 
 Tuning and every kind of decoding read them, so that the network runs once a set of utterances.
-B utterances, S samples (16 kHz), T frames, V characters. Needs no ESPnet.
+B utterances, S samples (16 kHz), T frames, V characters. A frame here is an output of the CTC head
+(20 ms in all sizes), of which a fast model has two a frame of its own. Needs no ESPnet.
 """
 
 from __future__ import annotations
@@ -187,12 +188,13 @@ class Emissions:
         else:
             found = check_emissions(self._reader[utterance], f"{self.folder}: {utterance}")
         if self._shift is not None:
-            # a window is longer than a shift: an utterance has about one frame less than shifts
+            # A window is longer than a shift: an utterance has about one frame less than shifts;
+            # with two CTC outputs a frame of the model one to three less.
             expected = self._samples[utterance] / self._shift
             if not expected - _EDGE <= len(found) <= expected + _EDGE:
                 raise ValueError(
                     f"{self.folder}: {utterance} has {len(found)} frames, but {expected:.0f} or "
-                    f"one less are in {self._samples[utterance]} samples; the audio has changed, "
+                    f"a few less are in {self._samples[utterance]} samples; the audio has changed, "
                     "or is of another set with such ids: make the emissions again"
                 )
         return found

@@ -3,7 +3,15 @@
 The network sees windows that begin and end in pauses where there are some, and a little of what is
 beside them. Where two windows overlap their frames are joined at a place where both see the end of
 a word, so that none is lost, doubled or made of two halves. S samples (16 kHz), T frames, V
-characters; frames are numbered from the recording's beginning: frame n sees samples n H .. n H + W.
+characters. A frame of emissions is an output of the CTC head, of which a fast model has two a frame
+of its own; they are numbered from the recording's beginning. A window begins where a whole frame
+of the model does, so that its outputs are some of the recording's:
+
+    samples        0          640        1280       1920
+    model's frames | 0        | 1        | 2        | 3        a fast model's, H = 640
+    emissions      | 0  | 1   | 2  | 3   | 4  | 5   | 6  | 7   20 ms each
+    windows        |------------ ... window 0
+                              |------------ ... window 2, never 1 or 3
 """
 
 from __future__ import annotations
@@ -64,7 +72,7 @@ class WindowOptions:
 
 @dataclass(frozen=True)
 class CutOptions:
-    """How emissions are cut for the search; in frames of the network."""
+    """How emissions are cut for the search; in frames of theirs."""
 
     pause: int
     """A gap between words that is as long ends a segment."""
@@ -77,7 +85,7 @@ class Window:
     """A part of a recording for the network."""
 
     first: int
-    """Number of its first frame."""
+    """Number of its first frame of emissions."""
     waveform: np.ndarray
     """(S,)."""
 
@@ -344,10 +352,11 @@ class _Reader:
         self.samples, self.origin = self.samples[origin - self.origin :], origin
 
     def window(self, first: int, last: int, framing: Framing) -> Window:
-        """Samples first .. last ahead, as far as they are there, from a frame's first sample on."""
+        """Samples first .. last ahead, as far as they are there, from a model's frame on."""
         end = self.origin + len(self.samples)
         start = max(self.origin, self.planned + first)
         frame = -(-start // framing.shift)
         start = frame * framing.shift
         stop = min(end, max(self.planned + last, start + framing.window))
-        return Window(frame, self.samples[start - self.origin : stop - self.origin])
+        waveform = self.samples[start - self.origin : stop - self.origin]
+        return Window(frame * framing.parts, waveform)

@@ -5,6 +5,7 @@ Weights of checkpoints are told apart by how their names begin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from torch import nn
@@ -16,12 +17,25 @@ PARTS = {
     "characters": ("unit_encoder_ctc_head.",),
 }
 """Parts that a model may lack (the authors' cleaned checkpoints lack both): their weights."""
-PREDICTIONS = ("final_proj_list.", *PARTS["units"])
+SCORES = "final_proj_list."
+"""Projections of the unit predictions: into a space of cosines, in a fast model onto the units."""
+PREDICTIONS = (SCORES, *PARTS["units"])
 """Weights that only pre-training uses."""
 HEADS = (*PREDICTIONS, *PARTS["characters"])
 """Weights that the hidden states of speech do not need."""
 UNIT_EMBEDDINGS, CTC_HEAD = "unit embeddings", "CTC head"
 """What messages call the parts."""
+
+
+def weights_of(parts: Sequence[str], is_fast: bool) -> tuple[str, ...]:
+    """How the names of the weights of some of `PARTS` begin.
+
+    Args:
+        parts: names in `PARTS`.
+        is_fast: whether they are a fast model's, which has a row of scores for each unit.
+    """
+    names = tuple(name for part in parts for name in PARTS[part])
+    return (*names, SCORES) if is_fast and "units" in parts else names
 
 
 def required(part: Part | None, name: str) -> Part:

@@ -74,6 +74,7 @@ def mel_triangles(channels: int) -> Tensor:
     Triangles on the scale mel(f) = 1127 ln(1 + f / 700), as in HTK and Kaldi: channel m rises from
     the centre of m - 1 to its own and falls to that of m + 1.
     """
+    # The limits are numbers, not tensors, so that a network without memory can be built.
     low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (LOWEST, HIGHEST))
     edges = torch.linspace(low, high, channels + 2, dtype=torch.float64)
     frequency = torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT

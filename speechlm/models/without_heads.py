@@ -10,6 +10,8 @@ from speechlm.models.speechlm import SpeechLM
 def drop_units(model: SpeechLM) -> None:
     """Takes the unit embeddings out; the model can no longer be pre-trained."""
     model.label_embs_list = nn.ParameterList()
+    if model.config.is_fast:  # its scores have a row for each unit
+        model.final_proj_list = nn.ModuleList()
     model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
 
 

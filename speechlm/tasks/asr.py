@@ -37,6 +37,9 @@ class SpeechLMEncoder(CTCEncoder, AbsEncoder):
         speechlm: values of `SpeechLMConfig`; what is left out is Base's.
         time_mask_prob, time_mask_length: spans of frames that become the mask embedding.
         channel_mask_prob, channel_mask_length: spans of channels that become zero.
+
+    What ESPnet takes for frames are the outputs of the CTC head: 20 ms each, of a fast model two a
+    frame of 40 ms.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class SpeechLMEncoder(CTCEncoder, AbsEncoder):
     def forward(  # type: ignore[override]  # ESPnet's encoders take and give a third value
         self, xs_pad: torch.Tensor, ilens: torch.Tensor, prev_states: Any = None
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        """(B, S) waveforms, (B,) samples -> (B, T, D), (B,) frames, None."""
+        """(B, S) waveforms, (B,) samples -> (B, T, D), (B,) CTC outputs, None."""
         hidden, lengths = super().forward(xs_pad, ilens)
         return hidden, lengths, None
 

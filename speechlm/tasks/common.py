@@ -282,13 +282,36 @@ def check_conf(name: str, values: dict[str, Any], chosen: type, given: Sequence[
     check_keys(values, known, f"{name} of {chosen.__name__}")
 
 
+def sized_config(size: str, changes: Mapping[str, Any], option: str) -> SpeechLMConfig:
+    """One of `SIZES`, with changes.
+
+    Args:
+        size: its name.
+        changes: values of `SpeechLMConfig`.
+        option: where the changes were given, for messages.
+
+    Raises:
+        ValueError: the changes do not fit the size.
+    """
+    try:
+        return SIZES[size](**changes)
+    except ValueError as error:
+        kind = SIZES[size]().architecture
+        raise ValueError(
+            f"{option}: {error} (--config_size {size} is of architecture {kind}; is --config for "
+            "another size?)"
+        ) from None
+
+
 def scratch_config(size: str, changes: Mapping[str, Any]) -> SpeechLMConfig:
     """The model to fine-tune without pre-trained weights: one of `SIZES`, with changes.
 
     Its front end has to learn, so that the factor of the front end's gradient is 1.
+
+    Raises:
+        ValueError: the changes do not fit the size.
     """
-    values = {**SIZES[size]().to_dict(), **changes, "feature_grad_mult": 1.0}
-    return SpeechLMConfig.from_dict(values)
+    return sized_config(size, {**changes, "feature_grad_mult": 1.0}, "encoder_conf.speechlm")
 
 
 def start_from(args: argparse.Namespace, weights: Callable[[], Mapping[str, torch.Tensor]]) -> None:

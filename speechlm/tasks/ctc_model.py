@@ -1,6 +1,7 @@
 """What CTC fine-tuning trains, and how it is validated: loss a sentence, error rates of greedy CTC.
 
-B utterances, S samples (16 kHz), T frames, U characters of the longest transcript.
+B utterances, S samples (16 kHz), T frames (outputs of the CTC head), U characters of the longest
+transcript.
 """
 
 from __future__ import annotations

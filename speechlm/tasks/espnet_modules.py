@@ -11,6 +11,9 @@ Importing this module makes two names known to ESPnet's ASR task (and to what bu
 Data paths may then be of the type `data_dir` (see speechlm/tasks/audio_loader.py).
 ESPnet's `freeze_param: [frontend]` keeps the weights as they are; without it they are trained.
 
+Both give the model's frames: 50 a second, or 25 of a fast model of 40 ms, in which CTC can write
+characters of most speech, but not of all; `speechlm.tasks.asr` has a head with two outputs a frame.
+
 B batch, S samples (16 kHz), T frames, D model width.
 """
 

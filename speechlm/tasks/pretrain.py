@@ -25,12 +25,11 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool, str_or_none
 
-from speechlm.checkpoints.model_dir import SIZES
 from speechlm.data.archives import read_unit_info
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
-from speechlm.tasks.common import OwnDataTask
+from speechlm.tasks.common import OwnDataTask, sized_config
 from speechlm.tasks.epochs import EpochIterFactory
 from speechlm.tasks.joint import JointEpochs
 from speechlm.tasks.speech_units import SpeechUnits
@@ -180,7 +179,7 @@ class SpeechLMPretrainTask(OwnDataTask):
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> PretrainModel:
         """The network of `config_size` and `model_conf`, for the units of the speech."""
-        config = SIZES[args.config_size](**args.model_conf)
+        config = sized_config(args.config_size, args.model_conf, "model_conf")
         if getattr(args, "unit_tokens", None) is None:  # kept in config.yaml from here on
             units = read_unit_info(Path(args.speech_dir) / args.units)[1]
             args.unit_tokens, args.unit_origin = list(units.symbols), units.origin
@@ -194,7 +193,7 @@ class SpeechLMPretrainTask(OwnDataTask):
         cls, args: argparse.Namespace, iter_options: IteratorOptions, mode: str
     ) -> EpochIterFactory:
         """Batches of this worker, for training or validation."""
-        config = SIZES[args.config_size](**args.model_conf)
+        config = sized_config(args.config_size, args.model_conf, "model_conf")
         train = mode == "train"
         rank, workers = 0, 1
         if iter_options.distributed:
@@ -204,7 +203,7 @@ class SpeechLMPretrainTask(OwnDataTask):
             args.speech_dir if train else args.dev_dir,
             args.units,
             label_rate=config.label_rate,
-            min_samples=args.min_samples,
+            min_samples=max(args.min_samples, config.framing.window),
             max_samples=args.max_samples,
             pad_audio=args.pad_audio,
             normalize=config.normalize_waveform,

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from speechlm.checkpoints.model_dir import SIZES, save_speechlm
+from speechlm.checkpoints.model_dir import save_speechlm
 from speechlm.checkpoints.warm_start import warm_start
 from speechlm.conventions import PAD
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
-from speechlm.tasks.common import is_first_worker, parse_training, start_from
+from speechlm.tasks.common import is_first_worker, parse_training, sized_config, start_from
 from speechlm.tasks.pretrain import SpeechLMPretrainTask
 from speechlm.tasks.trainer import load_weights_only
 
@@ -50,7 +50,7 @@ def pretrain(
         weights = load_weights_only(folder / LAST)
         save_speechlm(
             folder,
-            SIZES[args.config_size](**args.model_conf),
+            sized_config(args.config_size, args.model_conf, "model_conf"),
             UnitVocabulary.read(folder / "tokens.txt"),
             {name.removeprefix(PREFIX): value for name, value in weights.items()},
             trained_with={
@@ -64,7 +64,8 @@ def pretrain(
 
 def _initial_weights(args: argparse.Namespace) -> dict[str, torch.Tensor]:
     """Weights of `init_speech`; init_speech.txt lists which were taken, and which not."""
-    model = SpeechLM(SIZES[args.config_size](**args.model_conf), PAD + 1, CharacterVocabulary.n_ids)
+    config = sized_config(args.config_size, args.model_conf, "model_conf")
+    model = SpeechLM(config, PAD + 1, CharacterVocabulary.n_ids)
     start = warm_start(args.init_speech, model)
     start.write(Path(args.output_dir) / "init_speech.txt")
     return {f"{PREFIX}{name}": value for name, value in start.taken.items()}

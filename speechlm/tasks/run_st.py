@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from speechlm.checkpoints.translation import VOCABULARY, read_decoder, read_encoder
+from speechlm.conventions import Framing
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.target_text import TargetVocabulary
@@ -59,6 +60,9 @@ def finetune_st(
 ) -> Path:
     """Fine-tune on translations; an interrupted training goes on where it was.
 
+    Utterances with too long a target, or shorter than a frame of the encoder, are left out of both
+    parts, and listed in left_out.PART.tsv.
+
     Args:
         output: experiment folder.
         config: YAML file; `encoder_conf.speechlm` holds differences from the model in `init`, or
@@ -70,9 +74,14 @@ def finetune_st(
         espnet: further command line options of ESPnet.
     """
     vocabulary = TargetVocabulary.read(data.vocabulary)
+    folders = {"train": Path(data.train_dir), "valid": Path(data.dev_dir)}
+    samples: dict[str, dict[str, int]] = {}
+    reports: dict[str, Report] = {}
     arguments: list[str] = []
-    for part, data_dir in (("train", data.train_dir), ("valid", data.dev_dir)):
-        arguments += _data(part, Path(data_dir), data.language, vocabulary, Path(output))
+    for part, source in folders.items():
+        samples[part], reports[part] = _checked(source, data.language, vocabulary)
+        text = source / f"text.{data.language}"
+        arguments += speech_options(part, source, text, source / "utt2num_samples")
     args = parse_training(SpeechLMSTTask, output, config, options, [*arguments, *espnet])
     check_keys(args.encoder_conf, (*MASKS, "speechlm"), "encoder_conf")
     changes = dict(args.encoder_conf.get("speechlm", {}))
@@ -82,6 +91,12 @@ def finetune_st(
     else:
         size, encoder = read_encoder(init, changes)
         weights |= {f"model.speechlm.{name}": value for name, value in encoder.items()}
+    for part, source in folders.items():
+        _leave_out_short(reports[part], samples[part], source, size.framing)
+        used = used_samples(
+            reports[part], samples[part], source, Path(output), part, is_first_worker()
+        )
+        setattr(args, f"{part}_shape_file", [str(used)])
     decoder = TranslationDecoderConfig.from_dict(
         {"encoder_dim": size.embed_dim, **args.decoder_conf}
     )
@@ -118,10 +133,10 @@ def keep_vocabulary(vocabulary: TargetVocabulary, folder: Path) -> None:
         )
 
 
-def _data(
-    part: str, folder: Path, language: str, vocabulary: TargetVocabulary, output: Path
-) -> list[str]:
-    """ESPnet's options for one data directory, after a look at it."""
+def _checked(
+    folder: Path, language: str, vocabulary: TargetVocabulary
+) -> tuple[dict[str, int], Report]:
+    """Samples of a data directory's utterances, and a report of those with too long a target."""
     data = DataDir.read(folder)
     try:
         targets = data.translation(language)
@@ -144,5 +159,15 @@ def _data(
         if lengths[utterance] > MAX_TOKENS:
             detail = f"{lengths[utterance]} tokens, {MAX_TOKENS} at most"
             report.filter("target too long", utterance, path, detail)
-    used = used_samples(report, samples, folder, output, part, is_first_worker())
-    return speech_options(part, folder, path, used)
+    return samples, report
+
+
+def _leave_out_short(
+    report: Report, samples: Mapping[str, int], folder: Path, framing: Framing
+) -> None:
+    """Add those to a report that have no frame: a dump has what is at least 25 ms long."""
+    listed = {item.utterance for item in report.items}
+    for utterance, n in samples.items():
+        if n < framing.window and utterance not in listed:
+            detail = f"{n} samples, a frame has {framing.window}"
+            report.filter("too short", utterance, folder / "wav.scp", detail)

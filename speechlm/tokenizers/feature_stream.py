@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.conventions import SAMPLE_RATE, Framing
 from speechlm.data.archives import (
     ArchiveReader,
     ArchiveWriter,
     fit_to_audio,
-    n_labels,
     read_frame_shift,
     write_frame_shift,
 )
@@ -43,6 +43,7 @@ class FeatureArchive:
             raise ValueError(f"{path} expected, but it is not there: no known features in {folder}")
         self.config = FeatureConfig.from_json(path.read_text(encoding="utf-8"), str(path))
         self.frame_shift = read_frame_shift(self.folder)
+        self.framing = Framing(self.config.window, round(self.frame_shift * SAMPLE_RATE))
         self._reader = ArchiveReader(self.folder / f"{NAME}.scp")
 
     def features(self, utterance: str, n_samples: int) -> np.ndarray | None:
@@ -59,7 +60,7 @@ class FeatureArchive:
                 f"{self.folder}: features of {self.config.dim} dimensions expected for "
                 f"{utterance}, found an array of shape {array.shape}"
             )
-        expected = n_labels(n_samples, self.frame_shift)
+        expected = self.framing.frames(n_samples)
         return fit_to_audio(array, expected, f"{self.folder}: {utterance}", "frames")
 
 
@@ -99,7 +100,8 @@ def _compute(source: FeatureSource, data: DataDir, utterance: str) -> tuple[np.n
         return None, str(error)
     audio = data.audio(utterance)
     if source.framing.frames(len(waveform)) < MIN_FRAMES:
-        return None, f"{audio}: {len(waveform)} samples are fewer than {MIN_FRAMES} frames"
+        least = source.framing.samples(MIN_FRAMES)
+        return None, f"{audio}: {len(waveform)} samples, {MIN_FRAMES} frames have {least}"
     if np.abs(waveform - waveform.mean()).max() < QUIET:
         return None, f"{audio}: silence only"
     return source(waveform), ""

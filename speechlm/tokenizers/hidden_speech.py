@@ -98,7 +98,9 @@ def label_data(
     shift = tokenizer.frame_shift
     with ArchiveWriter(output, "units", job) as writer:
         for utterance, features in stream(data, tokenizer.source, skipped):
-            # A front end with another window than 400 samples may give a frame more or fewer.
+            # Labels are counted as (n_samples - 400) // shift + 1 whatever made them. A front end
+            # with another window gives a frame more or fewer: a fast one, of 880 samples every 640,
+            # lacks the last one of three in four utterances, which repeats its neighbour.
             expected = n_labels(data.samples()[utterance], shift)
             units = fit_to_audio(tokenizer.kmeans(features), expected, utterance, "units")
             writer.write(utterance, units)

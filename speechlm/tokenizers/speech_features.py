@@ -2,7 +2,7 @@
 
 Frame t of MFCC and of Hugging Face's models is made of the samples from 320 t to 320 t + 400, so
 that there are (n_samples - 400) // 320 + 1 of them: 50 a second. A SpeechLM's are those of its
-front end.
+front end: the same in the paper's models, 25 a second of 880 samples in a fast one of 40 ms.
 
 T frames, D dimensions. An utterance is computed alone, so that its features are the same,
 bit by bit, in whatever job and beside whatever other utterances.
@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from speechlm.conventions import PAPER_FRAMING, SAMPLE_RATE, Framing
+from speechlm.conventions import PAPER_FRAMING, SAMPLE_RATE, WINDOW, Framing
 from speechlm.data.archives import n_labels
 
 KINDS = ("mfcc", "speechlm", "huggingface")
 MFCC_DIM = 39
 N_CEPS, N_MELS = 13, 23
-CHUNK = 5000
-"""Frames that a model sees at a time (100 s of 20 ms); longer utterances are cut evenly."""
+CHUNK = 100.0
+"""Seconds that a model sees at a time, at most; longer utterances are cut evenly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,8 @@ class FeatureConfig:
     """SHA-256 of the weights that the features follow from."""
     model: str | None = None
     """Where the model was; not compared."""
+    window: int = WINDOW
+    """Samples that a frame is made of."""
 
     def check_same(self, other: FeatureConfig, ours: str, theirs: str) -> None:
         """Make sure that two files (`ours` and `theirs`, for the message) hold the same features.
@@ -173,14 +175,19 @@ def mfcc(waveform: np.ndarray) -> np.ndarray:
     return deltas(frames)[::2]
 
 
-def chunks(n_samples: int, framing: Framing, longest: int = CHUNK) -> Iterator[tuple[int, int]]:
-    """(first sample, one past the last) of parts of at most `longest` frames, about equally long.
+def chunks(n_samples: int, framing: Framing, longest: float = CHUNK) -> Iterator[tuple[int, int]]:
+    """(first sample, one past the last) of parts with the frames of about equally long times.
 
     Each part ends with the window of its last frame, so that the frames of all parts together are
     those of the whole: with windows of 400 samples every 320, neighbours overlap by 80.
+
+    Args:
+        n_samples: of the whole.
+        framing: of the model.
+        longest: seconds from the first frame of a part to that of the next, at most.
     """
     count = framing.frames(n_samples)
-    parts = -(-count // longest)
+    parts = -(-count // int(longest * framing.rate))
     bounds = [count * i // parts for i in range(parts + 1)]
     for first, last in zip(bounds[:-1], bounds[1:], strict=True):
         yield first * framing.shift, (n_samples if last == count else framing.samples(last))
@@ -215,7 +222,13 @@ def _open_speechlm(folder: str, layer: int, device: str) -> FeatureSource:
         return np.concatenate(found)
 
     description = FeatureConfig(
-        "speechlm", config.embed_dim, number, config.normalize_waveform, fingerprint(used), folder
+        kind="speechlm",
+        dim=config.embed_dim,
+        layer=number,
+        normalize=config.normalize_waveform,
+        weights=fingerprint(used),
+        model=folder,
+        window=framing.window,
     )
     return FeatureSource(description, compute, framing)
 

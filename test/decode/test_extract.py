@@ -25,8 +25,16 @@ def folder(request, model_folder):
     return model_folder(request.param, shared_layers=1, ignore_padding=False)
 
 
+@pytest.fixture(scope="module", params=["base", "large", "fast_base"])
+def any_folder(request, model_folder):
+    """A model folder of each architecture; a fast model's batches never depend on padding."""
+    changes = {} if request.param == "fast_base" else {"ignore_padding": False}
+    return model_folder(request.param, shared_layers=1, **changes)
+
+
 @pytest.mark.parametrize("layer", ["last", "1", "3"])
-def test_jobs_give_the_features_of_each_utterance_alone(folder, chords, tmp_path, layer):
+def test_jobs_give_the_features_of_each_utterance_alone(any_folder, chords, tmp_path, layer):
+    folder = any_folder
     data = DataDir.read(chords / "dev")
     parts = split(data, 3)
     write_split(tmp_path / "split", parts)
@@ -34,8 +42,9 @@ def test_jobs_give_the_features_of_each_utterance_alone(folder, chords, tmp_path
         n = extract_dir(folder, tmp_path / "split" / str(job), tmp_path / "f", layer, job, 60_000)
         assert n == len(parts[job - 1])
     assert merge_archives(tmp_path / "f", 3, "feats") == len(data)
-    assert (tmp_path / "f" / "frame_shift").read_text() == "0.02\n"
     model = speechlm.SpeechLM.from_pretrained(folder)
+    shift = "0.04" if model.config.is_fast else "0.02"
+    assert (tmp_path / "f" / "frame_shift").read_text() == f"{shift}\n"
     found = ArchiveReader(tmp_path / "f" / "feats.scp")
     for utterance in data.ids:
         wave = torch.from_numpy(read_audio(data.wav[utterance]))[None]
@@ -61,6 +70,8 @@ def test_the_front_end_says_how_long_frames_last(
     data.write(tmp_path / "data")
     with pytest.raises(ValueError, match=r"shorter than one frame \(800 samples\)"):
         extract_dir(model, tmp_path / "data", tmp_path / "g")
+    with pytest.raises(ValueError, match=r"shorter than one frame \(880 samples\)"):
+        extract_dir(model_folder("fast_base"), tmp_path / "data", tmp_path / "h")
 
 
 def test_batches_hold_utterances_of_similar_length():
@@ -198,7 +209,8 @@ def espnet_model(values, folder, tmp_path, **more):
 
 @pytest.mark.parametrize("values", [FRONTEND, ENCODER], ids=["frontend", "encoder"])
 @pytest.mark.parametrize("init", [None, "xavier_uniform"])
-def test_espnets_task_builds_it_from_yaml(values, init, folder, tmp_path):
+def test_espnets_task_builds_it_from_yaml(values, init, any_folder, tmp_path):
+    folder = any_folder
     model, _ = espnet_model(values, folder, tmp_path, init=init)
     ours = speechlm.SpeechLM.from_pretrained(folder, ignore_padding=True)
     torch.manual_seed(0)
@@ -209,7 +221,8 @@ def test_espnets_task_builds_it_from_yaml(values, init, folder, tmp_path):
         expected = ours.extract_features(waveforms, lengths, "all")[0][1]
     else:
         expected = ours.extract_features(waveforms, lengths)[0]
-    assert frames.tolist() == [27, 15]
+    # of a fast model its frames of 40 ms, not the outputs of a CTC head that is not there
+    assert frames.tolist() == ([13, 7] if ours.config.is_fast else [27, 15])
     torch.testing.assert_close(features.detach(), expected)
     names = [name for name, p in module.named_parameters() if p.requires_grad]
     assert not [n for n in names if "final_proj" in n or "ctc_head" in n or "unit_embed" in n]
@@ -223,9 +236,9 @@ def test_espnets_task_builds_it_from_yaml(values, init, folder, tmp_path):
 
 
 @pytest.mark.parametrize("values", [FRONTEND, ENCODER], ids=["frontend", "encoder"])
-def test_espnet_trains_and_decodes_with_it(values, folder, chords, tmp_path):
+def test_espnet_trains_and_decodes_with_it(values, any_folder, chords, tmp_path):
     """One epoch of ESPnet's own task from YAML, the model frozen, then ESPnet's own inference."""
-    part = "encoder" if values is ENCODER else "frontend"
+    part, folder = "encoder" if values is ENCODER else "frontend", any_folder
     letters = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<space>"]
     tokens = ["<blank>", "<unk>", *letters, "<sos/eos>"]
     more = {

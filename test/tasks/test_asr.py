@@ -225,6 +225,50 @@ def test_espnets_own_inference_loads_the_model(finetuned):
     assert frames.tolist() == [27]
 
 
+def test_a_fast_model_is_fine_tuned_on_two_outputs_a_frame(model_folder, config, chords, tmp_path):
+    """Trained, left out, validated and opened by the CTC outputs, not by frames of 40 ms."""
+    framing = SpeechLMConfig.fast_tiny().ctc_framing
+    for part in ("train", "dev"):
+        data = DataDir.read(chords / part)
+        data = data.subset(data.ids[:6])
+        # a transcript with a letter for each frame of the paper's, of which there is one more
+        wrong, n = next(
+            (u, n) for u, n in data.n_samples.items() if framing.frames(n) < PAPER_FRAMING.frames(n)
+        )
+        letters = PAPER_FRAMING.frames(n)
+        data.text[wrong] = ("AB" * letters)[: letters - 1]
+        data.write(tmp_path / part)
+    conf = {"time_mask_prob": 0.2, "time_mask_length": 2, "speechlm": {"dropout": 0.1}}
+    path = config("finetune", encoder_conf=conf, max_epoch=1, num_iters_per_epoch=1)
+    dirs = tmp_path / "train", tmp_path / "dev"
+    exp = finetune_asr(tmp_path / "e", path, *dirs, model_folder("fast_tiny"), {})
+    (item,) = Report.read(exp / "left_out.valid.tsv").items
+    assert item.utterance == wrong
+    assert item.detail == f"{framing.frames(n)} frames, {letters} needed"
+    values = yaml.safe_load((exp / "config.yaml").read_text())
+    assert values["encoder_conf"]["speechlm"]["architecture"] == "fast"
+    for utterance, emissions in emissions_of(load_model(exp), data, 100_000):
+        assert len(emissions) == framing.frames(data.samples()[utterance])
+    espnet = SpeechLMASRTask.build_model(argparse.Namespace(**values)).eval()
+    hidden, outputs = espnet.encode(torch.randn(2, 9000), torch.tensor([9000, 5000]))
+    assert outputs.tolist() == [26, 14] and hidden.shape == (2, 26, 32)
+
+
+def test_configurations_for_the_other_architecture_are_explained(
+    model_folder, config, chords, tmp_path
+):
+    """A message that names the option, before anything is written into the folder."""
+    dirs = chords / "train", chords / "dev"
+    path = config("finetune")  # its encoder_conf.speechlm: feature_grad_mult 0, front end frozen
+    with pytest.raises(ValueError, match=r"^feature_grad_mult: .*encoder_conf\.speechlm") as error:
+        finetune_asr(tmp_path / "e", path, *dirs, model_folder("fast_tiny"), {})
+    assert "\n" not in str(error.value)
+    path = config("finetune", encoder_conf={"speechlm": {"unit_dim": 16}})
+    with pytest.raises(ValueError, match=r"^encoder_conf\.speechlm: unit_dim: .*fast_tiny is of"):
+        finetune_asr(tmp_path / "e", path, *dirs, None, {"config_size": "fast_tiny"})
+    assert not (tmp_path / "e" / "config.yaml").exists()
+
+
 def test_collapse():
     path = np.array([0, 5, 5, 0, 5, 6, 6, 0, 0])
     assert collapse(path, 0).tolist() == [5, 5, 6]

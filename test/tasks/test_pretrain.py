@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import torch.distributed as dist
 import yaml
 
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.data.archives import n_labels
 from speechlm.data.lexicon import Lexicon
+from speechlm.data.report import Report
 from speechlm.data.vocabulary import PHONES
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.common import parse_training
@@ -75,6 +78,35 @@ def test_it_learns_both_tasks(trained):
     assert torch.equal(model.mask_emb, final["speechlm.mask_emb"])
     assert "num_iters_per_epoch: 5" in (trained[0] / "config.yaml").read_text()
     assert "3epoch results" in (trained[0] / "train.log").read_text()
+
+
+def test_a_fast_model_needs_utterances_of_a_frame(
+    tmp_path, config, data_options, make_data_dir, fast_values, rewrite_archive
+):
+    """Whatever min_samples allows: the paper's frames are of 400 samples, those of 40 ms of 880."""
+    data = make_data_dir(tmp_path / "train", 6, 7)
+    for number, n in enumerate((400, 879, 880)):
+        wave = np.random.default_rng(n).normal(0, 0.1, n)
+        data.wav[data.ids[number]] = str(tmp_path / f"{n}.wav")
+        soundfile.write(data.wav[data.ids[number]], wave, 16000)
+        data.n_samples[data.ids[number]] = n
+    data.write(tmp_path / "train")
+
+    def cut(units):
+        units.update({u: labels[: n_labels(data.n_samples[u])] for u, labels in units.items()})
+
+    rewrite_archive(tmp_path / "train" / "units_phone", "units", cut)
+    values = {"config_size": "fast_tiny", "model_conf": fast_values(), "min_samples": 400}
+    path = config("pretrain", **values, max_epoch=1, num_iters_per_epoch=3)
+    options = {**data_options, "speech_dir": tmp_path / "train"}
+    folder = pretrain(tmp_path / "exp", path, options)
+    items = Report.read(folder / "left_out.train.tsv").items
+    assert [i.utterance for i in items] == data.ids[:2]
+    assert [i.detail for i in items] == [f"{n} samples, fewer than 880" for n in (400, 879)]
+    assert load_speechlm(folder)[0].config.is_fast
+    path = config("pretrain", config_size="fast_tiny")  # the paper's sizes in model_conf
+    with pytest.raises(ValueError, match="^model_conf: .*fast has none.*--config_size fast_tiny"):
+        pretrain(tmp_path / "other", path, options)
 
 
 def test_the_model_is_that_of_the_last_update(tmp_path, config, data_options):

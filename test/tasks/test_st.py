@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+import soundfile
 import torch
 import yaml
 
@@ -226,6 +227,39 @@ def test_long_targets_are_left_out_and_listed(tune, bilingual):
     report = (folder / "left_out.train.tsv").read_text()
     assert f"target too long\t{left_out}\t{path}\t1025 tokens, 1024 at most" in report
     assert Report.read(folder / "left_out.valid.tsv").items == []
+
+
+def test_from_a_fast_encoder(model_folder, bilingual, tmp_path):
+    """What has no frame of 55 ms is left out, and listed; the result is opened and decodes."""
+    for part in ("train", "dev"):
+        data = DataDir.read(bilingual / part)
+        data = data.subset(data.ids[:6])
+        wave = read_audio(data.wav[data.ids[0]])[3000:3879]  # two frames of the paper's
+        data.wav[data.ids[0]], data.n_samples[data.ids[0]] = str(tmp_path / f"{part}.wav"), 879
+        soundfile.write(data.wav[data.ids[0]], wave, 16000)
+        data.write(tmp_path / part)
+    short = data.ids[0]
+    values = {**CONF, "max_epoch": 1, "num_iters_per_epoch": 1, "keep_nbest_models": 1}
+    (tmp_path / "st.yaml").write_text(yaml.safe_dump(values))
+    given = TranslationData(tmp_path / "train", tmp_path / "dev", "de", bilingual / "char")
+    init = model_folder("fast_tiny")
+    exp = finetune_st(tmp_path / "exp", str(tmp_path / "st.yaml"), given, init, None, {"seed": 3})
+    for part in ("train", "valid"):
+        (item,) = Report.read(exp / f"left_out.{part}.tsv").items
+        assert (item.what, item.kind) == ("filtered", "too short")
+        assert item.detail == "879 samples, a frame has 880"
+        assert item.utterance not in (exp / f"utt2num_samples.{part}").read_text()
+    model, _ = load_translator(exp)
+    assert model.framing.window == 880
+    features, _ = model.encode(torch.randn(1, 9000), torch.tensor([9000]))
+    assert features.shape == (1, 13, 32)
+    done = translate_dir(exp, tmp_path / "dev", tmp_path / "out", BeamOptions(beam=1, max_tokens=9))
+    assert set(done) == set(data.ids) and done[short].text == ""
+    config, weights = read_encoder(exp, {"dropout": 0.5})
+    assert config.is_fast and config.dropout == 0.5
+    assert "feature_extractor.second.weight" in weights
+    with pytest.raises(ValueError, match=r"^feature_grad_mult: .*encoder_conf\.speechlm"):
+        read_encoder(exp, {"feature_grad_mult": 0.0})
 
 
 def test_decoding_does_not_depend_on_batches(translator, bilingual):

@@ -47,7 +47,7 @@ def test_bad_utterances_are_left_out_with_the_reason(tmp_path, make_tones):
     reasons = [skipped[u] for u in ids[1:7]]
     wanted = (
         "silence only",
-        "719 samples are fewer than 2 frames",
+        "719 samples, 2 frames have 720",
         "utt2num_samples says",
         "16000 Hz expected, found 8000 Hz",
         ids[5],
@@ -58,7 +58,7 @@ def test_bad_utterances_are_left_out_with_the_reason(tmp_path, make_tones):
     write_features(data, open_features("mfcc"), tmp_path / "f", 3)
     lines = (tmp_path / "f" / "skipped.3").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ids[1:7]
-    assert lines[1].endswith("719 samples are fewer than 2 frames")
+    assert lines[1].endswith("719 samples, 2 frames have 720")
 
 
 def test_archives_hold_the_features_made_on_the_fly(tmp_path, tones):
@@ -73,6 +73,29 @@ def test_archives_hold_the_features_made_on_the_fly(tmp_path, tones):
     assert (folder / "frame_shift").read_text() == "0.02\n"
     with pytest.raises(ValueError, match="features.json expected"):
         FeatureArchive(tmp_path)
+
+
+def test_archives_of_a_fast_model_have_its_frames(tmp_path, make_tones, model_folder):
+    """Not one more, repeated, where labels of its shift and windows of 25 ms would have one."""
+    data = make_tones(tmp_path / "data", 6)
+    source = open_features("model", model_folder("fast_base"), 2)
+    for number, utterance in enumerate(data.ids):
+        n = (1519, 1520, 20000, 20260, 20500, 20640)[number]
+        wave = np.resize(data.waveform(utterance), n)
+        soundfile.write(data.wav[utterance], wave, 16000, subtype="FLOAT")
+        data.n_samples[utterance] = n
+    write_features(data, source, tmp_path / "feats")
+    merge_archives(tmp_path / "feats", 1, "feats")
+    assert (tmp_path / "feats" / "frame_shift").read_text() == "0.04\n"
+    stored, skipped = FeatureArchive(tmp_path / "feats"), {}
+    assert stored.framing == source.framing
+    live = dict(stream(data, source, skipped))
+    assert list(skipped) == [data.ids[0]]
+    assert skipped[data.ids[0]].endswith("1519 samples, 2 frames have 1520")
+    for utterance in data.ids[1:]:
+        n = data.n_samples[utterance]
+        assert len(live[utterance]) == (n - 880) // 640 + 1
+        assert np.array_equal(stored.features(utterance, n), live[utterance])
 
 
 @pytest.mark.parametrize("difference", [-2, -1, 1, 2])

@@ -189,10 +189,13 @@ def test_tones_become_units(clusters, work, make_tones, tmp_path):
     assert len(often) >= 4 and np.mean(often) > 0.8
 
 
-def test_units_last_as_long_as_the_models_frames(model_folder, make_tones, tmp_path):
-    """40 ms, of windows of 800 samples; labels are counted as always, and from archives alike."""
-    layers = [[16, 10, 5]] + [[16, 3, 2]] * 5 + [[16, 2, 2]] * 2
-    folder = model_folder(conv_layers=layers, label_rate=25)
+COARSE = {"conv_layers": [[16, 10, 5]] + [[16, 3, 2]] * 5 + [[16, 2, 2]] * 2, "label_rate": 25}
+
+
+@pytest.mark.parametrize("size, changes", [("base", COARSE), ("fast_base", {})])
+def test_units_last_as_long_as_the_models_frames(model_folder, make_tones, tmp_path, size, changes):
+    """40 ms, of windows of 800 or 880 samples; counted as always, and from archives alike."""
+    folder = model_folder(size, **changes)
     source, data = open_features("speechlm", folder, 1), make_tones(tmp_path / "data", 3)
     write_features(data, source, tmp_path / "feats")
     merge_archives(tmp_path / "feats", 1, "feats")

@@ -57,16 +57,24 @@ def test_mfcc_have_a_frame_each_20_ms(wave, n):
 
 @pytest.mark.parametrize("n", [400, 3600, 100_000, 123_457])
 def test_chunks_have_the_frames_of_the_whole(n):
-    for framing in (PAPER_FRAMING, Framing(400, 640)):
-        frames, parts = framing.frames, list(chunks(n, framing, 50))
+    for framing, most in ((PAPER_FRAMING, 50), (Framing(400, 640), 25), (Framing(880, 640), 25)):
+        n = max(n, framing.window)
+        frames, parts = framing.frames, list(chunks(n, framing, 1.0))
         assert sum(frames(b - a) for a, b in parts) == frames(n)
-        assert all(1 <= frames(b - a) <= 50 for a, b in parts)
+        assert all(1 <= frames(b - a) <= most for a, b in parts)
         assert parts[0][0] == 0 and parts[-1][1] == n
         for (a, b), (c, _) in zip(parts[:-1], parts[1:], strict=True):
             assert c == a + framing.shift * frames(b - a)
 
 
-@pytest.mark.parametrize("size", ["base", "large"])
+def test_models_see_100_s_at_a_time_whatever_their_frames():
+    seconds = 16000 * 250
+    paper, fast = list(chunks(seconds, PAPER_FRAMING)), list(chunks(seconds, Framing(880, 640)))
+    assert [PAPER_FRAMING.frames(b - a) for a, b in paper] == [4166, 4166, 4167]
+    assert len(fast) == 3 and all(b - a <= 100 * 16000 for a, b in fast)
+
+
+@pytest.mark.parametrize("size", ["base", "large", "fast_base"])
 def test_every_layer_of_a_speechlm(wave, model_folder, size):
     folder = model_folder(size)
     model = speechlm.SpeechLM.from_pretrained(folder)
@@ -85,10 +93,24 @@ def test_frames_are_those_of_the_models_front_end(wave, model_folder, monkeypatc
     assert source.framing == Framing(800, 640)
     whole = source(wave)
     assert len(whole) == (len(wave) - 800) // 640 + 1
-    monkeypatch.setattr(module, "chunks", lambda n, framing: chunks(n, framing, 20))
+    monkeypatch.setattr(module, "chunks", lambda n, framing: chunks(n, framing, 0.8))
     assert len(source(wave)) == len(whole)
     with pytest.raises(ValueError, match="at least 800 samples expected, got 799"):
         source(wave[:799])
+
+
+@pytest.mark.parametrize("subsampling", [2, 4])
+def test_frames_of_a_fast_model(wave, model_folder, monkeypatch, subsampling):
+    source = open_features("model", model_folder("fast_base", subsampling=subsampling), 3)
+    window = 400 + 160 * (subsampling - 1)
+    assert source.framing == Framing(window, 160 * subsampling)
+    assert source.config.window == window
+    for n in (window, window + 160 * subsampling - 1, 20000, 21000):
+        assert len(source(wave[:n])) == (n - window) // (160 * subsampling) + 1
+    monkeypatch.setattr(module, "chunks", lambda n, framing: chunks(n, framing, 0.4))
+    assert len(source(wave)) == source.framing.frames(len(wave))
+    with pytest.raises(ValueError, match=f"at least {window} samples expected, got {window - 1}"):
+        source(wave[: window - 1])
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -147,9 +169,9 @@ def test_the_preprocessor_counts_where_torchaudio_cannot_be_loaded(tmp_path, roo
 
 
 def test_long_audio_is_seen_in_parts(wave, model_folder, monkeypatch):
-    monkeypatch.setattr(module, "chunks", lambda n, framing: chunks(n, framing, 40))
+    monkeypatch.setattr(module, "chunks", lambda n, framing: chunks(n, framing, 0.8))
     source = open_features("speechlm", model_folder(), 1)
-    first, last = next(chunks(len(wave), PAPER_FRAMING, 40))
+    first, last = next(chunks(len(wave), PAPER_FRAMING, 0.8))
     found, part = source(wave), source(wave[first:last])
     assert len(found) == n_labels(len(wave), 0.02)
     np.testing.assert_allclose(found[: len(part)], part, atol=1e-5)
@@ -194,6 +216,12 @@ def test_other_features_are_refused(model_folder, huggingface_folder):
 def test_wrong_options(arguments, message):
     with pytest.raises(ValueError, match=message):
         open_features(*arguments)
+
+
+@pytest.mark.parametrize("size", ["base", "fast_base"])
+def test_a_speechlm_is_no_model_of_huggingface(model_folder, size):
+    with pytest.raises(ValueError, match="model folder of this project.*--features speechlm"):
+        open_features("huggingface", str(model_folder(size)), 1)
 
 
 def test_what_is_missing_is_said(huggingface_folder, tmp_path, monkeypatch):
