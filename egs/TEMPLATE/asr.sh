@@ -28,7 +28,6 @@ paper_decoding=false       # a further row: flashlight with the paper's weights 
                            # the n-gram of --rescore_lm if there is one
 # </options>
 
-declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
 hmm=HMM # the phone recogniser with the same word model, as a system: what there is without SpeechLM
 
 check_asr() {
@@ -75,7 +74,7 @@ asr_11() { side_by_side finetune_asr "${inits[@]}"; }
 finetune_asr() {
   local output conf from more set=paired
   if finetunes_apart; then set=finetune; fi
-  conf=${finetune_config:-$(config "finetune_${finetune_names[${config_size}]}.yaml")}
+  conf=${finetune_config:-$(config "${size_finetune[${config_size}]}")}
   read -ra more <<< "${finetune_args}"
   output=$(asr_model "$1") from=$(initial "$1")
   train "fine-tune $1" "${output}" \
@@ -111,7 +110,7 @@ asr_12() {
   step "decoding graph" --output "${graph}" --needs "$(ngram)" "$(words)" -- \
     python -m speechlm.bin.make_ctc_graph --lm "$(ngram)" --lexicon "$(words)" --output "${graph}"
   if [[ ${lm} == transformer ]]; then
-    conf=${lm_config:-$(config "lm_${config_size}.yaml")}
+    conf=${lm_config:-$(config "${size_lm[${config_size}]}")}
     read -ra more <<< "${lm_args}"
     train "word Transformer" "${transformer}" --needs "${conf}" dump/text "$(words)" -- \
       python -m speechlm.bin.train_lm --config "${conf}" --text dump/text/train.txt \

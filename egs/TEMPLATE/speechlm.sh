@@ -49,7 +49,9 @@ lm_order=3                 # order of the word model
 task=asr                   # what is fine-tuned for and tested: asr, recognition; st, translation, in
                            # recipes whose corpus has it; or another with a file TEMPLATE/TASK.sh
 unit_type=phoneme          # kind of units: phoneme (SpeechLM-P) or hidden (SpeechLM-H)
-config_size=base           # tiny, base or large: conf/pretrain_SIZE.yaml and conf/finetune_SIZE*.yaml
+config_size=base           # the paper's model: base, large, or tiny for CPUs; SpeechLM-Fast, which is no model
+                           # of the paper's but several times as fast: fast_base, fast_large, fast_tiny
+                           # (conf/pretrain_SIZE.yaml and conf/finetune*_SIZE*.yaml)
 pretrain_config=           # another YAML file for pre-training
 finetune_config=           # another YAML file for fine-tuning
 pretrain_args=             # further options for pre-training, such as "--max_epoch 3"
@@ -73,6 +75,8 @@ unset LISTING_STEPS # only list_all_steps, below, sets it
 . "$([[ -f cmd.sh ]] && echo ./cmd.sh || echo ../TEMPLATE/cmd.sh)"
 # shellcheck source=steps.sh
 . ../TEMPLATE/steps.sh
+# shellcheck source=sizes.sh
+. ../TEMPLATE/sizes.sh
 # shellcheck source=systems.sh
 . ../TEMPLATE/systems.sh
 # shellcheck source=recognizer.sh
@@ -186,8 +190,7 @@ check_options() {
   ((stage >= 1 && stage <= 14)) || die "--stage is ${stage}; stages are 1 to 14"
   ((stop_stage >= stage && stop_stage <= 14)) ||
     die "--stop_stage is ${stop_stage}; it can be ${stage} (--stage) to 14"
-  [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
-    die "--config_size is '${config_size}'; it can be tiny, base or large"
+  check_size
   local test option name
   for option in tag finetune_tag; do check_name "${option}" "${!option}"; done
   for test in "${tests[@]}"; do
