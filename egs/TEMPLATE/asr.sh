@@ -26,6 +26,8 @@ search_args=               # further options of decode_ctc for the search, such 
 nbest=100                  # sentences of an n-best list
 paper_decoding=false       # a further row: flashlight with the paper's weights and beam, nothing tuned, and
                            # the n-gram of --rescore_lm if there is one
+kept_results=              # a table of other runs' results (egs/mini/local/kept_results.tsv is one), rows of the
+                           # report that are marked as such
 # </options>
 
 hmm=HMM # the phone recogniser with the same word model, as a system: what there is without SpeechLM
@@ -36,7 +38,7 @@ check_asr() {
     die "--lm is '${lm}'; it can be none, ngram or transformer"
   [[ ${search} =~ ^(graph|flashlight)$ ]] ||
     die "--search is '${search}'; it can be graph or flashlight"
-  for option in decode_lm decode_lexicon rescore_lm lm_config; do
+  for option in decode_lm decode_lexicon rescore_lm lm_config kept_results; do
     [[ -z ${!option} || -f ${!option} ]] || ${dry_run} ||
       die "--${option} is '${!option}', which is no file"
   done
@@ -66,7 +68,7 @@ use_corpus_lm() {
 asr_wants_words() { [[ ${lm} != none ]]; }
 
 # asr_model SYSTEM
-asr_model() { echo "exp/asr_$1${finetune_tag:+_${finetune_tag}}"; }
+asr_model() { echo "exp/asr_$1$(variant "$1")${finetune_tag:+_${finetune_tag}}"; }
 
 asr_11() { side_by_side finetune_asr "${inits[@]}"; }
 
@@ -301,7 +303,8 @@ asr_14() {
     done
   fi
   mapfile -t reports < <(unit_reports)
-  write_report --scores "${scores[@]}" --include "${reports[@]}"
+  write_report --scores "${scores[@]}" ${kept_results:+--kept "${kept_results}"} \
+    --include "${reports[@]}"
 }
 
 # score SYSTEM DECODING TEST FOLDER: adds to the array scores.

@@ -157,20 +157,32 @@ hidden_8() {
     "${more[@]}"
 }
 
+# text_units PART: the units of the text that pre-training sees.
+text_units() {
+  if [[ $1 == train ]]; then
+    echo "exp/text_units${text_lines:+_${text_lines}${tag:+_${tag}}}/train"
+  else
+    echo "exp/text_units/$1"
+  fi
+}
+
 # Jobs that are stopped go on with the lines that are missing.
 hidden_9() {
   if ! any hidden text; then
     say "not needed without units of text"
     return
   fi
-  local part output generate more needs=(dump/text exp/lexicon/lexicon.txt exp/text_to_unit)
+  local part output text generate more needs=(dump/text exp/lexicon/lexicon.txt exp/text_to_unit)
   read -ra more <<< "${text_units_args}"
   if [[ ${durations} == measured ]]; then
     more+=(--durations exp/recognizer/durations.txt) needs+=(exp/recognizer/durations.txt)
   fi
-  for part in train dev; do
-    output=exp/text_units/${part}
-    generate=(python -m speechlm.bin.generate_text_units --text "dump/text/${part}.txt"
+  for part in dev train; do
+    output=$(text_units "${part}") text=dump/text/${part}.txt
+    if [[ ${part} == train && -n ${text_lines} ]]; then
+      text=$(text_folder)/train.txt needs+=("${text}")
+    fi
+    generate=(python -m speechlm.bin.generate_text_units --text "${text}"
       --model exp/text_to_unit --lexicon exp/lexicon/lexicon.txt --output "${output}"
       --seed "${seed}" "${more[@]}")
     step "hidden units of ${part} text" --output "${output}" --needs "${needs[@]}" \
@@ -187,12 +199,12 @@ hidden_units() { units_of_turn "$(last_turn)"; }
 
 hidden_options() {
   if ! is "$1" text; then return; fi
-  printf '%s\n' --text_units exp/text_units/train --dev_text_units exp/text_units/dev
+  printf '%s\n' --text_units "$(text_units train)" --dev_text_units "$(text_units dev)"
 }
 
 hidden_needs() {
   if ! is "$1" text; then return; fi
-  printf '%s\n' exp/text_units/{train,dev}{,/report.txt}
+  printf '%s\n' "$(text_units train)"{,/report.txt} "$(text_units dev)"{,/report.txt}
 }
 
 # hidden_reports: what stages 7 and 8 have measured, a TITLE:FILE a line.
