@@ -105,11 +105,11 @@ def test_a_system_is_a_row(mini, run_sh):
     assert row in table.read_text()
     table.write_text(table.read_text().replace(row, row + new))
     (mini / "conf").mkdir()
-    (mini / "conf" / "pretrain_cheap_tiny.yaml").touch()
+    (mini / "conf" / "pretrain_cheap_fast_tiny.yaml").touch()
     shown = run_sh(mini, "--dry_run", "--stage", "5", "--systems", "cheap_text").stderr
     commands = [line for line in shown.splitlines() if line.startswith("    ")]
     (pretrain,) = (c for c in commands if "bin.pretrain " in c)
-    assert "--config conf/pretrain_cheap_tiny.yaml" in pretrain
+    assert "--config conf/pretrain_cheap_fast_tiny.yaml" in pretrain
     assert "--units units_hidden_1 --text dump/text/train.txt" in pretrain
     assert "--text_units exp/text_units/train" in pretrain
     assert pretrain.count("--output exp/pretrain_cheap_text ") == 1
