@@ -31,5 +31,5 @@ exec ../TEMPLATE/speechlm.sh \
   --kept_results local/kept_results.tsv \
   --nj 2 \
   --num_threads 1 \
-  --train_jobs 2 \
+  --train_jobs 4 \
   "$@"

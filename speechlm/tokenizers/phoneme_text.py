@@ -381,8 +381,8 @@ def _drop_impossible(plan: _Plan, ctc_outputs: int) -> _Plan:
     if fits.all():
         return plan
     for n in np.flatnonzero(np.logical_not(fits)):
-        numbers = plan.indices[n], plan.unit_counts[n], needed[n]
-        plan.dropped.append(Dropped.too_few_units(*map(int, numbers), ctc_outputs))
+        index, units, least = (int(row[n]) for row in (plan.indices, plan.unit_counts, needed))
+        plan.dropped.append(Dropped.too_few_units(index, units, least, ctc_outputs))
     return plan.without(fits)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,8 @@ from speechlm.tokenizers.phoneme_text import line_keys
 from speechlm.tokenizers.text_batch import Dropped, TextBatch
 
 
-class _Line(NamedTuple):
+@dataclass(frozen=True)
+class _Line:
     """What is made of a line: its units from `phase` on, `count` with `</s>`, or why nothing is."""
 
     index: int
