@@ -92,7 +92,8 @@ def test_word_models_of_the_corpus_are_what_is_decoded_with(recipe):
     assert "--lm data/lm/decode_lm.arpa.gz --lexicon data/lm/decode_lexicon.txt" in graph
     assert any("rescore --" in line and "--lm data/lm/rescore_lm.arpa.gz" in line for line in lines)
     own = recipe(
-        "librispeech", "--dry_run", "--corpus_lm", "true", "--decode_lm", "own.arpa"
+        *("librispeech", "--dry_run", "--stage", "12", "--stop_stage", "12"),
+        *("--corpus_lm", "true", "--decode_lm", "own.arpa"),
     ).stderr
     assert "make_ctc_graph --lm own.arpa --lexicon data/lm/decode_lexicon.txt" in own
 
@@ -140,7 +141,8 @@ def test_language_models_choose_the_steps(recipe, words, wanted):
 
 
 def test_given_weights_and_the_papers_decoder(recipe):
-    words = ("--stage", "13", "--dry_run", "--lm_weight", "1.5", "--paper_decoding", "true")
+    stage = ("--stage", "13", "--stop_stage", "13", "--dry_run", "--lm", "ngram")
+    words = (*stage, "--lm_weight", "1.5", "--paper_decoding", "true")
     shown = commands(recipe("mini", *words).stderr)
     (tuning, *_) = (line for line in shown if line.startswith("tune_ctc"))
     assert "--lm_weight 1.5" in tuning and "--word_score" not in tuning
@@ -175,7 +177,7 @@ def test_only_the_stages_asked_for(recipe):
 
 
 def test_systems_choose_what_is_trained(recipe):
-    words = ("--stage", "10", "--dry_run", "--systems")
+    words = ("--stage", "10", "--stop_stage", "10", "--dry_run", "--systems")
     assert "exp/pretrain" not in recipe("mini", *words, "scratch").stderr
     speech = recipe("mini", *words, "speech").stderr
     assert "exp/pretrain_speech " in speech and "--text dump" not in speech
@@ -186,7 +188,7 @@ def test_systems_choose_what_is_trained(recipe):
 def test_fewer_lines_of_text_are_for_pre_training_alone(recipe):
     """With names of their own; everything else sees all of the text."""
     words = ("--text_lines", "70", "--systems", "scratch speech_text hidden_text", "--tag", "a")
-    result = recipe("mini", "--dry_run", "--lm", "ngram", *words)
+    result = recipe("mini", "--dry_run", "--stage", "2", "--stop_stage", "12", *words)
     assert result.returncode == 0, result.stderr
     shown = re.findall(r"speechlm\.bin\.(.*)", result.stderr)
     drawn = "dump/text_70_a/train.txt"
@@ -195,7 +197,8 @@ def test_fewer_lines_of_text_are_for_pre_training_alone(recipe):
     readers = {line.split()[0] for line in shown if drawn in line} - {"sample_text"}
     assert readers == {"pretrain", "generate_text_units"}
     everything = {line.split()[0] for line in shown if "dump/text/train.txt" in line}
-    assert everything == {"normalize_text", "sample_text", "make_lexicon", "train_ngram"}
+    words = {"make_lexicon", "train_ngram", "train_lm"}
+    assert everything == words | {"normalize_text", "sample_text"}
     trained = re.findall(r"--output (exp/(?:asr|pretrain)_\w+) ", "\n".join(shown))
     assert set(trained) == {
         *("exp/asr_scratch_a", "exp/asr_speech_text_70_a", "exp/asr_hidden_text_70_a"),
@@ -328,11 +331,11 @@ def test_a_dry_run_warns_of_folders_that_are_not_there(recipe, tmp_path):
         "warning: --text_corpus has 'other', which is not there",
         "warning: --init_model is 'none', which is not there",
     ]
-    later = recipe("librispeech", "--dry_run", "--stage", "2", *words, "--init_model", "none")
+    later = recipe("librispeech", "--dry_run", "--stage", "11", *words, "--init_model", "none")
     assert warnings(later) == ["warning: --init_model is 'none', which is not there"]
     (tmp_path / "my text").mkdir()
     words = ("--corpus", str(tmp_path), "--text_corpus", str(tmp_path / "my text"))
-    assert not warnings(recipe("librispeech", "--dry_run", *words))
+    assert not warnings(recipe("librispeech", "--dry_run", "--stop_stage", "2", *words))
 
 
 @pytest.mark.parametrize(
