@@ -58,6 +58,23 @@ def test_two_iterations(work, tmp_path, config_values):
     assert load_speechlm(second)[1].symbols == vocabulary.symbols
 
 
+def test_a_second_iteration_of_a_fast_model_has_25_labels_a_second(work, tmp_path, config_values):
+    """Units of MFCC every 20 ms, then of its own frames of 40 ms; it learns from both."""
+    small = {"embed_dim": 32, "ffn_dim": 64, "heads": 2, "subsampling_channels": 16}
+    path = config_values(tmp_path, "pretrain", config_size="fast_tiny", model_conf=small)
+    parts = [tmp_path / part for part in ("train", "dev")]
+    for part in parts:
+        shutil.copytree(work / part.name, part)
+    features = open_features("mfcc")
+    for rate in (50, 25):
+        make_units(*parts, features)
+        folder = pretrain(tmp_path / f"at_{rate}", path, options(tmp_path))
+        assert load_speechlm(folder)[0].config.label_rate == rate
+        stats = load_weights_only(folder / "checkpoint.pth")["reporter"]["stats"]
+        assert stats[3]["valid"]["loss_top"] < stats[1]["train"]["loss_top"]
+        features = open_features("speechlm", folder, 1)
+
+
 def test_labels_of_another_rate_or_dictionary_are_refused(work, tmp_path, config_values):
     path = config_values(tmp_path, "pretrain")
     with pytest.raises(ValueError, match="50 labels a second, but the model's label_rate is 100"):
