@@ -26,9 +26,10 @@ search_args=               # further options of decode_ctc for the search, such 
 nbest=100                  # sentences of an n-best list
 paper_decoding=false       # a further row: flashlight with the paper's weights and beam, nothing tuned, and
                            # the n-gram of --rescore_lm if there is one
+kept_results=              # a table of other runs' results (egs/mini/local/kept_results.tsv is one), rows of the
+                           # report that are marked as such
 # </options>
 
-declare -A finetune_names=([tiny]=tiny [base]=base_100h [large]=large_960h)
 hmm=HMM # the phone recogniser with the same word model, as a system: what there is without SpeechLM
 
 check_asr() {
@@ -37,7 +38,7 @@ check_asr() {
     die "--lm is '${lm}'; it can be none, ngram or transformer"
   [[ ${search} =~ ^(graph|flashlight)$ ]] ||
     die "--search is '${search}'; it can be graph or flashlight"
-  for option in decode_lm decode_lexicon rescore_lm lm_config; do
+  for option in decode_lm decode_lexicon rescore_lm lm_config kept_results; do
     [[ -z ${!option} || -f ${!option} ]] || ${dry_run} ||
       die "--${option} is '${!option}', which is no file"
   done
@@ -67,7 +68,7 @@ use_corpus_lm() {
 asr_wants_words() { [[ ${lm} != none ]]; }
 
 # asr_model SYSTEM
-asr_model() { echo "exp/asr_$1${finetune_tag:+_${finetune_tag}}"; }
+asr_model() { echo "exp/asr_$1$(variant "$1")${finetune_tag:+_${finetune_tag}}"; }
 
 asr_11() { side_by_side finetune_asr "${inits[@]}"; }
 
@@ -75,7 +76,7 @@ asr_11() { side_by_side finetune_asr "${inits[@]}"; }
 finetune_asr() {
   local output conf from more set=paired
   if finetunes_apart; then set=finetune; fi
-  conf=${finetune_config:-$(config "finetune_${finetune_names[${config_size}]}.yaml")}
+  conf=${finetune_config:-$(config "${size_finetune[${config_size}]}")}
   read -ra more <<< "${finetune_args}"
   output=$(asr_model "$1") from=$(initial "$1")
   train "fine-tune $1" "${output}" \
@@ -111,7 +112,7 @@ asr_12() {
   step "decoding graph" --output "${graph}" --needs "$(ngram)" "$(words)" -- \
     python -m speechlm.bin.make_ctc_graph --lm "$(ngram)" --lexicon "$(words)" --output "${graph}"
   if [[ ${lm} == transformer ]]; then
-    conf=${lm_config:-$(config "lm_${config_size}.yaml")}
+    conf=${lm_config:-$(config "${size_lm[${config_size}]}")}
     read -ra more <<< "${lm_args}"
     train "word Transformer" "${transformer}" --needs "${conf}" dump/text "$(words)" -- \
       python -m speechlm.bin.train_lm --config "${conf}" --text dump/text/train.txt \
@@ -302,7 +303,8 @@ asr_14() {
     done
   fi
   mapfile -t reports < <(unit_reports)
-  write_report --scores "${scores[@]}" --include "${reports[@]}"
+  write_report --scores "${scores[@]}" ${kept_results:+--kept "${kept_results}"} \
+    --include "${reports[@]}"
 }
 
 # score SYSTEM DECODING TEST FOLDER: adds to the array scores.

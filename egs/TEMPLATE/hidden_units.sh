@@ -18,8 +18,6 @@ text_to_unit_args=         # further options for training it
 text_units_args=           # further options of generate_text_units, such as "--bfloat16"
 # </options>
 
-declare -A middle_layers=([tiny]=2 [base]=6 [large]=12)
-
 check_hidden() {
   ((iterations >= 1)) || die "--iterations is ${iterations}; it can be 1 or more"
   [[ ${clusters} =~ ^\ *[1-9][0-9]*(\ +[1-9][0-9]*)*\ *$ ]] ||
@@ -50,7 +48,7 @@ hidden_6() {
       label dev "${last}"
       train_iteration "${last}"
       cluster "${turn}" --features speechlm --model "$(iteration "${last}")" \
-        --layer "${hidden_layer:-${middle_layers[${config_size}]}}"
+        --layer "${hidden_layer:-${size_layer[${config_size}]}}"
     fi
   done
 }
@@ -108,8 +106,7 @@ train_iteration() {
     --needs "${conf}" "dump/speech/${units}" "dump/dev/${units}" -- \
     python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
     --speech_dir dump/speech --dev_dir dump/dev --units "${units}" --output "${output}" \
-    --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" \
-    --model_conf label_rate=50 "${more[@]}"
+    --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
 }
 
 # Units of all sets, and how well those of each iteration tell phones apart.
@@ -149,9 +146,7 @@ hidden_8() {
   fi
   local units conf more
   units=dump/paired/$(hidden_units)
-  conf=text_to_unit.yaml
-  [[ ${config_size} != tiny ]] || conf=text_to_unit_tiny.yaml
-  conf=${text_to_unit_config:-$(config "${conf}")}
+  conf=${text_to_unit_config:-$(config "${size_text_to_unit[${config_size}]}")}
   read -ra more <<< "${text_to_unit_args}"
   step "phones and units" --output exp/unit_pairs --needs "$(alignments)" "${units}" -- \
     python -m speechlm.bin.make_unit_pairs --align "$(alignments)" --units "${units}" \
@@ -162,20 +157,32 @@ hidden_8() {
     "${more[@]}"
 }
 
+# text_units PART: the units of the text that pre-training sees.
+text_units() {
+  if [[ $1 == train ]]; then
+    echo "exp/text_units${text_lines:+_${text_lines}${tag:+_${tag}}}/train"
+  else
+    echo "exp/text_units/$1"
+  fi
+}
+
 # Jobs that are stopped go on with the lines that are missing.
 hidden_9() {
   if ! any hidden text; then
     say "not needed without units of text"
     return
   fi
-  local part output generate more needs=(dump/text exp/lexicon/lexicon.txt exp/text_to_unit)
+  local part output text generate more needs=(dump/text exp/lexicon/lexicon.txt exp/text_to_unit)
   read -ra more <<< "${text_units_args}"
   if [[ ${durations} == measured ]]; then
     more+=(--durations exp/recognizer/durations.txt) needs+=(exp/recognizer/durations.txt)
   fi
-  for part in train dev; do
-    output=exp/text_units/${part}
-    generate=(python -m speechlm.bin.generate_text_units --text "dump/text/${part}.txt"
+  for part in dev train; do
+    output=$(text_units "${part}") text=dump/text/${part}.txt
+    if [[ ${part} == train && -n ${text_lines} ]]; then
+      text=$(text_folder)/train.txt needs+=("${text}")
+    fi
+    generate=(python -m speechlm.bin.generate_text_units --text "${text}"
       --model exp/text_to_unit --lexicon exp/lexicon/lexicon.txt --output "${output}"
       --seed "${seed}" "${more[@]}")
     step "hidden units of ${part} text" --output "${output}" --needs "${needs[@]}" \
@@ -191,14 +198,13 @@ hidden_9() {
 hidden_units() { units_of_turn "$(last_turn)"; }
 
 hidden_options() {
-  printf '%s\n' --model_conf label_rate=50
   if ! is "$1" text; then return; fi
-  printf '%s\n' --text_units exp/text_units/train --dev_text_units exp/text_units/dev
+  printf '%s\n' --text_units "$(text_units train)" --dev_text_units "$(text_units dev)"
 }
 
 hidden_needs() {
   if ! is "$1" text; then return; fi
-  printf '%s\n' exp/text_units/{train,dev}{,/report.txt}
+  printf '%s\n' "$(text_units train)"{,/report.txt} "$(text_units dev)"{,/report.txt}
 }
 
 # hidden_reports: what stages 7 and 8 have measured, a TITLE:FILE a line.

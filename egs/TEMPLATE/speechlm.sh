@@ -49,13 +49,18 @@ lm_order=3                 # order of the word model
 task=asr                   # what is fine-tuned for and tested: asr, recognition; st, translation, in
                            # recipes whose corpus has it; or another with a file TEMPLATE/TASK.sh
 unit_type=phoneme          # kind of units: phoneme (SpeechLM-P) or hidden (SpeechLM-H)
-config_size=base           # tiny, base or large: conf/pretrain_SIZE.yaml and conf/finetune_SIZE*.yaml
+config_size=base           # the paper's model: base, large, or tiny for CPUs; SpeechLM-Fast, which is no model
+                           # of the paper's but several times as fast: fast_base, fast_large, fast_tiny
+                           # (conf/pretrain_SIZE.yaml and conf/finetune*_SIZE*.yaml)
 pretrain_config=           # another YAML file for pre-training
 finetune_config=           # another YAML file for fine-tuning
 pretrain_args=             # further options for pre-training, such as "--max_epoch 3"
 finetune_args=             # further options for fine-tuning
 systems="speech_text"      # what fine-tuning starts from: any of scratch, speech, speech_text, hidden,
                            # hidden_text, given (with --unit_type hidden, speech means hidden)
+text_lines=                # lines of the unpaired text that pre-training sees, drawn by --seed; all of them if
+                           # empty. Word models and decoding see all. The number goes into the names of
+                           # the systems with text, so that they stand side by side
 init_model=                # the trained SpeechLM from which the system "given" starts
 init_speech=               # a SpeechLM, or a HuBERT in Hugging Face's format, from whose front end and
                            # speech layers pre-training starts
@@ -73,6 +78,8 @@ unset LISTING_STEPS # only list_all_steps, below, sets it
 . "$([[ -f cmd.sh ]] && echo ./cmd.sh || echo ../TEMPLATE/cmd.sh)"
 # shellcheck source=steps.sh
 . ../TEMPLATE/steps.sh
+# shellcheck source=sizes.sh
+. ../TEMPLATE/sizes.sh
 # shellcheck source=systems.sh
 . ../TEMPLATE/systems.sh
 # shellcheck source=recognizer.sh
@@ -186,8 +193,7 @@ check_options() {
   ((stage >= 1 && stage <= 14)) || die "--stage is ${stage}; stages are 1 to 14"
   ((stop_stage >= stage && stop_stage <= 14)) ||
     die "--stop_stage is ${stop_stage}; it can be ${stage} (--stage) to 14"
-  [[ ${config_size} =~ ^(tiny|base|large)$ ]] ||
-    die "--config_size is '${config_size}'; it can be tiny, base or large"
+  check_size
   local test option name
   for option in tag finetune_tag; do check_name "${option}" "${!option}"; done
   for test in "${tests[@]}"; do
@@ -290,7 +296,15 @@ stage_2() {
     python -m speechlm.bin.normalize_text --input data/text/unpaired.txt --kind lines \
     --exclude "${spoken[@]}" --dev_share "${dev_share}" --dev_output dump/text/dev.txt \
     --output dump/text/train.txt
+  if [[ -n ${text_lines} ]]; then
+    step "${text_lines} lines of text" --output "$(text_folder)/train.txt" --needs dump/text -- \
+      python -m speechlm.bin.sample_text --input dump/text/train.txt --lines "${text_lines}" \
+      --seed "${seed}" --output "$(text_folder)/train.txt"
+  fi
 }
+
+# text_folder: where the text is that pre-training sees.
+text_folder() { echo "dump/text${text_lines:+_${text_lines}${tag:+_${tag}}}"; }
 
 # format_set SET [options of format_data]
 format_set() {
@@ -335,7 +349,8 @@ pretrain() {
   mapfile -t needs < <("${kind}_needs" "${system}")
   read -ra more <<< "${pretrain_args}"
   if is "${system}" text; then
-    text=(--text dump/text/train.txt --dev_text dump/text/dev.txt) needs+=(dump/text)
+    text=(--text "$(text_folder)/train.txt" --dev_text dump/text/dev.txt)
+    needs+=(dump/text ${text_lines:+"$(text_folder)/train.txt"})
   fi
   if [[ -e ${init_speech} ]]; then needs+=("${init_speech}"); fi # else a name on the hub
   train "pre-train ${system}" "${output}" \
@@ -359,7 +374,7 @@ unit_reports() {
 
 # write_report [options of report] --include [TITLE:FILE...]: the table of all scores, and the times.
 write_report() {
-  local report=exp/RESULTS${finetune_tag:+_${finetune_tag}}.md
+  local report=exp/RESULTS${text_lines:+_text_${text_lines}}${finetune_tag:+_${finetune_tag}}.md
   if ${dry_run}; then return; fi
   show_times.py exp/times.tsv > exp/times.md
   python -m speechlm.bin.report --title "$(basename "${PWD}")" --command "$(command_line)" \

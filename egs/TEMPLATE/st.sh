@@ -31,7 +31,7 @@ check_st() {
     die "--target_style is '${target_style}'; it can be cased, lower or moses"
 }
 
-translator() { echo "exp/st_$1_$2${finetune_tag:+_${finetune_tag}}"; }
+translator() { echo "exp/st_$1$(variant "$1")_$2${finetune_tag:+_${finetune_tag}}"; }
 vocabulary() { echo "exp/vocabulary_$1${finetune_tag:+_${finetune_tag}}"; }
 
 st_1() {

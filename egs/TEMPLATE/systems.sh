@@ -90,6 +90,10 @@ check_systems() {
   ((${#inits[@]} > 0)) || die "--systems names none of $(list_systems)"
   [[ -z $(printf '%s\n' "${inits[@]}" | sort | uniq -d) ]] ||
     die "--systems '${systems}' names one twice"
+  [[ ${text_lines} =~ ^([1-9][0-9]*)?$ ]] ||
+    die "--text_lines is '${text_lines}'; it can be a number from 1, or nothing: all lines"
+  [[ -z ${text_lines} ]] || any text ||
+    die "--text_lines is for systems that see text, and --systems '${systems}' has none"
   if ! any given; then return; fi
   [[ -n ${init_model} ]] ||
     die "--systems given needs --init_model, the folder of a trained SpeechLM"
@@ -97,7 +101,10 @@ check_systems() {
     die "--init_model is '${init_model}', which is no folder; --systems given starts from it"
 }
 
-pretrained() { echo "exp/pretrain_$1${tag:+_${tag}}"; }
+# variant SYSTEM: what is put behind its name in those of its trainings, but for the tags.
+variant() { if is "$1" text; then echo "${text_lines:+_${text_lines}}"; fi; }
+
+pretrained() { echo "exp/pretrain_$1$(variant "$1")${tag:+_${tag}}"; }
 
 # initial SYSTEM: the model that its fine-tuning starts from; nothing for scratch.
 initial() {

@@ -5,6 +5,8 @@
 #   ./run.sh --corpus CV --translations TSVS --target_lang "de ca ar tr"    the paper's directions
 #   ./run.sh --corpus CV --translations TSVS --source_lang fr --target_lang en
 #   ./run.sh ... --target_style cased             targets and references as they are published
+#   ./run.sh ... --config_size fast_base --init_model ../librispeech/exp/pretrain_speech_text_fast
+#                                                 from a SpeechLM-Fast: its size, and its folder
 # ./run.sh --help: options.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -5,6 +5,7 @@
 #   ./run.sh --speech_corpus LIBRILIGHT [--corpus LIBRISPEECH] --ngpu 8 \
 #     --pretrain_args "--accum_grad 16 --num_iters_per_epoch 64000"    (other numbers of GPUs: in
 #                                                   ../TEMPLATE/conf/pretrain_large.yaml)
+# --config_size fast_large takes SpeechLM-Fast of Large's size, which is not the paper's (doc/fast.md).
 # LIBRILIGHT has the folders small, medium and large, unpacked from the archives that
 # github.com/facebookresearch/libri-light lists (577, 5193 and 51,934 h); --speech_parts small takes the
 # first alone. LibriSpeech is downloaded if it is not given. Nothing of Libri-Light is copied: utterances

@@ -2,6 +2,9 @@
 # LibriSpeech: recogniser and fine-tuning on the 100 h set, pre-training on all 960 h and the corpus's
 # language model text. Fine-tuning keeps the weights that write dev-other best, as the authors do.
 # Without --corpus the parts are downloaded. --help: options.
+# SpeechLM-Fast, which costs a third of the operations and is not the paper's model (doc/fast.md), of
+# Base's or Large's size; both stand side by side by a tag:
+#   ./run.sh --config_size fast_base --tag fast
 # Large on 960 h with transcripts, from a model that was pre-trained before:
 #   ./run.sh --config_size large --systems given --init_model DIR \
 #     --paired_parts "train-clean-100 train-clean-360 train-other-500"

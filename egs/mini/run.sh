@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Everything on a corpus that the recipe makes itself with espeak-ng.
+# Everything on a corpus that the recipe makes itself with espeak-ng, with SpeechLM-Fast.
 # Fine-tunes on the small paired set from scratch, after pre-training on speech alone, and after
-# SpeechLM pre-training with text; decodes greedily and with a word model; ends with the error rates of
-# the three, beside those of the phone recogniser (HMM). With hidden units as well
-# (SpeechLM-H; half as long again): ./run.sh --systems "scratch speech speech_text hidden_text"
+# SpeechLM pre-training with text, with phoneme units (speech_text, SpeechLM-P) and with hidden units
+# (hidden_text, SpeechLM-H); decodes each greedily, with an n-gram and with a Transformer of words; ends
+# with all error rates, beside those of the phone recogniser (HMM). The last rows of the table are the
+# paper's model's, from a run before: local/kept_results.tsv says which.
+#   ./run.sh --config_size tiny --tag paper     the paper's model, small, in this run
+#   ./run.sh --text_lines 1000                  less text in pre-training
 # ./run.sh --help: options.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -13,7 +16,7 @@ exec ../TEMPLATE/speechlm.sh \
   --dev_parts dev \
   --test_parts test \
   --durations measured \
-  --config_size tiny \
+  --config_size fast_tiny \
   --speeds 1.0 \
   --realign 0 \
   --gmm_args "--monophone 1,1,2,3,4,6 --projected 6,8 --adapted 8,8" \
@@ -23,8 +26,10 @@ exec ../TEMPLATE/speechlm.sh \
   --clusters 50 \
   --portion 0.5 \
   --text_units_args --bfloat16 \
-  --systems "scratch speech speech_text" \
+  --systems "scratch speech speech_text hidden_text" \
+  --lm transformer \
+  --kept_results local/kept_results.tsv \
   --nj 2 \
   --num_threads 1 \
-  --train_jobs 3 \
+  --train_jobs 4 \
   "$@"

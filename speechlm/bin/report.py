@@ -1,7 +1,8 @@
 """Stage 14: gather the scores of several systems into one RESULTS.md and print their table.
 
 Of recognition there is a row for each system and decoder, with intervals, and a paired test between
-neighbours: decoders of a system, and systems with the same decoder.
+neighbours: decoders of a system, and systems with the same decoder. Results of other runs can be
+shown beside them, marked as such, if they are of the same test set.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ def main() -> None:
         "--samples", type=at_least(0), default=3, help="translations of each test set to show"
     )
     options.add_argument(
+        "--kept",
+        metavar="FILE",
+        help="table of recognition results of other runs (speechlm/score/kept.py), which become "
+        "rows that are marked as such",
+    )
+    options.add_argument(
         "--include",
         nargs="*",
         default=[],
@@ -48,10 +55,12 @@ def main() -> None:
 
     from speechlm.data.atomic import write_text
     from speechlm.score.gather import Scored, sections
+    from speechlm.score.kept import read_kept
     from speechlm.score.report import environment, results
 
     scored = [Scored(*_parts(item)) for item in args.scores]
-    table, texts = sections(scored, args.samples, args.resamples, args.seed)
+    kept = read_kept(args.kept) if args.kept else []
+    table, texts = sections(scored, args.samples, args.resamples, args.seed, kept)
     for item in args.include:
         heading, file = fields(item, "HEADING:FILE")
         texts[heading] = Path(file).read_text(encoding="utf-8")

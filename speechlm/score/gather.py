@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechlm.data.kaldi_dir import show_ids
+from speechlm.score.kept import Kept
 from speechlm.score.markdown import escape
 from speechlm.score.recognition_report import Scored, recognition_sections
 from speechlm.score.sentences import SENTENCES, read_figures, read_sentences
@@ -14,7 +15,7 @@ from speechlm.score.translation import KIND, read_translation_scores, translatio
 
 
 def sections(
-    results: Sequence[Scored], n_samples: int, resamples: int, seed: int
+    results: Sequence[Scored], n_samples: int, resamples: int, seed: int, kept: Sequence[Kept] = ()
 ) -> tuple[str, dict[str, str]]:
     """Tables of all results, and the report's sections by heading.
 
@@ -23,10 +24,12 @@ def sections(
         n_samples: translations of each test set to show.
         resamples: of intervals and tests of recognition.
         seed: of these.
+        kept: results of recognition of other runs, which are marked as such.
 
     Raises:
         ValueError: a folder has no scores, or damaged ones; there are two results of a system
-            and decoder on a test set; or results of a test set are of different utterances.
+            and decoder on a test set; results of a test set are of different utterances; or there
+            are kept results, but none of recognition.
     """
     count = Counter((result.name, result.test) for result in results)
     twice = [f"{name}:{test}" for (name, test), n in count.items() if n > 1]
@@ -36,7 +39,9 @@ def sections(
         )
     translated = [r for r in results if KIND in read_figures(r.folder)]
     recognised = [r for r in results if r not in translated]
-    parts = [recognition_sections(recognised, resamples, seed)] if recognised else []
+    if kept and not recognised:
+        raise ValueError("kept results are of recognition, but no folder of --scores is")
+    parts = [recognition_sections(recognised, resamples, seed, kept)] if recognised else []
     parts += [_translation(translated, n_samples)] if translated else []
     tables, texts = zip(*parts, strict=True)
     return "\n".join(tables), {name: text for part in texts for name, text in part.items()}

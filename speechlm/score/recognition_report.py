@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ from speechlm.decode.hypotheses import SearchReport
 from speechlm.score import compare, recognition
 from speechlm.score.compare import Comparison
 from speechlm.score.error_rate import ErrorCounts
+from speechlm.score.kept import Kept
 from speechlm.score.markdown import escape, markdown_table
 from speechlm.score.oracle import Oracle
 from speechlm.score.report import KINDS, error_table, read_scores
@@ -98,7 +99,7 @@ class Difference:
 
 
 def recognition_sections(
-    results: Sequence[Scored], resamples: int, seed: int
+    results: Sequence[Scored], resamples: int, seed: int, kept: Sequence[Kept] = ()
 ) -> tuple[str, dict[str, str]]:
     """The narrow table, and the sections of the report by heading.
 
@@ -106,6 +107,8 @@ def recognition_sections(
         results: folders that `score` wrote; neighbours are compared.
         resamples: of the bootstrap and of the paired test.
         seed: of both.
+        kept: of other runs, for the last rows of the narrow table; those on other test sets are
+            named below it.
 
     Raises:
         ValueError: a folder has no scores or damaged ones, or results of a test set are of
@@ -115,8 +118,11 @@ def recognition_sections(
     for test in dict.fromkeys(result.test for result in results):
         tests[test] = _measure([r for r in results if r.test == test], resamples, seed)
     rows = [row for found, _ in tests.values() for row in found]
-    table = _narrow_table(rows)
+    sets = {row.scored.test: row.counts["WER"] for row in rows}
+    shown = [result for result in kept if not result.misfit(sets)]
+    table = _narrow_table(rows, shown)
     notes = [n for found, differences in tests.values() for n in _notes(found, differences)]
+    notes += _kept_notes(kept, sets)
     sections = {"Systems": "\n".join(["Error rates in percent.\n", table, *notes])}
     for test, (found, differences) in tests.items():
         sections[f"Decoding of {escape(test)}"] = _details(found)
@@ -191,21 +197,35 @@ def _row(
     return Row(scored, counts, intervals, result, best, known, search)
 
 
-def _narrow_table(rows: Sequence[Row]) -> str:
-    """One row a system and decoder, WER and CER of each test set."""
-    tests = list(dict.fromkeys(row.scored.test for row in rows))
-    found = {_key(row): row for row in rows}
+def _narrow_table(rows: Sequence[Row], kept: Sequence[Kept]) -> str:
+    """One row a system and decoder, WER and CER of each test set; kept results come last."""
+    found = {_key(row): {kind: row.counts[kind].rate for kind in KINDS} for row in rows}
+    found |= {(k.label, k.decoder, k.test): dict(k.rates) for k in kept}
+    tests = dict.fromkeys(test for *_, test in found)
     kinds = [(test, kind) for test in tests for kind in KINDS]
-    decoders = any(row.scored.decoder for row in rows)
+    decoders = any(decoder for _, decoder, _ in found)
     table = []
-    for system, decoder in dict.fromkeys((r.scored.system, r.scored.decoder) for r in rows):
+    for system, decoder in dict.fromkeys((system, decoder) for system, decoder, _ in found):
         cells = [system, decoder or "-"] if decoders else [system]
         for test, kind in kinds:
-            row = found.get((system, decoder, test))
-            cells.append(f"{row.counts[kind].rate:.1f}" if row else "-")
+            rates = found.get((system, decoder, test))
+            cells.append(f"{rates[kind]:.1f}" if rates else "-")
         table.append(cells)
     head = ["system", "decoder"] if decoders else ["system"]
     return markdown_table([*head, *(f"{test} {kind}" for test, kind in kinds)], table)
+
+
+def _kept_notes(kept: Sequence[Kept], sets: Mapping[str, ErrorCounts]) -> list[str]:
+    """Where kept results are from, and why some are not in the table; a line of Markdown each."""
+    notes = []
+    for result in kept:
+        why = result.misfit(sets)
+        if why:
+            name = escape(f"{result.label}, {result.decoder}")
+            notes.append(f"- **not shown**: {name}: {escape(why)}")
+        else:
+            notes.append(f"- {escape(result.label)}: `{result.command}` at `{result.commit}`")
+    return list(dict.fromkeys(notes))
 
 
 def _details(rows: Sequence[Row]) -> str:

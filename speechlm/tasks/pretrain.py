@@ -28,7 +28,7 @@ from espnet2.utils.types import str2bool, str_or_none
 from speechlm.data.archives import read_unit_info
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
-from speechlm.models import SpeechLM
+from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.common import OwnDataTask, sized_config
 from speechlm.tasks.epochs import EpochIterFactory
 from speechlm.tasks.joint import JointEpochs
@@ -212,7 +212,7 @@ class SpeechLMPretrainTask(OwnDataTask):
         speech.vocabulary.check_same(model_units(args, f"the model, trained on {args.speech_dir}"))
         epochs = JointEpochs(
             speech,
-            build_text(args, train, config.framing.seconds),
+            build_text(args, train, config),
             batch_samples=args.batch_samples,
             batch_units=args.batch_units,
             seed=args.seed,
@@ -238,14 +238,14 @@ def check_tokens(args: argparse.Namespace, vocabulary: UnitVocabulary) -> None:
         vocabulary.write(path)
 
 
-def build_text(args: argparse.Namespace, train: bool, frame_shift: float) -> TextUnits | None:
+def build_text(args: argparse.Namespace, train: bool, config: SpeechLMConfig) -> TextUnits | None:
     """The text of training or validation, or None for speech-only training.
 
-    A unit of text stands for a frame of the encoder, which lasts `frame_shift` seconds.
+    A unit of text stands for a frame of the model that `config` describes.
     """
     if args.text is None:
         return None
-    stored = args.text_units is not None
+    stored, frame_shift = args.text_units is not None, config.framing.seconds
     needed = ("dev_text", "dev_text_units" if stored else "lexicon")
     missing = [name for name in needed if getattr(args, name) is None]
     if missing:
@@ -257,6 +257,8 @@ def build_text(args: argparse.Namespace, train: bool, frame_shift: float) -> Tex
             args.text if train else args.dev_text,
             args.text_units if train else args.dev_text_units,
             frame_shift,
+            args.seed,
+            config.ctc_outputs,
         )
         text.tokenizer.units.check_same(units)
         return text
@@ -271,5 +273,6 @@ def build_text(args: argparse.Namespace, train: bool, frame_shift: float) -> Tex
         spoken = [phone for phone in PHONES if not phone.startswith(("<", "#"))]
         table = DurationTable.read(args.durations)
         durations = UnitDurations.from_table(table, spoken, frame_shift)
-    tokenizer = PhonemeTextTokenizer(Lexicon.read(args.lexicon), args.seed, durations)
+    lexicon = Lexicon.read(args.lexicon)
+    tokenizer = PhonemeTextTokenizer(lexicon, args.seed, durations, ctc_outputs=config.ctc_outputs)
     return TextUnits(args.text if train else args.dev_text, tokenizer)

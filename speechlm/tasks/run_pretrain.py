@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from speechlm.checkpoints.model_dir import save_speechlm
+from speechlm.checkpoints.model_dir import SIZES, save_speechlm
 from speechlm.checkpoints.warm_start import warm_start
 from speechlm.conventions import PAD
+from speechlm.data.archives import read_unit_info
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM
 from speechlm.tasks.common import is_first_worker, parse_training, sized_config, start_from
@@ -40,8 +41,12 @@ def pretrain(
 
     Returns:
         The folder, with `model.safetensors` and what `model_dir` describes in it.
+
+    Raises:
+        ValueError: options, files or folders that cannot be used.
     """
     args = parse_training(SpeechLMPretrainTask, output, config, options, espnet)
+    args.model_conf = with_label_rate(args)
     folder = Path(output)
     if args.init_speech is not None:
         start_from(args, lambda: _initial_weights(args))
@@ -60,6 +65,26 @@ def pretrain(
             },
         )
     return folder
+
+
+def with_label_rate(args: argparse.Namespace) -> dict[str, Any]:
+    """`model_conf` with the label rate of the units that the speech has, if it gives none.
+
+    Phones are labelled 100 times a second, clusters as often as what was clustered has frames.
+
+    Raises:
+        ValueError: the speech has no such units, or labels at no multiple of the frame rate.
+    """
+    units = Path(args.speech_dir) / args.units
+    shift, _ = read_unit_info(units)
+    values = {"label_rate": round(1 / shift), **args.model_conf}
+    try:
+        SIZES[args.config_size](**values)
+    except ValueError as error:
+        if "label_rate" in args.model_conf or not str(error).startswith("label_rate"):
+            raise
+        raise ValueError(f"{units / 'frame_shift'} does not fit the model: {error}") from None
+    return values
 
 
 def _initial_weights(args: argparse.Namespace) -> dict[str, torch.Tensor]:

@@ -111,28 +111,39 @@ class TextUnits:
 class StoredTextUnits(TextUnits):
     """Lines of a text corpus with hidden units that were generated before (SpeechLM-H).
 
+    Where a frame of the model lasts as long as n of the units, every n-th unit is taken.
+
     Args:
         path: the text.
         folder: of the store that generate_text_units made of it.
         frame_shift: seconds that a frame of the encoder lasts.
+        seed: of the unit that a line begins with, where not every unit is taken.
+        ctc_outputs: CTC outputs of a frame.
 
     Raises:
-        ValueError: the store is not complete, is of another text, or its units do not last as
-            long as the encoder's frames.
+        ValueError: the store is not complete, is of another text, or the encoder's frames do not
+            last as long as one or several of its units.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], folder: str | os.PathLike[str], frame_shift: float
+        self,
+        path: str | os.PathLike[str],
+        folder: str | os.PathLike[str],
+        frame_shift: float,
+        seed: int = 0,
+        ctc_outputs: int = 1,
     ) -> None:
         self.corpus, self.store = TextCorpus(path), UnitStore(folder)
         self.store.check(self.corpus)
-        if abs(self.store.frame_shift - frame_shift) > 1e-6:
+        shift = self.store.frame_shift
+        step = round(frame_shift / shift)
+        if step < 1 or abs(step * shift - frame_shift) > 1e-6:
             raise ValueError(
-                f"{folder} has units of {self.store.frame_shift:g} s, the model's frames last "
-                f"{frame_shift:g} s: units of speech at that rate and a text-to-unit model "
-                "trained on them are needed"
+                f"{folder} has units of {shift:g} s, the model's frames last {frame_shift:g} s, "
+                "which is no multiple: units of speech at that rate, or at a multiple of it, and "
+                "a text-to-unit model trained on them are needed"
             )
-        self.tokenizer = StoredTextTokenizer(self.store)
+        self.tokenizer = StoredTextTokenizer(self.store, seed, step, ctc_outputs)
 
 
 def pad(rows: Sequence[np.ndarray]) -> torch.Tensor:

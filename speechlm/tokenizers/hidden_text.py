@@ -4,7 +4,8 @@ A line's phones are those of the phoneme-unit tokenizer (SIL at both ends, betwe
 probability, the first pronunciation of each word, noise for words that the lexicon lacks; lines
 that are empty or of 2,000 phones or letters and more are dropped), without stress and position.
 The model gives each phone a duration and each frame its most probable unit. Lines that come out
-with 2,800 units and more are dropped, too, and those with fewer than CTC needs for their letters.
+with 2,800 units and more are dropped, too. (Those with fewer than CTC needs for their letters are
+left out by pre-training, as that depends on its model.)
 
 Stored or made on the fly? Pre-training reads units from a `UnitStore`, 2 bytes a unit. On one core
 (AMD EPYC with AVX-512) the model makes, a second, 3,100 units in the paper's size and 28,500 in the
@@ -26,7 +27,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechlm.data.ctc_lengths import frames_for_letters
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import MONOPHONES, phone_of_unit
 from speechlm.data.vocabulary import UnitVocabulary
@@ -79,7 +79,7 @@ class HiddenTextTokenizer:
         durations = UnitDurations(
             once, dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1), silence_probability
         )
-        self._phones = PhonemeTextTokenizer(lexicon, seed, durations, for_ctc=False)
+        self._phones = PhonemeTextTokenizer(lexicon, seed, durations, ctc_outputs=0)
         self._table = phone_of_unit(phones)
         self.model, self.max_frames = model, max_frames
 
@@ -112,16 +112,10 @@ class HiddenTextTokenizer:
             sentences = [torch.from_numpy(phones[n]) for n in group]
             units = self.model.generate(sentences, self.max_frames)
             made |= {int(kept[n]): row.numpy() for n, row in zip(group, units, strict=True)}
-        text = dict(zip(map(int, indices), lines, strict=True))
         for index, row in list(made.items()):
-            needed = frames_for_letters(text[index])
             if not 0 < len(row) < MOST_UNITS:
                 dropped.append(Dropped(index, f"{len(row)} units"))
-            elif len(row) + 1 < needed:  # </s> is a unit of its own
-                dropped.append(Dropped.too_few_units(index, len(row) + 1, needed))
-            else:
-                continue
-            del made[index]
+                del made[index]
         empty = np.zeros(0, np.int64)
         rows = [made.get(int(index), empty) for index in indices]
         return HiddenUnits(rows, sorted(dropped, key=lambda line: line.index), unknown)

@@ -117,8 +117,9 @@ class PhonemeTextTokenizer:
     """Turns lines of text into phoneme units and character targets.
 
     The first pronunciation of each word is used. `durations`: the paper's constants by default.
-    `silence_probability`: that of `durations` by default. `for_ctc`: leave out lines whose letters
-    CTC cannot write in their units; False where something else makes the units of these phones.
+    `silence_probability`: that of `durations` by default. `ctc_outputs`: CTC outputs that a model
+    has for each unit; lines whose letters do not fit into these are left out. 0: none is left out,
+    where something else makes the units of these phones.
     """
 
     def __init__(
@@ -127,14 +128,14 @@ class PhonemeTextTokenizer:
         seed: int,
         durations: UnitDurations | None = None,
         silence_probability: float | None = None,
-        for_ctc: bool = True,
+        ctc_outputs: int = 1,
     ) -> None:
         durations = durations or UnitDurations.paper()
         if silence_probability is None:
             silence_probability = durations.silence_probability
         if not 0 <= silence_probability <= 1:
             raise ValueError(f"silence_probability is {silence_probability}; expected 0 .. 1")
-        self.seed, self.for_ctc = seed, for_ctc
+        self.seed, self.ctc_outputs = seed, ctc_outputs
         self.units = UnitVocabulary.phones()
         self.characters = CharacterVocabulary()
         self._byte_table = self.characters.byte_table.copy()
@@ -254,7 +255,7 @@ class PhonemeTextTokenizer:
             words.unknown,
         )
         plan = _drop_long(plan)
-        return _drop_impossible(plan) if self.for_ctc else plan
+        return _drop_impossible(plan, self.ctc_outputs) if self.ctc_outputs else plan
 
     def _durations(
         self, flat: np.ndarray, first: np.ndarray, phone_counts: np.ndarray, keys: np.ndarray
@@ -367,21 +368,21 @@ def _drop_long(plan: _Plan) -> _Plan:
     return plan.without(np.logical_not(over.any(axis=0)))
 
 
-def _drop_impossible(plan: _Plan) -> _Plan:
+def _drop_impossible(plan: _Plan, ctc_outputs: int) -> _Plan:
     """The plan without lines that CTC cannot write in their units, which are listed."""
-    # A line of n characters, </s> not counted, with p pairs of equal ones needs n + p units; its
+    # A line of n characters, </s> not counted, with p pairs of equal ones needs n + p outputs; its
     # last character | and the next line's first are a pair of no line, as </s> is between them.
     pairs = np.append(plan.characters[1:] == plan.characters[:-1], False)
     first = np.cumsum(plan.character_counts) - plan.character_counts
     needed = plan.character_counts - 1
     if len(first):
         needed = needed + np.add.reduceat(pairs, first, dtype=np.int64)
-    fits = plan.unit_counts >= needed
+    fits = plan.unit_counts * ctc_outputs >= needed
     if fits.all():
         return plan
     for n in np.flatnonzero(np.logical_not(fits)):
-        numbers = plan.indices[n], plan.unit_counts[n], needed[n]
-        plan.dropped.append(Dropped.too_few_units(*map(int, numbers)))
+        index, units, least = (int(row[n]) for row in (plan.indices, plan.unit_counts, needed))
+        plan.dropped.append(Dropped.too_few_units(index, units, least, ctc_outputs))
     return plan.without(fits)
 
 

@@ -19,9 +19,10 @@ class Dropped:
     """Whether CTC could not write its letters in its units."""
 
     @classmethod
-    def too_few_units(cls, index: int, units: int, needed: int) -> Dropped:
-        """A line with fewer units (`</s>` included) than CTC needs for its letters."""
-        return cls(index, f"{units} units, its letters need {needed}", True)
+    def too_few_units(cls, index: int, units: int, needed: int, ctc_outputs: int) -> Dropped:
+        """A line whose units (`</s>` included) have fewer CTC outputs than its letters need."""
+        outputs = f"{units} units" + (f" with {ctc_outputs} outputs each" * (ctc_outputs > 1))
+        return cls(index, f"{outputs}, its letters need {needed}", True)
 
 
 @dataclass

@@ -45,8 +45,8 @@ def test_help_lists_every_option(recipe, root, name):
 
 
 def test_help_shows_the_recipes_own_choices(recipe):
-    assert "[scratch speech speech_text]" in recipe("mini", "--help").stdout
-    assert "[tiny]" in recipe("mini", "--help").stdout
+    shown = recipe("mini", "--help").stdout
+    assert "[scratch speech speech_text hidden_text]" in shown and "[fast_tiny]" in shown
 
 
 @pytest.fixture(scope="module", params=RECIPES)
@@ -62,7 +62,7 @@ def test_dry_run_names_every_stage_and_makes_nothing(dry):
     assert not {p.name for p in folder.iterdir()} & {"data", "dump", "exp", "downloads"}
     for stage in range(1, 15):
         assert f"== stage {stage}: " in result.stderr
-    assert "not needed without hidden units" in result.stderr
+    assert ("not needed without hidden units" in result.stderr) == (folder.name == "librispeech")
     named = set(re.findall(r"speechlm\.bin\.(\w+)", result.stderr))
     assert {"prepare_librispeech", "format_data", "pretrain", "finetune_asr", "score"} <= named
 
@@ -92,7 +92,8 @@ def test_word_models_of_the_corpus_are_what_is_decoded_with(recipe):
     assert "--lm data/lm/decode_lm.arpa.gz --lexicon data/lm/decode_lexicon.txt" in graph
     assert any("rescore --" in line and "--lm data/lm/rescore_lm.arpa.gz" in line for line in lines)
     own = recipe(
-        "librispeech", "--dry_run", "--corpus_lm", "true", "--decode_lm", "own.arpa"
+        *("librispeech", "--dry_run", "--stage", "12", "--stop_stage", "12"),
+        *("--corpus_lm", "true", "--decode_lm", "own.arpa"),
     ).stderr
     assert "make_ctc_graph --lm own.arpa --lexicon data/lm/decode_lexicon.txt" in own
 
@@ -122,11 +123,11 @@ def commands(shown: str) -> list[str]:
     ("words", "wanted"),
     [
         (("--lm", "none"), set()),
-        ((), {"tune_ctc", "make_ctc_graph", "decode_phones"}),
-        (("--systems", "scratch"), {"tune_ctc", "make_ctc_graph"}),
-        (("--lm", "transformer"), set(WORDS)),
-        (("--lm", "transformer", "--search", "flashlight"), set(WORDS) - {"rescore"}),
-        (("--rescore_lm", "big.arpa"), set(WORDS) - {"train_lm"}),
+        (("--lm", "ngram"), {"tune_ctc", "make_ctc_graph", "decode_phones"}),
+        (("--lm", "ngram", "--systems", "scratch"), {"tune_ctc", "make_ctc_graph"}),
+        ((), set(WORDS)),
+        (("--search", "flashlight"), set(WORDS) - {"rescore"}),
+        (("--lm", "ngram", "--rescore_lm", "big.arpa"), set(WORDS) - {"train_lm"}),
     ],
 )
 def test_language_models_choose_the_steps(recipe, words, wanted):
@@ -140,16 +141,17 @@ def test_language_models_choose_the_steps(recipe, words, wanted):
 
 
 def test_given_weights_and_the_papers_decoder(recipe):
-    words = ("--stage", "13", "--dry_run", "--lm_weight", "1.5", "--paper_decoding", "true")
+    stage = ("--stage", "13", "--stop_stage", "13", "--dry_run", "--lm", "ngram")
+    words = (*stage, "--lm_weight", "1.5", "--paper_decoding", "true")
     shown = commands(recipe("mini", *words).stderr)
     (tuning, *_) = (line for line in shown if line.startswith("tune_ctc"))
     assert "--lm_weight 1.5" in tuning and "--word_score" not in tuning
     papers = [line for line in shown if "--paper" in line]
-    assert len(papers) == 3 and all("--search flashlight" in line for line in papers)
+    assert len(papers) == 4 and all("--search flashlight" in line for line in papers)
     assert not any("--ngram" in line for line in papers)
     words = (*words, "--rescore_lm", "big.arpa")  # as in the paper, if there is one
     papers = [line for line in commands(recipe("mini", *words).stderr) if "--paper" in line]
-    assert len(papers) == 3 and all("--paper --ngram big.arpa" in line for line in papers)
+    assert len(papers) == 4 and all("--paper --ngram big.arpa" in line for line in papers)
 
 
 @pytest.mark.parametrize(
@@ -175,12 +177,35 @@ def test_only_the_stages_asked_for(recipe):
 
 
 def test_systems_choose_what_is_trained(recipe):
-    words = ("--stage", "10", "--dry_run", "--systems")
+    words = ("--stage", "10", "--stop_stage", "10", "--dry_run", "--systems")
     assert "exp/pretrain" not in recipe("mini", *words, "scratch").stderr
     speech = recipe("mini", *words, "speech").stderr
     assert "exp/pretrain_speech " in speech and "--text dump" not in speech
     both = recipe("mini", *words, "speech_text", "--tag", "b").stderr
     assert "exp/pretrain_speech_text_b " in both and "--text dump/text/train.txt" in both
+
+
+def test_fewer_lines_of_text_are_for_pre_training_alone(recipe):
+    """With names of their own; everything else sees all of the text."""
+    words = ("--text_lines", "70", "--systems", "scratch speech_text hidden_text", "--tag", "a")
+    result = recipe("mini", "--dry_run", "--stage", "2", "--stop_stage", "12", *words)
+    assert result.returncode == 0, result.stderr
+    shown = re.findall(r"speechlm\.bin\.(.*)", result.stderr)
+    drawn = "dump/text_70_a/train.txt"
+    (draws,) = (line for line in shown if line.startswith("sample_text"))
+    assert f"--input dump/text/train.txt --lines 70 --seed 1 --output {drawn}" in draws
+    readers = {line.split()[0] for line in shown if drawn in line} - {"sample_text"}
+    assert readers == {"pretrain", "generate_text_units"}
+    everything = {line.split()[0] for line in shown if "dump/text/train.txt" in line}
+    words = {"make_lexicon", "train_ngram", "train_lm"}
+    assert everything == words | {"normalize_text", "sample_text"}
+    trained = re.findall(r"--output (exp/(?:asr|pretrain)_\w+) ", "\n".join(shown))
+    assert set(trained) == {
+        *("exp/asr_scratch_a", "exp/asr_speech_text_70_a", "exp/asr_hidden_text_70_a"),
+        *("exp/pretrain_speech_text_70_a", "exp/pretrain_hidden_text_70_a"),
+    }
+    stored = [line for line in shown if "--text_units exp/text_units_70_a/train" in line]
+    assert len(stored) == 1 and "--dev_text_units exp/text_units/dev" in stored[0]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -216,7 +241,12 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--unit_type", "phoneme hidden"], "it can be phoneme or hidden"),
         (["--task", "asr st"], "--task is 'asr st'; it can be asr or st"),
         (["--task", "steps"], "it can be asr or st"),
-        (["--config_size", "huge"], "it can be tiny, base or large"),
+        (["--config_size", "huge"], "it can be tiny, base, large, fast_tiny, fast_base or fast"),
+        (["--config_size", "fast"], "--config_size is 'fast'; it can be tiny, base"),
+        (["--text_lines", "0"], "--text_lines is '0'; it can be a number from 1"),
+        (["--text_lines", "1e3"], "--text_lines is '1e3'; it can be a number from 1"),
+        (["--text_lines", "9", "--systems", "scratch hidden"], "is for systems that see text"),
+        (["--kept_results", "nowhere.tsv"], "--kept_results is 'nowhere.tsv', which is no file"),
         (["--systems", "speech_txt"], "it can have scratch, speech, speech_text"),
         (["--systems", ""], "none of scratch"),
         (["--speeds", "0.9"], "1.0 must be among them"),
@@ -301,11 +331,11 @@ def test_a_dry_run_warns_of_folders_that_are_not_there(recipe, tmp_path):
         "warning: --text_corpus has 'other', which is not there",
         "warning: --init_model is 'none', which is not there",
     ]
-    later = recipe("librispeech", "--dry_run", "--stage", "2", *words, "--init_model", "none")
+    later = recipe("librispeech", "--dry_run", "--stage", "11", *words, "--init_model", "none")
     assert warnings(later) == ["warning: --init_model is 'none', which is not there"]
     (tmp_path / "my text").mkdir()
     words = ("--corpus", str(tmp_path), "--text_corpus", str(tmp_path / "my text"))
-    assert not warnings(recipe("librispeech", "--dry_run", *words))
+    assert not warnings(recipe("librispeech", "--dry_run", "--stop_stage", "2", *words))
 
 
 @pytest.mark.parametrize(

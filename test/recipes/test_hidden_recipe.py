@@ -52,7 +52,7 @@ def test_hidden_units_of_two_iterations_in_order(recipe, root):
     order = [
         find(shown, "sample_features", "--features mfcc", "train_kmeans", "--n_clusters 30"),
         find(shown, "apply_kmeans --kmeans exp/kmeans_1/", "--output dump/speech/units_hidden_1"),
-        find(shown, "bin.pretrain", "--units units_hidden_1", "exp/hubert_1", "label_rate=50"),
+        find(shown, "bin.pretrain", "--units units_hidden_1", "exp/hubert_1"),
         find(shown, "sample_features", "--model exp/hubert_1 --layer 2", "--n_clusters 70"),
         find(shown, "apply_kmeans --kmeans exp/kmeans_2/", "--output dump/paired/units_hidden_2"),
         find(shown, "apply_kmeans --kmeans exp/kmeans_2/", "--output dump/speech/units_hidden_2"),
@@ -76,7 +76,7 @@ def test_both_kinds_of_units_stand_side_by_side(recipe):
     for system in ("speech_text", "hidden", "hidden_text"):
         assert len(find(shown, "bin.pretrain", f"--output exp/pretrain_{system} ")) == 1, system
     phoneme, *_ = (line for line in commands(shown) if "--output exp/pretrain_speech_text" in line)
-    assert "--units units_phone" in phoneme and "label_rate" not in phoneme
+    assert "--units units_phone" in phoneme
     alone, *_ = (line for line in commands(shown) if "--output exp/pretrain_hidden " in line)
     assert "--units units_hidden_1" in alone and "--text" not in alone
     outputs = re.findall(r"--output (exp/(?:asr|pretrain)_\w+) ", "\n".join(commands(shown)))

@@ -34,8 +34,6 @@ def run_recipe(folder: Path, *words: str) -> str:
             "--max_epoch 3 --num_iters_per_epoch 90 --batch_samples 110000",
             "--finetune_args",
             "--max_epoch 3 --num_iters_per_epoch 60 --batch_bins 160000",
-            "--lm",
-            "transformer",
             "--lm_args",
             "--max_epoch 1 --num_iters_per_epoch 60",
             "--paper_decoding",
@@ -142,6 +140,8 @@ def test_the_report_has_the_system_and_the_times(finished):
     for decoder in DECODERS.values():
         assert re.search(rf"^\|speech_text\|{decoder}\|", report, re.MULTILINE), decoder
     assert re.search(r"^\|HMM\|ngram\|", report, re.MULTILINE)
+    others = r"\*\*not shown\*\*: paper's model.*: its test has 200 sentences"  # another corpus
+    assert len(re.findall(others, report)) == 3 and "|paper's model" not in report
     assert re.search(r"^\| 10 \| \d+ \| pre-train speech_text", report, re.MULTILINE)
 
 

@@ -105,11 +105,12 @@ def test_a_system_is_a_row(mini, run_sh):
     assert row in table.read_text()
     table.write_text(table.read_text().replace(row, row + new))
     (mini / "conf").mkdir()
-    (mini / "conf" / "pretrain_cheap_tiny.yaml").touch()
-    shown = run_sh(mini, "--dry_run", "--stage", "5", "--systems", "cheap_text").stderr
+    (mini / "conf" / "pretrain_cheap_fast_tiny.yaml").touch()
+    words = ("--dry_run", "--stage", "5", "--stop_stage", "11", "--systems", "cheap_text")
+    shown = run_sh(mini, *words).stderr
     commands = [line for line in shown.splitlines() if line.startswith("    ")]
     (pretrain,) = (c for c in commands if "bin.pretrain " in c)
-    assert "--config conf/pretrain_cheap_tiny.yaml" in pretrain
+    assert "--config conf/pretrain_cheap_fast_tiny.yaml" in pretrain
     assert "--units units_hidden_1 --text dump/text/train.txt" in pretrain
     assert "--text_units exp/text_units/train" in pretrain
     assert pretrain.count("--output exp/pretrain_cheap_text ") == 1
@@ -132,17 +133,18 @@ def fixed(mini):
 
 
 def test_a_kind_of_unit_is_a_file(fixed, run_sh):
-    shown = run_sh(fixed, "--dry_run", "--systems", "fixed hidden", "--frames", "7").stderr
+    dry = ("--dry_run", "--stage", "6", "--stop_stage", "10", "--systems")
+    shown = run_sh(fixed, *dry, "fixed hidden", "--frames", "7").stderr
     assert "stage 7 | fixed units: would run" in shown
     assert "stage 7 | hidden units 1 of paired: would run" in shown
     assert "--units units_fixed_7 --dropout --output exp/pretrain_fixed " in shown
-    alone = run_sh(fixed, "--dry_run", "--systems", "fixed").stderr
+    alone = run_sh(fixed, *dry, "fixed").stderr
     assert "fixed units: would run" in alone and "apply_kmeans" not in alone
     assert alone.count("not needed without hidden units") == 3
-    neither = run_sh(fixed, "--dry_run", "--systems", "speech_text").stderr
+    neither = run_sh(fixed, *dry, "speech_text").stderr
     assert "stage 7 | not needed without hidden or fixed units" in neither
     assert "fixed units: would" not in neither and "apply_kmeans" not in neither
-    meant = run_sh(fixed, "--dry_run", "--systems", "speech", "--unit_type", "fixed").stderr
+    meant = run_sh(fixed, *dry, "speech", "--unit_type", "fixed").stderr
     assert "exp/pretrain_fixed " in meant
 
 

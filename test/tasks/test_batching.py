@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechlm.tasks.batching import SpeechBatches, TextBatches, padded_batches, permute
+from speechlm.tasks.batching import SpeechBatches, TextBatches, padded_batches
 
 LENGTHS = np.random.default_rng(0).integers(20000, 250000, 301)
 LIMIT = 4375
@@ -63,13 +63,6 @@ def test_padded_batches_keep_the_limit(seed, workers):
         range(len(lengths))
     )
     assert all(0 < len(b) * lengths[b].max() <= limit for share in shares for b in share)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 33, 1000])
-def test_permutation(n):
-    places = permute(np.arange(n), n, [3, 1])
-    assert sorted(places) == list(range(n))
-    assert permute(np.array([n - 1]), n, [3, 1])[0] == places[-1]
 
 
 class Text:

@@ -1,13 +1,14 @@
 """From aligned speech to a model that writes hidden units of text, and pre-training with them."""
 
 import os
+import pickle
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.text_to_unit_dir import load_text_to_unit
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives, write_unit_info
@@ -262,15 +263,61 @@ def test_stored_units_are_read_by_line_in_any_order(stores, chords):
     assert counts.tolist() == [len(store[n]) + 1 for n in range(200)]
     with pytest.raises(ValueError, match="has units of a text of 200 lines"):
         StoredTextUnits(chords / "dev_text", stores[0], 0.02)
-    (stores[0] / "frame_shift").write_text("0.01\n")
-    with pytest.raises(ValueError, match="has units of 0.01 s, the model's frames last 0.02 s"):
-        StoredTextUnits(chords / "text", stores[0], 0.02)
-    (stores[0] / "frame_shift").write_text("0.02\n")
+
+
+@pytest.mark.parametrize("frame_shift", [0.01, 0.03, 0.05])
+def test_frames_that_are_no_multiple_of_stored_units_are_refused(stores, chords, frame_shift):
+    why = f"has units of 0.02 s, the model's frames last {frame_shift:g} s, which is no multiple"
+    with pytest.raises(ValueError, match=why):
+        StoredTextUnits(chords / "text", stores[0], frame_shift)
+
+
+def test_a_model_of_40_ms_takes_every_second_unit_in_any_process(stores, chords):
+    """What a line becomes follows from seed, pass and line, also in a loader's process."""
+    text = StoredTextUnits(chords / "text", stores[0], 0.04, seed=5, ctc_outputs=2)
+    store, lines = UnitStore(stores[0]), np.arange(200)
+    batch = text.batch(all_used(lines))
+    assert int(batch["lines_left_out"]) == 0
+    counts = text.unit_counts(lines, np.zeros(200, np.int64))
+    seen = set()
+    for n, row in enumerate(batch["units"].numpy()):
+        units, end = store[n] + 4, int(np.flatnonzero(row == 2)[0])
+        (phase,) = (p for p in range(2) if np.array_equal(row[:end], units[p::2]))
+        seen.add(phase)
+        assert counts[n] == end + 1
+    assert seen == {0, 1}
+    loaded = pickle.loads(pickle.dumps(text))
+    again = loaded.batch(all_used(lines[150:60:-3]))["units"].numpy()
+    for n, row in zip(lines[150:60:-3], again, strict=True):
+        assert np.array_equal(row[row != 1], batch["units"][n][batch["units"][n] != 1])
+
+
+FAST = {"embed_dim": 32, "ffn_dim": 64, "heads": 2, "subsampling_channels": 16}
+
+
+def test_a_fast_model_pretrains_on_units_of_20_ms(stores, corpus, chords, config, tmp_path):
+    """Its frames last 40 ms: every second unit of speech and of text."""
+    values = config("pretrain", max_epoch=2, config_size="fast_tiny", model_conf=FAST)
+    options = {
+        "speech_dir": corpus / "train",
+        "dev_dir": corpus / "dev",
+        "units": "units_hidden",
+        "text": chords / "text",
+        "dev_text": chords / "dev_text",
+        "text_units": stores[0],
+        "dev_text_units": stores[1],
+        "seed": 3,
+    }
+    folder = pretrain(tmp_path / "exp", values, options)
+    assert load_speechlm(folder)[0].config.label_rate == 50
+    stats = load_weights_only(folder / "checkpoint.pth")["reporter"]["stats"]
+    assert stats[2]["valid"]["loss_ctc"] < stats[1]["train"]["loss_ctc"]
+    assert stats[2]["valid"]["loss_top"] < stats[1]["train"]["loss_top"]
+    assert stats[2]["valid"]["lines_left_out"] == 0
 
 
 def test_pretraining_with_hidden_text(stores, corpus, chords, config, tmp_path):
-    model = yaml.safe_load(Path(config("pretrain")).read_text())["model_conf"]
-    values = config("pretrain", max_epoch=2, model_conf={**model, "label_rate": 50})
+    values = config("pretrain", max_epoch=2)
     options = {
         "speech_dir": corpus / "train",
         "dev_dir": corpus / "dev",

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from speechlm.conventions import EOS
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import MONOPHONES, N_PHONES
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import ChunkReport, UnitStore
-from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.data.vocabulary import N_SPECIALS, UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
 from speechlm.models.unit_generator import TextToUnitConfig
 from speechlm.tokenizers import hidden_text
@@ -94,23 +95,61 @@ def test_what_is_dropped(model, monkeypatch):
         tokenizer(["CAT", "CAT-7"], [6, 7])
 
 
-def test_lines_whose_letters_need_more_units_are_dropped(model):
-    """Of the same phones, a word with more letters."""
-    lexicon = Lexicon({"A": [("AH0",)], "A" * 40: [("AH0",)]})
-    made = HiddenTextTokenizer(model, lexicon, 3)(["A", "A" * 40], [0, 1])
-    units = len(made.rows[0])
-    assert units and not len(made.rows[1])
-    assert [(line.index, line.reason, line.impossible) for line in made.dropped] == [
-        (1, f"{units + 1} units, its letters need 80", True)
-    ]
+@pytest.fixture
+def stored(tmp_path):
+    """Function: numbers of units of lines -> their text, and a store of units 0, 1, ... of it."""
+
+    def make(counts, line="ABBA"):
+        path, lines = tmp_path / "text", [line] * len(counts)
+        path.write_text("".join(f"{line}\n" for line in lines))
+        units = UnitVocabulary(map(str, range(300)))
+        store = UnitStore.create(tmp_path / "store", TextCorpus(path), units, 0.02, len(counts), {})
+        store.write(0, lines, [np.arange(n) for n in counts], ChunkReport())
+        return lines, store
+
+    return make
 
 
-def test_stored_units_that_are_too_few_are_dropped(tmp_path):
-    (tmp_path / "text").write_text("ABBA\nABBA\n")
-    corpus = TextCorpus(tmp_path / "text")
-    store = UnitStore.create(tmp_path / "store", corpus, UnitVocabulary("abc"), 0.02, 2, {})
-    rows = [np.zeros(5, np.int64), np.zeros(4, np.int64)]  # with </s> 6 and 5 units, 6 are needed
-    store.write(0, ["ABBA", "ABBA"], rows, ChunkReport())
-    batch = StoredTextTokenizer(store)(["ABBA", "ABBA"], [0, 1], 0)
+@pytest.mark.parametrize(
+    ("step", "ctc_outputs", "counts", "reason"),
+    [
+        (1, 1, (5, 4), "5 units, its letters need 6"),  # with </s> 6 and 5 units
+        (1, 2, (2, 1), "2 units with 2 outputs each, its letters need 6"),
+        (2, 1, (10, 8), "5 units, its letters need 6"),
+        (2, 2, (4, 2), "2 units with 2 outputs each, its letters need 6"),
+    ],
+)
+def test_stored_units_that_are_too_few_are_dropped(stored, step, ctc_outputs, counts, reason):
+    lines, store = stored(counts)
+    tokenizer = StoredTextTokenizer(store, 3, step, ctc_outputs)
+    batch = tokenizer(lines, [0, 1], 0)
     assert batch.indices.tolist() == [0]
-    assert [line.reason for line in batch.dropped] == ["5 units, its letters need 6"]
+    assert [(line.index, line.reason, line.impossible) for line in batch.dropped] == [
+        (1, reason, True)
+    ]
+    assert tokenizer.unit_counts(lines, [0, 1], 0).tolist() == [len(batch[0][0]), 0]
+
+
+def test_every_nth_stored_unit_from_a_phase_of_seed_pass_and_line(stored):
+    """At the ends, too: a line that has units keeps one, and one without has none."""
+    counts = [0, 1, 2, 3, *range(40, 240)]
+    lines, store = stored(counts, "A")
+    numbers = np.arange(len(counts))
+    phases = {}
+    for seed, number in ((1, 0), (1, 7), (2, 0)):
+        tokenizer = StoredTextTokenizer(store, seed, 3, 2)
+        batch = tokenizer(lines, numbers, number)
+        assert batch.indices.tolist() == numbers[1:].tolist()
+        rows = [units for units, _ in batch]
+        assert all(row[-1] == EOS for row in rows)
+        firsts = phases[seed, number] = np.array([row[0] for row in rows]) - N_SPECIALS
+        for n, first, row in zip(counts[1:], firsts, rows, strict=True):
+            assert row[:-1].tolist() == list(range(N_SPECIALS + first, N_SPECIALS + n, 3))
+        assert tokenizer.unit_counts(lines, numbers, number).tolist() == [0, *map(len, rows)]
+        some = numbers[::-7]  # in another order, and each with a pass of its own
+        again = tokenizer([lines[n] for n in some], some, np.full(len(some), number))
+        for n, (units, _) in zip(again.indices, again, strict=True):
+            assert np.array_equal(units, rows[n - 1])
+    drawn = phases[1, 0][3:]
+    assert all(abs((drawn == phase).mean() - 1 / 3) < 0.12 for phase in range(3))
+    assert (drawn != phases[1, 7][3:]).any() and (drawn != phases[2, 0][3:]).any()

@@ -211,7 +211,7 @@ def test_lines_may_have_epochs_of_their_own(lexicon, lines):
 
 def test_long_and_empty_lines_are_listed():
     lexicon = Lexicon({"A": [("AH0",)], "LONG": [("AH0",) * 1000], "B" * 1990: [("B",)]})
-    tokenizer = PhonemeTextTokenizer(lexicon, 0, silence_probability=0, for_ctc=False)
+    tokenizer = PhonemeTextTokenizer(lexicon, 0, silence_probability=0, ctc_outputs=0)
     lines = [
         "A",
         "",
@@ -260,7 +260,7 @@ def test_limits_are_strict(text, durations, reason):
     """Fewer than 2,000 phones and letters and 2,800 units, as the released pipeline filters."""
     words = {"A": 1, "B": 1997, "C": 1998, "A" * 1998: 1, "A" * 1999: 1}
     lexicon = Lexicon({word: [("AH0",) * n] for word, n in words.items()})
-    tokenizer = PhonemeTextTokenizer(lexicon, 0, _constant(**durations), for_ctc=False)
+    tokenizer = PhonemeTextTokenizer(lexicon, 0, _constant(**durations), ctc_outputs=0)
     batch = tokenizer([text], [4], 0)
     assert [line.reason for line in batch.dropped] == [reason] * (reason is not None)
     counts = tokenizer.unit_counts([text], [4], 0)
@@ -290,20 +290,23 @@ def test_sentences_of_4375_units_become_shorter():
     assert [line.reason for line in _long_sentence(8).dropped] == ["3612 units"]
 
 
-def test_lines_that_ctc_cannot_write_are_listed(lexicon, lines):
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_lines_that_ctc_cannot_write_are_listed(lexicon, lines, outputs):
     """One unit a phone: whether a line is kept is what counting its letters says."""
     rows = dict.fromkeys(("phone", "SIL", "SPN", EDGE), 1)
     once = UnitDurations([np.array([0.0, 1.0])], rows, 0.25)
     many = [line for line in lines if line.strip()][:600]
-    everything = PhonemeTextTokenizer(lexicon, 3, once, for_ctc=False)(many, range(600), 1)
-    batch = PhonemeTextTokenizer(lexicon, 3, once)(many, range(600), 1)
+    many[5] = "A" * 20  # one unknown word: too few units even with two outputs each
+    everything = PhonemeTextTokenizer(lexicon, 3, once, ctc_outputs=0)(many, range(600), 1)
+    batch = PhonemeTextTokenizer(lexicon, 3, once, ctc_outputs=outputs)(many, range(600), 1)
     kept, dropped = [], {}
+    each = " with 2 outputs each" if outputs == 2 else ""
     for index, (units, characters) in zip(everything.indices, everything, strict=True):
         needed = frames_needed(characters[:-1])
-        if len(units) >= needed:
+        if outputs * len(units) >= needed:
             kept.append(index)
         else:
-            dropped[int(index)] = f"{len(units)} units, its letters need {needed}"
+            dropped[int(index)] = f"{len(units)} units{each}, its letters need {needed}"
     assert batch.indices.tolist() == kept and 0 < len(dropped) < 600
     assert {line.index: line.reason for line in batch.dropped if line.impossible} == dropped
     ours = {int(n): row for n, row in zip(everything.indices, everything, strict=True)}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # NAME: (say here which corpus this is, and what is trained on it.)
 #   ./run.sh --corpus DIR     DIR has the folders train, dev and test, and text; see local/data.sh
+#   ./run.sh --corpus DIR --config_size fast_tiny    SpeechLM-Fast in place of the paper's model
 # ./run.sh --help: options. What stands below are this recipe's choices among them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
