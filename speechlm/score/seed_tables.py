@@ -141,3 +141,29 @@ def _seeds(found: Rate | Difference) -> str:
 
 def _write(path: str | os.PathLike[str], header: Sequence[str], rows: list[list[str]]) -> None:
     write_text(path, "".join("\t".join(cells) + "\n" for cells in [[*header], *rows]))
+
+
+def rates_of_test(
+    path: str | os.PathLike[str], test: str, systems: Sequence[str] | None
+) -> list[Rate]:
+    """The rates of a test set in a table of `write_rates`.
+
+    Args:
+        path: the table.
+        test: the test set.
+        systems: those that are wanted, in this order; None: all.
+
+    Raises:
+        ValueError: it has none of the test set, or of a system.
+    """
+    rates = read_rates(path)
+    own = [rate for rate in rates if rate.test == test]
+    there = list(dict.fromkeys(rate.name[0] for rate in own))
+    if not own:
+        tests = " ".join(sorted({rate.test for rate in rates}))
+        raise ValueError(f"{path} has no rates of {test}; it has those of {tests}")
+    wanted = there if systems is None else systems
+    lost = [system for system in wanted if system not in there]
+    if lost:
+        raise ValueError(f"{path} has no {' '.join(lost)} on {test}; it has {' '.join(there)}")
+    return sorted((r for r in own if r.name[0] in wanted), key=lambda r: wanted.index(r.name[0]))
