@@ -20,7 +20,7 @@ _ROOM_FOR_FIGURES = 1.15  # right of the longest interval
 def draw_systems(rates: Sequence[Rate], path: str | os.PathLike[str]) -> None:
     """Draw a panel a metric: a row a system, in it a mark with its interval for each decoder.
 
-    Small circles are the seeds.
+    Thin strokes across are the seeds.
 
     Args:
         rates: of one test set.
@@ -58,6 +58,7 @@ def draw_text(
     """Draw a panel a metric: rates over the lines of text, a line a decoder.
 
     The axis is logarithmic from the smallest amount on; 0 has a place left of it.
+    Thin strokes across are the seeds.
 
     Args:
         rates: of one test set; those of other systems are not drawn.
@@ -141,7 +142,7 @@ def _mark(axes: Axes, rate: Rate, place: float, number: int) -> None:
     axes.plot([low, high], [place, place], color=look.color, linewidth=2)
     axes.plot([rate.mean], [place], look.marker, color=look.color, markersize=8)
     seeds = [*rate.by_seed.values()]
-    axes.plot(seeds, [place] * len(seeds), "o", color=look.color, markersize=4, fillstyle="none")
+    axes.plot(seeds, [place] * len(seeds), "|", color=look.color, markersize=16)
     right = max(high, *seeds)
     axes.annotate(
         f"{rate.mean:.1f}", (right, place), (6, 0), textcoords="offset points", va="center",
