@@ -264,10 +264,10 @@ def cpu_seconds() -> float:
 
 
 def note_time(args: argparse.Namespace, seconds: float, cpu: float) -> None:
-    """Append stage, step, wall and CPU seconds to the table that show_times.py reads."""
+    """Append stage, step, wall and CPU seconds, and output to what show_times.py reads."""
     args.times.parent.mkdir(parents=True, exist_ok=True)
     with args.times.open("a", encoding="utf-8") as file:
-        file.write(f"{args.stage}\t{args.name}\t{seconds:.1f}\t{cpu:.1f}\n")
+        file.write(f"{args.stage}\t{args.name}\t{seconds:.1f}\t{cpu:.1f}\t{args.output}\n")
 
 
 def run_step(args: argparse.Namespace) -> int:

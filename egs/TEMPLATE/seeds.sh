@@ -166,11 +166,16 @@ compare() {
   if ((${#amounts[@]} > 0)); then
     for test in "${shown[@]}"; do pictures+=("$(picture "text_${test}")"); done
   fi
+  if ! ${dry_run}; then
+    mkdir -p "${tables}"
+    show_times.py exp/times.tsv --stages 10 11 > "${tables}/times.md"
+  fi
   run python -m speechlm.bin.compare_seeds --exp exp --tests "${tests[@]}" --tag "${word}" \
     ${compared[0]+--pairs "${compared[@]}"} ${fixed[0]+--without_seed "${fixed[@]}"} \
     --title "$(basename "${PWD}"): seeds ${seeds}" --command "${command}" \
     --rates "${tables}/rates.tsv" --differences "${tables}/differences.tsv" \
-    --pictures "${pictures[@]}" --output "${report}"
+    --include "Trainings (seconds):${tables}/times.md" --pictures "${pictures[@]}" \
+    --output "${report}"
   for test in "${shown[@]}"; do
     run python -m speechlm.bin.plot_rates --rates "${tables}/rates.tsv" --test "${test}" \
       --output "$(picture "rates_${test}")"

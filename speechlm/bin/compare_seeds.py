@@ -40,6 +40,13 @@ def main() -> None:
     )
     add("--title", default="Seeds", help="first line of the report")
     add("--command", help="command that gives these results; default: this one")
+    add(
+        "--include",
+        nargs="*",
+        default=[],
+        metavar="HEADING:FILE",
+        help="further Markdown files to put at the end, each under its heading",
+    )
     add("--pictures", nargs="*", default=[], metavar="FILE", help="pictures to be shown at the end")
     add("--resamples", type=at_least(100), default=2000, help="of the intervals and tests")
     add("--seed", type=at_least(0), default=1, help="of the resamples")
@@ -65,6 +72,9 @@ def main() -> None:
     measured.missing.extend(unscored)
     texts = sections(measured, args.resamples, args.seed)
     print("\n\n".join(texts.values()))
+    for item in args.include:
+        heading, file = fields(item, "HEADING:FILE")
+        texts[heading] = Path(file).read_text(encoding="utf-8")
     parent = Path(args.output).parent
     links = [f"![{Path(p).stem}]({os.path.relpath(p, parent)})" for p in args.pictures]
     if links:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ROOM = 0.8  # of a system's row for its decoders
+_BESIDE = 0.02  # of the axis
 _ROOM_FOR_FIGURES = 1.15  # right of the longest interval
 
 
@@ -58,7 +59,7 @@ def draw_text(
     """Draw a panel a metric: rates over the lines of text, a line a decoder.
 
     The axis is logarithmic from the smallest amount on; 0 has a place left of it.
-    Thin strokes across are the seeds.
+    Small circles beside a mark are its seeds.
 
     Args:
         rates: of one test set; those of other systems are not drawn.
@@ -128,11 +129,11 @@ def _line(axes: Axes, rates: Sequence[Rate], places: Sequence[float], number: in
         markersize=8,
         label=rates[0].name[1] or None,
     )
+    beside = _BESIDE * (max(places) - min(places))
     for place, rate in zip(places, rates, strict=True):
         seeds = [*rate.by_seed.values()]
-        axes.plot(
-            [place] * len(seeds), seeds, "o", color=look.color, markersize=4, fillstyle="none"
-        )
+        where = [place + beside] * len(seeds)
+        axes.plot(where, seeds, "o", color=look.color, markersize=5, fillstyle="none")
 
 
 def _mark(axes: Axes, rate: Rate, place: float, number: int) -> None:

@@ -36,6 +36,9 @@ if "list_steps" in given:
 elif "dry_run" in given:
     pass
 elif given["stage"] == "10":
+    with open("exp/times.tsv", "a") as times:
+        for folder in pretrain.values():
+            times.write(f"10\\tpre-train\\t9.0\\t8.0\\t{{folder}}\\n")
     for number, folder in enumerate(pretrain.values(), 1):
         Path(folder).mkdir(parents=True)
         start = "2026-01-01 00:00:0"
@@ -65,6 +68,7 @@ def seeds(project):
     recipe = project / "fake"
     (recipe / "dump" / "text").mkdir(parents=True)
     (recipe / "dump" / "text" / "train.txt").write_text("A B\n" * 5000)
+    (recipe / "exp").mkdir()
     (recipe / "run.sh").write_text(DRIVER.format(python=sys.executable))
     (recipe / "run.sh").chmod(0o755)
 
@@ -109,6 +113,7 @@ def test_seeds_share_what_is_made_before_and_are_compared(seeds):
         "`../TEMPLATE/seeds.sh --seeds '2 7' --text_amounts 1000 --nj 3 --config_size 'a b'`"
         in text
     )
+    assert "| 10 | exp/pretrain_speech_text_1000_seed7 | 9 | 8 |" in text
     pictures = re.findall(r"!\[.*\]\((.*)\)", text)
     assert len(pictures) == 3
     for picture in pictures:

@@ -55,8 +55,8 @@ def test_a_finished_step_is_skipped_and_its_time_noted(step, tmp_path):
     assert first.returncode == second.returncode == 0
     assert runs(tmp_path) == 1
     assert "done already" in second.stderr
-    stage, name, *seconds = (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")
-    assert (stage, name) == ("2", "make it") and len(seconds) == 2
+    stage, name, *seconds, output = (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")
+    assert (stage, name, output) == ("2", "make it", "out") and len(seconds) == 2
     assert all(0 <= float(number) < 30 for number in seconds)
 
 
@@ -78,7 +78,7 @@ def test_cpu_seconds_are_those_of_all_processes_of_the_step(step, root, tmp_path
     launcher = f"{sys.executable} {root / 'tools' / 'local.py'} job.log"
     done = step("--launcher", launcher, command=(sys.executable, "busy.py", "0"))
     assert done.returncode == 0, done.stderr
-    wall, cpu = map(float, (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")[2:])
+    wall, cpu = map(float, (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")[2:4])
     assert 0.8 <= cpu < wall - 0.3
 
 
