@@ -29,7 +29,7 @@ def draw_systems(rates: Sequence[Rate], path: str | os.PathLike[str]) -> None:
     """
     metrics = list(dict.fromkeys(rate.metric for rate in rates))
     systems = list(dict.fromkeys(rate.name[0] for rate in rates))
-    decoders = list(dict.fromkeys(rate.name[1] for rate in rates))
+    decoders = sorted({rate.name[1] for rate in rates})
     rows = len(systems) * max(1, len(decoders))
     with picture(path, len(metrics), height=2 + 0.35 * rows) as axes:
         if axes is None:
@@ -76,7 +76,7 @@ def draw_text(
     if len({*amounts.values()}) < 2:
         raise ValueError("two or more different amounts of text expected")
     metrics = list(dict.fromkeys(rate.metric for rate in drawn))
-    decoders = list(dict.fromkeys(rate.name[1] for rate in drawn))
+    decoders = sorted({rate.name[1] for rate in drawn})
     places = _places(sorted({*amounts.values()}))
     with picture(path, len(metrics)) as axes:
         if axes is None:

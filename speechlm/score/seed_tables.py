@@ -41,7 +41,8 @@ def sections(measured: Measured, resamples: int, seed: int) -> dict[str, str]:
                 " this sign; and p, the probability of a mean as large if the two were alike on"
                 " every utterance (paired randomisation over utterances within seeds). p is about"
                 " these trainings; a test over the seeds alone could not give less than 0.25 for"
-                f" three of them.\n\n{differences_table(differences)}"
+                " three of them. Better or worse: p is at most 0.05 and 0 is not in the interval,"
+                f" each pair for itself.\n\n{differences_table(differences)}"
             )
     if measured.missing:
         found["Left out"] = "".join(f"- {escape(line)}\n" for line in measured.missing)
@@ -78,9 +79,12 @@ def differences_table(differences: Sequence[Difference]) -> str:
             low, high = found.interval
             cells.append(f"{found.mean:+.1f} [{low:+.1f}, {high:+.1f}]")
             cells += [f"{found.agreeing} of {len(found.by_seed)}", f"{found.p_value:.4f}"]
-        rows.append(cells)
+        verdicts = [found.verdict for found in own]
+        if len(set(verdicts)) > 1:
+            verdicts = [f"{m}: {verdict}" for m, verdict in zip(metrics, verdicts, strict=True)]
+        rows.append([*cells, "; ".join(dict.fromkeys(verdicts))])
     columns = [name for m in metrics for name in (f"{m}: B - A", "same sign", "p")]
-    return markdown_table(["A", "B", "seeds", *columns], rows)
+    return markdown_table(["A", "B", "seeds", *columns, "B is"], rows)
 
 
 def write_rates(path: str | os.PathLike[str], rates: Iterable[Rate]) -> None:

@@ -16,8 +16,10 @@ import numpy as np
 from speechlm.score import compare
 from speechlm.score.compare import Metric, chunks, interval, scores_of_sums
 from speechlm.score.recognition_report import GREEDY
+from speechlm.score.report import KINDS
 from speechlm.score.sentences import SENTENCES
 
+_LEVEL = 0.05  # of the tests
 Name = tuple[str, str]
 """System and decoder."""
 
@@ -86,6 +88,15 @@ class Difference:
     def agreeing(self) -> int:
         """Seeds whose difference has the sign of the mean."""
         return sum(value * self.mean > 0 for value in self.by_seed.values())
+
+    @property
+    def verdict(self) -> str:
+        """What B is: better or worse only if p says so and 0 is not in the interval."""
+        low, high = self.interval
+        if self.p_value > _LEVEL or low <= 0 <= high:
+            return "no clear difference"
+        rises = self.mean > 0
+        return "better" if rises != (self.metric in KINDS) else "worse"
 
 
 @dataclass(frozen=True)

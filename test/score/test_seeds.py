@@ -5,7 +5,15 @@ import pytest
 
 from speechlm.score import compare
 from speechlm.score.seed_tables import read_rates
-from speechlm.score.seeds import Trained, _bootstrap, chance, find_results, measure, over_seeds
+from speechlm.score.seeds import (
+    Difference,
+    Trained,
+    _bootstrap,
+    chance,
+    find_results,
+    measure,
+    over_seeds,
+)
 from speechlm.score.sentences import Sentence, write_sentences
 
 WER = compare.metrics_of("asr")[0]
@@ -94,6 +102,22 @@ def test_a_result_without_seed_stands_beside_each_seed_of_the_other(exp):
     rate = by_name(measured)["speech", "greedy"]
     assert [*greedy.by_seed] == [1, 2, 10] and greedy.mean == pytest.approx(rate.mean - hmm.mean)
     assert "test: no and speech are not compared, as both are not there" in measured.missing
+
+
+@pytest.mark.parametrize(
+    ("metric", "mean", "interval", "p", "verdict"),
+    [
+        ("WER", -2.0, (-3.0, -1.0), 0.05, "better"),
+        ("CER", 2.0, (1.0, 3.0), 0.01, "worse"),
+        ("BLEU", 2.0, (1.0, 3.0), 0.01, "better"),
+        ("chrF", -2.0, (-3.0, -1.0), 0.01, "worse"),
+        ("WER", -2.0, (-3.0, -1.0), 0.06, "no clear difference"),
+        ("WER", -2.0, (-5.0, 1.0), 0.01, "no clear difference"),  # seeds differ more than that
+    ],
+)
+def test_verdicts_need_the_test_and_the_interval(metric, mean, interval, p, verdict):
+    found = Difference(("a", ""), ("b", ""), "test", metric, {1: mean}, interval, p)
+    assert found.verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -216,6 +240,8 @@ def test_the_command_writes_report_and_tables(exp, run_main):
     each = " ".join(f"{expected['speech', '', seed]:.1f}" for seed in (1, 2, 10))
     assert f"|{each}|" in rows[0]
     assert "|HMM ngram|speech_text ngram|1 2|" in text
+    pair = [line for line in text.splitlines() if line.startswith("|speech greedy|speech_text ")]
+    assert pair[0].endswith("|better|")
     rates = read_rates(folder / "rates.tsv")
     assert {r.name for r in rates} == {
         *((s, d) for s in ("speech", "speech_text") for d in ("greedy", "ngram")),
