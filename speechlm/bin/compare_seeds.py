@@ -9,6 +9,7 @@ trains the seeds and calls this.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from speechlm.bin._cli import at_least, fields, parser, run
@@ -16,10 +17,10 @@ from speechlm.bin._cli import at_least, fields, parser, run
 _FORM = "SYSTEM:DECODER:SET:DIR"
 
 
-def main() -> None:
-    """Write the report and the tables, print the report's tables."""
-    options = parser(__doc__)
-    add = options.add_argument
+def options() -> argparse.ArgumentParser:
+    """The options."""
+    p = parser(__doc__)
+    add = p.add_argument
     add("--exp", nargs="+", default=["exp"], metavar="DIR", help="folders of experiments")
     add("--tests", nargs="+", required=True, metavar="SET", help="names of the test sets")
     add("--tag", default="seed", help="what stands before the seed's number in names of folders")
@@ -53,7 +54,12 @@ def main() -> None:
     add("--rates", help="table to write of all rates, which plot_rates and plot_text read")
     add("--differences", help="table to write of all differences")
     add("--output", required=True, help="Markdown file to write")
-    args = options.parse_args()
+    return p
+
+
+def main() -> None:
+    """Write the report and the tables, print the report's tables."""
+    args = options().parse_args()
 
     import os
     import shlex
