@@ -103,8 +103,14 @@ check_options() {
     die "--curves_x is '${curves_x}'; it can be cpu, wall or updates"
 }
 
-# recipe [options]: run.sh with the user's options, and these.
-recipe() { ./run.sh "${rest[@]}" "$@"; }
+# recipe [options]: run.sh with the user's options, and these. It ends when this script is told to.
+recipe() {
+  ./run.sh "${rest[@]}" "$@" &
+  child=$!
+  trap 'kill -TERM "${child}"; wait "${child}" || true; exit 130' INT TERM HUP
+  wait "${child}"
+  trap - INT TERM HUP
+}
 
 # of_seed SEED [options]: its trainings and their scores. Stage 2 draws the lines of text.
 of_seed() {

@@ -4,14 +4,17 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 DRIVER = '''#!{python}
 """In place of a recipe's run.sh: notes its words, and makes logs and scores as trainings would."""
-import json, sys
+import json, os, sys, time
 from pathlib import Path
 
 given = dict(zip(*[iter(word.removeprefix("--") for word in sys.argv[1:])] * 2))
@@ -35,6 +38,9 @@ if "list_steps" in given:
         print(14, folder, f"score test with {{name}}", sep="\\t")
 elif "dry_run" in given:
     pass
+elif "sleep" in given:
+    Path("pid").write_text(str(os.getpid()))
+    time.sleep(60)
 elif given["stage"] == "10":
     with open("exp/times.tsv", "a") as times:
         for folder in pretrain.values():
@@ -180,3 +186,27 @@ def test_it_runs_in_a_recipe_only(seeds, project):
     (project / "empty").mkdir()
     done = seeds[0](cwd=project / "empty")
     assert done.returncode == 1 and "empty has no run.sh" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_run_ends_with_the_script(seeds, number):
+    _, recipe = seeds
+    process = subprocess.Popen(
+        ["../TEMPLATE/seeds.sh", "--sleep", "1"], cwd=recipe, start_new_session=True
+    )
+    try:
+        wait_until(lambda: (recipe / "pid").exists() and (recipe / "pid").read_text())
+        process.send_signal(number)  # to the script alone
+        assert process.wait(timeout=20) == 130
+        wait_until(lambda: not Path("/proc", (recipe / "pid").read_text()).exists())
+        assert len(calls(recipe, "stage")) == 1
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
