@@ -29,7 +29,8 @@ _STARTED = re.compile(r" (\d+)/\d+epoch started")
 _STRETCH = re.compile(r" (\d+)epoch:train:\d+-(\d+)batch: (.*)")
 _CPU = re.compile(r" (\d+)epoch:train: cpu_seconds=([\d.]+)")
 _RESULTS = re.compile(r" (\d+)epoch results: \[train\] (.*?), \[valid\] (.*)")
-_VALUE = re.compile(r"(\w+)=([-+.\de]+|nan|inf)(?=,|$)")
+# ESPnet leaves the comma out at one place of a stretch: "loss=5.613accuracy_top=0.078".
+_VALUE = re.compile(r"([A-Za-z]\w*)=([-+]?(?:\d+(?:\.\d+)?(?:e[-+]\d+)?|nan|inf))")
 
 
 @dataclass

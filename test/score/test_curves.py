@@ -110,6 +110,24 @@ def test_what_a_log_lacks_is_said(folder):
         TrainingLog(folder("late", log_lines([0.2], first=2)))
 
 
+@pytest.mark.parametrize(
+    "stretch",
+    [
+        "loss=5.613accuracy_top=0.078, optim0_lr0=4.0e-04",
+        "accuracy_top=0.078loss=1.2e+03, optim0_lr0=4.000e-04",
+        "loss=nanaccuracy_top=7.800e-02optim0_lr0=0.000",
+    ],
+)
+def test_the_comma_that_espnet_leaves_out(folder, stretch):
+    """Its SubReporter does so before the n-th value after n batches."""
+    line = f"2026-01-01 00:00:03,000 (trainer:811) INFO: 1epoch:train:1-4batch: {stretch}\n"
+    lines = log_lines([0.2]).split("\n", 1)
+    path = folder("one", lines[0] + "\n" + line + lines[1])
+    training, _ = TrainingLog(path).curve("accuracy_top", "updates")
+    assert training[0] == (4, 4, 0.078)
+    assert len(TrainingLog(path).curve("loss", "updates")[0]) == 3
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_when_the_first_ones_end_is_reached(folder, sign):
     """A rate falls as an accuracy rises."""
