@@ -61,6 +61,7 @@ def main() -> None:
     """Write the report and the tables, print the report's tables."""
     args = options().parse_args()
 
+    import logging
     import os
     import shlex
     import sys
@@ -76,6 +77,8 @@ def main() -> None:
         found.append(Trained(system, decoder, test, None, Path(folder)))
     measured = measure(found, args.pairs, args.resamples, args.seed)
     measured.missing.extend(unscored)
+    for line in measured.missing:
+        logging.warning("%s", line)
     texts = sections(measured, args.resamples, args.seed)
     print("\n\n".join(texts.values()))
     for item in args.include:

@@ -175,8 +175,8 @@ def measure(
         seed: of these draws.
 
     Raises:
-        ValueError: a pair is not of that form, or none of the pairs has results; scores are
-            damaged; results of a test set are of different utterances.
+        ValueError: a pair is not of that form; scores are damaged; results of a test set are of
+            different utterances.
     """
     wanted = [_parse_pair(pair) for pair in pairs]
     measured = Measured([], [], [], {})
@@ -184,9 +184,6 @@ def measure(
         own = [result for result in results if result.test == test]
         own.sort(key=lambda result: (result.name, result.seed or 0))
         _measure_test(own, wanted, resamples, seed, measured)
-    if pairs and not measured.differences:
-        there = " ".join(sorted({result.system for result in results}))
-        raise ValueError(f"--pairs {' '.join(pairs)}: none has results of both; there are: {there}")
     return measured
 
 

@@ -127,6 +127,15 @@ def test_seeds_share_what_is_made_before_and_are_compared(seeds):
     assert "speech_text_1000" in (recipe / "exp" / "seeds" / "rates.tsv").read_text()
 
 
+def test_pairs_that_a_run_does_not_have_are_said_and_the_rest_reported(seeds):
+    run, recipe = seeds
+    done = run("--seeds", "1", "--systems", "speech")
+    assert done.returncode == 0, done.stderr
+    text = (recipe / "exp" / "SEEDS.md").read_text()
+    assert "|speech|greedy|1|" in text and "Differences over" not in text
+    assert "- test: speech and speech_text are not compared, as both are not there" in text
+
+
 def test_variants_stand_side_by_side(seeds):
     run, recipe = seeds
     assert run("--seeds=1", "--tag", "big").returncode == 0

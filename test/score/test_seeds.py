@@ -95,6 +95,7 @@ def test_a_result_without_seed_stands_beside_each_seed_of_the_other(exp):
     folder, _ = exp
     results, _ = find_results([folder], ["test"], "seed")
     results.append(Trained("HMM", "ngram", "test", None, folder / "hmm/decode_test_ngram/score"))
+    assert not measure(results, ["no:speech"], 100, 1).differences  # said, but no error
     measured = measure(results, ["HMM/ngram:speech", "no:speech"], 100, 1)
     hmm = by_name(measured)["HMM", "ngram"]
     assert [*hmm.by_seed] == [None] and hmm.deviation is None
@@ -120,9 +121,7 @@ def test_verdicts_need_the_test_and_the_interval(metric, mean, interval, p, verd
     assert found.verdict == verdict
 
 
-@pytest.mark.parametrize(
-    "pair", ["speech", "speech:a:b", "speech/x/y:b", ":b", "speech/:b", "no:b"]
-)
+@pytest.mark.parametrize("pair", ["speech", "speech:a:b", "speech/x/y:b", ":b", "speech/:b"])
 def test_pairs_that_cannot_be(exp, pair):
     results, _ = find_results([exp[0]], ["test"], "seed")
     with pytest.raises(ValueError, match="--pairs"):
