@@ -13,7 +13,8 @@ import argparse
 import re
 from pathlib import Path
 
-_STRETCH = re.compile(r"(\d+)epoch:train:(\d+-\d+)batch: .*?\bloss=([-+.\de]+|nan)")
+# ESPnet leaves the comma out at one place of a stretch: "feature_penalty=0.046loss=11.982".
+_STRETCH = re.compile(r"(\d+)epoch:train:(\d+-\d+)batch: .*?(?<![A-Za-z_])loss=([-+.\de]+|nan)")
 _EPOCH = re.compile(r"(\d+)epoch results: .*?\[valid\] .*?\bloss=([-+.\de]+|nan)")
 
 

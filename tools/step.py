@@ -16,6 +16,7 @@ makes it: it lists the steps of the recipe, on each line a stage and an output w
 import argparse
 import fcntl
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     add("--log", help="where the command writes what it does, to be told to the user")
     add("--training", type=Path, metavar="FOLDER", help="where the command resumes its work")
-    add("--times", type=Path, default=Path("exp/times.tsv"), help="where its seconds are noted")
+    add("--times", type=Path, default=Path("exp/times.tsv"), help="where its time is noted")
     add("--dry_run", action="store_true", help="only say what would run")
     cut = argv.index("--") if "--" in argv else len(argv)
     args = parser.parse_args(argv[:cut])
@@ -252,11 +253,21 @@ def run_command(args: argparse.Namespace) -> int:
         raise
 
 
-def note_time(args: argparse.Namespace, seconds: float) -> None:
-    """Append stage, step and wall time to the table that show_times.py reads."""
+def cpu_seconds() -> float:
+    """Return the user and system seconds of all children that have ended and been waited for.
+
+    Each of them counts those that it has waited for itself: launchers their jobs, trainings their
+    workers and loaders. Jobs of another machine (a cluster's) count nothing.
+    """
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def note_time(args: argparse.Namespace, seconds: float, cpu: float) -> None:
+    """Append stage, step, wall and CPU seconds, and output to what show_times.py reads."""
     args.times.parent.mkdir(parents=True, exist_ok=True)
     with args.times.open("a", encoding="utf-8") as file:
-        file.write(f"{args.stage}\t{args.name}\t{seconds:.1f}\n")
+        file.write(f"{args.stage}\t{args.name}\t{seconds:.1f}\t{cpu:.1f}\t{args.output}\n")
 
 
 def run_step(args: argparse.Namespace) -> int:
@@ -279,9 +290,9 @@ def run_step(args: argparse.Namespace) -> int:
     running.touch()
     record_path(args.output, "done").unlink(missing_ok=True)
     say(args, f"starts; log: {args.log}" if args.log else "starts")
-    started = time.monotonic()
+    started, used = time.monotonic(), cpu_seconds()
     code = run_command(args)
-    seconds = time.monotonic() - started
+    seconds, cpu = time.monotonic() - started, cpu_seconds() - used
     if code != 0:
         say(args, f"failed with code {code} after {seconds:.1f} s")
         return code if code > 0 else 128 - code
@@ -291,8 +302,8 @@ def run_step(args: argparse.Namespace) -> int:
     wanted.files = file_states(args.output)
     write_record(args.output, "done", wanted)
     running.unlink(missing_ok=True)
-    note_time(args, seconds)
-    say(args, f"{seconds:.1f} s")
+    note_time(args, seconds, cpu)
+    say(args, f"{seconds:.1f} s (CPU {cpu:.1f} s)")
     return 0
 
 

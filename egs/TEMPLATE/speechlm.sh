@@ -378,7 +378,7 @@ write_report() {
   if ${dry_run}; then return; fi
   show_times.py exp/times.tsv > exp/times.md
   python -m speechlm.bin.report --title "$(basename "${PWD}")" --command "$(command_line)" \
-    --seed "${seed}" --output "${report}" "$@" "Wall time (seconds):exp/times.md"
+    --seed "${seed}" --output "${report}" "$@" "Times (seconds):exp/times.md"
   cat exp/times.md
   say "report: ${PWD}/${report}"
 }

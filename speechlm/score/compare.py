@@ -164,24 +164,26 @@ def compare_pairs(
     changes = (statistics[second] - statistics[first]).transpose(1, 0, 2).reshape(count, -1)
     actual = np.abs(scores[second] - scores[first])
     drawn, extreme = [], np.zeros(len(pairs), int)
-    for chunk in _chunks(n_samples):
+    for chunk in chunks(n_samples):
         # Bootstrap: N draws of sentences with replacement, times (chunk, N) counting how often each
         # is drawn. All systems get the same draws, so that the interval of a difference is paired.
         times = rng.multinomial(count, np.full(count, 1 / count), chunk)
-        drawn.append(_scores(metric, (times @ flat).reshape(chunk, n_systems, size)))
+        drawn.append(scores_of_sums(metric, (times @ flat).reshape(chunk, n_systems, size)))
         # Randomisation: if the systems were alike, it would not matter which of the two a sentence
         # is from. Swapping each with probability 1/2 moves sum_swapped (b - a) from B to A.
         moved = ((rng.random((chunk, count)) < 0.5) @ changes).reshape(chunk, len(pairs), size)
-        swapped = _scores(metric, sums[second] - moved) - _scores(metric, sums[first] + moved)
+        swapped = scores_of_sums(metric, sums[second] - moved) - scores_of_sums(
+            metric, sums[first] + moved
+        )
         extreme += (np.abs(swapped) >= actual - 1e-9).sum(0)
     resampled = np.concatenate(drawn)
-    rows = [(float(s), _interval(r)) for s, r in zip(scores, resampled.T, strict=True)]
+    rows = [(float(s), interval(r)) for s, r in zip(scores, resampled.T, strict=True)]
     found = [
         Comparison(
             metric.name,
             (rows[a][0], rows[b][0]),
             (rows[a][1], rows[b][1]),
-            _interval(resampled[:, b] - resampled[:, a]),
+            interval(resampled[:, b] - resampled[:, a]),
             # + 1: the result as it is counts as one of the swapped ones
             float((n + 1) / (n_samples + 1)),
         )
@@ -190,7 +192,7 @@ def compare_pairs(
     return rows, found
 
 
-def _scores(metric: Metric, sums: np.ndarray) -> np.ndarray:
+def scores_of_sums(metric: Metric, sums: np.ndarray) -> np.ndarray:
     """(R, K, S) sums -> (R, K)."""
     return metric.score(sums.reshape(-1, sums.shape[-1])).reshape(sums.shape[:-1])
 
@@ -272,10 +274,12 @@ def _sacrebleu(name: str, metric: SacreBLEUMetric) -> Metric:
     return Metric(name, statistics, score, score)
 
 
-def _chunks(total: int) -> list[int]:
+def chunks(total: int) -> list[int]:
+    """Sizes of the parts in which so many resamples are drawn."""
     return [min(_CHUNK, total - first) for first in range(0, total, _CHUNK)]
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % in the middle of resampled values."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)

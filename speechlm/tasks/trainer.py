@@ -11,6 +11,7 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
 - `checkpoint.pth` is read without executing what it may contain;
 - accumulated batches count by their sentences or tokens (`accumulation`), where the model has a
   method `count`;
+- the log says after each epoch how many CPU seconds it took;
 - a loss that is not finite, or too many updates in a row with a gradient that is not, stop the
   training with a message that says where.
 """
@@ -147,9 +148,10 @@ class SpeechLMTrainer(Trainer):
             kwargs["iterator"] = batches
             handles.append(model.register_forward_hook(batches.weigh))
         try:
-            return super().train_one_epoch(
-                model=model, reporter=reporter, options=options, **kwargs
-            )
+            with _log_cpu_seconds(reporter):
+                return super().train_one_epoch(
+                    model=model, reporter=reporter, options=options, **kwargs
+                )
         finally:
             for handle in handles:
                 handle.remove()
@@ -170,7 +172,8 @@ class SpeechLMTrainer(Trainer):
         Raises:
             ValueError: see above; the values that are there are named.
         """
-        super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
+        with _log_cpu_seconds(reporter):
+            super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
         wanted = {key for phase, key, _ in options.best_model_criterion if phase == "valid"}
         missing = sorted(wanted - reporter.stats.keys())
         if missing:
@@ -186,6 +189,19 @@ def _rank() -> int:
 
 def _worker_seed(seed: int, epoch: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
+    """Log the CPU seconds of the block: of all workers, their threads and their ended children.
+
+    The loader's processes of an epoch have ended when its last batch is there.
+    """
+    before = os.times()
+    yield
+    spent = sum(os.times()[:4]) - sum(before[:4])  # user and system, of this process and children
+    total = sum(_from_all_workers([spent]))
+    logging.info("%depoch:%s: cpu_seconds=%.2f", reporter.get_epoch(), reporter.key, total)
 
 
 class _Watch:
@@ -240,7 +256,7 @@ class _Watch:
         raise TrainingStopped(message)
 
 
-def _from_all_workers(items: list[str]) -> list[str]:
+def _from_all_workers(items: list[Any]) -> list[Any]:
     if not torch.distributed.is_initialized():
         return items
     gathered: list[Any] = [None] * torch.distributed.get_world_size()

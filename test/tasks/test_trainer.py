@@ -1,6 +1,7 @@
 """Kills, resuming and bad losses of the trainer, with a model of a few numbers."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -316,3 +317,49 @@ def test_a_criterion_that_validation_lacks_is_named(tmp_path):
     with pytest.raises(ValueError, match="validation has no los; it has loss"):
         train(tmp_path, best_model_criterion=[("valid", "los", "min")])
     assert not list(tmp_path.glob("*.pth"))
+
+
+def burn(seconds: float) -> None:
+    """Work for CPU seconds of this process."""
+    end = sum(os.times()[:2]) + seconds
+    while sum(os.times()[:2]) < end:
+        pass
+
+
+class LoadedBatches(AbsIterFactory):
+    """Batches that a process of a loader makes, with work for each."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def build_iter(self, epoch, shuffle=None):
+        def make(items):
+            burn(self.seconds)
+            return ["utt"], {"x": torch.ones(4, 8), "y": torch.ones(4, 3)}
+
+        return torch.utils.data.DataLoader(
+            range(4), collate_fn=make, num_workers=1, multiprocessing_context="fork"
+        )
+
+
+def test_the_log_has_the_cpu_seconds_of_each_epoch_with_those_of_the_loader(tmp_path, caplog):
+    torch.manual_seed(0)
+    model = Regression()
+    model.register_forward_hook(lambda *_: burn(0.05))
+    optimizer = torch.optim.AdamW(model.parameters())
+    with caplog.at_level("INFO"):
+        SpeechLMTrainer.run(
+            model=model,
+            optimizers=[optimizer],
+            schedulers=[None],
+            train_iter_factory=LoadedBatches(0.1),
+            valid_iter_factory=LoadedBatches(0.0),
+            plot_attention_iter_factory=None,
+            trainer_options=options(tmp_path, max_epoch=2),
+            distributed_option=DistributedOption(),
+        )
+    lines = re.findall(r"(\d)epoch:(\w+): cpu_seconds=([\d.]+)", caplog.text)
+    assert [line[:2] for line in lines] == [(e, p) for e in "12" for p in ("train", "valid")]
+    for _, phase, seconds in lines:  # four batches
+        least = 4 * 0.15 if phase == "train" else 4 * 0.05
+        assert least - 0.05 <= float(seconds) < least + 0.35

@@ -33,3 +33,10 @@ def test_another_file_is_refused(root, tmp_path):
     (tmp_path / "other.log").write_text("nothing\n")
     done = run(root, tmp_path / "other.log")
     assert done.returncode == 1 and "other.log: expected the train.log" in done.stderr
+
+
+def test_the_comma_that_espnet_leaves_out(root, tmp_path):
+    (tmp_path / "train.log").write_text(
+        LINES.format(a="7.0", b="4.0").replace(", loss=7", "loss=7")
+    )
+    assert "| epoch 1 updates 1-50 | 7.000 |" in run(root, tmp_path / "train.log").stdout

@@ -55,8 +55,31 @@ def test_a_finished_step_is_skipped_and_its_time_noted(step, tmp_path):
     assert first.returncode == second.returncode == 0
     assert runs(tmp_path) == 1
     assert "done already" in second.stderr
-    stage, name, seconds = (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")
-    assert (stage, name) == ("2", "make it") and 0 <= float(seconds) < 30
+    stage, name, *seconds, output = (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")
+    assert (stage, name, output) == ("2", "make it", "out") and len(seconds) == 2
+    assert all(0 <= float(number) < 30 for number in seconds)
+
+
+BUSY = """
+import os, resource, sys, time
+if sys.argv[1] == "0":  # in the middle: a process that waits for one that works
+    os.waitpid(os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "busy.py", "1"]), 0)
+    time.sleep(0.5)
+else:
+    while resource.getrusage(resource.RUSAGE_SELF).ru_utime < 0.8:
+        pass
+open("out", "w").close()
+"""
+
+
+def test_cpu_seconds_are_those_of_all_processes_of_the_step(step, root, tmp_path):
+    """The work is done in a child of a child of the launcher; sleeping is none."""
+    (tmp_path / "busy.py").write_text(BUSY)
+    launcher = f"{sys.executable} {root / 'tools' / 'local.py'} job.log"
+    done = step("--launcher", launcher, command=(sys.executable, "busy.py", "0"))
+    assert done.returncode == 0, done.stderr
+    wall, cpu = map(float, (tmp_path / "exp" / "times.tsv").read_text().strip().split("\t")[2:4])
+    assert 0.8 <= cpu < wall - 0.3
 
 
 @pytest.mark.parametrize("name", [".", "data/..", ".."])

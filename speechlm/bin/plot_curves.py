@@ -1,0 +1,50 @@
+"""Draw learning curves of trainings over CPU seconds, wall seconds or batches, from train.log.
+
+Folders under one name are seeds of the same: their mean is drawn, and a band from the lowest to the
+highest. Prints when each comes to where the first one's validation ends. Only the picture needs
+matplotlib.
+"""
+
+from __future__ import annotations
+
+from speechlm.bin._cli import fields, parser, run
+
+
+def main() -> None:
+    """Draw, and print the tables."""
+    options = parser(__doc__)
+    options.add_argument(
+        "--curves",
+        nargs="+",
+        required=True,
+        metavar="NAME:DIR",
+        help="folders of trainings; a name may come several times",
+    )
+    options.add_argument(
+        "--values",
+        nargs="+",
+        default=["accuracy_middle", "accuracy_top"],
+        help="what is drawn, a panel each; train.log names what there is",
+    )
+    options.add_argument("--x", choices=("cpu", "wall", "updates"), default="cpu", help="the axis")
+    options.add_argument("--output", required=True, help="PNG file to write")
+    args = options.parse_args()
+
+    from speechlm.score.curve_picture import draw_curves
+    from speechlm.score.curves import reached, read_curve
+
+    folders: dict[str, list[str]] = {}
+    for item in args.curves:
+        name, folder = fields(item, "NAME:DIR")
+        folders.setdefault(name, []).append(folder)
+    panels = {
+        value: [read_curve(name, places, value, args.x) for name, places in folders.items()]
+        for value in args.values
+    }
+    for value, curves in panels.items():
+        print(f"{value}\n\n{reached(curves, args.x)}")
+    draw_curves(panels, args.x, args.output)
+
+
+if __name__ == "__main__":
+    run(main)

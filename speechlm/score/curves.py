@@ -1,0 +1,227 @@
+"""Learning curves from the logs of trainings: values by updates, CPU seconds or wall seconds.
+
+A log has a line for each stretch of updates, and for each epoch one with its CPU seconds, written
+when its updates are done, and one with the results of training and validation.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from speechlm.score.markdown import markdown_table
+
+LOG = "train.log"
+AXES = {
+    "cpu": "CPU seconds of training (without validation)",
+    "wall": "seconds of training (without validation)",
+    "updates": "batches",
+}
+"""What a value may stand over, as an axis says it."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")
+_STARTED = re.compile(r" (\d+)/\d+epoch started")
+_STRETCH = re.compile(r" (\d+)epoch:train:\d+-(\d+)batch: (.*)")
+_CPU = re.compile(r" (\d+)epoch:train: cpu_seconds=([\d.]+)")
+_RESULTS = re.compile(r" (\d+)epoch results: \[train\] (.*?), \[valid\] (.*)")
+# ESPnet leaves the comma out at one place of a stretch: "loss=5.613accuracy_top=0.078".
+_VALUE = re.compile(r"([A-Za-z]\w*)=([-+]?(?:\d+(?:\.\d+)?(?:e[-+]\d+)?|nan|inf))")
+
+
+@dataclass
+class _Epoch:
+    """What the log says of one epoch."""
+
+    started: datetime.datetime
+    stretches: list[tuple[int, datetime.datetime, dict[str, float]]] = field(default_factory=list)
+    """Last batch, time and means of each stretch."""
+    cpu: float | None = None
+    ended: datetime.datetime | None = None
+    """When the updates were done."""
+    valid: dict[str, float] = field(default_factory=dict)
+    batches: int = 0
+
+
+@dataclass(frozen=True)
+class Points:
+    """A curve: P values over P places."""
+
+    x: np.ndarray
+    y: np.ndarray
+    low: np.ndarray
+    """Lowest of the trainings at each place."""
+    high: np.ndarray
+    """Highest."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One value of trainings of one name: means over them."""
+
+    name: str
+    training: Points
+    """Of stretches of updates; places are their ends."""
+    validation: Points
+    """After each epoch."""
+
+
+class TrainingLog:
+    """The finished epochs of a training; an epoch that was begun again counts once."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """Read `train.log` of a training's folder.
+
+        Raises:
+            ValueError: it holds no finished epoch, or lacks some.
+        """
+        self.path = Path(folder, LOG)
+        epochs: dict[int, _Epoch] = {}
+        with self.path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if "epoch" in line and (stamp := _TIME.match(line)):
+                    _read_line(line.rstrip("\n"), _moment(stamp[0]), epochs)
+        self.epochs = [epochs[n] for n in sorted(epochs) if epochs[n].valid]
+        if not self.epochs:
+            raise ValueError(f"{self.path}: expected a training's log, found no finished epoch")
+        lost = sorted(set(range(1, max(epochs))) - {n for n in epochs if epochs[n].valid})
+        if lost:
+            raise ValueError(f"{self.path}: expected all epochs from the first on, it lacks {lost}")
+
+    def curve(self, value: str, axis: str) -> tuple[list[tuple], list[tuple]]:
+        """(place, number of batches, value) of training's stretches and of validations.
+
+        Args:
+            value: name of a value, such as accuracy_top.
+            axis: one of `AXES`.
+
+        Raises:
+            ValueError: the log does not have it.
+        """
+        training, validation = [], []
+        before, batches = 0.0, 0
+        for epoch in self.epochs:
+            length = self._length(epoch, axis)
+            for last, time, means in epoch.stretches:
+                if value in means:
+                    place = before + self._part(epoch, last, time, length, axis)
+                    training.append((place, batches + last, means[value]))
+            before, batches = before + length, batches + epoch.batches
+            if value in epoch.valid:
+                validation.append((before, batches, epoch.valid[value]))
+        if not validation:
+            there = " ".join(sorted(self.epochs[-1].valid))
+            raise ValueError(f"{self.path}: validation has no {value}; it has {there}")
+        return training, validation
+
+    def _length(self, epoch: _Epoch, axis: str) -> float:
+        """Of the updates of an epoch on an axis."""
+        if axis == "updates":
+            return float(epoch.batches)
+        if epoch.cpu is None or epoch.ended is None:
+            raise ValueError(
+                f"{self.path} says nothing of CPU seconds (a training of an older version): take "
+                "--x updates, or train again"
+            )
+        return epoch.cpu if axis == "cpu" else (epoch.ended - epoch.started).total_seconds()
+
+    def _part(
+        self, epoch: _Epoch, last: int, time: datetime.datetime, length: float, axis: str
+    ) -> float:
+        """How far an epoch was after its batch `last`; CPU seconds: by the share of batches."""
+        if axis == "wall":
+            return (time - epoch.started).total_seconds()
+        return length * last / max(1, epoch.batches)
+
+
+def read_curve(
+    name: str, folders: Sequence[str | os.PathLike[str]], value: str, axis: str
+) -> Curve:
+    """A value of one or more trainings (seeds), with places and values averaged over them.
+
+    Only what all of them have is taken: places after the same number of batches.
+
+    Raises:
+        ValueError: a log lacks the value, or they share no place.
+    """
+    logs = [TrainingLog(folder).curve(value, axis) for folder in folders]
+    if not any(training for training, _ in logs):
+        empty = np.zeros(0)
+        training = Points(empty, empty, empty, empty)
+    else:
+        training = _average([part for part, _ in logs], name)
+    return Curve(name, training, _average([part for _, part in logs], name))
+
+
+def reached(curves: Sequence[Curve], what: str) -> str:
+    """A Markdown table: when each curve's validation comes to the last value of the first one's.
+
+    Args:
+        curves: of one value; the better end of it is that to which the first one moves.
+        what: of the axis.
+    """
+    first = curves[0].validation
+    goal, upwards = first.y[-1], first.y[-1] >= first.y[0]
+    rows = []
+    for curve in curves:
+        points = curve.validation
+        place = _first_place(points.x, points.y if upwards else -points.y, goal, upwards)
+        cells = ["-", "-"] if place is None else [f"{place:.0f}", f"{place / first.x[-1]:.2f}"]
+        rows.append([curve.name, f"{points.y[-1]:.3f}", f"{points.x[-1]:.0f}", *cells])
+    head = ("training", "last", f"{what} in all", f"until {goal:.3f}", f"of {curves[0].name}'s")
+    return markdown_table(head, rows)
+
+
+def _first_place(x: np.ndarray, y: np.ndarray, goal: float, upwards: bool) -> float | None:
+    """Where the line through the points first comes to the goal (y has its sign)."""
+    level = goal if upwards else -goal
+    above = np.flatnonzero(y >= level)
+    if not len(above):
+        return None
+    i = int(above[0])
+    if i == 0:
+        return float(x[0])
+    share = (level - y[i - 1]) / (y[i] - y[i - 1])
+    return float(x[i - 1] + share * (x[i] - x[i - 1]))
+
+
+def _average(parts: Sequence[Sequence[tuple]], name: str) -> Points:
+    known: list[Mapping[int, tuple[float, float]]] = [
+        {batches: (place, y) for place, batches, y in part} for part in parts
+    ]
+    common = sorted(set(known[0]).intersection(*known[1:]))
+    if not common:
+        raise ValueError(f"{name}: its trainings have no number of batches in common to be drawn")
+    points = np.array([[one[batches] for batches in common] for one in known])  # (logs, P, 2)
+    x, y = points[..., 0].mean(0), points[..., 1]
+    return Points(x, y.mean(0), y.min(0), y.max(0))
+
+
+def _read_line(line: str, time: datetime.datetime, epochs: dict[int, _Epoch]) -> None:
+    if match := _STARTED.search(line):
+        number = int(match[1])
+        for later in [n for n in epochs if n >= number]:  # begun again
+            del epochs[later]
+        epochs[number] = _Epoch(time)
+    elif (match := _STRETCH.search(line)) and int(match[1]) in epochs:
+        epochs[int(match[1])].stretches.append((int(match[2]), time, _values(match[3])))
+    elif (match := _CPU.search(line)) and int(match[1]) in epochs:
+        epoch = epochs[int(match[1])]
+        epoch.cpu, epoch.ended = float(match[2]), time
+    elif (match := _RESULTS.search(line)) and int(match[1]) in epochs:
+        epoch = epochs[int(match[1])]
+        before = sum(e.batches for n, e in epochs.items() if n < int(match[1]))
+        epoch.batches = int(_values(match[2]).get("total_count", 0)) - before
+        epoch.valid = _values(match[3])
+
+
+def _values(text: str) -> dict[str, float]:
+    return {name: float(value) for name, value in _VALUE.findall(text)}
+
+
+def _moment(text: str) -> datetime.datetime:
+    return datetime.datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f")
