@@ -126,9 +126,10 @@ class LogMelFrontEnd(FrontEnd):
 
 
 def windows(x: Tensor, stride: int, before: int) -> Tensor:
-    """The rows (B, T', 5 C) that a convolution of 5 taps sees of x (B, T, C), T' = ceil(T / stride).
+    """The rows (B, T', 5 C) that a convolution of 5 taps sees of x (B, T, C).
 
-    Output t sees the frames from t stride - before on; beyond the ends there are zeros.
+    T' is T / stride, rounded up. Output t sees the frames from t stride - before on; beyond the
+    ends there are zeros.
     """
     count = -(-x.shape[1] // stride)
     needed = (count - 1) * stride + KERNEL
