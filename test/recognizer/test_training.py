@@ -12,7 +12,7 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES, phone_id
 from speechlm.recognizer.adaptation import adapt_data, states_of_decoding, states_of_transcripts
 from speechlm.recognizer.contexts import N_BASE
-from speechlm.recognizer.decoding import SearchConfig, WordDecoder, decode_data
+from speechlm.recognizer.decoding import SearchConfig, WordDecoder, by_network, decode_data
 from speechlm.recognizer.features import mfcc, n_frames
 from speechlm.recognizer.gmm_training import GmmConfig, load_corpus, train_gmm
 from speechlm.recognizer.labelling import align_data
@@ -323,7 +323,7 @@ def test_units_without_transcripts(trained, tmp_path):
             decode_data(
                 part,
                 model,
-                network,
+                by_network(network),
                 decoder,
                 speakers,
                 pronunciations,

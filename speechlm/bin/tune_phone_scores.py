@@ -1,0 +1,83 @@
+"""Prepare a pre-trained SpeechLM with phone units to decode in place of the recogniser's network.
+
+Counts the phones of the labels that it was pre-trained with: its predictions are divided by these
+priors. Chooses the acoustic scale, and values of noise, on transcribed speech of other speakers,
+such as dev. Writes OUTPUT/phone_counts.npz, info.json and search.json for decode_phones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from speechlm.bin._cli import at_least, parser, run
+from speechlm.bin._options import add_device, add_recognizer, device_of
+
+
+def main() -> None:
+    """Parse, count, decode with all scales, save the best."""
+    options = parser(__doc__)
+    options.add_argument("--speechlm", type=Path, required=True, help="folder of the SpeechLM")
+    options.add_argument(
+        "--units", type=Path, required=True, help="folder of the units it was pre-trained with"
+    )
+    add_recognizer(
+        options,
+        "model",
+        "graph",
+        phone_model="folder of train_phone_model, whose classes the graph has",
+        data_dir="data directory with text",
+        lexicon="lexicon.txt; the words that it lacks are noise",
+        output="folder to write",
+    )
+    options.add_argument(
+        "--depth",
+        choices=("middle", "top", "both"),
+        default="both",
+        help="predictions of the Speech Transformer, of the Shared Transformer, or their mean",
+    )
+    options.add_argument("--beam", type=float, default=9.0, help="beam to decode with, and to keep")
+    options.add_argument("--max_active", type=int, default=1000, help="most states a step")
+    options.add_argument(
+        "--max_utterances", type=at_least(1), default=100, help="decode at most so many"
+    )
+    options.add_argument(
+        "--max_counted", type=at_least(1), default=10000, help="count phones of at most so many"
+    )
+    add_device(options)
+    args = options.parse_args()
+
+    from speechlm.data.atomic import output_dir
+    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.decode.phone_scores import PhoneCounts, PhonePredictor, PhoneScores, spread
+    from speechlm.recognizer.decoding import SearchConfig
+    from speechlm.recognizer.model import AlignmentModel
+    from speechlm.recognizer.network_data import ClassTable
+    from speechlm.recognizer.tuning import PREDICTION_SCALES, HeldOut, tune
+    from speechlm.recognizer.utterance_graph import read_pronunciations
+
+    predictor = PhonePredictor.load(args.speechlm, args.depth, device_of(args))
+    counts = PhoneCounts.of_units(args.units, args.max_counted)
+    table = ClassTable.load(args.phone_model / "classes.npz").table
+    score = PhoneScores(predictor, counts, table, AlignmentModel.load(args.model).hmm.classes)
+    data = DataDir.read(args.data_dir)
+    if data.text is None:
+        raise ValueError(f"{args.data_dir}: transcripts expected, but there is no text")
+    chosen = spread(data.ids, args.max_utterances)
+    held_out = HeldOut(
+        [score(data.waveform(utterance))[0] for utterance in chosen],
+        [data.text[utterance].split() for utterance in chosen],
+    )
+    with output_dir(args.output) as folder:
+        PhoneScores.save(folder, counts, args.depth)
+        tune(
+            data,
+            held_out,
+            read_pronunciations(args.lexicon),
+            args.graph,
+            SearchConfig(beam=args.beam, max_active=args.max_active),
+            PREDICTION_SCALES,
+        ).save(folder / "search.json")
+
+
+if __name__ == "__main__":
+    run(main)
