@@ -127,9 +127,12 @@ asr_13() {
     for test in "${tests[@]}"; do decode_greedily "${system}" "${test}"; done
     if asr_wants_words; then decode_with_words "${system}"; fi
   done
-  if asr_wants_words && any pretrained; then
-    for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
-  fi
+  if ! asr_wants_words || ! any pretrained; then return; fi
+  for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
+  for system in $(chosen pretrained phoneme); do
+    phone_scores "${system}"
+    for test in "${tests[@]}"; do decode_with_phones "${system}" "${test}"; done
+  done
 }
 
 # decoded_sets: the test sets, and dev if weights are tuned.
@@ -275,6 +278,22 @@ decode_with_hmm() {
     python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
 }
 
+# decode_with_phones SYSTEM TEST: the pre-trained model, not fine-tuned, in place of HMM's network.
+# Behind decode_with_hmm, which makes the graph and the speakers.
+decode_with_phones() {
+  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network model output
+  network=${rec}/network_$((realign + 1)) model=$(pretrained "$1")
+  output=${model}/decode_$2_phones
+  parallel "decode $2 with the phones of $1" "dump/$2" "${output}" --cmd "${decode_cmd}" \
+    --needs "${lex}" "${rec}/speakers_$2" "${network}" "$(hmm_graph)" "${model}" \
+    "${model}/phone_scores" -- \
+    python -m speechlm.bin.decode_phones --data_dir "{split}/JOB" --model "${rec}/gmm" \
+    --lexicon "${lex}" --graph "$(hmm_graph)" --phone_model "${network}" --speechlm "${model}" \
+    --phone_scores "${model}/phone_scores" --speakers "${rec}/speakers_$2" \
+    --output "${output}/units" --job JOB --text "${output}/parts/JOB" ++ \
+    python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
+}
+
 # decodings: how this run's systems are decoded, a word a line.
 decodings() {
   echo greedy
@@ -299,6 +318,9 @@ asr_14() {
   if asr_wants_words && any pretrained; then
     for test in "${tests[@]}"; do
       score "${hmm}" ngram "${test}" "exp/hmm/decode_${test}_ngram"
+      for system in $(chosen pretrained phoneme); do
+        score "${system}" phones "${test}" "$(pretrained "${system}")/decode_${test}_phones"
+      done
     done
   fi
   mapfile -t reports < <(unit_reports)
@@ -310,7 +332,7 @@ score() {
   local more=() known=() file
   if asr_wants_words; then
     known=("${graph}/words.txt")
-    if [[ $1 == "${hmm}" ]]; then known=("$(hmm_graph)/words.txt"); fi
+    if [[ $1 == "${hmm}" || $2 == phones ]]; then known=("$(hmm_graph)/words.txt"); fi
     more+=(--lexicon "${known[0]}")
   fi
   for file in nbest:nbest.tsv search:search.json; do

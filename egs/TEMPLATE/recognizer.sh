@@ -168,3 +168,15 @@ phoneme_needs() {
   echo exp/lexicon/lexicon.txt
   [[ ${durations} != measured ]] || echo exp/recognizer/durations.txt
 }
+
+# phone_scores SYSTEM: its pre-trained model in place of the recogniser's network: priors from the
+# units that it was trained with, the acoustic scale from dev.
+phone_scores() {
+  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network model units
+  network=${rec}/network_$((realign + 1)) model=$(pretrained "$1") units=dump/speech/$(phoneme_units)
+  step "phone scores of $1" --output "${model}/phone_scores" \
+    --needs "${model}" "${units}" "${rec}/gmm" "${network}" "${rec}/graph" "${lex}" dump/dev -- \
+    python -m speechlm.bin.tune_phone_scores --speechlm "${model}" --units "${units}" \
+    --model "${rec}/gmm" --phone_model "${network}" --graph "${rec}/graph" --lexicon "${lex}" \
+    --data_dir dump/dev --output "${model}/phone_scores"
+}
