@@ -130,7 +130,7 @@ asr_13() {
   if ! asr_wants_words || ! any pretrained; then return; fi
   for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
   for system in $(chosen pretrained phoneme); do
-    phone_scores "${system}"
+    phone_scores "${system}" "$(pretrained "${system}")" "$(phoneme_units)"
     for test in "${tests[@]}"; do decode_with_phones "${system}" "${test}"; done
   done
 }
@@ -275,22 +275,6 @@ decode_with_hmm() {
     --lexicon "${lex}" --graph "${hmm_graph}" --tuned "${tuned}" --phone_model "${network}" \
     --speakers "${rec}/speakers_$1" --output "${output}/units" --job JOB \
     --text "${output}/parts/JOB" ++ \
-    python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
-}
-
-# decode_with_phones SYSTEM TEST: the pre-trained model, not fine-tuned, in place of HMM's network.
-# Behind decode_with_hmm, which makes the graph and the speakers.
-decode_with_phones() {
-  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network model output
-  network=${rec}/network_$((realign + 1)) model=$(pretrained "$1")
-  output=${model}/decode_$2_phones
-  parallel "decode $2 with the phones of $1" "dump/$2" "${output}" --cmd "${decode_cmd}" \
-    --needs "${lex}" "${rec}/speakers_$2" "${network}" "$(hmm_graph)" "${model}" \
-    "${model}/phone_scores" -- \
-    python -m speechlm.bin.decode_phones --data_dir "{split}/JOB" --model "${rec}/gmm" \
-    --lexicon "${lex}" --graph "$(hmm_graph)" --phone_model "${network}" --speechlm "${model}" \
-    --phone_scores "${model}/phone_scores" --speakers "${rec}/speakers_$2" \
-    --output "${output}/units" --job JOB --text "${output}/parts/JOB" ++ \
     python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
 }
 

@@ -152,31 +152,3 @@ recognizer_reports() {
   if [[ -z ${dev_textgrids} ]] || ! any pretrained; then return; fi
   echo "Phone recogniser against the TextGrids of dev:exp/recognizer/report.md"
 }
-
-# phoneme_units, phoneme_options SYSTEM, phoneme_needs SYSTEM: the units of speech, what pretrain is
-# told besides, and the files that are in it, a word a line.
-phoneme_units() { echo units_phone; }
-
-phoneme_options() {
-  if ! is "$1" text; then return; fi
-  printf '%s\n' --lexicon exp/lexicon/lexicon.txt
-  [[ ${durations} != measured ]] || printf '%s\n' --durations exp/recognizer/durations.txt
-}
-
-phoneme_needs() {
-  if ! is "$1" text; then return; fi
-  echo exp/lexicon/lexicon.txt
-  [[ ${durations} != measured ]] || echo exp/recognizer/durations.txt
-}
-
-# phone_scores SYSTEM: its pre-trained model in place of the recogniser's network: priors from the
-# units that it was trained with, the acoustic scale from dev.
-phone_scores() {
-  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network model units
-  network=${rec}/network_$((realign + 1)) model=$(pretrained "$1") units=dump/speech/$(phoneme_units)
-  step "phone scores of $1" --output "${model}/phone_scores" \
-    --needs "${model}" "${units}" "${rec}/gmm" "${network}" "${rec}/graph" "${lex}" dump/dev -- \
-    python -m speechlm.bin.tune_phone_scores --speechlm "${model}" --units "${units}" \
-    --model "${rec}/gmm" --phone_model "${network}" --graph "${rec}/graph" --lexicon "${lex}" \
-    --data_dir dump/dev --output "${model}/phone_scores"
-}
