@@ -45,10 +45,10 @@ _MADE_BY = "tune_phone_scores makes it"
 
 @dataclasses.dataclass
 class PhoneCounts:
-    """Frames (10 ms) of each phone in the labels of a pre-training: (41, 364), by the base phone
-    to its left. Pairs that are not there count as a hundredth of a frame."""
+    """Frames (10 ms) of the phones in the labels of a pre-training."""
 
     frames: np.ndarray
+    """(41, 364), by the base phone to the left; probabilities count 0.01 more."""
 
     @staticmethod
     def of_labels(labels: Iterable[np.ndarray]) -> PhoneCounts:
