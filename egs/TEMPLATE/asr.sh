@@ -130,7 +130,7 @@ asr_13() {
   if ! asr_wants_words || ! any pretrained; then return; fi
   for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
   for system in $(chosen pretrained phoneme); do
-    phone_scores "${system}" "$(pretrained "${system}")" "$(phoneme_units)"
+    phone_scores "${system}" "$(pretrained "${system}")" "$(phoneme_units)" 0
     for test in "${tests[@]}"; do decode_with_phones "${system}" "${test}"; done
   done
 }

@@ -7,12 +7,15 @@
 # Phoneme units
 phone_iterations=1         # labellings: by the recogniser, then by a SpeechLM that was pre-trained with
                            # the last one and the text
+phone_network_share=0.5    # of the recogniser's scores beside those of the SpeechLM that labels
 phone_iteration_args=      # further options for training these models, in place of pretrain_args
 # </options>
 
 check_phoneme() {
   [[ ${phone_iterations} =~ ^[1-9]$ ]] ||
     die "--phone_iterations is '${phone_iterations}'; it can be 1 to 9"
+  [[ ${phone_network_share} =~ ^[0-9]+(\.[0-9]*)?$ ]] ||
+    die "--phone_network_share is '${phone_network_share}'; it can be 0 or more"
 }
 
 # phone_labels TURN: the units of a labelling.
@@ -25,7 +28,8 @@ phoneme_6() {
   for ((turn = 2; turn <= phone_iterations; turn++)); do
     last=$((turn - 1))
     train_phone_iteration "${last}"
-    phone_scores "iteration ${last}" "$(phone_iteration "${last}")" "$(phone_labels "${last}")"
+    phone_scores "iteration ${last}" "$(phone_iteration "${last}")" "$(phone_labels "${last}")" \
+      "${phone_network_share}"
     for set in speech dev; do label_phones "${set}" "${turn}"; done
   done
 }
@@ -47,16 +51,18 @@ train_phone_iteration() {
     --num_threads "${num_threads}" "${more[@]}"
 }
 
-# phone_scores NAME MODEL UNITS: a model in place of the recogniser's network: priors from the units
-# that it was pre-trained with, the acoustic scale from dev.
+# phone_scores NAME MODEL UNITS SHARE: a model in place of the recogniser's network, or beside a share of
+# it: priors from the units that it was pre-trained with, the acoustic scale from dev.
 phone_scores() {
   local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network
   network=${rec}/network_$((realign + 1))
   step "phone scores of $1" --output "$2/phone_scores" \
-    --needs "$2" "dump/speech/$3" "${rec}/gmm" "${network}" "${rec}/graph" "${lex}" dump/dev -- \
+    --needs "$2" "dump/speech/$3" "${rec}/gmm" "${network}" "${rec}/graph" "${lex}" dump/dev \
+    "${rec}/speakers_dev" -- \
     python -m speechlm.bin.tune_phone_scores --speechlm "$2" --units "dump/speech/$3" \
     --model "${rec}/gmm" --phone_model "${network}" --graph "${rec}/graph" --lexicon "${lex}" \
-    --data_dir dump/dev --output "$2/phone_scores"
+    --data_dir dump/dev --speakers "${rec}/speakers_dev" --network_share "$4" \
+    --output "$2/phone_scores"
 }
 
 # phone_decoder MODEL SET GRAPH: decode_phones with its options, a word a line; the parts are JOBs.

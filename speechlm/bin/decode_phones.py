@@ -72,7 +72,9 @@ def main() -> None:
         from speechlm.decode.phone_scores import PhoneScores
 
         classes = network.classes.table, model.hmm.classes
-        score = PhoneScores.load(args.speechlm, args.phone_scores, *classes, device).of(data)
+        score = PhoneScores.load(args.speechlm, args.phone_scores, *classes, device).of(
+            data, network
+        )
     found = decode_data(
         data,
         model,

@@ -24,6 +24,7 @@ def main() -> None:
         options,
         "model",
         "graph",
+        "speakers",
         phone_model="folder of train_phone_model, whose classes the graph has",
         data_dir="data directory with text",
         lexicon="lexicon.txt; the words that it lacks are noise",
@@ -35,8 +36,16 @@ def main() -> None:
         default="both",
         help="predictions of the Speech Transformer, of the Shared Transformer, or their mean",
     )
-    options.add_argument("--beam", type=float, default=9.0, help="beam to decode with, and to keep")
-    options.add_argument("--max_active", type=int, default=1000, help="most states a step")
+    options.add_argument(
+        "--network_share",
+        type=float,
+        default=0.0,
+        help="so many times the scores of the recogniser's network are added",
+    )
+    options.add_argument(
+        "--beam", type=float, default=11.0, help="beam to decode with, and to keep"
+    )
+    options.add_argument("--max_active", type=int, default=2000, help="most states a step")
     options.add_argument(
         "--max_utterances", type=at_least(1), default=100, help="decode at most so many"
     )
@@ -45,30 +54,36 @@ def main() -> None:
     )
     add_device(options)
     args = options.parse_args()
+    if not 0 <= args.network_share < float("inf"):
+        raise ValueError(f"--network_share {args.network_share}: a number of 0 or more expected")
 
     from speechlm.data.atomic import output_dir
     from speechlm.data.kaldi_dir import DataDir
     from speechlm.decode.phone_scores import PhoneCounts, PhonePredictor, PhoneScores, spread
     from speechlm.recognizer.decoding import SearchConfig
+    from speechlm.recognizer.labelling import Outcome, utterance_frames
     from speechlm.recognizer.model import AlignmentModel
-    from speechlm.recognizer.network_data import ClassTable
+    from speechlm.recognizer.network import Network
+    from speechlm.recognizer.speakers import load_speakers
     from speechlm.recognizer.tuning import PREDICTION_SCALES, HeldOut, tune
     from speechlm.recognizer.utterance_graph import read_pronunciations
 
     predictor = PhonePredictor.load(args.speechlm, args.depth, device_of(args))
     counts = PhoneCounts.of_units(args.units, args.max_counted)
-    table = ClassTable.load(args.phone_model / "classes.npz").table
-    score = PhoneScores(predictor, counts, table, AlignmentModel.load(args.model).hmm.classes)
+    network, model = Network.load(args.phone_model), AlignmentModel.load(args.model)
+    classes = network.classes.table, model.hmm.classes
+    scores = PhoneScores(predictor, counts, *classes, args.network_share)
     data = DataDir.read(args.data_dir)
     if data.text is None:
         raise ValueError(f"{args.data_dir}: transcripts expected, but there is no text")
-    chosen = spread(data.ids, args.max_utterances)
-    held_out = HeldOut(
-        [score(data.waveform(utterance))[0] for utterance in chosen],
-        [data.text[utterance].split() for utterance in chosen],
-    )
+    chosen, score = set(spread(data.ids, args.max_utterances)), scores.of(data, network)
+    speakers, unusable = load_speakers(args.speakers), Outcome()
+    held_out = HeldOut([], [])
+    for utterance, frames in utterance_frames(data, model, speakers, False, 1.0, unusable):
+        if utterance in chosen:
+            held_out.add(score(utterance, frames)[0], data.text[utterance].split())
     with output_dir(args.output) as folder:
-        PhoneScores.save(folder, counts, args.depth)
+        scores.save(folder, counts)
         tune(
             data,
             held_out,

@@ -30,6 +30,8 @@ from speechlm.models.inputs import check_speech
 from speechlm.models.losses import unit_logits
 from speechlm.recognizer.contexts import N_BASE, N_PHONES, left_bases
 from speechlm.recognizer.decoding import Scores
+from speechlm.recognizer.model import Frames
+from speechlm.recognizer.network import Network
 from speechlm.recognizer.network_data import SUBSAMPLING
 from speechlm.recognizer.topology import BASE_OF_PHONE, N_PDFS, N_STATES
 
@@ -208,6 +210,7 @@ class PhoneScores:
         p(x | class) = sum_k P(phone k | class) P(k | x) / P(k)
 
     with P(k | class) and the priors P(k) from the labels that the SpeechLM was pre-trained with.
+    The recogniser's network has other errors: `share` times its scores may be added.
     """
 
     def __init__(
@@ -216,9 +219,10 @@ class PhoneScores:
         counts: PhoneCounts,
         table: np.ndarray,
         hmm_classes: np.ndarray,
+        share: float = 0.0,
     ) -> None:
         """Takes the network's `ClassTable.table` and `Hmm.classes`."""
-        self.predictor, self._log_prior = predictor, counts.log_prior()
+        self.predictor, self._log_prior, self.share = predictor, counts.log_prior(), share
         self._classes, self._states = counts.of_classes(table), counts.of_states(hmm_classes)
 
     def __call__(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -237,9 +241,18 @@ class PhoneScores:
         states = np.repeat(_mixed(over_prior, self._states)[frames], N_STATES, axis=1)
         return classes.astype(np.float32), states.astype(np.float32)
 
-    def of(self, data: DataDir) -> Scores:
-        """What decodes a data directory."""
-        return lambda utterance, frames: self(data.waveform(utterance))
+    def of(self, data: DataDir, network: Network) -> Scores:
+        """What decodes a data directory, with `share` of the network's scores."""
+
+        def score(utterance: str, frames: Frames) -> tuple[np.ndarray, np.ndarray]:
+            classes, states = self(data.waveform(utterance))
+            if self.share > 0:
+                beside = network.scores(frames.network)
+                classes = classes + self.share * beside[0]
+                states = states + self.share * beside[1]
+            return classes, states
+
+        return score
 
     @staticmethod
     def load(
@@ -252,17 +265,20 @@ class PhoneScores:
         """
         info = read_json(folder / INFO, "choices of phone scores", _MADE_BY)
         with reading(folder / INFO, "choices of phone scores", _MADE_BY):
-            depth = info["depth"]
-            if depth not in DEPTHS:
-                raise ValueError(f"depth: one of {' '.join(DEPTHS)} expected, got {depth!r}")
-        predictor = PhonePredictor.load(speechlm, depth, device)
-        return PhoneScores(predictor, PhoneCounts.load(folder / COUNTS), table, hmm_classes)
+            depth, share = info["depth"], float(info["network_share"])
+            if depth not in DEPTHS or not 0 <= share < np.inf:
+                raise ValueError(
+                    f"depth: one of {' '.join(DEPTHS)}, and network_share: 0 or more expected, got "
+                    f"{depth!r} and {share:g}"
+                )
+        predictor, counts = PhonePredictor.load(speechlm, depth, device), folder / COUNTS
+        return PhoneScores(predictor, PhoneCounts.load(counts), table, hmm_classes, share)
 
-    @staticmethod
-    def save(folder: Path, counts: PhoneCounts, depth: str) -> None:
-        """Write what `load` reads."""
+    def save(self, folder: Path, counts: PhoneCounts) -> None:
+        """Write what `load` reads; the counts are those it was made with."""
         counts.save(folder / COUNTS)
-        write_text(folder / INFO, json.dumps({"depth": depth}) + "\n")
+        info = {"depth": self.predictor.depth, "network_share": self.share}
+        write_text(folder / INFO, json.dumps(info) + "\n")
 
 
 def _mixed(over_prior: np.ndarray, shares: np.ndarray) -> np.ndarray:

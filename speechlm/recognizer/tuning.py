@@ -37,9 +37,11 @@ class HeldOut:
     scores: list[np.ndarray]
     words: list[list[str]]
 
-    def __post_init__(self) -> None:
-        for values in self.scores:
-            values[:, NOISE_CLASS] = NEVER
+    def add(self, scores: np.ndarray, words: list[str]) -> None:
+        """One utterance more; its scores are changed."""
+        scores[:, NOISE_CLASS] = NEVER
+        self.scores.append(scores)
+        self.words.append(words)
 
     @staticmethod
     def read(data: DataDir, net_data: Path, network: Network, most: int) -> HeldOut:
@@ -54,8 +56,10 @@ class HeldOut:
         chosen = [u for u in feats if u in data.text][:most]
         if not chosen:
             raise ValueError(f"{net_data}/valid has no utterance of the data directory")
-        scores = [network.class_scores(feats[u]) for u in chosen]
-        return HeldOut(scores, [data.text[u].split() for u in chosen])
+        held_out = HeldOut([], [])
+        for utterance in chosen:
+            held_out.add(network.class_scores(feats[utterance]), data.text[utterance].split())
+        return held_out
 
     def decode(self, decoder: WordDecoder, config: SearchConfig) -> list[list[str]]:
         """Words found in each utterance."""

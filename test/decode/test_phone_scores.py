@@ -224,18 +224,54 @@ def test_counts_of_a_folder_are_spread_over_its_utterances(tmp_path):
         PhoneCounts.of_units(tmp_path, 3)
 
 
+class Frames:
+    """What the network reads of an utterance."""
+
+    network = np.zeros((54, 40), np.float32)
+
+
+class Beside:
+    """Stands for Network."""
+
+    def scores(self, features):
+        assert len(features) == 54
+        return np.full((18, 2 * N_BASE), 3.0), np.full((54, N_PDFS), 5.0)
+
+
+def test_a_share_of_the_networks_scores_is_added(counts):
+    predictor = PhonePredictor(model_of("fast_tiny"), UnitVocabulary.phones())
+    data = Waves()
+    what = by_left_table(), HMM_CLASSES
+    alone = PhoneScores(predictor, counts, *what).of(data, None)("u", None)
+    both = PhoneScores(predictor, counts, *what, 0.5).of(data, Beside())("u", Frames)
+    assert np.allclose(both[0], alone[0] + 1.5) and np.allclose(both[1], alone[1] + 2.5)
+
+
+class Waves:
+    """Stands for a data directory: the same 54 labels of noise for each utterance."""
+
+    def waveform(self, utterance):
+        return np.random.default_rng(0).normal(size=9000).astype(np.float32)
+
+
 def test_files_hold_everything(counts, tmp_path):
     model = model_of("tiny")
     save_speechlm(tmp_path / "model", model.config, UnitVocabulary.phones(), model.state_dict())
-    PhoneScores.save(tmp_path, counts, "middle")
     what = by_left_table(), HMM_CLASSES
-    loaded = PhoneScores.load(tmp_path / "model", tmp_path, *what, "cpu")
     predictor = PhonePredictor(model, UnitVocabulary.phones(), "middle")
-    wave = np.random.default_rng(0).normal(size=9000).astype(np.float32)
-    for a, b in zip(loaded(wave), PhoneScores(predictor, counts, *what)(wave), strict=True):
+    scores = PhoneScores(predictor, counts, *what, 0.25)
+    scores.save(tmp_path, counts)
+    loaded = PhoneScores.load(tmp_path / "model", tmp_path, *what, "cpu")
+    assert loaded.share == 0.25 and loaded.predictor.depth == "middle"
+    wave = Waves().waveform("u")
+    for a, b in zip(loaded(wave), scores(wave), strict=True):
         assert np.allclose(a, b)
-    for name, content in (("info.json", json.dumps({"depth": "low"})), ("info.json", "{}")):
-        (tmp_path / name).write_text(content)
+    for content in (
+        {"depth": "low", "network_share": 0},
+        {"depth": "top", "network_share": -1},
+        {},
+    ):
+        (tmp_path / "info.json").write_text(json.dumps(content))
         with pytest.raises(ValueError, match=r"info.json.*; tune_phone_scores makes it"):
             PhoneScores.load(tmp_path / "model", tmp_path, *what, "cpu")
     np.savez(tmp_path / "phone_counts.npz", frames=np.zeros((3, 3)))

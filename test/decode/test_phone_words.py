@@ -70,7 +70,7 @@ def test_a_speechlm_that_was_pre_trained_on_the_labels_decodes_in_the_networks_p
     for depth in ("middle", "top", "both"):
         predictor = PhonePredictor(*speechlm, depth)
         scores = PhoneScores(predictor, counts, network.classes.table, model.hmm.classes)
-        what = test, model, scores.of(test), decoder, speakers, pronunciations
+        what = test, model, scores.of(test, network), decoder, speakers, pronunciations
         found = decode_data(*what, tmp_path / depth)
         assert found.outcome.failed == {} and found.outcome.utterances == 40
         words = [(found.text[u].split(), test.text[u].split()) for u in test.ids]

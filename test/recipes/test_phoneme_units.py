@@ -40,6 +40,7 @@ def test_each_labelling_is_made_by_a_model_of_the_one_before(recipe):
         units = "--units units_phone_3"
         order.append(find(shown, "bin.pretrain", units, f"--output exp/pretrain_{system} "))
     assert all(len(places) == 1 for places in order), order
+    assert len(find(shown, "tune_phone_scores", "--network_share 0.5 ")) == 2
     assert order == sorted(order)
 
 
@@ -71,6 +72,6 @@ def test_pre_trained_models_have_a_row_without_fine_tuning(recipe):
     (hmm,) = find(shown, "--output exp/hmm/decode_test_ngram", "decode_phones")
     assert hmm < tuned < decoded < scored
     assert "exp/recognizer/graph/words.txt" in commands(shown)[scored]
-    assert len(find(shown, "tune_phone_scores")) == 1
+    assert find(shown, "tune_phone_scores") == find(shown, "--network_share 0 ") == [tuned]
     without = recipe(*words, "--lm", "none").stderr
     assert "phones" not in without
