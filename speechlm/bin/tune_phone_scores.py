@@ -7,14 +7,15 @@ such as dev. Writes OUTPUT/phone_counts.npz, info.json and search.json for decod
 
 from __future__ import annotations
 
+import logging
+from argparse import ArgumentParser
 from pathlib import Path
 
 from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import add_device, add_recognizer, device_of
 
 
-def main() -> None:
-    """Parse, count, decode with all scales, save the best."""
+def _options() -> ArgumentParser:
     options = parser(__doc__)
     options.add_argument("--speechlm", type=Path, required=True, help="folder of the SpeechLM")
     options.add_argument(
@@ -53,12 +54,17 @@ def main() -> None:
         "--max_counted", type=at_least(1), default=10000, help="count phones of at most so many"
     )
     add_device(options)
-    args = options.parse_args()
+    return options
+
+
+def main() -> None:
+    """Parse, count, decode with all scales, save the best."""
+    args = _options().parse_args()
     if not 0 <= args.network_share < float("inf"):
         raise ValueError(f"--network_share {args.network_share}: a number of 0 or more expected")
 
     from speechlm.data.atomic import output_dir
-    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.data.kaldi_dir import DataDir, show_ids
     from speechlm.decode.phone_scores import PhoneCounts, PhonePredictor, PhoneScores, spread
     from speechlm.recognizer.decoding import SearchConfig
     from speechlm.recognizer.labelling import Outcome, utterance_frames
@@ -76,12 +82,21 @@ def main() -> None:
     data = DataDir.read(args.data_dir)
     if data.text is None:
         raise ValueError(f"{args.data_dir}: transcripts expected, but there is no text")
-    chosen, score = set(spread(data.ids, args.max_utterances)), scores.of(data, network)
-    speakers, unusable = load_speakers(args.speakers), Outcome()
-    held_out = HeldOut([], [])
-    for utterance, frames in utterance_frames(data, model, speakers, False, 1.0, unusable):
-        if utterance in chosen:
+    chosen, unusable = set(spread(data.ids, args.max_utterances)), Outcome()
+    stream = utterance_frames(data, model, load_speakers(args.speakers), False, 1.0, unusable)
+    held_out, score = HeldOut([], []), scores.of(data, network)
+    for utterance, frames in stream:
+        if utterance not in chosen:
+            continue
+        try:
             held_out.add(score(utterance, frames)[0], data.text[utterance].split())
+        except ValueError as error:
+            unusable.failed[utterance] = str(error)
+    if unusable.failed:
+        shown = [f"{utterance} ({why})" for utterance, why in sorted(unusable.failed.items())]
+        logging.warning("%d utterances are left out: %s", len(shown), show_ids(shown))
+    if not held_out.words:
+        raise ValueError(f"{args.data_dir}: no utterance that could be decoded to tune with")
     with output_dir(args.output) as folder:
         scores.save(folder, counts)
         tune(
