@@ -20,7 +20,7 @@ from speechlm.recognizer.utterance_graph import Pronunciations, unknown_words, v
 
 SCALES = (0.3, 0.4, 0.5, 0.7, 1.0)
 """Factors of the scores of one 30 ms step."""
-PREDICTION_SCALES = (0.4, 0.5, 0.6, 0.7, 0.8, 1.0)
+PREDICTION_SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """The same for the predictions of a SpeechLM: what it has learned of 20 or 40 ms at once."""
 MARGINS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Nats of a step. With the last ones noise is found by the network's own score of it only."""
