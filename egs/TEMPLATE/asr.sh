@@ -128,9 +128,12 @@ asr_13() {
     for test in "${tests[@]}"; do decode_greedily "${system}" "${test}"; done
     if asr_wants_words; then decode_with_words "${system}"; fi
   done
-  if asr_wants_words && any pretrained; then
-    for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
-  fi
+  if ! asr_wants_words || ! any pretrained; then return; fi
+  for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
+  for system in $(chosen pretrained phoneme); do
+    phone_scores "${system}" "$(pretrained "${system}")" "$(phoneme_units)" 0
+    for test in "${tests[@]}"; do decode_with_phones "${system}" "${test}"; done
+  done
 }
 
 # decoded_sets: the test sets, and dev if weights are tuned.
@@ -300,6 +303,9 @@ asr_14() {
   if asr_wants_words && any pretrained; then
     for test in "${tests[@]}"; do
       score "${hmm}" ngram "${test}" "exp/hmm/decode_${test}_ngram"
+      for system in $(chosen pretrained phoneme); do
+        score "${system}" phones "${test}" "$(pretrained "${system}")/decode_${test}_phones"
+      done
     done
   fi
   mapfile -t reports < <(unit_reports)
@@ -312,7 +318,7 @@ score() {
   local more=() known=() file
   if asr_wants_words; then
     known=("${graph}/words.txt")
-    if [[ $1 == "${hmm}" ]]; then known=("$(hmm_graph)/words.txt"); fi
+    if [[ $1 == "${hmm}" || $2 == phones ]]; then known=("$(hmm_graph)/words.txt"); fi
     more+=(--lexicon "${known[0]}")
   fi
   for file in nbest:nbest.tsv search:search.json; do

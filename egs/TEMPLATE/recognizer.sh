@@ -152,19 +152,3 @@ recognizer_reports() {
   if [[ -z ${dev_textgrids} ]] || ! any pretrained; then return; fi
   echo "Phone recogniser against the TextGrids of dev:exp/recognizer/report.md"
 }
-
-# phoneme_units, phoneme_options SYSTEM, phoneme_needs SYSTEM: the units of speech, what pretrain is
-# told besides, and the files that are in it, a word a line.
-phoneme_units() { echo units_phone; }
-
-phoneme_options() {
-  if ! is "$1" text; then return; fi
-  printf '%s\n' --lexicon exp/lexicon/lexicon.txt
-  [[ ${durations} != measured ]] || printf '%s\n' --durations exp/recognizer/durations.txt
-}
-
-phoneme_needs() {
-  if ! is "$1" text; then return; fi
-  echo exp/lexicon/lexicon.txt
-  [[ ${durations} != measured ]] || echo exp/recognizer/durations.txt
-}

@@ -7,8 +7,8 @@
 #   ./run.sh --task NAME --help       these options and those of a task
 #
 # Stages: 1 data, 2 dump, 3 lexicon and word model, 4 phone recogniser, 5 phone units of speech,
-# 6 k-means, 7 hidden units, 8 text-to-unit model, 9 text units, 10 pre-train, 11 fine-tune,
-# 12 language model for decoding, 13 decode, 14 score.
+# 6 k-means, or further phone units, 7 hidden units, 8 text-to-unit model, 9 text units,
+# 10 pre-train, 11 fine-tune, 12 language model for decoding, 13 decode, 14 score.
 # Options (the value in brackets is the default; a recipe's run.sh chooses its own):
 set -euo pipefail
 
@@ -86,7 +86,7 @@ unset LISTING_STEPS # only list_all_steps, below, sets it
 . ../TEMPLATE/recognizer.sh # stages 4 and 5
 option_files=(../TEMPLATE/recognizer.sh)
 for kind in "${unit_kinds[@]}"; do
-  [[ -f ${template}/${kind}_units.sh ]] || continue # phoneme units are the recogniser's
+  [[ -f ${template}/${kind}_units.sh ]] || continue
   # shellcheck source=hidden_units.sh
   . "${template}/${kind}_units.sh" # stages 6 to 9 of this kind: KIND_6 ...
   option_files+=("${template}/${kind}_units.sh")
@@ -119,7 +119,8 @@ done
 # shellcheck source=../../tools/parse_options.sh
 . parse_options.sh
 
-names=(- data dump "lexicon and word model" "phone recogniser" "phone units of speech" k-means
+names=(- data dump "lexicon and word model" "phone recogniser" "phone units of speech"
+  "k-means, or further phone units"
   "hidden units of speech" "text-to-unit model" "text units" pre-train fine-tune
   "language model for decoding" decode score)
 read -ra tests <<< "${test_parts}"
@@ -224,7 +225,7 @@ check_options() {
 # lm_args is recognition's; other tasks have none.
 check_reserved() {
   local option name
-  for option in {phone_model,pretrain,finetune,iteration,text_to_unit,lm}_args; do
+  for option in {phone_model,pretrain,finetune,iteration,phone_iteration,text_to_unit,lm}_args; do
     for name in --num_threads --ngpu; do
       [[ ! " ${!option-}" =~ [[:space:]]${name}([[:space:]=]|$) ]] ||
         die "--${option} has ${name}, which ./run.sh takes itself: ./run.sh ${name} N"

@@ -45,7 +45,7 @@ def main() -> None:
         read_pronunciations(args.lexicon),
         args.graph,
         SearchConfig(beam=args.beam, max_active=args.max_active),
-    )
+    ).save(args.graph / "search.json")
 
 
 if __name__ == "__main__":

@@ -86,3 +86,5 @@ class Encoded:
     """(B, T, D) for every Transformer layer, Speech then Shared, without final norms."""
     padding: Tensor | None
     """(B, T) bool, True on padding; None when nothing was padded."""
+    middle: Tensor
+    """(B, T, D), output of the Speech Transformer."""

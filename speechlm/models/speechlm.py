@@ -283,7 +283,7 @@ class SpeechLM(nn.Module):
         if padding is not None:
             shared_input = shared_input.masked_fill(padding[..., None], 0.0)
         top = self.unit_encoder(shared_input, padding)
-        return Encoded(top.last, lengths, middle.layers + top.layers, padding)
+        return Encoded(top.last, lengths, middle.layers + top.layers, padding, middle.last)
 
     def ctc_logits(self, encoded: Encoded) -> Tensor:
         """Character logits (B, (T + 1) N, n_characters) of speech, N `config.ctc_outputs`.

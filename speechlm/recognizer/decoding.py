@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,10 @@ from speechlm.recognizer.search_graph import read_unknown
 from speechlm.recognizer.speakers import Speaker
 from speechlm.recognizer.topology import N_STATES
 from speechlm.recognizer.utterance_graph import Pronunciations
+
+Scores = Callable[[str, Frames], tuple[np.ndarray, np.ndarray]]
+"""(utterance id, adapted frames) -> (U, n_classes) scores of context classes every 30 ms, and
+(T, P) of HMM states every 10 ms: log posteriors less log priors."""
 
 
 @dataclass
@@ -167,6 +171,11 @@ class FirstPass:
             return None
 
 
+def by_network(network: Network) -> Scores:
+    """The recogniser's own scores."""
+    return lambda utterance, frames: network.scores(frames.network)
+
+
 @dataclass(frozen=True)
 class DecodedWords:
     """The words of a decoding, beside its labels."""
@@ -181,7 +190,7 @@ class DecodedWords:
 def decode_data(
     data: DataDir,
     model: AlignmentModel,
-    network: Network,
+    score: Scores,
     decoder: WordDecoder,
     speakers: dict[str, Speaker],
     pronunciations: Pronunciations,
@@ -190,16 +199,32 @@ def decode_data(
     job: int = 1,
     per_utterance: bool = False,
 ) -> DecodedWords:
-    """Decode a data directory into unit archives; failures and the like are listed beside them."""
+    """Decode a data directory into unit archives; failures and the like are listed beside them.
+
+    Args:
+        data: what is decoded.
+        model: the Gaussians, which place boundaries together with the scores.
+        score: the scores, such as `by_network` or those of `decode/phone_scores.py`.
+        decoder: the search.
+        speakers: adaptation of the Gaussians' (and the network's) features.
+        pronunciations: of the graph's words.
+        output: folder of the archives.
+        job: number of this part.
+        per_utterance: every utterance is a speaker of its own.
+    """
     outcome, start = Outcome(), time.process_time()
-    parts = dict.fromkeys(("network", "search", "labels"), 0.0)
+    parts = dict.fromkeys(("scores", "search", "labels"), 0.0)
     text: dict[str, str] = {}
     with ExitStack() as stack:
         units = stack.enter_context(ArchiveWriter(output, "units", job))
         stream = utterance_frames(data, model, speakers, per_utterance, 1.0, outcome)
         for utterance, frames in stream:
             clock = [time.process_time()]
-            class_scores, state_scores = network.scores(frames.network)
+            try:
+                class_scores, state_scores = score(utterance, frames)
+            except ValueError as error:
+                outcome.failed[utterance] = str(error)
+                continue
             clock.append(time.process_time())
             words, complete = decoder.decode(class_scores)
             clock.append(time.process_time())

@@ -20,6 +20,8 @@ from speechlm.recognizer.utterance_graph import Pronunciations, unknown_words, v
 
 SCALES = (0.3, 0.4, 0.5, 0.7, 1.0)
 """Factors of the scores of one 30 ms step."""
+PREDICTION_SCALES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""The same for the predictions of a SpeechLM: what it has learned of 20 or 40 ms at once."""
 MARGINS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 """Nats of a step. With the last ones noise is found by the network's own score of it only."""
 
@@ -28,12 +30,18 @@ MARGINS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 class HeldOut:
     """Class scores (U, n_classes) and words of utterances that the network has not seen.
 
-    The scores of noise are left out: many of their words without pronunciation are in the training
+    The scores of noise are taken out: many of their words without pronunciation are in the training
     too, so that the network knows these better than it will know others.
     """
 
     scores: list[np.ndarray]
     words: list[list[str]]
+
+    def add(self, scores: np.ndarray, words: list[str]) -> None:
+        """One utterance more; its scores are changed."""
+        scores[:, NOISE_CLASS] = NEVER
+        self.scores.append(scores)
+        self.words.append(words)
 
     @staticmethod
     def read(data: DataDir, net_data: Path, network: Network, most: int) -> HeldOut:
@@ -48,10 +56,10 @@ class HeldOut:
         chosen = [u for u in feats if u in data.text][:most]
         if not chosen:
             raise ValueError(f"{net_data}/valid has no utterance of the data directory")
-        scores = [network.class_scores(feats[u]) for u in chosen]
-        for values in scores:
-            values[:, NOISE_CLASS] = NEVER
-        return HeldOut(scores, [data.text[u].split() for u in chosen])
+        held_out = HeldOut([], [])
+        for utterance in chosen:
+            held_out.add(network.class_scores(feats[utterance]), data.text[utterance].split())
+        return held_out
 
     def decode(self, decoder: WordDecoder, config: SearchConfig) -> list[list[str]]:
         """Words found in each utterance."""
@@ -68,7 +76,7 @@ def tune(
     scales: Sequence[float] = SCALES,
     margins: Sequence[float] = MARGINS,
 ) -> SearchConfig:
-    """Choose scale and noise, and save them with the beam of `config` in GRAPH/search.json.
+    """The values of `config` with the best scale and values of noise.
 
     The scale is the one with fewest word errors. Noise, where the graph has it, is expected as
     often as words of the transcripts have no pronunciation, and gets the largest margin, with least
@@ -76,7 +84,7 @@ def tune(
     (see `phone_errors`, `least_noise`).
 
     Args:
-        data: all paired utterances.
+        data: all utterances with transcripts.
         held_out: those that are decoded.
         known: pronunciations with which the network's alignments were made.
         graph: folder of the search graph.
@@ -93,7 +101,6 @@ def tune(
     config = replace(config, acoustic_scale=min(errors, key=lambda s: (errors[s], s)))
     if decoder.finds_noise:
         config = _tune_noise(data, held_out, known, decoder, config, margins)
-    config.save(graph / "search.json")
     return config
 
 

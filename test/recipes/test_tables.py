@@ -140,7 +140,7 @@ def test_a_kind_of_unit_is_a_file(fixed, run_sh):
     assert "--units units_fixed_7 --dropout --output exp/pretrain_fixed " in shown
     alone = run_sh(fixed, *dry, "fixed").stderr
     assert "fixed units: would run" in alone and "apply_kmeans" not in alone
-    assert alone.count("not needed without hidden units") == 3
+    assert alone.count("not needed without hidden units") == 2
     neither = run_sh(fixed, *dry, "speech_text").stderr
     assert "stage 7 | not needed without hidden or fixed units" in neither
     assert "fixed units: would" not in neither and "apply_kmeans" not in neither

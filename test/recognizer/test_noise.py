@@ -16,7 +16,7 @@ from speechlm.data.archives import ArchiveReader, merge_archives
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.lm.ngram import train as train_ngram
 from speechlm.recognizer.adaptation import adapt_data, states_of_transcripts
-from speechlm.recognizer.decoding import SearchConfig, WordDecoder, decode_data
+from speechlm.recognizer.decoding import SearchConfig, WordDecoder, by_network, decode_data
 from speechlm.recognizer.gmm_training import GmmConfig, load_corpus, train_gmm
 from speechlm.recognizer.labelling import align_data
 from speechlm.recognizer.made_up_noise import generator, made_up_sound, with_sounds
@@ -168,7 +168,7 @@ def decode(recognizer, unheard, output, **changes):
     test, _, config = unheard
     decoder = WordDecoder(folder / "graph", replace(config, **changes))
     speakers = load_speakers(folder / "speakers_test")
-    found = decode_data(test, model, network, decoder, speakers, known, output)
+    found = decode_data(test, model, by_network(network), decoder, speakers, known, output)
     words = [[utterance, *text.split()] for utterance, text in found.text.items()]
     return ArchiveReader(output / "units.1.scp"), {line[0]: line[1:] for line in words}
 
