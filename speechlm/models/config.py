@@ -323,7 +323,7 @@ class SpeechLMConfig(Options):
             "dropout": 0.0,
             "speech_layerdrop": 0.0,
             "shared_layerdrop": 0.0,
-            "mask_prob": 0.4,
+            "mask_prob": 0.2,
             "mask_length": 2,
             "swap_prob": 0.3,
             "swap_length": 2,

@@ -26,14 +26,20 @@ FLOOR = 1e-10
 """Smallest energy of a channel before the logarithm; samples are in [-1, 1]."""
 SPREAD = 3.0
 """What log energies are divided by: about their standard deviation in speech."""
+LOUD = 3.0 * math.log(10.0)
+"""Frames count as speech down to so much (30 dB) below the loud ones."""
+CLICKS = 0.02
+"""Share of an utterance's frames that may be louder than its loud ones: clicks, a slammed door."""
+QUIET = -3.0
+"""Features are at least this, 39 dB below speech, so that all silence is alike."""
 KERNEL, STRIDE = 5, 2
 """Of each convolution. One that does not subsample has a stride of 1."""
 
 
 class LogMel(nn.Module):
-    """Waveforms -> log-mel energies, without their mean over the utterance.
+    """Waveforms -> log-mel energies, relative to those of the utterance's speech.
 
-    Windows of 25 ms every 10 ms, none beyond the ends: L = (S - 400) // 160 + 1 frames, those
+    Pauses, however long or quiet, change nothing of that level. Windows of 25 ms every 10 ms, none beyond the ends: L = (S - 400) // 160 + 1 frames, those
     that unit labels of 10 ms name. Never in half precision, and without gradient.
     """
 
@@ -61,11 +67,29 @@ class LogMel(nn.Module):
             spectrum = torch.fft.rfft((windows - PREEMPHASIS * before) * window, FFT)
             power = spectrum.real.square() + spectrum.imag.square()  # (B, L, 257)
             energies = (power @ mel).clamp(min=FLOOR).log()
-            if frames is None:
-                return (energies - energies.mean(1, keepdim=True)) / SPREAD
-            valid = _valid(frames, energies)
-            mean = (energies * valid).sum(1, keepdim=True) / frames.clamp(min=1)[:, None, None]
-            return (energies - mean) / SPREAD * valid
+            # (B, L) log energy of a frame over all frequencies
+            loudness = power.sum(2).clamp(min=FLOOR).log()
+            valid = torch.ones_like(loudness, dtype=torch.bool)
+            if frames is not None:
+                valid = _valid(frames, energies)[..., 0]
+            speech = is_speech(loudness, valid)[..., None]
+            mean = (energies * speech).sum(1, keepdim=True) / speech.sum(1, keepdim=True)
+            return ((energies - mean) / SPREAD).clamp(min=QUIET) * valid[..., None]
+
+
+def is_speech(loudness: Tensor, valid: Tensor) -> Tensor:
+    """Which frames are about as loud as the utterance's loud ones: (B, L) bool, one at least.
+
+    Args:
+        loudness: (B, L) log energies.
+        valid: (B, L) bool, False on padding; a row without any counts as if its first were.
+    """
+    ordered = loudness.masked_fill(~valid, -math.inf).sort(1, descending=True).values
+    skipped = (CLICKS * valid.sum(1, keepdim=True)).long()
+    loud = ordered.gather(1, skipped).clamp(min=math.log(FLOOR))
+    speech = valid & (loudness >= loud - LOUD)
+    speech[:, 0] |= ~valid.any(1)
+    return speech
 
 
 def mel_triangles(channels: int) -> Tensor:

@@ -7,7 +7,17 @@ import torch
 from torch import nn
 
 from speechlm.conventions import SAMPLE_RATE
-from speechlm.models.log_mel import FLOOR, SPREAD, LogMel, LogMelFrontEnd, mel_triangles
+from speechlm.models.log_mel import (
+    CLICKS,
+    FLOOR,
+    LOUD,
+    QUIET,
+    SPREAD,
+    LogMel,
+    LogMelFrontEnd,
+    is_speech,
+    mel_triangles,
+)
 
 
 def tones(samples, seed=0):
@@ -45,7 +55,10 @@ def test_energies_are_kaldis(samples, channels):
     """Kaldi's samples are 32768 times ours: 2 ln 32768 more in each channel, gone with the mean."""
     waveform = tones(samples)
     kaldi = kaldi_log_mel(waveform, channels)
-    expected = (kaldi - kaldi.mean(0)) / SPREAD
+    loudness = kaldi.exp().sum(1).log()  # near enough: nothing stands close to the limit
+    loud = loudness.sort(descending=True).values[int(CLICKS * len(kaldi))]
+    speech = loudness >= loud - LOUD
+    expected = ((kaldi - kaldi[speech].mean(0)) / SPREAD).clamp(min=QUIET)
     found = LogMel(channels)(waveform[None], None)[0]
     assert found.dtype == torch.float32 and found.shape == expected.shape
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=0.0)
@@ -67,7 +80,7 @@ def test_number_of_frames_is_that_of_the_framing(fast_config, subsampling):
     config = fast_config(subsampling=subsampling, mel_channels=4, embed_dim=8)
     front_end = LogMelFrontEnd(config).eval()
     waveform = torch.randn(1, 3000)
-    for samples in range(1, 3001):
+    for samples in (*range(800, 1100), *range(1100, 3001, 53)):
         if samples >= config.framing.window:
             found = front_end(waveform[:, :samples]).shape[1]
             assert found == config.framing.frames(samples), samples
@@ -103,7 +116,29 @@ def test_rows_longer_than_their_own_samples_do_not_count():
     found = log_mel(noisy, lengths)
     torch.testing.assert_close(found[0, :20], log_mel(waveforms, lengths)[0, :20])
     assert not found[0, 20:].any() and not found[1, 30:].any()
-    torch.testing.assert_close(found.sum(1), torch.zeros(2, 20), atol=1e-4, rtol=0.0)
+
+
+@pytest.mark.parametrize("around", [0.0, 1e-5, 1e-4])
+def test_pauses_change_nothing_of_the_speech(around):
+    """Digital silence, faint noise or a click beside speech leave its frames as they were."""
+    log_mel, speech = LogMel(20), tones(16000)
+    alone = log_mel(speech[None], None)[0]
+    pause = around * torch.randn(160 * 50)
+    pause[4000] = 0.9  # a click
+    found = log_mel(torch.cat([pause, speech, pause, pause])[None], None)[0]
+    loud = alone[5:-5] > -1.0
+    assert loud.float().mean() > 0.5
+    torch.testing.assert_close(
+        found[55 : 50 + len(alone) - 5][loud], alone[5:-5][loud], atol=0.2, rtol=0
+    )
+    assert (found[:20] == QUIET).all()
+
+
+def test_loudness_of_padding_does_not_count():
+    loudness = torch.tensor([[0.0, -5.0, -8.0, 50.0], [1.0, 2.0, 3.0, 4.0]])
+    valid = torch.tensor([[True, True, True, False], [False] * 4])
+    expected = torch.tensor([[True, True, False, False], [True, False, False, False]])
+    assert torch.equal(is_speech(loudness, valid), expected)
 
 
 EXTREMES = {
@@ -127,7 +162,7 @@ def test_extreme_input_is_finite(fast_config, name, half):
         features = front_end(waveforms, torch.tensor([8000, 8000]))
     assert torch.isfinite(mel).all() and torch.isfinite(features).all() and mel[1].any()
     lowest = torch.tensor(FLOOR).log() / SPREAD
-    assert mel.abs().max() < 15 and lowest > -8
+    assert mel.abs().max() < 15 and lowest > -8 and mel.min() >= QUIET
     features.float().square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in front_end.parameters())
 
