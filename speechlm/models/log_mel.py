@@ -39,8 +39,9 @@ KERNEL, STRIDE = 5, 2
 class LogMel(nn.Module):
     """Waveforms -> log-mel energies, relative to those of the utterance's speech.
 
-    Pauses, however long or quiet, change nothing of that level. Windows of 25 ms every 10 ms, none beyond the ends: L = (S - 400) // 160 + 1 frames, those
-    that unit labels of 10 ms name. Never in half precision, and without gradient.
+    Pauses, however long or quiet, change nothing of that level. Windows of 25 ms every 10 ms, none
+    beyond the ends: L = (S - 400) // 160 + 1 frames, those that unit labels of 10 ms name. Never
+    in half precision, and without gradient.
     """
 
     window_bits: Tensor

@@ -57,7 +57,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
                 )
             )
         if others:
-            adamw = torch.optim.AdamW(others, lr, tuple(betas), eps, weight_decay, foreach=True)
+            adamw = torch.optim.AdamW(others, lr, (betas[0], betas[1]), eps, weight_decay)
             self._parts.append(adamw)
         self._share()
 
@@ -76,7 +76,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
         self._share()
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of all parameters."""
         loss = None
         if closure is not None:
