@@ -70,6 +70,13 @@ def span_mask(
     return _choose(mask, mask.sum(1).min().expand(rows), generator)
 
 
+def channel_mask(x: Tensor, prob: float, span: int) -> Tensor:
+    """Spans of the channels of x (B, T, D), the same number in each row: (B, D) bool."""
+    batch, _, width = x.shape
+    channels = torch.full((batch,), width, device=x.device)
+    return span_mask(channels, width, prob, span, min_spans=0, same_count=True)
+
+
 def indices(mask: Tensor) -> Tensor:
     """Where a mask of any shape is True, as positions in its flattened form: (N,) int64.
 

@@ -45,7 +45,7 @@ from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.labels import align_labels
 from speechlm.models.log_mel import LogMelFrontEnd
 from speechlm.models.losses import UnitPrediction, ctc_fits, ctc_loss, predict_units
-from speechlm.models.masking import indices, span_mask
+from speechlm.models.masking import channel_mask, indices, span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
@@ -78,8 +78,7 @@ class SpeechLM(nn.Module):
         self.feature_extractor: FrontEnd = front_end(config)
         channels = self.feature_extractor.channels
         self.layer_norm = nn.LayerNorm(channels)
-        projects = is_fast or channels != dim
-        self.post_extract_proj = nn.Linear(channels, dim) if projects else None
+        self.post_extract_proj = nn.Linear(channels, dim) if is_fast or channels != dim else None
         self.encoder = (FastSpeechEncoder if is_fast else SpeechEncoder)(config)
         # Scores of units at two depths: cosines with an embedding of each, or of a linear layer
         depths, width = range(2), n_units if is_fast else config.unit_dim
@@ -92,7 +91,11 @@ class SpeechLM(nn.Module):
         self.unit_encoder = (FastSharedEncoder if is_fast else SharedEncoder)(config, embed)
         head = CTCHead(dim, n_characters, config.ctc_dropout, config.ctc_outputs)
         self.unit_encoder_ctc_head = head
-        (initialize_fast if is_fast else initialize_paper)(self, embed)
+        if is_fast:
+            parts = (self.feature_extractor, self.encoder, self.unit_encoder)
+            initialize_fast(parts, (*self.final_proj_list, head.output_layer), embed)
+        else:
+            initialize_paper(self.encoder, self.unit_encoder, embed)
 
     @property
     def framing(self) -> Framing:
@@ -371,15 +374,7 @@ class SpeechLM(nn.Module):
             mask = span_mask(lengths, x.shape[1], augment.time_prob, augment.time_length)
             x = self._mask_frames(x, mask)
         if augment.channel_prob > 0.0:
-            channels = torch.full_like(lengths, x.shape[2])
-            mask = span_mask(
-                channels,
-                x.shape[2],
-                augment.channel_prob,
-                augment.channel_length,
-                min_spans=0,
-                same_count=True,
-            )
+            mask = channel_mask(x, augment.channel_prob, augment.channel_length)
             x = x.masked_fill(mask[:, None], 0.0)
         return x
 
