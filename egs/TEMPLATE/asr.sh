@@ -122,18 +122,27 @@ asr_12() {
 }
 
 asr_13() {
-  local system test
-  for system in "${inits[@]}"; do
-    for test in $(decoded_sets); do write_emissions "${system}" "${test}"; done
-    for test in "${tests[@]}"; do decode_greedily "${system}" "${test}"; done
-    if asr_wants_words; then decode_with_words "${system}"; fi
-  done
+  local test predicting
+  side_by_side decode_system "${inits[@]}"
   if ! asr_wants_words || ! any pretrained; then return; fi
   for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
-  for system in $(chosen pretrained phoneme); do
-    phone_scores "${system}" "$(pretrained "${system}")" "$(phoneme_units)" 0
-    for test in "${tests[@]}"; do decode_with_phones "${system}" "${test}"; done
-  done
+  mapfile -t predicting < <(chosen pretrained phoneme)
+  side_by_side decode_phones_of "${predicting[@]}"
+}
+
+# decode_phones_of SYSTEM: the pre-trained model's phones, with nothing fine-tuned.
+decode_phones_of() {
+  local test
+  phone_scores "$1" "$(pretrained "$1")" "$(phoneme_units)" 0
+  for test in "${tests[@]}"; do decode_with_phones "$1" "${test}"; done
+}
+
+# decode_system SYSTEM: greedily, and with words.
+decode_system() {
+  local test
+  for test in $(decoded_sets); do write_emissions "$1" "${test}"; done
+  for test in "${tests[@]}"; do decode_greedily "$1" "${test}"; done
+  if asr_wants_words; then decode_with_words "$1"; fi
 }
 
 # decoded_sets: the test sets, and dev if weights are tuned.

@@ -28,6 +28,7 @@ exec ../TEMPLATE/speechlm.sh \
   --text_units_args --bfloat16 \
   --systems "scratch speech speech_text hidden_text" \
   --lm transformer \
+  --nbest 50 \
   --kept_results local/kept_results.tsv \
   --nj 2 \
   --num_threads 1 \
