@@ -375,6 +375,9 @@ def changed_config(
     try:
         return SpeechLMConfig.from_dict({**values, **changes})
     except (ValueError, TypeError) as error:
+        if "model of architecture" not in str(error):  # wrong for any model
+            changed = f"{path} with {dict(changes)}"
+            raise ValueError(f"{changed} is no SpeechLM's configuration: {error}") from None
         raise ValueError(
             f"{error}. The model of {path} is of architecture {config.architecture}, whatever "
             f"config_size is, and the changes {dict(changes)} do not fit it; in a fine-tuning they "

@@ -296,6 +296,8 @@ def sized_config(size: str, changes: Mapping[str, Any], option: str) -> SpeechLM
     try:
         return SIZES[size](**changes)
     except ValueError as error:
+        if "model of architecture" not in str(error):  # wrong for any size
+            raise ValueError(f"{option}: {error}") from None
         kind = SIZES[size]().architecture
         raise ValueError(
             f"{option}: {error} (--config_size {size} is of architecture {kind}; is --config for "
