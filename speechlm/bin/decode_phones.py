@@ -1,4 +1,4 @@
-"""Stages 5 and 13: decode a data directory into 10 ms phone labels, and words.
+"""Stages 5, 6 and 13: decode a data directory into 10 ms phone labels, and words.
 
 Writes OUTPUT/units.JOB.{ark,scp}, by the network and the search graph of stage 4, or with
 --speechlm by a pre-trained SpeechLM in the network's place. merge_units joins the jobs. What is

@@ -1,4 +1,4 @@
-"""Prepare a pre-trained SpeechLM with phone units to decode in place of the recogniser's network.
+"""Stages 6 and 13: prepare a pre-trained SpeechLM to decode in place of the recogniser's network.
 
 Counts the phones of the labels that it was pre-trained with: its predictions are divided by these
 priors. Chooses the acoustic scale, and values of noise, on transcribed speech of other speakers,

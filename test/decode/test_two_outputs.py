@@ -49,10 +49,14 @@ def listener(request, tmp_path_factory):
 
 
 def listen(front_end: nn.Module, stride: int) -> None:
-    """Channel 0 becomes the mean level of a frame's own log-mel windows, channel 1 is 1."""
+    """Channel 0 becomes the level of a frame's own log-mel windows, channel 1 is 1.
+
+    Loud windows have about 0, quiet ones -3: channel 0 has 3 there, and 0.
+    """
     front_end.first.weight.zero_(), front_end.second.weight.zero_()
     first = front_end.first.weight.view(DIM, 5, MEL)  # (out, tap, in)
     first[0, 2 : 2 + stride] = 3 / (stride * MEL)
+    front_end.first.bias[0] = 3.0
     front_end.second.weight.view(DIM, 5, DIM)[0, 1:3, 0] = 0.5
     front_end.second.bias[1] = 1.0
 
