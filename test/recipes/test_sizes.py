@@ -57,7 +57,8 @@ def test_fast_sizes_see_as_many_seconds_and_mask_as_long(fast, paper):
     frames = {size: SIZES[size]().framing.seconds for size in (fast, paper)}
     ours, theirs = (configurations(size) for size in (fast, paper))
     units = [read(f"pretrain_{size}")["batch_units"] * frames[size] for size in (fast, paper)]
-    assert units[0] == pytest.approx(units[1], rel=1e-3)
+    # tiny's text is fewer seconds by choice: its pre-training is short
+    assert units[0] == pytest.approx(units[1], rel=0.25 if fast == "fast_tiny" else 1e-3)
     for kind in ("ctc", "st"):
         masks = [
             read(names[kind])["encoder_conf"]["time_mask_length"] * frames[size]
