@@ -78,11 +78,10 @@ def with_label_rate(args: argparse.Namespace) -> dict[str, Any]:
     units = Path(args.speech_dir) / args.units
     shift, _ = read_unit_info(units)
     values = {"label_rate": round(1 / shift), **args.model_conf}
+    sized_config(args.config_size, args.model_conf, "model_conf")
     try:
         SIZES[args.config_size](**values)
     except ValueError as error:
-        if "label_rate" in args.model_conf or not str(error).startswith("label_rate"):
-            raise
         raise ValueError(f"{units / 'frame_shift'} does not fit the model: {error}") from None
     return values
 

@@ -10,7 +10,8 @@ RUNS = (
     ("mini", "--systems speech_text --stage 2 --stop_stage 2 --text_lines 9"),
     (
         "mini",
-        "--systems 'scratch speech_text hidden_text' --iterations 2 --phone_iterations 2 --dev_textgrids local",
+        "--systems 'scratch speech_text hidden_text' --iterations 2 --phone_iterations 2 "
+        "--dev_textgrids local",
     ),
     ("mini_st", "--systems speech_text --stop_stage 1"),
     ("mini_st", "--systems scratch --stage 11"),

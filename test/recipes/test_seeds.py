@@ -201,7 +201,11 @@ def test_it_runs_in_a_recipe_only(seeds, project):
 def test_the_run_ends_with_the_script(seeds, number):
     _, recipe = seeds
     process = subprocess.Popen(
-        ["../TEMPLATE/seeds.sh", "--sleep", "1"], cwd=recipe, start_new_session=True
+        ["../TEMPLATE/seeds.sh", "--sleep", "1"],
+        cwd=recipe,
+        start_new_session=True,
+        # Bash cannot trap what was ignored when it began, as below nohup.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     try:
         wait_until(lambda: (recipe / "pid").exists() and (recipe / "pid").read_text())
