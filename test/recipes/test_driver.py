@@ -46,7 +46,7 @@ def test_help_lists_every_option(recipe, root, name):
 
 def test_help_shows_the_recipes_own_choices(recipe):
     shown = recipe("mini", "--help").stdout
-    assert "[scratch speech speech_text hidden_text]" in shown and "[fast_tiny]" in shown
+    assert "[scratch speech speech_text]" in shown and "[fast_tiny]" in shown
 
 
 @pytest.fixture(scope="module", params=RECIPES)
