@@ -147,11 +147,11 @@ def test_given_weights_and_the_papers_decoder(recipe):
     (tuning, *_) = (line for line in shown if line.startswith("tune_ctc"))
     assert "--lm_weight 1.5" in tuning and "--word_score" not in tuning
     papers = [line for line in shown if "--paper" in line]
-    assert len(papers) == 4 and all("--search flashlight" in line for line in papers)
+    assert len(papers) == 3 and all("--search flashlight" in line for line in papers)
     assert not any("--ngram" in line for line in papers)
     words = (*words, "--rescore_lm", "big.arpa")  # as in the paper, if there is one
     papers = [line for line in commands(recipe("mini", *words).stderr) if "--paper" in line]
-    assert len(papers) == 4 and all("--paper --ngram big.arpa" in line for line in papers)
+    assert len(papers) == 3 and all("--paper --ngram big.arpa" in line for line in papers)
 
 
 @pytest.mark.parametrize(
