@@ -122,12 +122,11 @@ asr_12() {
 }
 
 asr_13() {
-  local test predicting
-  side_by_side decode_system "${inits[@]}"
+  local system test
+  for system in "${inits[@]}"; do decode_system "${system}"; done
   if ! asr_wants_words || ! any pretrained; then return; fi
   for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
-  mapfile -t predicting < <(chosen pretrained phoneme)
-  side_by_side decode_phones_of "${predicting[@]}"
+  for system in $(chosen pretrained phoneme); do decode_phones_of "${system}"; done
 }
 
 # decode_phones_of SYSTEM: the pre-trained model's phones, with nothing fine-tuned.
