@@ -4,7 +4,7 @@
 # SpeechLM pre-training with text (speech_text, SpeechLM-P); decodes each greedily, with an n-gram and
 # with a Transformer of words; ends with all error rates, beside those of the phone recogniser (HMM). The
 # last rows of the table are from runs before (local/kept_results.tsv): the paper's model, and SpeechLM-H.
-#   ./run.sh --systems "scratch speech speech_text hidden_text"   SpeechLM-H, too: half as long again
+#   ./run.sh --systems "scratch speech speech_text hidden_text"   SpeechLM-H, too
 #   ./run.sh --config_size tiny --tag paper                       the paper's model, small, in this run
 #   ./run.sh --text_lines 1000                                    less text in pre-training
 # ./run.sh --help: options.

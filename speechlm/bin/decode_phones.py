@@ -8,6 +8,7 @@ decode_ctc writes them: stage 13 compares them with those of SpeechLM.
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 TUNED = "instead of the tuned one"
 
 
-def main() -> None:
-    """Parse, decode, report."""
+def _options() -> ArgumentParser:
     options = parser(__doc__)
     add_recognizer(
         options, "data_dir", "model", "phone_model", "graph", "speakers", "lexicon", "output"
@@ -48,8 +48,12 @@ def main() -> None:
     add_per_utterance(options)
     add_job(options)
     add_device(options)
-    args = options.parse_args()
+    return options
 
+
+def main() -> None:
+    """Parse, decode, report."""
+    args = _options().parse_args()
     if (args.speechlm is None) != (args.phone_scores is None):
         raise ValueError("--speechlm and --phone_scores are needed together")
 

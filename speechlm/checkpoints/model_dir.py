@@ -34,6 +34,7 @@ from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_
 from speechlm.data.whole_files import read_lines, reading
 from speechlm.data.yaml_file import read_yaml
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.config import OtherArchitecture
 from speechlm.models.heads import PARTS, weights_of
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 
@@ -374,15 +375,15 @@ def changed_config(
         raise ValueError(f"{path} is no SpeechLM's configuration: {error}") from None
     try:
         return SpeechLMConfig.from_dict({**values, **changes})
-    except (ValueError, TypeError) as error:
-        if "model of architecture" not in str(error):  # wrong for any model
-            changed = f"{path} with {dict(changes)}"
-            raise ValueError(f"{changed} is no SpeechLM's configuration: {error}") from None
+    except OtherArchitecture as error:
         raise ValueError(
             f"{error}. The model of {path} is of architecture {config.architecture}, whatever "
             f"config_size is, and the changes {dict(changes)} do not fit it; in a fine-tuning they "
             "are encoder_conf.speechlm of --config: give one for such models"
         ) from None
+    except (ValueError, TypeError) as error:  # wrong for any model
+        changed = f"{path} with {dict(changes)}"
+        raise ValueError(f"{changed} is no SpeechLM's configuration: {error}") from None
 
 
 def _decoder_config(values: Any, path: Path) -> TranslationDecoderConfig:

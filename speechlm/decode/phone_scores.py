@@ -27,7 +27,6 @@ from speechlm.data.vocabulary import PHONES, UnitVocabulary
 from speechlm.data.whole_files import read_arrays, read_json, reading
 from speechlm.models import SpeechLM
 from speechlm.models.inputs import check_speech
-from speechlm.models.losses import unit_logits
 from speechlm.recognizer.contexts import N_BASE, N_PHONES, left_bases
 from speechlm.recognizer.decoding import Scores
 from speechlm.recognizer.model import Frames
@@ -182,9 +181,7 @@ class PhonePredictor:
         encoded = model.encode(check_speech(wave, None, model.framing, model.mask_emb)[0])
         depths, found = (encoded.middle, encoded.features), []
         for number in DEPTHS[self.depth]:
-            embeddings = None if model.config.is_fast else model.label_embs_list[number]
-            project, temperature = model.final_proj_list[number], model.config.temperature
-            logits = unit_logits(depths[number][0], project, embeddings, temperature)
+            logits = model.unit_logits(depths[number][0], number)
             found.append(logits[:, self._ids].log_softmax(-1).double().cpu().numpy())
         return np.mean(found, axis=0)
 

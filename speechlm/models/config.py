@@ -30,6 +30,10 @@ _FAST_FIXED = {
 """What the other fields of a fast model cannot differ in."""
 
 
+class OtherArchitecture(ValueError):
+    """A field, or a value, that models of this architecture do not have."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SpeechLMConfig(Options):
     """Shape and training behaviour of a SpeechLM.
@@ -142,13 +146,16 @@ class SpeechLMConfig(Options):
         self.framing.labels_per_frame(self.label_rate)
 
     def _check_architecture(self) -> None:
-        """ValueError: a field that the other architecture has, or a value that this one lacks."""
+        """ValueError: no such architecture, or a shape that a fast model cannot have.
+
+        OtherArchitecture: a field that the other one has, or a value that this one lacks.
+        """
         if self.architecture not in ARCHITECTURES:
             raise ValueError(f'architecture: expected "paper" or "fast", got {self.architecture!r}')
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name in self._of_the_other():
             if getattr(self, name) != defaults[name]:
-                raise ValueError(
+                raise OtherArchitecture(
                     f"{name}: a model of architecture {self.architecture} has none, got "
                     f"{getattr(self, name)!r}; leave it out"
                 )
@@ -156,7 +163,7 @@ class SpeechLMConfig(Options):
             return
         for name, value in _FAST_FIXED.items():
             if getattr(self, name) != value:
-                raise ValueError(
+                raise OtherArchitecture(
                     f"{name}: a model of architecture fast has {value!r}, got "
                     f"{getattr(self, name)!r}"
                 )

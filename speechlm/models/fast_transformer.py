@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.kernels.dropout import dropout
-from speechlm.kernels.products import compute_type, gelu_linear, linear
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.rotary import RotarySelfAttention, rotations
-from speechlm.models.transformer import EncoderOutput
+from speechlm.models.transformer import EncoderOutput, FeedForwardLayer, run_layers
 
 
 class DepthwiseConvolution(nn.Module):
@@ -39,12 +38,11 @@ class DepthwiseConvolution(nn.Module):
         return y
 
 
-class FastLayer(nn.Module):
+class FastLayer(FeedForwardLayer):
     """Depthwise convolution, self-attention, feed-forward: each normed first, and added."""
 
     def __init__(self, config: SpeechLMConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         dim = config.embed_dim
         self.conv: DepthwiseConvolution | None = None
         if config.depthwise_kernel > 1:
@@ -64,14 +62,7 @@ class FastLayer(nn.Module):
                 normed = normed.masked_fill(padding[..., None], 0.0)
             x = x + self._drop(self.conv(normed))
         x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x), turns, padding))
-        inner = linear(self.final_layer_norm(x), self.fc1)
-        if self.training and self.config.activation_dropout > 0.0:
-            inner = dropout(F.gelu(inner), self.config.activation_dropout, True)
-            return x + self._drop(linear(inner, self.fc2))
-        return x + self._drop(gelu_linear(inner, self.fc2))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return dropout(x, self.config.dropout, self.training)
+        return x + self._feed_forward(self.final_layer_norm(x))
 
 
 class FastEncoder(nn.Module):
@@ -86,14 +77,9 @@ class FastEncoder(nn.Module):
     def forward(self, x: Tensor, padding: Tensor | None) -> EncoderOutput:
         """(B, T, D) -> hidden states; padding (B, T) bool, None: nothing is padding."""
         x = dropout(x, self.config.dropout, self.training)
-        like = torch.empty((), dtype=compute_type(x), device=x.device)
-        turns = rotations(x.shape[1], self.config.head_dim, like)
-        outputs = []
-        for layer in self.layers:
-            skipped = self.training and self.layerdrop > 0.0 and torch.rand(()) < self.layerdrop
-            x = x if skipped else layer(x, turns, padding)
-            outputs.append(x)
-        return EncoderOutput(self.layer_norm(x), outputs)
+        turns = rotations(x, self.config.head_dim)
+        outputs = run_layers(self.layers, x, self.layerdrop, self.training, turns, padding)
+        return EncoderOutput(self.layer_norm(outputs[-1]), outputs)
 
 
 class FastSpeechEncoder(FastEncoder):

@@ -51,15 +51,8 @@ def unit_logits(
         return projected @ units.T / temperature
 
 
-def predict_units(
-    hidden: Tensor,
-    targets: Tensor,
-    project: nn.Module,
-    embeddings: Tensor | None,
-    temperature: float,
-) -> UnitPrediction:
-    """UMLM at one depth: logits, summed cross entropy and hits for (N, D) states, (N,) units."""
-    logits = unit_logits(hidden, project, embeddings, temperature)
+def predict_units(logits: Tensor, targets: Tensor) -> UnitPrediction:
+    """UMLM at one depth: summed cross entropy and hits for (N, V) scores, (N,) units."""
     loss = F.cross_entropy(logits, targets, reduction="sum")
     correct = (logits.detach().argmax(-1) == targets).sum()
     return UnitPrediction(logits, loss, correct)

@@ -17,12 +17,16 @@ BASE = 10_000.0
 """The slowest pair of numbers turns by one in so many frames."""
 
 
-def rotations(frames: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, d / 2) of the angles t / BASE^(2 i / d), in the type of `like`."""
-    pairs = torch.arange(0, width, 2, device=like.device, dtype=torch.float32)
+def rotations(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (T, d / 2) of the angles t / BASE^(2 i / d), for the frames of x (B, T, D).
+
+    In the type in which products of x are done.
+    """
+    pairs = torch.arange(0, width, 2, device=x.device, dtype=torch.float32)
     speeds = BASE ** (-pairs / width)
-    angles = torch.arange(frames, device=like.device, dtype=torch.float32)[:, None] * speeds
-    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
+    angles = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)[:, None] * speeds
+    kind = compute_type(x)
+    return angles.cos().to(kind), angles.sin().to(kind)
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:

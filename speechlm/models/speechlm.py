@@ -44,7 +44,7 @@ from speechlm.models.initial import initialize_fast, initialize_paper
 from speechlm.models.inputs import check_shapes, check_speech, evaluating
 from speechlm.models.labels import align_labels
 from speechlm.models.log_mel import LogMelFrontEnd
-from speechlm.models.losses import UnitPrediction, ctc_fits, ctc_loss, predict_units
+from speechlm.models.losses import UnitPrediction, ctc_fits, ctc_loss, predict_units, unit_logits
 from speechlm.models.masking import channel_mask, indices, span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.swapping import swap_with_units
@@ -295,6 +295,12 @@ class SpeechLM(nn.Module):
         """
         return required(self.unit_encoder_ctc_head, CTC_HEAD)(encoded.features)
 
+    def unit_logits(self, hidden: Tensor, depth: int) -> Tensor:
+        """Scores (N, V) of the units for states (N, D) of depth 0 (middle) or 1 (top), float32."""
+        embeddings = None if self.config.is_fast else self.label_embs_list[depth]
+        project = self.final_proj_list[depth]
+        return unit_logits(hidden, project, embeddings, self.config.temperature)
+
     @torch.no_grad()
     def extract_features(
         self, waveforms: Tensor, lengths: Tensor | None = None, layers: str = "last"
@@ -385,11 +391,7 @@ class SpeechLM(nn.Module):
         frames = indices(scored)
         middle, top = (
             predict_units(
-                hidden.flatten(0, 1)[frames],
-                targets.flatten()[frames],
-                self.final_proj_list[depth],
-                None if self.config.is_fast else self.label_embs_list[depth],
-                self.config.temperature,
+                self.unit_logits(hidden.flatten(0, 1)[frames], depth), targets.flatten()[frames]
             )
             for depth, hidden in enumerate(depths)
         )

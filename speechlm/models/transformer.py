@@ -6,7 +6,7 @@ B batch, T frames, D model width, d head width. Sub-module names are the authors
 from __future__ import annotations
 
 import dataclasses
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,12 +24,33 @@ VERSION = 3.0
 """Value of the buffer `unit_encoder.version` in the authors' checkpoints."""
 
 
-class TransformerLayer(nn.Module):
-    """Self-attention and feed-forward, each with a residual; pre- or post-norm."""
+class FeedForwardLayer(nn.Module):
+    """What layers of both architectures have: a feed-forward part, and dropout of what is added."""
+
+    fc1: nn.Linear
+    """Widens, D to the inner width."""
+    fc2: nn.Linear
+    """Narrows again."""
 
     def __init__(self, config: SpeechLMConfig):
         super().__init__()
         self.config = config
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        if self.training and self.config.activation_dropout > 0.0:
+            inner = dropout(F.gelu(linear(x, self.fc1)), self.config.activation_dropout, True)
+            return self._drop(linear(inner, self.fc2))
+        return self._drop(gelu_linear(linear(x, self.fc1), self.fc2))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return dropout(x, self.config.dropout, self.training)
+
+
+class TransformerLayer(FeedForwardLayer):
+    """Self-attention and feed-forward, each with a residual; pre- or post-norm."""
+
+    def __init__(self, config: SpeechLMConfig):
+        super().__init__(config)
         dim = config.embed_dim
         self.self_attn = RelativeSelfAttention(dim, config.heads, config.attention_dropout)
         self.self_attn_layer_norm = nn.LayerNorm(dim)
@@ -49,14 +70,25 @@ class TransformerLayer(nn.Module):
         x = self.self_attn_layer_norm(x + self._drop(self.self_attn(x, table, padding)))
         return self.final_layer_norm(x + self._feed_forward(x))
 
-    def _feed_forward(self, x: Tensor) -> Tensor:
-        if self.training and self.config.activation_dropout > 0.0:
-            inner = dropout(F.gelu(linear(x, self.fc1)), self.config.activation_dropout, True)
-            return self._drop(linear(inner, self.fc2))
-        return self._drop(gelu_linear(linear(x, self.fc1), self.fc2))
 
-    def _drop(self, x: Tensor) -> Tensor:
-        return dropout(x, self.config.dropout, self.training)
+def run_layers(
+    layers: nn.ModuleList, x: Tensor, layerdrop: float, training: bool, *shared: Any
+) -> list[Tensor]:
+    """Outputs (B, T, D) of each layer; in training a skipped one gives what it was given.
+
+    Args:
+        layers: called with x (B, T, D) and `shared`.
+        x: input of the first.
+        layerdrop: probability of skipping a layer in training.
+        training: whether this is training.
+        shared: what all layers get beside x.
+    """
+    outputs = []
+    for layer in layers:
+        if not (training and layerdrop > 0.0 and torch.rand(()).item() < layerdrop):
+            x = layer(x, *shared)
+        outputs.append(x)
+    return outputs
 
 
 class LayerStack(nn.Module):
@@ -74,15 +106,9 @@ class LayerStack(nn.Module):
         return [cast(TransformerLayer, layer).self_attn for layer in self.layers]
 
     def run_layers(self, x: Tensor, padding: Tensor | None) -> list[Tensor]:
-        """Outputs (B, T, D) of the layers that ran (layerdrop skips some in training)."""
-        table, outputs = self.pos_emb(), []
-        for layer in self.layers:
-            if self.training and self.layerdrop > 0.0 and torch.rand(()).item() < self.layerdrop:
-                outputs.append(x)
-                continue
-            x = layer(x, table, padding)
-            outputs.append(x)
-        return outputs
+        """Outputs (B, T, D) of the layers."""
+        table = self.pos_emb()
+        return run_layers(self.layers, x, self.layerdrop, self.training, table, padding)
 
 
 @dataclasses.dataclass

@@ -26,6 +26,7 @@ from speechlm.data.whole_files import is_whole_archive
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
+from speechlm.models.config import OtherArchitecture
 from speechlm.tasks.audio_loader import DATA_DIR
 from speechlm.tasks.batching import limited_batches
 from speechlm.tasks.optimizers import MuonAndAdamW, muon_groups
@@ -63,6 +64,8 @@ class TrainingTask(AbsTask):
         """ESPnet's optimisers, and Muon; on the way the schedule gets its length."""
         complete_schedule(args)
         if args.optim == "muon":
+            if args.exclude_weight_decay:
+                raise ValueError("exclude_weight_decay: --optim muon has none; leave it out")
             return [MuonAndAdamW(muon_groups(model), **args.optim_conf)]
         return super().build_optimizers(args, model)
 
@@ -295,14 +298,14 @@ def sized_config(size: str, changes: Mapping[str, Any], option: str) -> SpeechLM
     """
     try:
         return SIZES[size](**changes)
-    except ValueError as error:
-        if "model of architecture" not in str(error):  # wrong for any size
-            raise ValueError(f"{option}: {error}") from None
+    except OtherArchitecture as error:
         kind = SIZES[size]().architecture
         raise ValueError(
             f"{option}: {error} (--config_size {size} is of architecture {kind}; is --config for "
             "another size?)"
         ) from None
+    except ValueError as error:  # wrong for any size
+        raise ValueError(f"{option}: {error}") from None
 
 
 def scratch_config(size: str, changes: Mapping[str, Any]) -> SpeechLMConfig:

@@ -217,13 +217,8 @@ def predictions(model, seen, speech, padding):
     unmasked = ~speech.masked & ~padding
     for depth, output in enumerate(("encoder_out", "unit_encoder_out")):
         masked = (speech.middle, speech.top)[depth]
-        others = predict_units(
-            seen[output][0][unmasked],
-            speech.targets[unmasked],
-            model.final_proj_list[depth],
-            model.label_embs_list[depth],
-            model.config.temperature,
-        )
+        logits = model.unit_logits(seen[output][0][unmasked], depth)
+        others = predict_units(logits, speech.targets[unmasked])
         targets = speech.targets[speech.masked & ~padding]
         found |= {
             f"speech.logit_m_{depth}": masked.logits,

@@ -155,13 +155,8 @@ def test_predictions_at_both_depths(step, close):
         assert speech.n_masked == value(f"log.count_m_{depth}")
         targets = speech.targets[scored]
         assert torch.equal(targets, value(f"speech.target_m_{depth}"))
-        others = predict_units(
-            states[depth][unmasked],
-            speech.targets[unmasked],
-            model.final_proj_list[depth],
-            model.label_embs_list[depth],
-            model.config.temperature,
-        )
+        logits = model.unit_logits(states[depth][unmasked], depth)
+        others = predict_units(logits, speech.targets[unmasked])
         if value.optional(f"speech.logit_u_{depth}"):
             close(others.logits, value(f"speech.logit_u_{depth}"), f"logit_u_{depth}")
         close(others.loss, value(f"log.loss_u_{depth}"), f"loss_u_{depth}")

@@ -88,7 +88,7 @@ def test_a_layer_is_its_definition(fast_config):
     config = fast_config()
     layer = randomize(FastLayer(config)).double().eval()
     x = torch.randn(2, 9, 32, dtype=torch.float64)
-    turns = rotations(9, config.head_dim, x)
+    turns = rotations(x, config.head_dim)
     y = x + layer.conv(layer.conv_layer_norm(x))
     y = y + layer.self_attn(layer.self_attn_layer_norm(y), turns, None)
     y = y + layer.fc2(F.gelu(layer.fc1(layer.final_layer_norm(y))))

@@ -25,17 +25,16 @@ def test_prediction_sums_and_counts():
     nn.init.eye_(project.weight)
     nn.init.zeros_(project.bias)
     hidden = torch.eye(4)[[0, 1, 2]]
-    result = predict_units(hidden, torch.tensor([0, 1, 3]), project, embeddings, 0.1)
+    logits = unit_logits(hidden, project, embeddings, 0.1)
+    result = predict_units(logits, torch.tensor([0, 1, 3]))
     assert result.correct == 2
     normalizer = math.log(math.exp(10) + 3)
     assert abs(result.loss.item() - (3 * normalizer - 20)) < 1e-4
 
 
 def test_no_frames_give_zero_loss():
-    project = nn.Linear(4, 4)
-    result = predict_units(
-        torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), project, torch.eye(4), 0.1
-    )
+    logits = unit_logits(torch.zeros(0, 4), nn.Linear(4, 4), torch.eye(4), 0.1)
+    result = predict_units(logits, torch.zeros(0, dtype=torch.long))
     assert result.loss == 0 and result.correct == 0
 
 
@@ -110,8 +109,9 @@ def test_without_embeddings_the_scores_are_those_of_the_layer():
     torch.manual_seed(0)
     project = nn.Linear(6, 5)
     hidden, targets = torch.randn(3, 6), torch.tensor([0, 4, 2])
-    torch.testing.assert_close(unit_logits(hidden, project, None, 0.1), project(hidden))
-    result = predict_units(hidden, targets, project, None, 0.1)
+    logits = unit_logits(hidden, project, None, 0.1)
+    torch.testing.assert_close(logits, project(hidden))
+    result = predict_units(logits, targets)
     log_probs = project(hidden).log_softmax(-1)
     torch.testing.assert_close(result.loss, -log_probs[range(3), targets].sum())
     assert result.correct == (log_probs.argmax(-1) == targets).sum()

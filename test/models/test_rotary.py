@@ -9,7 +9,7 @@ from speechlm.models.rotary import BASE, RotarySelfAttention, rotate, rotations
 
 
 def turns(frames, width, dtype=torch.float64):
-    return rotations(frames, width, torch.empty((), dtype=dtype))
+    return rotations(torch.empty(1, frames, 1, dtype=dtype), width)
 
 
 def test_angles_are_those_of_the_definition():

@@ -295,10 +295,10 @@ def test_a_model_of_40_ms_takes_every_second_unit_in_any_process(stores, chords)
 FAST = {"embed_dim": 32, "ffn_dim": 64, "heads": 2, "subsampling_channels": 16}
 
 
-def test_a_fast_model_pretrains_on_units_of_20_ms(stores, corpus, chords, config, tmp_path):
-    """Its frames last 40 ms: every second unit of speech and of text."""
-    values = config("pretrain", max_epoch=2, config_size="fast_tiny", model_conf=FAST)
-    options = {
+@pytest.fixture
+def hidden_options(stores, corpus, chords):
+    """Options of a pre-training on speech and text with hidden units."""
+    return {
         "speech_dir": corpus / "train",
         "dev_dir": corpus / "dev",
         "units": "units_hidden",
@@ -308,7 +308,12 @@ def test_a_fast_model_pretrains_on_units_of_20_ms(stores, corpus, chords, config
         "dev_text_units": stores[1],
         "seed": 3,
     }
-    folder = pretrain(tmp_path / "exp", values, options)
+
+
+def test_a_fast_model_pretrains_on_units_of_20_ms(hidden_options, config, tmp_path):
+    """Its frames last 40 ms: every second unit of speech and of text."""
+    values = config("pretrain", max_epoch=2, config_size="fast_tiny", model_conf=FAST)
+    folder = pretrain(tmp_path / "exp", values, hidden_options)
     assert load_speechlm(folder)[0].config.label_rate == 50
     stats = load_weights_only(folder / "checkpoint.pth")["reporter"]["stats"]
     assert stats[2]["valid"]["loss_ctc"] < stats[1]["train"]["loss_ctc"]
@@ -316,18 +321,8 @@ def test_a_fast_model_pretrains_on_units_of_20_ms(stores, corpus, chords, config
     assert stats[2]["valid"]["lines_left_out"] == 0
 
 
-def test_pretraining_with_hidden_text(stores, corpus, chords, config, tmp_path):
-    values = config("pretrain", max_epoch=2)
-    options = {
-        "speech_dir": corpus / "train",
-        "dev_dir": corpus / "dev",
-        "units": "units_hidden",
-        "text": chords / "text",
-        "dev_text": chords / "dev_text",
-        "text_units": stores[0],
-        "dev_text_units": stores[1],
-        "seed": 3,
-    }
+def test_pretraining_with_hidden_text(hidden_options, stores, chords, config, tmp_path):
+    values, options = config("pretrain", max_epoch=2), hidden_options
     pretrain(tmp_path / "exp", values, options)
     stats = load_weights_only(tmp_path / "exp" / "checkpoint.pth")["reporter"]["stats"]
     assert stats[2]["valid"]["loss_ctc"] < stats[1]["train"]["loss_ctc"]

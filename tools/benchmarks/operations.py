@@ -23,7 +23,6 @@ from speechlm.kernels import plain
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.heads import CTC_HEAD, required
 from speechlm.models.log_mel import FFT
-from speechlm.models.losses import unit_logits
 
 FORWARD_AND_BACKWARD = 3
 """A backward pass is twice the forward pass; what is computed again does not count."""
@@ -79,9 +78,8 @@ def forward_operations(
         waveforms = torch.empty(rows, samples)
 
         def units_of_frames() -> None:
-            for depth, project in enumerate(model.final_proj_list):
-                embeddings = None if config.is_fast else model.label_embs_list[depth]
-                unit_logits(speech.flatten(0, 1), project, embeddings, config.temperature)
+            for depth in range(len(model.final_proj_list)):
+                model.unit_logits(speech.flatten(0, 1), depth)
 
         parts = {
             "front_end": counted(lambda: model._project(model._front_end(waveforms, None))),
