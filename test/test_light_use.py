@@ -13,12 +13,13 @@ import soundfile
 import torch
 from packaging.requirements import Requirement
 
+from speechlm.checkpoints.load_ctc import load_model
 from speechlm.checkpoints.model_dir import Description, save_model
 from speechlm.data.audio import resample
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary
-from speechlm.decode.ctc_greedy import greedy, load_model
-from speechlm.decode.emissions import log_probabilities
+from speechlm.decode.ctc_greedy import greedy
 from speechlm.decode.transcribe import CTC
+from speechlm.decode.write_emissions import log_probabilities
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 OPEN = """

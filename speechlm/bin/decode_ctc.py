@@ -50,19 +50,20 @@ def main() -> None:
 
 
 def _emissions_of_model(args: argparse.Namespace, data: DataDir) -> Path:
+    from speechlm.checkpoints.load_ctc import load_model
     from speechlm.data.archives import merge_archives
-    from speechlm.decode import emissions
-    from speechlm.decode.ctc_greedy import load_model
+    from speechlm.decode.emissions import NAME
+    from speechlm.decode.write_emissions import write_emissions
 
-    folder = Path(args.output) / emissions.NAME
-    emissions.write_emissions(
+    folder = Path(args.output) / NAME
+    write_emissions(
         load_model(args.model, args.weights, device_of(args)),
         data,
         folder,
         source=args.model,
         batch_samples=args.batch_samples,
     )
-    merge_archives(folder, 1, emissions.NAME)
+    merge_archives(folder, 1, NAME)
     return folder
 
 

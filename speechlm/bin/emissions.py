@@ -29,9 +29,9 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Parse, run the network, write."""
     args = options().parse_args()
+    from speechlm.checkpoints.load_ctc import load_model
     from speechlm.data.kaldi_dir import DataDir
-    from speechlm.decode.ctc_greedy import load_model
-    from speechlm.decode.emissions import write_emissions
+    from speechlm.decode.write_emissions import write_emissions
 
     write_emissions(
         load_model(args.model, args.weights, device_of(args)),

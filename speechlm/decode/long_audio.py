@@ -27,7 +27,8 @@ from speechlm.checkpoints.ctc_encoder import CTCModel
 from speechlm.conventions import SAMPLE_RATE, Framing
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.voice_activity import frame_levels, loud_runs
-from speechlm.decode.emissions import check_emissions, log_probabilities
+from speechlm.decode.emissions import check_emissions
+from speechlm.decode.write_emissions import log_probabilities
 
 _HOP = 160  # samples for which the loudness is measured (10 ms)
 _FLOOR = -90.0  # dB of full scale: the last bit of 16; below is digital silence

@@ -15,12 +15,12 @@ import numpy as np
 from torch import Tensor
 
 from speechlm.checkpoints.ctc_encoder import CTCModel
+from speechlm.checkpoints.load_ctc import load_model
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.audio_parts import AudioError
 from speechlm.data.audio_stream import stream_mono
 from speechlm.data.kaldi_dir import read_table
 from speechlm.data.whole_files import reading
-from speechlm.decode.ctc_greedy import load_model
 from speechlm.decode.long_audio import CutOptions, WindowOptions, cut_at_pauses, emission_stream
 from speechlm.decode.transcript import Segment, Transcript, Word
 from speechlm.decode.word_times import Spoken, greedy_words, likely_words

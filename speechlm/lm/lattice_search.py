@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from speechlm.data.whole_files import reading
-from speechlm.lm.lattice import Lattice, ordered
+from speechlm.lm.lattice import Lattice, grown, ordered
 from speechlm.lm.search import Beam
 
 _MARGIN = 0.5
@@ -114,29 +114,45 @@ def search_lattice(
 
 
 @numba.njit(cache=True)
+def _smallest(values, k):  # pragma: no cover
+    """What is at place K of the sorted values; `np.partition` takes five seconds to compile."""
+    values = values.copy()
+    low, high = 0, len(values) - 1
+    while low < high:
+        pivot, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i, j = i + 1, j - 1
+        if k <= j:
+            high = j
+        elif k >= i:
+            low = i
+        else:
+            break
+    return values[k]
+
+
+@numba.njit(cache=True)
 def _cutoff(costs, beam, max_active, min_active):  # pragma: no cover
     """Cost below which a frame's tokens are gone on with, and the beam for the next frame."""
     best = costs.min()
     limit = best + beam
     if len(costs) > max_active:
-        most = np.partition(costs, max_active)[max_active]
+        most = _smallest(costs, max_active)
         if most < limit:
             return most, most - best + _MARGIN
     if len(costs) > min_active:
-        least = np.partition(costs, min_active)[min_active]
+        least = _smallest(costs, min_active)
         if least > limit:
             return least, least - best + _MARGIN
     else:
         return np.inf, np.inf
     return limit, beam
-
-
-@numba.njit(cache=True)
-def _grown(array):  # pragma: no cover
-    """The array with room for twice as many."""
-    out = np.empty(2 * len(array), array.dtype)
-    out[: len(array)] = array
-    return out
 
 
 @numba.njit(cache=True)
@@ -178,7 +194,7 @@ def _search(states, arcs, start, scores, beam, max_active, min_active):  # pragm
                     continue
                 if there < 0:
                     if n == len(state):
-                        state, cost = _grown(state), _grown(cost)
+                        state, cost = grown(state), grown(cost)
                     there = n
                     state[n], token[arc.target] = arc.target, n
                     n += 1
@@ -192,9 +208,9 @@ def _search(states, arcs, start, scores, beam, max_active, min_active):  # pragm
                 if arc.input or there < 0 or cost[here] + arc.cost > limit:
                     continue
                 if links == len(source):
-                    source, target = _grown(source), _grown(target)
-                    label, word = _grown(label), _grown(word)
-                    graph, acoustic = _grown(graph), _grown(acoustic)
+                    source, target = grown(source), grown(target)
+                    label, word = grown(label), grown(word)
+                    graph, acoustic = grown(graph), grown(acoustic)
                 source[links], target[links] = here, there
                 label[links], word[links] = 0, arc.output
                 graph[links], acoustic[links] = arc.cost, 0.0
@@ -232,16 +248,16 @@ def _search(states, arcs, start, scores, beam, max_active, min_active):  # pragm
                 there = token[arc.target]
                 if there < 0:
                     if n == len(state):
-                        state, cost = _grown(state), _grown(cost)
+                        state, cost = grown(state), grown(cost)
                     there = n
                     state[n], token[arc.target], cost[n] = arc.target, n, value
                     n += 1
                 elif value < cost[there]:
                     cost[there] = value
                 if links == len(source):
-                    source, target = _grown(source), _grown(target)
-                    label, word = _grown(label), _grown(word)
-                    graph, acoustic = _grown(graph), _grown(acoustic)
+                    source, target = grown(source), grown(target)
+                    label, word = grown(label), grown(word)
+                    graph, acoustic = grown(graph), grown(acoustic)
                 source[links], target[links] = here, there
                 label[links], word[links] = arc.input, arc.output
                 graph[links], acoustic[links] = arc.cost, own

@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
-from espnet2.tasks.asr import ASRTask, encoder_choices, model_choices
 
 from speechlm.checkpoints.ctc_encoder import CTCEncoder
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.tasks.common import TrainingTask
 from speechlm.tasks.ctc_model import CTCModelForTraining, CTCTrainer
+from speechlm.tasks.espnet_import import transformers_later
+
+with transformers_later():
+    from espnet2.tasks.asr import ASRTask, encoder_choices, model_choices
 
 ESPNET_NAMES = {"<s>": "<blank>", "</s>": "<sos/eos>", "|": "<space>"}
 """Characters that ESPnet's tools know by another name; ids stay the same."""

@@ -1,19 +1,26 @@
 """Import ESPnet beside a CPU build of PyTorch, quietly and in less time.
 
-Importing `espnet2` as it is fails or is slow for three reasons, each of which has a remedy here:
+Importing `espnet2` as it is fails or is slow for five reasons, each of which has a remedy here:
 
 - torchaudio's wheel is a CUDA build, which a CPU torch cannot load: see `torchaudio_cpu`.
 - g2p_en tries to download NLTK data at import and prints its failures; g2p_en and tacotron_cleaner
   take five seconds. Their modules are there at once, and run when something of them is used.
 - ESPnet's adapters (LoRA, Houlsby) import transformers. Only ESPnet's `abs_task` gets a function
   that imports them when it is called; whoever else asks for the adapters gets ESPnet's own.
+- ESPnet's tokenizers of large language models, and parts of its recognition task, import
+  transformers, which takes as long as all the rest. They get its classes when they first use one.
+- ESPnet has typeguard compile each of its functions anew, with checks of types. It is left alone
+  with ESPnet's functions; those of others are checked as before.
 
-The last two save more than half of the import time.
+The last four save two thirds of the import time.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import sys
 import types
@@ -21,11 +28,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import typeguard
+
 from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 
 PUT_OFF = ("g2p_en", "tacotron_cleaner", "tacotron_cleaner.cleaners")
 """Modules that run when something of them is first used; a package before its modules."""
 _ADAPTER = "espnet2.layers.create_adapter"
+_WITH_TRANSFORMERS = "espnet2.train.preprocessor"
 
 
 class _LateModule(types.ModuleType):
@@ -89,13 +99,86 @@ def _adapters_later() -> Iterator[None]:
         del sys.modules[_ADAPTER]
 
 
+class _LateClass:
+    """A class of transformers, imported when it is called or something of it is asked for."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._imported()(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._imported(), name)
+
+    def _imported(self) -> Any:
+        return getattr(importlib.import_module(self._module), self._name)
+
+
+class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds transformers and its modules, whatever their names, as modules of `_LateClass`es."""
+
+    def find_spec(self, name: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
+        """A stand-in's, or None for modules of others."""
+        if name.partition(".")[0] != "transformers":
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing runs; what is asked for is a late class."""
+
+        def late(name: str) -> _LateClass:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return _LateClass(module.__name__, name)
+
+        module.__getattr__ = late  # type: ignore[method-assign]
+
+
+@contextmanager
+def transformers_later() -> Iterator[None]:
+    """Whoever imports a class of transformers in the block gets it when it is first used."""
+    if "transformers" in sys.modules or importlib.util.find_spec("transformers") is None:
+        yield
+        return
+    finder = _StandIns()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "transformers"]:
+            del sys.modules[name]
+
+
+def _leave_espnet_unchecked() -> None:
+    """Have `typeguard.typechecked` give ESPnet's functions and classes back as they are."""
+    checked = typeguard.typechecked
+    if getattr(checked, "_leaves_espnet", False):
+        return
+
+    @functools.wraps(checked)
+    def typechecked(target: Any = None, **options: Any) -> Any:
+        if target is None:
+            return functools.partial(typechecked, **options)
+        if getattr(target, "__module__", "").partition(".")[0] in ("espnet", "espnet2"):
+            return target
+        return checked(target, **options)
+
+    typechecked._leaves_espnet = True  # type: ignore[attr-defined]
+    typeguard.typechecked = typechecked
+
+
 def import_espnet() -> None:
-    """Import `espnet2.tasks.abs_task`, on which all tasks build, with the three remedies above.
+    """Import `espnet2.tasks.abs_task`, on which all tasks build, with the remedies above.
 
     Importing `speechlm.tasks` does it; a second call does nothing.
     """
     import_torchaudio()
+    _leave_espnet_unchecked()
     for name in PUT_OFF:
         put_off(name)
     with _adapters_later():
         importlib.import_module("espnet2.tasks.abs_task")
+    with transformers_later():
+        importlib.import_module(_WITH_TRANSFORMERS)

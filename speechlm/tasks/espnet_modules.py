@@ -23,7 +23,6 @@ from typing import Any
 
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
-from espnet2.tasks.asr import encoder_choices, frontend_choices
 from torch import Tensor
 
 from speechlm.checkpoints.model_dir import load_speechlm
@@ -31,6 +30,10 @@ from speechlm.decode.extract import check_layer
 from speechlm.models import AugmentOptions, SpeechLM
 from speechlm.models.without_heads import without_heads
 from speechlm.tasks import audio_loader  # noqa: F401  # makes the type data_dir known
+from speechlm.tasks.espnet_import import transformers_later
+
+with transformers_later():
+    from espnet2.tasks.asr import encoder_choices, frontend_choices
 
 
 class SpeechLMFrontend(AbsFrontend):

@@ -15,6 +15,7 @@ import speechlm
 from speechlm.checkpoints.authors_config import conv_layers, to_authors, to_config
 from speechlm.checkpoints.authors_export import export_checkpoint
 from speechlm.checkpoints.authors_import import import_checkpoint
+from speechlm.checkpoints.load_ctc import load_model
 from speechlm.checkpoints.model_dir import (
     Description,
     load_speechlm,
@@ -25,8 +26,8 @@ from speechlm.checkpoints.model_dir import (
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
-from speechlm.decode.ctc_greedy import collapse, greedy, load_model
-from speechlm.decode.emissions import emissions_of
+from speechlm.decode.ctc_greedy import collapse, greedy
+from speechlm.decode.write_emissions import emissions_of
 from speechlm.models.speechlm import SpeechLM
 
 SPEC = importlib.util.spec_from_file_location(

@@ -9,7 +9,7 @@ import soundfile
 
 from speechlm.data.dir_parts import combine, split, write_split
 from speechlm.data.kaldi_dir import DataDir, read_table
-from speechlm.decode import emissions
+from speechlm.decode import write_emissions
 from speechlm.recognizer.gmm_training import load_corpus
 
 
@@ -197,8 +197,9 @@ def test_samples_are_those_that_the_tables_promise(wrong):
 
 def test_recognition_refuses_and_training_lists_what_is_wrong(wrong, monkeypatch):
     data, message = wrong
-    monkeypatch.setattr(emissions, "log_probabilities", lambda _, w: [np.zeros((0, 33))] * len(w))
+    none = np.zeros((0, 33))
+    monkeypatch.setattr(write_emissions, "log_probabilities", lambda _, w: [none] * len(w))
     with pytest.raises(ValueError, match=message):
-        list(emissions.emissions_of(None, data, 1))
+        list(write_emissions.emissions_of(None, data, 1))
     corpus = load_corpus(data, 1.0)
     assert corpus.ids == ["s-2"] and re.match(message, corpus.failed["s-1"])

@@ -11,9 +11,10 @@ from speechlm.conventions import PAPER_FRAMING, SAMPLE_RATE, Framing
 from speechlm.data.archives import ArchiveReader, merge_archives
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import CharacterVocabulary
-from speechlm.decode.emissions import Emissions, log_probabilities, write_emissions
+from speechlm.decode.emissions import Emissions
 from speechlm.decode.long_audio import WindowOptions, plan_windows
 from speechlm.decode.transcribe import CTC
+from speechlm.decode.write_emissions import log_probabilities, write_emissions
 from speechlm.models import SpeechLMConfig
 
 LETTER = int(CharacterVocabulary().encode("A")[0])

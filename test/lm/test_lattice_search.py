@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from speechlm.lm.lattice import best_sequences
-from speechlm.lm.lattice_search import GraphArrays, search_lattice
+from speechlm.lm.lattice_search import GraphArrays, _smallest, search_lattice
 from speechlm.lm.search import Beam, GraphSearch
 
 COLUMNS, STATES = 6, 40
@@ -95,3 +95,12 @@ def test_other_files_are_refused(tmp_path):
     fst.write(str(tmp_path / "graph.fst"))
     with pytest.raises(ValueError, match="constant transducer expected"):
         GraphArrays.read(tmp_path / "graph.fst")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_value_at_a_place_of_the_sorted_ones(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 20, rng.integers(1, 200)).astype(float)  # many are equal
+    ranked, before = np.sort(values), values.copy()
+    assert [_smallest(values, k) for k in range(len(values))] == ranked.tolist()
+    np.testing.assert_array_equal(values, before)

@@ -11,6 +11,7 @@ import yaml
 import speechlm
 from speechlm.checkpoints.authors_export import export_checkpoint
 from speechlm.checkpoints.authors_import import import_checkpoint
+from speechlm.checkpoints.load_ctc import load_model
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD, PAPER_FRAMING
@@ -18,10 +19,10 @@ from speechlm.data.archives import merge_archives
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.vocabulary import CharacterVocabulary
-from speechlm.decode.ctc_greedy import collapse, greedy, load_model
+from speechlm.decode.ctc_greedy import collapse, greedy
 from speechlm.decode.decode_set import decode_set
-from speechlm.decode.emissions import emissions_of, write_emissions
 from speechlm.decode.hypotheses import SearchReport, merge_hypotheses
+from speechlm.decode.write_emissions import emissions_of, write_emissions
 from speechlm.models import SpeechLMConfig
 from speechlm.models.losses import ctc_loss
 from speechlm.score.error_rate import error_rates

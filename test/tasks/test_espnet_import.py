@@ -170,3 +170,45 @@ def test_torchaudio_is_its_own_without_the_compiled_part(python):
         "from transformers import Wav2Vec2FeatureExtractor\n"
         "assert Wav2Vec2FeatureExtractor().sampling_rate == 16000\n"
     )
+
+
+def test_classes_of_transformers_come_when_they_are_used(python):
+    python(
+        "import sys\n"
+        "import speechlm.tasks.asr\n"
+        "assert not [m for m in sys.modules if m.partition('.')[0] == 'transformers']\n"
+        "from espnet2.text import hugging_face_tokenizer as tokenizer\n"
+        "from espnet2.asr.encoder import beats_encoder as encoder\n"
+        "assert tokenizer.is_transformers_available and encoder.is_transformers_available\n"
+        "late = tokenizer.AutoTokenizer, encoder.Wav2Vec2ConformerConfig\n"
+        "from transformers import AutoTokenizer, Wav2Vec2ConformerConfig\n"
+        "assert late[0].from_pretrained == AutoTokenizer.from_pretrained\n"
+        "made = late[1](hidden_size=8)\n"
+        "assert type(made) is Wav2Vec2ConformerConfig and made.hidden_size == 8\n"
+        "import transformers\n"
+        "assert transformers.__file__ and not hasattr(transformers, 'NoSuchClass')\n"
+    )
+
+
+def test_types_of_all_but_espnet_are_checked(python, tmp_path):
+    """ESPnet's functions are those of its files; typeguard still checks everybody else's."""
+    (tmp_path / "mine.py").write_text(
+        "from typeguard import CollectionCheckStrategy, typechecked\n\n\n"
+        "@typechecked\ndef first(n: int) -> int:\n    return n\n\n\n"
+        "@typechecked(collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)\n"
+        "def second(n: int) -> int:\n    return n\n"
+    )
+    python(
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "import mine, typeguard\n"
+        "from espnet2.text.build_tokenizer import build_tokenizer\n"
+        "assert not [n for n in build_tokenizer.__code__.co_names if 'check' in n]\n"
+        "assert build_tokenizer(token_type='char')\n"
+        "for function in (mine.first, mine.second):\n"
+        "    assert function(3) == 3\n"
+        "    try:\n"
+        "        function('x')\n"
+        "    except typeguard.TypeCheckError:\n"
+        "        continue\n"
+        "    raise SystemExit('not checked')\n"
+    )
