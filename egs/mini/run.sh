@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Everything on a corpus that the recipe makes itself with espeak-ng, with SpeechLM-Fast.
 # Fine-tunes on the small paired set from scratch, after pre-training on speech alone, and after
-# SpeechLM pre-training with text (speech_text, SpeechLM-P); decodes each greedily, with an n-gram and
-# with a Transformer of words; ends with all error rates, beside those of the phone recogniser (HMM). The
-# last rows of the table are from runs before (local/kept_results.tsv): the paper's model, and SpeechLM-H.
-#   ./run.sh --systems "scratch speech speech_text hidden_text"   SpeechLM-H, too
-#   ./run.sh --config_size tiny --tag paper                       the paper's model, small, in this run
-#   ./run.sh --text_lines 1000                                    less text in pre-training
+# SpeechLM pre-training with text: on units of the phone recogniser (speech_text, SpeechLM-P) and on
+# hidden units (hidden_text, SpeechLM-H). Decodes each greedily, with an n-gram and with a Transformer of
+# words; ends with all error rates, beside those of the phone recogniser (HMM). The last rows of the
+# table, of the paper's model, are from a run before (local/kept_results.tsv).
+#   ./run.sh --systems "speech speech_text"         some of the systems
+#   ./run.sh --config_size tiny --tag paper         the paper's model, small, in this run
+#   ./run.sh --text_lines 1000                      less text in pre-training
 # ./run.sh --help: options.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -26,11 +27,11 @@ exec ../TEMPLATE/speechlm.sh \
   --clusters 50 \
   --portion 0.5 \
   --text_units_args --bfloat16 \
-  --systems "scratch speech speech_text" \
+  --systems "scratch speech speech_text hidden_text" \
   --lm transformer \
   --nbest 50 \
   --kept_results local/kept_results.tsv \
   --nj 2 \
   --num_threads 1 \
-  --train_jobs 3 \
+  --train_jobs 4 \
   "$@"

@@ -30,7 +30,11 @@ class Graph:
     arc_cost: np.ndarray
 
 
-@numba.njit("Tuple((f8, i4[:]))(f4[:,::1], i4[:], f4[:], f4[:], i4[:], i4[:], f4[:])", nogil=True)
+@numba.njit(
+    "Tuple((f8, i4[:]))(f4[:,::1], i4[:], f4[:], f4[:], i4[:], i4[:], f4[:])",
+    nogil=True,
+    cache=True,
+)
 def _search(emission, pdf, loop, final, arc_start, arc_from, arc_cost):  # pragma: no cover
     n_frames, n_states = emission.shape[0], len(pdf)
     # Viterbi: score_t(s) = emission(t, pdf(s)) + max(score_{t-1}(s) + loop(s),
