@@ -1,7 +1,8 @@
 """Hidden units against phones: phone purity, cluster purity, PNMI, and a picture.
 
 Phones are folded to 39 and silence. A unit is compared with the phone at the middle of its 25 ms
-window. P phones, K clusters; p(y, z) is the share of frames with phone y and cluster z.
+window; one of 40 ms, which SpeechLM-Fast has, with the third of its four labels, as in its training.
+P phones, K clusters; p(y, z) is the share of frames with phone y and cluster z.
 Source: Hsu et al. 2021 (HuBERT), metrics of target quality.
 """
 
@@ -48,7 +49,7 @@ class Alignments:
                 f"{self.source}: labels each {self.shift:g} s cannot be compared with units each "
                 f"{shift:g} s: a multiple of them is expected"
             )
-        labels = self._reader[utterance][::step]
+        labels = self._reader[utterance][_own_label(step) :: step]
         if abs(len(labels) - n_units) > 1:
             raise ValueError(
                 f"{utterance}: {n_units} units, but {len(labels)} expected of the "
@@ -73,7 +74,12 @@ class TextGrids:
         """(n_units,) names at steps of `shift` seconds, a multiple of 10 ms."""
         step = round(shift / self.shift)
         segments = read_textgrid(self._paths[utterance])
-        return frames_of(segments, n_units * step)[::step]
+        return frames_of(segments, n_units * step)[_own_label(step) :: step]
+
+
+def _own_label(step: int) -> int:
+    """Which of the `step` labels of 10 ms that a unit lasts names it."""
+    return step // 2 if step > 2 else 0
 
 
 Reference = Alignments | TextGrids

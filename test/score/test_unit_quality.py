@@ -85,6 +85,16 @@ def test_units_are_compared_with_the_label_of_their_window(tmp_path):
     assert figures["pnmi_speech"] == pytest.approx(pnmi(np.array([[2, 1], [0, 2]])))
 
 
+def test_a_unit_of_40_ms_is_named_by_its_third_label(tmp_path):
+    segments = [(0, 0.035, "sil"), (0.035, 0.075, "AH0"), (0.075, 0.2, "S")]
+    textgrid(tmp_path / "a.TextGrid", segments)
+    assert TextGrids(tmp_path).phones("a", 3, 0.04).tolist() == ["SIL", "AH", "S"]
+    labels = {"a": [0, 0, 1, 0, 2, 2, 0, 2, 1, 1, 2]}
+    write(tmp_path / "align", labels, 0.01, ["SIL", "AH0_B", "S_S"])
+    found = Alignments(tmp_path / "align").phones("a", 3, 0.04)
+    assert found.tolist() == ["AH", "SIL", "S"]
+
+
 def test_textgrids_name_the_phone_in_the_middle_of_the_window(tmp_path):
     """Windows are centred on 12.5, 32.5, 52.5, 72.5 ms."""
     segments = [(0, 0.03, "sil"), (0.03, 0.06, "AH0"), (0.06, 0.07, "S")]
