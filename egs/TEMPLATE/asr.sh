@@ -97,7 +97,7 @@ graph=exp/decoding_graph
 transformer=exp/lm_transformer
 
 asr_12() {
-  local conf more prune
+  local prune
   if ! asr_wants_words; then
     say "not needed with --lm none"
     return
@@ -111,14 +111,23 @@ asr_12() {
   fi
   step "decoding graph" --output "${graph}" --needs "$(ngram)" "$(words)" -- \
     python -m speechlm.bin.make_ctc_graph --lm "$(ngram)" --lexicon "$(words)" --output "${graph}"
-  if [[ ${lm} == transformer ]]; then
-    conf=${lm_config:-$(config "${size_lm[${config_size}]}")}
-    read -ra more <<< "${lm_args}"
-    train "word Transformer" "${transformer}" --needs "${conf}" dump/text "$(words)" -- \
-      python -m speechlm.bin.train_lm --config "${conf}" --text dump/text/train.txt \
-      --dev_text dump/text/dev.txt --lexicon "$(words)" --output "${transformer}" \
-      --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
-  fi
+  if [[ ${lm} == transformer ]]; then train_transformer; fi
+}
+
+# train_transformer: of words. It needs none of the models of speech.
+train_transformer() {
+  local conf more
+  conf=${lm_config:-$(config "${size_lm[${config_size}]}")}
+  read -ra more <<< "${lm_args}"
+  train "word Transformer" "${transformer}" --needs "${conf}" dump/text "$(words)" -- \
+    python -m speechlm.bin.train_lm --config "${conf}" --text dump/text/train.txt \
+    --dev_text dump/text/dev.txt --lexicon "$(words)" --output "${transformer}" \
+    --seed "${seed}" --ngpu "${ngpu}" --num_threads "${num_threads}" "${more[@]}"
+}
+
+# asr_beside: what can be trained beside the pre-trainings where the run comes to stage 12.
+asr_beside() {
+  if ((stop_stage >= 12)) && [[ ${lm} == transformer ]]; then echo train_transformer; fi
 }
 
 asr_13() {

@@ -21,7 +21,7 @@ list_steps=false           # only list the steps of all stages: stage, output an
 nj=4                       # parallel jobs of the CPU stages (the results do not depend on it)
 ngpu=0                     # GPUs of each training; 0 trains on the CPU
 num_threads=2              # threads of each training on the CPU
-train_jobs=1               # trainings of different systems at the same time
+train_jobs=1               # trainings of different systems, and of the word Transformer, at the same time
 seed=1                     # of all that is drawn at random in trainings
 tag=                       # put behind the names of trainings, so that variants stand side by side
 finetune_tag=              # the same for fine-tunings and results alone, in place of --tag
@@ -334,11 +334,20 @@ stage_3() {
 
 # stage_4 and stage_5: recognizer.sh; stages 6 to 9: the files of the kinds of unit
 
+# The pre-trainings, and beside them what the task trains without one (TASK_beside).
 stage_10() {
   local wanted
   pretrains || return 0
   mapfile -t wanted < <(chosen pretrained)
-  side_by_side pretrain "${wanted[@]}"
+  if ! ${listing} && defined "${task}_beside"; then
+    mapfile -t -O "${#wanted[@]}" wanted < <("${task}_beside")
+  fi
+  side_by_side pretrain_or_run "${wanted[@]}"
+}
+
+# pretrain_or_run SYSTEM|FUNCTION
+pretrain_or_run() {
+  if defined "$1"; then "$1"; else pretrain "$1"; fi
 }
 
 # pretrain SYSTEM: on speech, or on speech and text.

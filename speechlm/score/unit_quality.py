@@ -1,7 +1,7 @@
 """Hidden units against phones: phone purity, cluster purity, PNMI, and a picture.
 
 Phones are folded to 39 and silence. A unit is compared with the phone at the middle of its 25 ms
-window; one of 40 ms, which SpeechLM-Fast has, with the third of its four labels, as in its training.
+window; one of 40 ms, which SpeechLM-Fast has, with the third of its four labels, as in training.
 P phones, K clusters; p(y, z) is the share of frames with phone y and cluster z.
 Source: Hsu et al. 2021 (HuBERT), metrics of target quality.
 """

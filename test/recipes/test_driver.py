@@ -140,6 +140,14 @@ def test_language_models_choose_the_steps(recipe, words, wanted):
             assert "dev" in line and "test" not in line.split(" -- ")[0].replace("decode_dev", "")
 
 
+def test_the_word_transformer_is_trained_beside_pre_training(recipe):
+    """Where the run comes to its stage; else it waits, as with a single stage."""
+    for last, expected in (("12", [10, 12]), ("11", [])):
+        shown = recipe("mini", "--stage", "10", "--stop_stage", last, "--dry_run").stderr
+        lines = [line for line in shown.splitlines() if "word Transformer: would run" in line]
+        assert [int(line.split()[1]) for line in lines] == expected
+
+
 def test_given_weights_and_the_papers_decoder(recipe):
     stage = ("--stage", "13", "--stop_stage", "13", "--dry_run", "--lm", "ngram")
     words = (*stage, "--lm_weight", "1.5", "--paper_decoding", "true")
@@ -147,11 +155,11 @@ def test_given_weights_and_the_papers_decoder(recipe):
     (tuning, *_) = (line for line in shown if line.startswith("tune_ctc"))
     assert "--lm_weight 1.5" in tuning and "--word_score" not in tuning
     papers = [line for line in shown if "--paper" in line]
-    assert len(papers) == 3 and all("--search flashlight" in line for line in papers)
+    assert len(papers) == 4 and all("--search flashlight" in line for line in papers)
     assert not any("--ngram" in line for line in papers)
     words = (*words, "--rescore_lm", "big.arpa")  # as in the paper, if there is one
     papers = [line for line in commands(recipe("mini", *words).stderr) if "--paper" in line]
-    assert len(papers) == 3 and all("--paper --ngram big.arpa" in line for line in papers)
+    assert len(papers) == 4 and all("--paper --ngram big.arpa" in line for line in papers)
 
 
 @pytest.mark.parametrize(
