@@ -1,4 +1,4 @@
-"""Stage 12: train a Transformer language model of words (an ESPnet task).
+"""Stages 10 and 12: train a Transformer language model of words (an ESPnet task).
 
 Options that are not listed here are ESPnet's, such as --max_epoch 5 or --lm_conf layer=4.
 """

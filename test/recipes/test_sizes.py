@@ -103,7 +103,8 @@ def test_a_sizes_files_reach_the_commands(shown, size):
     finetune, language, text_to_unit, _ = TABLE[size]
     names = shown("mini", "--stage", "6", "--stop_stage", "12", *words)
     pretrain = f"pretrain_{size}"
-    assert names == [pretrain, text_to_unit, pretrain, finetune, language]
+    # the language model: beside pre-training, and at its own stage
+    assert names == [pretrain, text_to_unit, pretrain, language, finetune, language]
 
 
 def test_translation_has_files_of_its_own(shown):
