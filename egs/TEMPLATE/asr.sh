@@ -326,7 +326,7 @@ asr_14() {
     done
   fi
   mapfile -t reports < <(unit_reports)
-  write_report --scores "${scores[@]}" ${kept_results:+--kept "${kept_results}"} \
+  write_report --scores "${scores[@]}" --baseline "${hmm}" ${kept_results:+--kept "${kept_results}"} \
     --include "${reports[@]}"
 }
 

@@ -32,4 +32,4 @@ for file in run.sh local/data.sh; do
   chmod +x "${name}/${file}"
 done
 echo "${PWD}/${name}: put its choices into run.sh, and what reads the corpus into local/data.sh"
-echo "next: cd egs/${name} && ./run.sh --corpus DIR --dry_run"
+echo "next: cd ${PWD}/${name} && ./run.sh --corpus DIR --dry_run"

@@ -38,7 +38,14 @@ own=() rest=()
 while (($# > 0)); do
   name=${1%%=*}
   case "${name//-/_}" in
-    __help | __dry_run) own+=("$1") ;;
+    __help) own+=("$1") ;;
+    __dry_run)
+      own+=("$1")
+      if [[ ${2-} =~ ^(true|false)$ ]]; then
+        own+=("$2")
+        shift
+      fi
+      ;;
     __seeds | __tag | __text_amounts | __pairs | __curves | __curves_x)
       own+=("$1")
       if [[ $1 != *=* && $# -gt 1 ]]; then

@@ -386,10 +386,13 @@ unit_reports() {
 write_report() {
   local report=exp/RESULTS${text_lines:+_text_${text_lines}}${finetune_tag:+_${finetune_tag}}.md
   if ${dry_run}; then return; fi
-  show_times.py exp/times.tsv > exp/times.md
+  {
+    show_times.py exp/times.tsv
+    printf '\nSteps that ran side by side are each counted whole: the run took less than their sum.\n'
+  } > exp/times.md
+  cut -d "|" -f 1-4 exp/times.md # without the steps, which are in the report
   python -m speechlm.bin.report --title "$(basename "${PWD}")" --command "$(command_line)" \
     --seed "${seed}" --output "${report}" "$@" "Times (seconds):exp/times.md"
-  cat exp/times.md
   say "report: ${PWD}/${report}"
 }
 

@@ -81,7 +81,7 @@ def add_ctc_weights(options: argparse.ArgumentParser) -> None:
     """--weights of a CTC fine-tuning."""
     options.add_argument(
         "--weights",
-        help="file in the model's folder; none: the best by the validation's word errors",
+        help="file in the model's folder; none: the best in validation, by its training's measure",
     )
 
 

@@ -61,7 +61,7 @@ def add_search(options: argparse.ArgumentParser, graph: str = "--graph") -> None
     )
     options.add_argument(
         "--ngram",
-        help="flashlight asks this n-gram, of any size, in place of that of --graph: ARPA, .gz, or "
+        help="flashlight asks this n-gram, of any size, in place of the graph's: ARPA, .gz, or "
         "KenLM's binary, of which jobs share the memory",
     )
     options.add_argument(

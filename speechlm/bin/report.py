@@ -22,9 +22,17 @@ def main() -> None:
         "--scores",
         required=True,
         nargs="+",
+        action="extend",
         metavar=_FORM,
         help="names of a system, of its decoder and of a test set, and the folder that `score` or "
         "`score_st` wrote; rows are compared with their neighbours",
+    )
+    options.add_argument(
+        "--baseline",
+        default="",
+        metavar="SYSTEM",
+        help="a system of --scores that the others are compared with, too; rows that are not "
+        "better are pointed out",
     )
     options.add_argument("--command", required=True, help="command that gives these results")
     options.add_argument("--seed", required=True, type=int, help="seed of the run")
@@ -46,6 +54,7 @@ def main() -> None:
     options.add_argument(
         "--include",
         nargs="*",
+        action="extend",
         default=[],
         metavar="HEADING:FILE",
         help="further Markdown files to put at the end, each under its heading",
@@ -60,7 +69,7 @@ def main() -> None:
 
     scored = [Scored(*_parts(item)) for item in args.scores]
     kept = read_kept(args.kept) if args.kept else []
-    table, texts = sections(scored, args.samples, args.resamples, args.seed, kept)
+    table, texts = sections(scored, args.samples, args.resamples, args.seed, kept, args.baseline)
     for item in args.include:
         heading, file = fields(item, "HEADING:FILE")
         texts[heading] = Path(file).read_text(encoding="utf-8")

@@ -33,12 +33,12 @@ def load_model(
         ValueError: the folder holds no finished CTC fine-tuning of a SpeechLM.
     """
     path = Path(folder)
-    config = read_yaml(path / "config.yaml", "; fine-tune first")
+    config = read_yaml(path / "config.yaml", "; the folder of a finetune_asr is expected")
     if "kind" in config:  # a model folder; that of a fine-tuning is ESPnet's and has no such entry
         if config["kind"] != "ctc":
             raise ValueError(
                 f"{path} holds a model of kind {config['kind']}, not ctc; fine-tune it first "
-                "(finetune_asr)"
+                "(finetune_asr); its phones recognise data directories (decode_phones --speechlm)"
             )
         if weights not in (None, WEIGHTS):
             raise ValueError(f"{path} has one file of weights, {WEIGHTS}, got {weights}")

@@ -217,10 +217,10 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
         units = UnitVocabulary.read(_there(folder, TOKENS))
         return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
-        raise ValueError(
-            f"{path} has no entry `speechlm`: {folder} holds no finished pre-training and no "
-            "imported checkpoint"
-        )
+        tuned = "a fine-tuning: speechlm.CTC opens it, `pretrained` in config.yaml is its beginning"
+        nothing = "no finished pre-training and no imported checkpoint"
+        found = tuned if values.get("encoder") == "speechlm" else nothing
+        raise ValueError(f"{path} has no entry `speechlm`: {folder} holds {found}")
     kind, without = values.get("kind"), values.get("without")
     if kind not in KINDS or not isinstance(without, list):
         raise ValueError(f"{path}: kind {kind!r}, without {without!r} is no model of {KINDS}")

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from speechlm.checkpoints.huggingface import load_huggingface
-from speechlm.checkpoints.model_dir import is_speechlm, read_description, read_weights
+from speechlm.checkpoints.model_dir import SIZES, is_speechlm, read_description, read_weights
 from speechlm.data.atomic import output_file
 from speechlm.models import SpeechLM, SpeechLMConfig
 
@@ -224,3 +224,25 @@ def _choose(
         raise ValueError(f"{folder}: {what}; it does not fit its own configuration")
     left = sorted(name for name, ours in names.items() if ours not in own)
     return WarmStart(folder, taken, left, sorted(own.keys() - taken.keys()))
+
+
+def check_architecture(size: str, model: SpeechLMConfig, init: str | os.PathLike[str]) -> None:
+    """Refuse to start from a model of another architecture than the training's options are for.
+
+    Args:
+        size: `--config_size`, on the command line or in the configuration.
+        model: that of `init`.
+        init: its folder.
+
+    Raises:
+        ValueError: they are of different architectures.
+    """
+    expected = SIZES[size]().architecture
+    if model.architecture != expected:
+        known = {name: make().architecture for name, make in SIZES.items()}
+        names = [name for name, architecture in known.items() if architecture != expected]
+        raise ValueError(
+            f"--config_size {size} (its masks, rates and lengths) is for models of architecture "
+            f"{expected}, but {init} holds one of architecture {model.architecture}: give "
+            f"--config_size and --config of {', '.join(names[:-1])} or {names[-1]}"
+        )

@@ -59,7 +59,7 @@ class CTC(CTCModel):
 
         Args:
             folder: of the model.
-            weights: file name in the folder; None: the best by the validation's word errors.
+            weights: file name in the folder; None: the best in validation.
             device: where to put the model.
 
         Raises:

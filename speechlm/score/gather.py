@@ -15,7 +15,12 @@ from speechlm.score.translation import KIND, read_translation_scores, translatio
 
 
 def sections(
-    results: Sequence[Scored], n_samples: int, resamples: int, seed: int, kept: Sequence[Kept] = ()
+    results: Sequence[Scored],
+    n_samples: int,
+    resamples: int,
+    seed: int,
+    kept: Sequence[Kept] = (),
+    baseline: str = "",
 ) -> tuple[str, dict[str, str]]:
     """Tables of all results, and the report's sections by heading.
 
@@ -25,6 +30,7 @@ def sections(
         resamples: of intervals and tests of recognition.
         seed: of these.
         kept: results of recognition of other runs, which are marked as such.
+        baseline: system of recognition that the others are compared with, too.
 
     Raises:
         ValueError: a folder has no scores, or damaged ones; there are two results of a system
@@ -41,7 +47,9 @@ def sections(
     recognised = [r for r in results if r not in translated]
     if kept and not recognised:
         raise ValueError("kept results are of recognition, but no folder of --scores is")
-    parts = [recognition_sections(recognised, resamples, seed, kept)] if recognised else []
+    parts = []
+    if recognised:
+        parts.append(recognition_sections(recognised, resamples, seed, kept, baseline))
     parts += [_translation(translated, n_samples)] if translated else []
     tables, texts = zip(*parts, strict=True)
     return "\n".join(tables), {name: text for part in texts for name, text in part.items()}

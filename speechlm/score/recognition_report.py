@@ -19,6 +19,7 @@ from speechlm.score import compare, recognition
 from speechlm.score.compare import Comparison
 from speechlm.score.error_rate import ErrorCounts
 from speechlm.score.kept import Kept
+from speechlm.score.legend import legend
 from speechlm.score.markdown import escape, markdown_table
 from speechlm.score.oracle import Oracle
 from speechlm.score.report import KINDS, error_table, read_scores
@@ -28,6 +29,8 @@ from speechlm.score.vocabulary import OutOfVocabulary
 
 GREEDY = "greedy"
 """The decoder without a language model."""
+PHONES = "phones"
+"""The decoder that needs no fine-tuning."""
 _COLUMNS = (
     *("system", "decoder", "WER", "CER", "Sub", "Del", "Ins"),
     *("OOV", "oracle", "RTF", "unfinished", "weights"),
@@ -99,7 +102,11 @@ class Difference:
 
 
 def recognition_sections(
-    results: Sequence[Scored], resamples: int, seed: int, kept: Sequence[Kept] = ()
+    results: Sequence[Scored],
+    resamples: int,
+    seed: int,
+    kept: Sequence[Kept] = (),
+    baseline: str = "",
 ) -> tuple[str, dict[str, str]]:
     """The narrow table, and the sections of the report by heading.
 
@@ -109,6 +116,8 @@ def recognition_sections(
         seed: of both.
         kept: of other runs, for the last rows of the narrow table; those on other test sets are
             named below it.
+        baseline: a system that the others are compared with, too: the last decoder of each, and
+            its phones; a row that is not better is pointed out.
 
     Raises:
         ValueError: a folder has no scores or damaged ones, or results of a test set are of
@@ -116,12 +125,16 @@ def recognition_sections(
     """
     tests: dict[str, tuple[list[Row], list[Difference]]] = {}
     for test in dict.fromkeys(result.test for result in results):
-        tests[test] = _measure([r for r in results if r.test == test], resamples, seed)
+        own = [r for r in results if r.test == test]
+        tests[test] = _measure(own, _pairs(own, baseline), resamples, seed)
     rows = [row for found, _ in tests.values() for row in found]
     sets = {row.scored.test: row.counts["WER"] for row in rows}
     shown = [result for result in kept if not result.misfit(sets)]
     table = _narrow_table(rows, shown)
-    notes = [n for found, differences in tests.values() for n in _notes(found, differences)]
+    present = baseline if any(row.scored.system == baseline for row in rows) else ""
+    notes = legend((row.scored.decoder for row in rows), present)
+    for found, differences in tests.values():
+        notes += _notes(found, differences) + _against(differences, baseline)
     notes += _kept_notes(kept, sets)
     sections = {"Systems": "\n".join(["Error rates in percent.\n", table, *notes])}
     for test, (found, differences) in tests.items():
@@ -137,14 +150,13 @@ def recognition_sections(
 
 
 def _measure(
-    results: Sequence[Scored], resamples: int, seed: int
+    results: Sequence[Scored], pairs: Sequence[tuple[int, int]], resamples: int, seed: int
 ) -> tuple[list[Row], list[Difference]]:
-    """The rows of one test set and the differences between neighbours, on the same resamples."""
+    """The rows of one test set and the differences of pairs of them, on the same resamples."""
     counts = [read_scores(result.folder) for result in results]
     read = [compare.read_result(result.folder, None, None) for result in results]
     for other in read[1:]:
         compare.check_comparable(read[0], other)
-    pairs = _pairs(results)
     intervals: list[dict[str, tuple[float, float]]] = [{} for _ in results]
     comparisons: list[dict[str, Comparison]] = [{} for _ in pairs]
     for metric in compare.metrics_of("asr"):
@@ -162,8 +174,11 @@ def _measure(
     return rows, differences
 
 
-def _pairs(results: Sequence[Scored]) -> list[tuple[int, int]]:
-    """Neighbouring decoders of a system, each decoder and greedy; systems with the same decoder."""
+def _pairs(results: Sequence[Scored], baseline: str) -> list[tuple[int, int]]:
+    """Neighbouring decoders of a system, each decoder and greedy; systems with the same decoder.
+
+    Then the baseline with the last decoder of each system, and with its phones.
+    """
     systems: dict[str, list[int]] = {}
     decoders: dict[str, list[int]] = {}
     for number, result in enumerate(results):
@@ -176,6 +191,12 @@ def _pairs(results: Sequence[Scored]) -> list[tuple[int, int]]:
         pairs += pairwise(numbers)
     for numbers in decoders.values():
         pairs += pairwise(numbers)
+    for base in systems.get(baseline, []):
+        for system, numbers in systems.items():
+            words = [n for n in numbers if results[n].decoder not in (GREEDY, PHONES)]
+            phones = [n for n in numbers if results[n].decoder == PHONES]
+            if system != baseline:
+                pairs += [(base, n) for n in words[-1:] + phones]
     return list(dict.fromkeys(pairs))
 
 
@@ -316,6 +337,16 @@ def _notes(rows: Sequence[Row], differences: Sequence[Difference]) -> list[str]:
         if known.rate > _MUCH_UNKNOWN
     ]
     return notes
+
+
+def _against(differences: Sequence[Difference], baseline: str) -> list[str]:
+    """The rows that are not better than the baseline."""
+    return [
+        f"- **{escape(d.b.scored.name)} on {escape(d.b.scored.test)}: {d.verdict()}**, compared "
+        f"with {escape(d.a.scored.name)} ({d.test_line()})"
+        for d in differences
+        if d.a.scored.system == baseline != d.b.scored.system and d.verdict() != "better"
+    ]
 
 
 def _oddities(row: Row) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 
 from speechlm.checkpoints.ctc_encoder import split_weights
 from speechlm.checkpoints.model_dir import check_characters, load_config, load_speechlm
+from speechlm.checkpoints.warm_start import check_architecture
 from speechlm.conventions import Framing
 from speechlm.data.ctc_lengths import TOO_LONG, too_long
 from speechlm.data.kaldi_dir import DataDir
@@ -64,6 +65,7 @@ def finetune_asr(
         model = scratch_config(args.config_size, changes)
     else:
         model = load_config(init, **changes)[0]
+        check_architecture(args.config_size, model, init)
         start_from(args, lambda: _initial_weights(init, changes))
         args.pretrained = str(init)
     for part, folder in folders.items():

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from speechlm.checkpoints.translation import VOCABULARY, read_decoder, read_encoder
+from speechlm.checkpoints.warm_start import check_architecture
 from speechlm.conventions import Framing
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
@@ -90,6 +91,7 @@ def finetune_st(
         size = scratch_config(args.config_size, changes)
     else:
         size, encoder = read_encoder(init, changes)
+        check_architecture(args.config_size, size, init)
         weights |= {f"model.speechlm.{name}": value for name, value in encoder.items()}
     for part, source in folders.items():
         _leave_out_short(reports[part], samples[part], source, size.framing)

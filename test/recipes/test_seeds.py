@@ -147,7 +147,7 @@ def test_variants_stand_side_by_side(seeds):
 def test_a_dry_run_says_all_and_makes_nothing(copy_recipe, project):
     recipe = copy_recipe(project.parent, "mini")
     done = subprocess.run(
-        ["../TEMPLATE/seeds.sh", "--seeds", "1 2", "--dry_run"],
+        ["../TEMPLATE/seeds.sh", "--dry_run", "true", "--seeds", "1 2"],
         cwd=recipe,
         capture_output=True,
         text=True,

@@ -219,3 +219,25 @@ def test_the_form_of_scores(run_main, tmp_path):
         assert done.returncode == 1 and "SYSTEM" in done.stderr and wrong in done.stderr
     done = report(*2 * [f"a:greedy:test:{folder}"])
     assert "one result of a system on a test set expected, more of a greedy:test" in done.stderr
+
+
+def test_the_baseline_is_compared_with_the_best_of_each_system(tmp_path):
+    results = [
+        scored(tmp_path, "s", "greedy", replaces(0.9)),
+        scored(tmp_path, "s", "ngram", replaces(0.5)),
+        scored(tmp_path, "s", "transformer", replaces(0.4)),
+        scored(tmp_path, "HMM", "ngram", replaces(0.2)),
+        scored(tmp_path, "s", "phones", replaces(0.05)),
+        scored(tmp_path, "t", "greedy", replaces(0.9)),
+    ]
+    texts = recognition_sections(results, 300, 1, baseline="HMM")[1]
+    compared = [
+        line.split("|")[1:3] for line in texts["Differences on test"].splitlines() if "HMM" in line
+    ]
+    assert ["HMM ngram", "s transformer"] in compared and ["HMM ngram", "s phones"] in compared
+    assert not [pair for pair in compared if "greedy" in "".join(pair)]
+    shown = texts["Systems"]
+    assert "- **s transformer on test: worse**, compared with HMM ngram" in shown
+    assert "**s phones" not in shown and "- phones: the pre-trained model" in shown
+    assert "- HMM: the phone recogniser" in shown
+    assert "- HMM" not in recognition_sections(results[:2], 100, 1, baseline="HMM")[1]["Systems"]

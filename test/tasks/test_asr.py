@@ -240,9 +240,18 @@ def test_a_fast_model_is_fine_tuned_on_two_outputs_a_frame(model_folder, config,
         data.text[wrong] = ("AB" * letters)[: letters - 1]
         data.write(tmp_path / part)
     conf = {"time_mask_prob": 0.2, "time_mask_length": 2, "speechlm": {"dropout": 0.1}}
-    path = config("finetune", encoder_conf=conf, max_epoch=1, num_iters_per_epoch=1)
+    path = config(
+        "finetune",
+        config_size="fast_tiny",
+        encoder_conf=conf,
+        max_epoch=1,
+        num_iters_per_epoch=1,
+    )
     dirs = tmp_path / "train", tmp_path / "dev"
-    exp = finetune_asr(tmp_path / "e", path, *dirs, model_folder("fast_tiny"), {})
+    init = model_folder("fast_tiny")
+    with pytest.raises(ValueError, match="tiny .* is for .* paper, but .* fast"):
+        finetune_asr(tmp_path / "no", path, *dirs, init, {"config_size": "tiny"})
+    exp = finetune_asr(tmp_path / "e", path, *dirs, init, {})
     (item,) = Report.read(exp / "left_out.valid.tsv").items
     assert item.utterance == wrong
     assert item.detail == f"{framing.frames(n)} frames, {letters} needed"

@@ -240,7 +240,7 @@ def test_from_a_fast_encoder(model_folder, bilingual, tmp_path):
         data.write(tmp_path / part)
     short = data.ids[0]
     values = {**CONF, "max_epoch": 1, "num_iters_per_epoch": 1, "keep_nbest_models": 1}
-    (tmp_path / "st.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "st.yaml").write_text(yaml.safe_dump(values | {"config_size": "fast_tiny"}))
     given = TranslationData(tmp_path / "train", tmp_path / "dev", "de", bilingual / "char")
     init = model_folder("fast_tiny")
     exp = finetune_st(tmp_path / "exp", str(tmp_path / "st.yaml"), given, init, None, {"seed": 3})
