@@ -345,9 +345,14 @@ stage_10() {
   side_by_side pretrain_or_run "${wanted[@]}"
 }
 
-# pretrain_or_run SYSTEM|FUNCTION
+# pretrain_or_run SYSTEM|FUNCTION: a pre-training does not end because what is beside it fails, which
+# is tried again at its own stage.
 pretrain_or_run() {
-  if defined "$1"; then "$1"; else pretrain "$1"; fi
+  if [[ -n ${system_row[$1]-} ]]; then
+    pretrain "$1"
+  else
+    "$1" || say "the pre-trainings go on without it"
+  fi
 }
 
 # pretrain SYSTEM: on speech, or on speech and text.

@@ -57,6 +57,8 @@ def best_sequences(lattice: Lattice, n: int, lattice_beam: float) -> list[Path]:
     Sequences that are further than `lattice_beam` behind the best one are not looked for.
     """
     n_states = len(lattice.final)
+    if n < 1 or not n_states:
+        return []
     costs = lattice.graph + lattice.acoustic
     behind = _cost_to_end(lattice.source, lattice.target, costs, lattice.final, n_states)
     entries = _n_best(
@@ -185,7 +187,7 @@ def _n_best(source, target, word, costs, final, behind, n, beam):  # pragma: no 
         best sequences, best first.
     """
     n_states = len(final)
-    limit = behind[0] + beam
+    limit = min(behind[0] + beam, 1e300)  # not infinite, for then what costs so would be found
     # arcs by their target, those of state s at into[s] to into[s + 1]
     into = np.zeros(n_states + 1, np.int64)
     for a in range(len(target)):

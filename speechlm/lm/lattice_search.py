@@ -119,7 +119,10 @@ def _smallest(values, k):  # pragma: no cover
     values = values.copy()
     low, high = 0, len(values) - 1
     while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
+        # the median of three, so that values that rise and fall are not the worst case
+        first, middle, last = values[low], values[(low + high) // 2], values[high]
+        pivot = max(min(first, middle), min(max(first, middle), last))
+        i, j = low, high
         while i <= j:
             while values[i] < pivot:
                 i += 1

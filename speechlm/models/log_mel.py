@@ -74,8 +74,10 @@ class LogMel(nn.Module):
             if frames is not None:
                 valid = _valid(frames, energies)[..., 0]
             speech = is_speech(loudness, valid)[..., None]
-            mean = (energies * speech).sum(1, keepdim=True) / speech.sum(1, keepdim=True)
-            return ((energies - mean) / SPREAD).clamp(min=QUIET) * valid[..., None]
+            # filled, not multiplied: padding may hold anything
+            total = energies.masked_fill(~speech, 0.0).sum(1, keepdim=True)
+            features = (energies - total / speech.sum(1, keepdim=True)) / SPREAD
+            return features.clamp(min=QUIET).masked_fill(~valid[..., None], 0.0)
 
 
 def is_speech(loudness: Tensor, valid: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,28 +100,69 @@ def _adapters_later() -> Iterator[None]:
         del sys.modules[_ADAPTER]
 
 
+def _imported(module: str, name: str) -> Any:
+    """A class of transformers.
+
+    Raises:
+        ImportError: it is asked for while ESPnet is being imported.
+    """
+    found = getattr(importlib.import_module(module), name)
+    if isinstance(found, _LateClass):
+        raise ImportError(f"{module}.{name} is not there before ESPnet's import has ended")
+    return found
+
+
 class _LateClass:
-    """A class of transformers, imported when it is called or something of it is asked for."""
+    """A class of transformers, imported when something of it, or it itself, is wanted."""
 
     def __init__(self, module: str, name: str) -> None:
-        self._module, self._name = module, name
+        self._place = module, name
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._imported()(*args, **kwargs)
+        return _imported(*self._place)(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._imported(), name)
+        if name == "_place":  # of a copy that is being made
+            raise AttributeError(name)
+        return getattr(_imported(*self._place), name)
 
-    def _imported(self) -> Any:
-        return getattr(importlib.import_module(self._module), self._name)
+    def __instancecheck__(self, instance: Any) -> bool:
+        return isinstance(instance, _imported(*self._place))
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return issubclass(subclass, _imported(*self._place))
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type]:
+        return (_imported(*self._place),)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _imported, self._place
+
+    def __or__(self, other: Any) -> Any:
+        return _imported(*self._place) | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | _imported(*self._place)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(_imported(*self._place) == other)
+
+    def __hash__(self) -> int:
+        return hash(_imported(*self._place))
 
 
 class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds transformers and its modules, whatever their names, as modules of `_LateClass`es."""
+    """Finds transformers and its modules, whatever their names, as modules of `_LateClass`es.
+
+    Only in the thread that made it: others get the real ones.
+    """
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
 
     def find_spec(self, name: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
         """A stand-in's, or None for modules of others."""
-        if name.partition(".")[0] != "transformers":
+        if name.partition(".")[0] != "transformers" or threading.get_ident() != self.thread:
             return None
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
@@ -161,7 +203,7 @@ def _leave_espnet_unchecked() -> None:
     def typechecked(target: Any = None, **options: Any) -> Any:
         if target is None:
             return functools.partial(typechecked, **options)
-        if getattr(target, "__module__", "").partition(".")[0] in ("espnet", "espnet2"):
+        if (getattr(target, "__module__", None) or "").partition(".")[0] in ("espnet", "espnet2"):
             return target
         return checked(target, **options)
 

@@ -28,6 +28,9 @@ class MuonAndAdamW(torch.optim.Optimizer):
         lr, weight_decay: of both.
         momentum, ns_steps: of Muon; steps of its Newton-Schulz iteration, most of its cost.
         betas, eps: of AdamW.
+
+    Raises:
+        ValueError: momentum, ns_steps or betas that cannot be.
     """
 
     def __init__(
@@ -40,7 +43,14 @@ class MuonAndAdamW(torch.optim.Optimizer):
         momentum: float = 0.95,
         ns_steps: int = 5,
     ) -> None:
-        groups = [{"muon": False, **group} for group in params]
+        groups = [{"muon": False, **group} for group in params if group["params"]]
+        if not (isinstance(ns_steps, int) and ns_steps >= 1 and 0 <= momentum < 1):
+            raise ValueError(
+                "ns_steps of 1 or more and a momentum of 0 to below 1 expected, got "
+                f"{ns_steps!r} and {momentum!r}"
+            )
+        if not (isinstance(betas, list | tuple) and len(betas) == 2):
+            raise ValueError(f"two betas expected, such as [0.9, 0.98], got {betas!r}")
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
         matrices = [group for group in self.param_groups if group["muon"]]
         others = [group for group in self.param_groups if not group["muon"]]
@@ -69,6 +79,25 @@ class MuonAndAdamW(torch.optim.Optimizer):
                 _merged(groups[id(group["params"][0])], group) for group in part.param_groups
             ]
             part.state = self.state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a copy, or of a file: the parts are copies, too, and share again."""
+        super().__setstate__(state)
+        self._share()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As any optimiser's, with the parts."""
+        return {**super().__getstate__(), "_parts": self._parts}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Only while it is made.
+
+        Raises:
+            ValueError: later, as neither part would know of the group.
+        """
+        if hasattr(self, "_parts"):
+            raise ValueError("all groups are expected when the optimiser is made, one was added")
+        super().add_param_group(param_group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As any optimiser's."""
@@ -104,7 +133,7 @@ def muon_groups(model: nn.Module) -> list[dict[str, Any]]:
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             groups[parameter.dim() == 2 and name.endswith(_MATRICES)].append(parameter)
-    return [{"params": params, "muon": muon} for muon, params in groups.items()]
+    return [{"params": params, "muon": muon} for muon, params in groups.items() if params]
 
 
 optim_classes["muon"] = MuonAndAdamW

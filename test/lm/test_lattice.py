@@ -1,5 +1,6 @@
 """The best word sequences of a lattice, against all its paths."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -78,3 +79,12 @@ def test_states_in_any_order():
         ((8, 9), [4, 5], 1.75, 2.0),
         ((7, 9), [3, 5], 1.25, 3.25),
     ]
+
+
+def test_nothing_to_find():
+    lattice = random_lattice(1)
+    assert best_sequences(lattice, 0, 1e9) == []
+    dead = dataclasses.replace(lattice, final=np.full(len(lattice.final), np.inf))
+    assert best_sequences(dead, 5, np.inf) == []
+    none = np.zeros(0, np.int32)
+    assert best_sequences(Lattice(*[none] * 4, *[np.zeros(0)] * 3, True), 5, 1.0) == []

@@ -141,6 +141,15 @@ def test_loudness_of_padding_does_not_count():
     assert torch.equal(is_speech(loudness, valid), expected)
 
 
+def test_padding_may_hold_anything():
+    wave = torch.randn(1, 4000) * 0.1
+    padded = torch.cat([wave, torch.full((1, 2000), torch.nan)], 1)
+    mel, frames = LogMel(20), torch.tensor([(4000 - 400) // 160 + 1])
+    found = mel(padded, frames)
+    torch.testing.assert_close(found[:, : frames[0]], mel(wave, None))
+    assert not found[:, frames[0] :].any()
+
+
 EXTREMES = {
     "silence": torch.zeros(8000),
     "constant": torch.full((8000,), 0.7),

@@ -241,11 +241,7 @@ def test_a_fast_model_is_fine_tuned_on_two_outputs_a_frame(model_folder, config,
         data.write(tmp_path / part)
     conf = {"time_mask_prob": 0.2, "time_mask_length": 2, "speechlm": {"dropout": 0.1}}
     path = config(
-        "finetune",
-        config_size="fast_tiny",
-        encoder_conf=conf,
-        max_epoch=1,
-        num_iters_per_epoch=1,
+        "finetune", config_size="fast_tiny", encoder_conf=conf, max_epoch=1, num_iters_per_epoch=1
     )
     dirs = tmp_path / "train", tmp_path / "dev"
     init = model_folder("fast_tiny")

@@ -187,6 +187,15 @@ def test_classes_of_transformers_come_when_they_are_used(python):
         "assert type(made) is Wav2Vec2ConformerConfig and made.hidden_size == 8\n"
         "import transformers\n"
         "assert transformers.__file__ and not hasattr(transformers, 'NoSuchClass')\n"
+        "import copy, pickle\n"
+        "cls = late[1]\n"
+        "assert isinstance(made, cls) and issubclass(Wav2Vec2ConformerConfig, cls)\n"
+        "assert cls == Wav2Vec2ConformerConfig and hash(cls) == hash(Wav2Vec2ConformerConfig)\n"
+        "assert pickle.loads(pickle.dumps(cls)) is copy.copy(cls) is Wav2Vec2ConformerConfig\n"
+        "assert (cls | None) == (None | cls) == Wav2Vec2ConformerConfig | None\n"
+        "class Mine(cls):\n"
+        "    pass\n"
+        "assert Mine.__mro__[1] is Wav2Vec2ConformerConfig\n"
     )
 
 

@@ -91,3 +91,35 @@ def test_muon_has_the_matrices_between_states_alone(size):
     linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m not in heads]
     assert set(muon["params"]) == {layer.weight for layer in linear} and len(linear) >= 18
     assert len(muon["params"]) + len(adamw["params"]) == len(list(model.parameters()))
+
+
+def test_copies_are_whole_and_groups_complete():
+    network, optimizer = make()
+    update(network, optimizer, 1)
+    both = copy.deepcopy((network, optimizer))
+    update(network, optimizer, 2)
+    update(*both, 2)
+    for mine, other in zip(network.parameters(), both[0].parameters(), strict=True):
+        assert torch.equal(mine, other) and mine is not other
+    with pytest.raises(ValueError, match="all groups are expected when"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+
+
+@pytest.mark.parametrize("frozen", ["fc1.weight", "fc1.bias"])
+def test_a_kind_of_parameters_may_be_frozen(frozen):
+    model = nn.ModuleDict({"fc1": nn.Linear(4, 4)})
+    model.get_parameter(frozen).requires_grad = False
+    optimizer = MuonAndAdamW(muon_groups(model), lr=0.01)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    model["fc1"](torch.ones(2, 4)).square().sum().backward()
+    optimizer.step()
+    moved = [name for name, p in model.named_parameters() if not torch.equal(p, before[name])]
+    assert moved == [name for name in before if name != frozen]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"betas": 0.9}, {"betas": [0.9]}, {"ns_steps": 0}, {"momentum": 2}]
+)
+def test_values_that_cannot_be(wrong):
+    with pytest.raises(ValueError, match="expected, "):
+        MuonAndAdamW(muon_groups(nn.ModuleDict({"fc1": nn.Linear(4, 4)})), **wrong)
