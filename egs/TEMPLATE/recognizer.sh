@@ -10,7 +10,8 @@ realign=1                  # times that the network aligns again and is trained 
 gmm_args=                  # further options of train_gmm
 phone_model_config=        # another YAML file for its network
 phone_model_args=          # further options for its network, such as "--max_epoch 4"
-adapt_seconds=120          # of each speaker's speech, at most, that recogniser transforms are made from
+adapt_seconds=120          # seconds of each speaker's speech, at most, from which the recogniser is adapted
+                           # to that speaker
 dev_textgrids=             # folder of TextGrids of dev utterances: the recogniser is compared with them
 durations=paper            # of units made from text: the paper's constants, or measured on alignments
 # </options>

@@ -50,14 +50,16 @@ task=asr                   # what is fine-tuned for and tested: asr, recognition
                            # recipes whose corpus has it; or another with a file TEMPLATE/TASK.sh
 unit_type=phoneme          # kind of units: phoneme (SpeechLM-P) or hidden (SpeechLM-H)
 config_size=base           # the paper's model: base, large, or tiny for CPUs; SpeechLM-Fast, which is no model
-                           # of the paper's but several times as fast: fast_base, fast_large, fast_tiny
+                           # of the paper's and takes about a third of the operations: fast_base, fast_large
+                           # (neither was ever trained here), or fast_tiny for CPUs
                            # (conf/pretrain_SIZE.yaml and conf/finetune*_SIZE*.yaml)
 pretrain_config=           # another YAML file for pre-training
 finetune_config=           # another YAML file for fine-tuning
 pretrain_args=             # further options for pre-training, such as "--max_epoch 3"
 finetune_args=             # further options for fine-tuning
 systems="speech_text"      # what fine-tuning starts from: any of scratch, speech, speech_text, hidden,
-                           # hidden_text, given (with --unit_type hidden, speech means hidden)
+                           # hidden_text, given; with --unit_type hidden, speech and speech_text are read
+                           # as hidden and hidden_text
 text_lines=                # lines of the unpaired text that pre-training sees, drawn by --seed; all of them if
                            # empty. Word models and decoding see all. The number goes into the names of
                            # the systems with text, so that they stand side by side

@@ -109,6 +109,7 @@ def test_dry_through_all_stages(fresh, run_sh, root, kind):
     assert [name for name, words in units.items() if words in result.stderr] == [kind]
     for main in named:
         assert (root / "speechlm" / "bin" / f"{main}.py").is_file(), main
+    assert set(re.findall(r"--config_size (\S+)", result.stderr)) == {"fast_tiny"}
     assert {path.name for path in fresh.iterdir()} == {"run.sh", "local"}
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # NAME: (say here which corpus this is, and what is trained on it.)
 #   ./run.sh --corpus DIR     DIR has the folders train, dev and test, and text; see local/data.sh
-#   ./run.sh --corpus DIR --config_size fast_tiny    SpeechLM-Fast in place of the paper's model
+#   ./run.sh --corpus DIR --config_size tiny     the paper's model, small, in place of SpeechLM-Fast
 # ./run.sh --help: options. What stands below are this recipe's choices among them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -11,7 +11,7 @@ exec ../TEMPLATE/speechlm.sh \
   --dev_parts dev \
   --test_parts test \
   --durations measured \
-  --config_size tiny \
+  --config_size fast_tiny \
   --phone_model_config ../TEMPLATE/conf/phone_model_tiny.yaml \
   --systems "scratch speech_text" \
   --nj 2 \
