@@ -2,6 +2,8 @@
 # make test: install what is missing, then lint and all tests
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
+# A process of pytest for each core, at most 8; a file's tests stay together, as they share what they make.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install check mini test lint kenlm clean
 
@@ -23,7 +25,7 @@ mini: install
 	cd egs/mini && ./run.sh
 
 test: install lint
-	$(PYTHON) -m pytest test
+	$(PYTHON) -m pytest test $(SIDE_BY_SIDE)
 
 lint: install
 	@tools/lint.sh

