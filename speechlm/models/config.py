@@ -18,7 +18,9 @@ _PAPER_ALONE = (
     *("max_positions", "input_dropout", "unit_dim", "temperature"),
 )
 """Fields that say nothing of a fast model."""
-_FAST_ALONE = ("mel_channels", "subsampling", "subsampling_channels", "depthwise_kernel")
+_FAST_ALONE = (
+    *("mel_channels", "mel_warp", "subsampling", "subsampling_channels", "depthwise_kernel"),
+)
 """Fields that say nothing of the paper's model."""
 _FAST_FIXED = {
     "normalize_waveform": False,  # the features' own mean is taken out
@@ -61,6 +63,9 @@ class SpeechLMConfig(Options):
 
     mel_channels: int = 80
     """Log-mel channels of the fast front end, 10 ms apart."""
+    mel_warp: float = 0.0
+    """In training each utterance's mel channels are stretched or compressed by up to this share,
+    as if another speaker had said it; 0: never, 0.12 for hours of speech by few speakers."""
     subsampling: int = 4
     """Log-mel frames that become one frame of the fast model: 2 (20 ms) or 4 (40 ms)."""
     subsampling_channels: int = 512
@@ -167,6 +172,8 @@ class SpeechLMConfig(Options):
                     f"{name}: a model of architecture fast has {value!r}, got "
                     f"{getattr(self, name)!r}"
                 )
+        if self.mel_warp > 0.5:
+            raise ValueError(f"mel_warp: expected a share in [0, 0.5], got {self.mel_warp!r}")
         if self.subsampling not in (2, 4):
             raise ValueError(f"subsampling: expected 2 or 4, got {self.subsampling!r}")
         if self.depthwise_kernel % 2 == 0:

@@ -130,6 +130,7 @@ class LogMelFrontEnd(FrontEnd):
     def __init__(self, config: SpeechLMConfig) -> None:
         super().__init__(config.embed_dim, config.framing)
         self.ratio = config.subsampling
+        self.warp = config.mel_warp
         self.log_mel = LogMel(config.mel_channels)
         self.log_mel_framing = Framing(WINDOW, MEL_SHIFT)
         middle = config.subsampling_channels
@@ -143,7 +144,11 @@ class LogMelFrontEnd(FrontEnd):
         lengths = None
         if sample_lengths is not None:
             lengths = self.log_mel_framing.frames(sample_lengths)
-        x = self.log_mel(waveforms, lengths).to(self.first.weight.dtype)
+        x = self.log_mel(waveforms, lengths)
+        if self.training and self.warp:
+            # One factor an utterance, even in [1 - warp, 1 + warp]
+            x = stretch_channels(x, 1.0 + self.warp * (2.0 * torch.rand(len(x)) - 1.0))
+        x = x.to(self.first.weight.dtype)
         # Whole frames alone, T = L // r: what is left over does not make one.
         frames = x.shape[1] // self.ratio
         for layer, (stride, before) in zip((self.first, self.second), self.steps, strict=True):
@@ -152,6 +157,26 @@ class LogMelFrontEnd(FrontEnd):
                 lengths = -(-lengths // stride)
                 x = x * _valid(lengths, x)
         return x[:, :frames]
+
+
+def stretch_channels(x: Tensor, factors: Tensor) -> Tensor:
+    """Log-mel features as a longer or shorter vocal tract would give them: (B, L, M) -> (B, L, M).
+
+    Vocal tract length perturbation (Jaitly and Hinton 2013), on the mel scale: channel m of
+    utterance b becomes what stood at channel m factors[b], between two channels their linear
+    mixture, beyond the last one that one.
+
+    Args:
+        x: (B, L, M) features.
+        factors: (B,) around 1; above it voices sound lower, below it higher. On any device.
+    """
+    channels = x.shape[2]
+    number = torch.arange(channels, dtype=torch.float32)
+    # (B, 1, M) where channel m comes from
+    place = (number * factors.float()[:, None]).clamp(max=channels - 1.0)[:, None]
+    # (B, M, M) share of channel i (rows) in channel m (columns): 1 - |place - i|, where positive
+    shares = (1.0 - (place - number[:, None]).abs()).clamp(min=0.0)
+    return x @ shares.to(x)
 
 
 def windows(x: Tensor, stride: int, before: int) -> Tensor:

@@ -91,6 +91,7 @@ FIXED = {
 }
 FAST_FIELDS = {
     "mel_channels": 40,
+    "mel_warp": 0.1,
     "subsampling": 2,
     "subsampling_channels": 64,
     "depthwise_kernel": 1,

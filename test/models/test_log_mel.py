@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from speechlm.conventions import SAMPLE_RATE
+from speechlm.models import SpeechLMConfig
 from speechlm.models.log_mel import (
     CLICKS,
     FLOOR,
@@ -17,6 +18,7 @@ from speechlm.models.log_mel import (
     LogMelFrontEnd,
     is_speech,
     mel_triangles,
+    stretch_channels,
 )
 
 
@@ -263,3 +265,41 @@ def test_convolutions_are_convolutions(fast_config, subsampling):
         found = front_end(torch.zeros(2, 400 + (n_mel - 1) * 160))
         expected = x.transpose(1, 2)[:, : n_mel // subsampling]
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("factor", [0.8, 0.93, 1.0, 1.1, 1.5])
+def test_stretched_channels_are_numpys_interpolation(factor):
+    x = torch.randn(2, 7, 40, generator=torch.Generator().manual_seed(1))
+    stretched = stretch_channels(x, torch.tensor([factor, 1.0]))
+    places = np.arange(40) * np.float32(factor)
+    for row, frame in zip(stretched[0].numpy(), x[0].numpy(), strict=True):
+        expected = np.interp(places, np.arange(40), frame)
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+    assert torch.equal(stretched[1], x[1])
+
+
+def test_formants_move_as_those_of_another_speaker():
+    """A higher tone has its peak where the lower one, stretched by the places' ratio, has it."""
+    time = torch.arange(SAMPLE_RATE // 2) / SAMPLE_RATE
+    frequencies, log_mel = (2000.0, 2400.0), LogMel(80)
+
+    def frame(hertz):  # of a tone that another one follows: the mean of one alone would remove it
+        tones_ = [(2 * torch.pi * f * time).sin() for f in (hertz, 500.0)]
+        return log_mel(torch.cat(tones_)[None], None)[:, 20:21]
+
+    low, high = map(frame, frequencies)
+    mel = [np.log((700 + f) / (700 + 20)) for f in frequencies]
+    moved = stretch_channels(low, torch.tensor([mel[0] / mel[1]]))
+    peaks = [int(x[0, 0].argmax()) for x in (low, moved, high)]
+    assert peaks[0] + 2 < peaks[2] and abs(peaks[1] - peaks[2]) <= 1
+
+
+def test_channels_are_stretched_in_training_alone(fast_values):
+    waveforms = torch.stack([tones(16000), tones(16000, seed=1)])
+    warped = LogMelFrontEnd(SpeechLMConfig.fast_base(**fast_values(mel_warp=0.2)))
+    plain = LogMelFrontEnd(SpeechLMConfig.fast_base(**fast_values()))
+    plain.load_state_dict(warped.state_dict())
+    torch.manual_seed(1)
+    first, second = warped(waveforms), warped(waveforms)
+    assert not torch.allclose(first[0], second[0]) and not torch.allclose(first[1], second[1])
+    assert torch.equal(warped.eval()(waveforms), plain(waveforms))

@@ -14,6 +14,7 @@ CONF = TEMPLATE / "conf"
 BLOCK = re.search(r'^size_table="\n(.*?)^"', (TEMPLATE / "sizes.sh").read_text(), re.M | re.S)[1]
 ROWS = [line.split() for line in BLOCK.splitlines() if not line.strip().startswith("#")]
 TABLE = {size: row for size, *row in ROWS}
+OF_RECIPES = sorted(set(TEMPLATE.parent.glob("*/conf/*.yaml")) - set(CONF.iterdir()))
 PAIRS = [(f"fast_{size}", size) for size in ("tiny", "base", "large")]
 
 
@@ -43,6 +44,14 @@ def test_every_file_is_there_and_fits_the_model(size):
     _, words, text_to_unit, layer = TABLE[size]
     assert (CONF / f"{words}.yaml").is_file() and (CONF / f"{text_to_unit}.yaml").is_file()
     assert int(layer) == SIZES[size]().speech_layers  # the middle: the last of the first half
+
+
+@pytest.mark.parametrize("path", OF_RECIPES, ids=lambda path: f"{path.parts[-3]}/{path.stem}")
+def test_a_recipes_own_configuration_takes_the_place_of_a_templates(path):
+    conf, whole = yaml.safe_load(path.read_text()), read(path.stem)
+    assert conf["config_size"] == whole["config_size"] and conf.keys() >= whole.keys()
+    changes = conf.get("encoder_conf", {}).get("speechlm", {})
+    SIZES[conf["config_size"]](**conf.get("model_conf", {}), **changes)
 
 
 def test_every_configuration_is_of_a_size_or_of_no_encoder():
