@@ -18,6 +18,7 @@ from speechlm.data.atomic import output_file
 from speechlm.data.columns import open_columns, state_of, write_columns
 
 _HEADER = 7  # bytes: "\0B", 4 (the size of an integer), the number of labels as int32
+_LABEL = np.dtype([("size", "i1"), ("value", "<i4")])  # each label has its size before it
 _START = np.array([0, ord("B"), 4], np.uint8)
 _KINDS = {"offset": "<i8", "labels": "<i4", "least": "<i4", "most": "<i4"}
 
@@ -76,10 +77,10 @@ class ArkVectors:
             return self._columns["least"][places], self._columns["most"][places]
         least, most = np.zeros((2, len(offsets)), np.int64)
         for row, (offset, count) in enumerate(zip(offsets, self.counts(offsets), strict=True)):
-            if offset + _HEADER + 4 * count > len(self._bytes):
+            if offset + _HEADER + _LABEL.itemsize * count > len(self._bytes):
                 raise ValueError(f"{self.ark} ends within the labels at byte {offset}")
             if count > 0:
-                labels = np.frombuffer(self._bytes, "<i4", count, offset + _HEADER)
+                labels = np.frombuffer(self._bytes, _LABEL, count, offset + _HEADER)["value"]
                 least[row], most[row] = labels.min(), labels.max()
         return least, most
 

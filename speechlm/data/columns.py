@@ -171,7 +171,7 @@ def stored_or_made(
     """
     if stored := open_stored(path):
         return stored
-    with _turn(beside):
+    with turn(beside):
         if stored := open_stored(path):
             return stored
         logging.info("%s is made, which is done once", path)
@@ -188,10 +188,13 @@ def stored_or_made(
 
 
 @contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Hold a lock on a file, where its file system has locks; it ends with the process."""
+def turn(path: Path) -> Iterator[None]:
+    """A block that one process at a time is in, by a lock on a file, which ends with the process.
+
+    Where the file system has no locks, several may be in it.
+    """
     with path.open("rb") as file:
-        with suppress(OSError):  # network file systems may refuse it: then several do the same work
+        with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
