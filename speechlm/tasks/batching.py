@@ -61,8 +61,7 @@ class SpeechBatches:
                 f"an utterance of {samples.max()} samples does not fit into batches of "
                 f"{max_samples}; raise batch_samples or lower max_samples"
             )
-        self._steps = _in_steps(samples)
-        counts = np.bincount(self._steps)
+        self._steps, counts = _in_steps(samples)
         # Lengths are rounded up to steps, so that the bounds hold for every order of equals.
         longest = np.minimum(np.arange(len(counts)) * LENGTH_STEP, max_samples)
         self._ends = np.cumsum(counts)  # of the utterances of each step, when they are sorted
@@ -177,13 +176,16 @@ def limited_batches(
     return [[tuple(ids[i] for i in batch) for batch in batches] for batches in parts]
 
 
-def _in_steps(samples: np.ndarray) -> np.ndarray:
-    """Lengths in steps of `LENGTH_STEP`, rounded up, in the smallest type that holds them."""
+def _in_steps(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths in steps of `LENGTH_STEP`, rounded up, and how many have each number of steps."""
     largest = -(-int(samples.max()) // LENGTH_STEP)
     steps = np.empty(len(samples), np.min_scalar_type(largest))
+    counts = np.zeros(largest + 1, np.int64)
     for start, stop in portions(len(samples)):
-        steps[start:stop] = -(-samples[start:stop].astype(np.int64) // LENGTH_STEP)
-    return steps
+        part = -(-samples[start:stop].astype(np.int64) // LENGTH_STEP)
+        steps[start:stop] = part
+        counts += np.bincount(part, minlength=len(counts))
+    return steps, counts
 
 
 class CountedText(Protocol):
