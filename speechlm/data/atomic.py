@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ _PREFIX = f".tmp.{_HOST}."
 def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Path]:
     """Yield a temporary path (same folder, same suffix) that becomes `path` at the end.
 
+    Who may read it is up to the umask, whatever a library has chosen that writes the file.
+
     The parent folder is made if needed. The block must create the file; on any exception, also
     KeyboardInterrupt, the temporary file is removed and an older `path` stays as it was. What
     killed processes left of `path` is removed, unless not `tidy`: that lists the folder, which
@@ -31,6 +34,7 @@ def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Pat
     temporary = _temporary(final, tidy)
     try:
         yield temporary
+        _open_to_others(temporary)
         os.replace(temporary, final)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -110,6 +114,14 @@ def remove_leftovers(folder: str | os.PathLike[str], names: Collection[str] = ()
             pid, _, rest = name[len(_PREFIX) :].partition(".")
             if (not names or rest in names) and not _runs_elsewhere(pid):
                 _remove(Path(folder) / name)
+
+
+def _open_to_others(path: Path) -> None:
+    """Give a file that was made for its owner alone (tempfile, safetensors) the mode of `open`."""
+    if stat.S_IMODE(path.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR:
+        mask = os.umask(0o077)  # there is no other way to ask for it
+        os.umask(mask)
+        path.chmod(0o666 & ~mask)
 
 
 def _files(folder: Path) -> set[str]:
