@@ -30,17 +30,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
-from espnet2.main_funcs.average_nbest_models import average_nbest_models
 from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.data.atomic import library_writes, output_file, write_text
-from speechlm.data.whole_files import is_whole_archive
+from speechlm.data.atomic import write_text
 from speechlm.tasks.accumulation import Accumulation
+from speechlm.tasks.epoch_files import complete_epoch
 from speechlm.tasks.resuming import restore_optimizer
+from speechlm.tasks.saving import atomic_saving
+from speechlm.tasks.workers import from_all_workers, rank
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
@@ -112,8 +113,8 @@ class SpeechLMTrainer(Trainer):
         options = SpeechLMTrainer._options
         if options is None:
             return
-        if _rank() == 0:
-            _complete_epoch(options, reporter, states["model"])
+        if rank() == 0:
+            complete_epoch(options, reporter, states["model"])
         if options.patience is not None and reporter.check_early_stopping(
             options.patience, *options.early_stopping_criterion
         ):
@@ -126,7 +127,7 @@ class SpeechLMTrainer(Trainer):
         (output_dir / STOPPED).unlink(missing_ok=True)
         SpeechLMTrainer._options = trainer_options
         try:
-            with _atomic_saving():
+            with atomic_saving():
                 super().run(model=model, trainer_options=trainer_options, **kwargs)
         finally:
             SpeechLMTrainer._options = None
@@ -138,7 +139,7 @@ class SpeechLMTrainer(Trainer):
         """One epoch of ESPnet's, watched. True if no update could be made."""
         if kwargs["distributed_option"].distributed:
             # ESPnet gives all workers the same random stream; dropout must differ between them.
-            torch.manual_seed(_worker_seed(options.seed, reporter.get_epoch(), _rank()))
+            torch.manual_seed(_worker_seed(options.seed, reporter.get_epoch(), rank()))
         watch = _Watch(reporter, options)
         handles = [model.register_forward_hook(watch.check_loss, with_kwargs=True)]
         count = getattr(getattr(model, "module", model), "count", None)  # within DDP: its module
@@ -183,10 +184,6 @@ class SpeechLMTrainer(Trainer):
             )
 
 
-def _rank() -> int:
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-
-
 def _worker_seed(seed: int, epoch: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1, np.uint64)[0] >> 1)
 
@@ -200,7 +197,7 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
     before = os.times()
     yield
     spent = sum(os.times()[:4]) - sum(before[:4])  # user and system, of this process and children
-    total = sum(_from_all_workers([spent]))
+    total = sum(from_all_workers([spent]))
     logging.info("%depoch:%s: cpu_seconds=%.2f", reporter.get_epoch(), reporter.key, total)
 
 
@@ -236,7 +233,7 @@ class _Watch:
         self.register(stats, weight)
 
     def _stop(self, what: str) -> None:
-        utterances = _from_all_workers(self.utterances)
+        utterances = from_all_workers(self.utterances)
         output_dir = Path(self.options.output_dir)
         iteration, total = self.reporter.count, self.reporter.total_count
         done = self.reporter.get_epoch() - 1
@@ -250,92 +247,7 @@ class _Watch:
             "what to do: listen to these utterances and leave out what is broken, or lower the "
             "learning rate; starting again goes on from the last good checkpoint."
         )
-        if _rank() == 0:
+        if rank() == 0:
             write_text(output_dir / STOPPED, message + "\n")
         logging.error(message)
         raise TrainingStopped(message)
-
-
-def _from_all_workers(items: list[Any]) -> list[Any]:
-    if not torch.distributed.is_initialized():
-        return items
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, items)
-    return [item for worker in gathered for item in worker]
-
-
-@contextmanager
-def _atomic_saving() -> Iterator[None]:
-    """Within the block `torch.save` to a path leaves the whole file or none."""
-    save = torch.save
-
-    def atomic_save(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
-        if not isinstance(f, str | os.PathLike):
-            save(obj, f, *args, **kwargs)
-            return
-        with output_file(f) as path, open(path, "wb") as stream:
-            with library_writes(f, RuntimeError):
-                save(obj, stream, *args, **kwargs)
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    torch.save = atomic_save
-    try:
-        yield
-    finally:
-        torch.save = save
-
-
-def _link(path: Path, target: str) -> None:
-    """Make `path` a link to `target` in the same folder, atomically."""
-    if path.is_symlink() and os.readlink(path) == target:
-        return
-    with output_file(path) as temporary:
-        temporary.symlink_to(target)
-
-
-def _complete_epoch(options: Options, reporter: Reporter, weights: dict) -> None:
-    """Do again what ESPnet does in the folder after it has written `checkpoint.pth`.
-
-    A kill may have come before any part of it. Everything follows from the reporter's
-    statistics, so doing it twice does no harm.
-    """
-    folder = Path(options.output_dir)
-    epoch = reporter.get_epoch()
-    model = folder / f"{epoch}epoch.pth"
-    if not is_whole_archive(model):
-        torch.save(weights, model)
-    _link(folder / "latest.pth", model.name)
-    criteria = [c for c in options.best_model_criterion if reporter.has(c[0], c[1])]
-    keep = options.keep_nbest_models
-    count = keep if isinstance(keep, int) else max(keep, default=1)
-    best: set[int] = set()
-    for phase, key, mode in criteria:
-        order = reporter.sort_epochs(phase, key, mode)
-        best |= set(order[:count])
-        _link(folder / f"{phase}.{key}.best.pth", f"{order[0]}epoch.pth")
-    _check_epochs(folder, best)
-    interval = options.nbest_averaging_interval
-    if interval > 0 and epoch % interval == 0:
-        average_nbest_models(
-            reporter=reporter,
-            output_dir=folder,
-            best_model_criterion=options.best_model_criterion,
-            nbest=[keep] if isinstance(keep, int) else keep,
-            suffix=f"till{epoch}epoch",
-        )
-    for old in range(1, epoch):
-        if old not in best:
-            (folder / f"{old}epoch.pth").unlink(missing_ok=True)
-
-
-def _check_epochs(folder: Path, epochs: set[int]) -> None:
-    """Find out now, not after days, that weights which will be averaged cannot be read."""
-    names = [f"{epoch}epoch.pth" for epoch in sorted(epochs)]
-    there = [folder / name for name in names if os.path.lexists(folder / name)]
-    wrong = [str(path) for path in there if not is_whole_archive(path)]
-    if wrong:
-        raise ValueError(
-            f"{', '.join(wrong)}: empty, cut off or damaged, but of the best epochs, which become "
-            f"the model. Restore good copies, or remove {folder} to train from the beginning"
-        )

@@ -12,13 +12,8 @@ import torch
 import speechlm.tasks  # noqa: F401
 from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
 from speechlm.tasks.common import check_weights_file
-from speechlm.tasks.trainer import (
-    STOPPED,
-    Options,
-    SpeechLMTrainer,
-    TrainingStopped,
-    _atomic_saving,
-)
+from speechlm.tasks.saving import atomic_saving
+from speechlm.tasks.trainer import STOPPED, Options, SpeechLMTrainer, TrainingStopped
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.schedulers.tristage_lr import TristageLR  # isort: skip
@@ -308,7 +303,7 @@ def test_initial_weights_that_cannot_be_read_are_named(tmp_path, content, messag
 
 def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
     (tmp_path / "a.pth").write_text("old")
-    with full_disk(1000), pytest.raises(OSError, match="a.pth cannot be written"), _atomic_saving():
+    with full_disk(1000), pytest.raises(OSError, match="a.pth cannot be written"), atomic_saving():
         torch.save(torch.zeros(10_000), tmp_path / "a.pth")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
