@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,9 @@ from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes, scheduler_classes
 
 from speechlm.checkpoints.model_dir import SIZES
-from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.checkpoints.trainer_files import check_whole, load_weights_only
 from speechlm.conventions import nearest
 from speechlm.data.atomic import library_writes, output_file
-from speechlm.data.whole_files import is_whole_archive
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
@@ -338,9 +338,11 @@ def check_weights_file(path: str | os.PathLike[str]) -> None:
     """Make sure that a file of weights, which ESPnet will load, can be loaded.
 
     Raises:
-        ValueError: it is missing, empty, cut off or something else.
+        ValueError: it is missing, empty, cut off, damaged or something else.
     """
-    if not is_whole_archive(path):  # or of the older format, which is read to know
+    if zipfile.is_zipfile(path):
+        check_whole(path)
+    else:  # of torch's older format, which is read to know, or none of its files
         load_weights_only(path)
 
 

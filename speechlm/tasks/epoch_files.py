@@ -10,8 +10,9 @@ from espnet2.main_funcs.average_nbest_models import average_nbest_models
 from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import TrainerOptions
 
+from speechlm.checkpoints.trainer_files import check_whole
 from speechlm.data.atomic import output_file
-from speechlm.data.whole_files import is_whole_archive
+from speechlm.data.whole_files import DamagedFile
 
 
 def _link(path: Path, target: str) -> None:
@@ -31,7 +32,7 @@ def complete_epoch(options: TrainerOptions, reporter: Reporter, weights: dict) -
     folder = Path(options.output_dir)
     epoch = reporter.get_epoch()
     model = folder / f"{epoch}epoch.pth"
-    if not is_whole_archive(model):
+    if not _is_whole(model):
         torch.save(weights, model)
     _link(folder / "latest.pth", model.name)
     criteria = [c for c in options.best_model_criterion if reporter.has(c[0], c[1])]
@@ -61,9 +62,17 @@ def _check_epochs(folder: Path, epochs: set[int]) -> None:
     """Find out now, not after days, that weights which will be averaged cannot be read."""
     names = [f"{epoch}epoch.pth" for epoch in sorted(epochs)]
     there = [folder / name for name in names if os.path.lexists(folder / name)]
-    wrong = [str(path) for path in there if not is_whole_archive(path)]
+    wrong = [str(path) for path in there if not _is_whole(path)]
     if wrong:
         raise ValueError(
             f"{', '.join(wrong)}: empty, cut off or damaged, but of the best epochs, which become "
             f"the model. Restore good copies, or remove {folder} to train from the beginning"
         )
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        check_whole(path)
+    except DamagedFile:
+        return False
+    return True

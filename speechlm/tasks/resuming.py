@@ -14,7 +14,7 @@ from espnet2.schedulers.tristage_lr import TristageLR
 from espnet2.schedulers.warmup_lr import WarmupLR
 from espnet2.tasks.abs_task import scheduler_classes
 
-from speechlm.checkpoints.trainer_files import CHECKPOINT
+from speechlm.checkpoints.trainer_files import has_checkpoint
 from speechlm.data.yaml_file import read_yaml
 from speechlm.tasks.schedulers import LinearDecayLR
 
@@ -49,7 +49,7 @@ def check_resumed(args: argparse.Namespace) -> None:
     """
     folder = Path(args.output_dir)
     begun = folder / "config.yaml"
-    if not (args.resume and (folder / CHECKPOINT).is_file() and begun.is_file()):
+    if not (args.resume and has_checkpoint(folder) and begun.is_file()):
         return
     old, new = read_yaml(begun), vars(args)
     names = [name for name in new if name in old and name not in HOW and name[:5] != "dist_"]

@@ -8,7 +8,8 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
   `checkpoint.pth` (epoch file, links to the latest and best models, averages, removed files),
   so that a resumed run ends in the same files as one that was never disturbed. ESPnet seeds each
   epoch anew, therefore the weights are equal to the last bit on the same machine;
-- `checkpoint.pth` is read without executing what it may contain;
+- `checkpoint.pth` is read without executing what it may contain; its checksums are compared, and
+  where they differ the checkpoint before it, which is kept, takes its place;
 - accumulated batches count by their sentences or tokens (`accumulation`), where the model has a
   method `count`;
 - the log says after each epoch how many CPU seconds it took;
@@ -35,13 +36,13 @@ from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
-from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.checkpoints.trainer_files import choose_checkpoint, load_weights_only
 from speechlm.data.atomic import write_text
 from speechlm.tasks.accumulation import Accumulation
 from speechlm.tasks.epoch_files import complete_epoch
 from speechlm.tasks.resuming import restore_optimizer
 from speechlm.tasks.saving import atomic_saving
-from speechlm.tasks.workers import from_all_workers, rank
+from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
@@ -126,6 +127,8 @@ class SpeechLMTrainer(Trainer):
         output_dir = Path(trainer_options.output_dir)
         (output_dir / STOPPED).unlink(missing_ok=True)
         SpeechLMTrainer._options = trainer_options
+        if trainer_options.resume:
+            at_first_worker(lambda: choose_checkpoint(output_dir))
         try:
             with atomic_saving():
                 super().run(model=model, trainer_options=trainer_options, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,3 +21,21 @@ def from_all_workers(items: list[Any]) -> list[Any]:
     gathered: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(gathered, items)
     return [item for worker in gathered for item in worker]
+
+
+def at_first_worker(action: Callable[[], None]) -> None:
+    """Do something at the first worker, while the others wait; its error is raised by all.
+
+    Raises:
+        ValueError, OSError: what the action raised.
+    """
+    failed: list[Exception | None] = [None]
+    if rank() == 0:
+        try:
+            action()
+        except (ValueError, OSError) as error:
+            failed = [error]
+    if torch.distributed.is_initialized():
+        torch.distributed.broadcast_object_list(failed, 0)
+    if failed[0] is not None:
+        raise failed[0]
