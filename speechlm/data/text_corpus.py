@@ -20,6 +20,7 @@ from typing import IO, Any, overload
 import numpy as np
 
 from speechlm.data.atomic import output_file
+from speechlm.data.disk import CannotWrite
 from speechlm.data.encoding import BOM, advice, refuse_wide, text_lines
 
 _MAGIC = int.from_bytes(b"SLMTEXT1", "little")
@@ -138,8 +139,8 @@ def _open_index(path: Path, status: os.stat_result) -> IO[bytes]:
     try:
         with output_file(index_path) as temporary, open(temporary, "wb") as stream:
             _build_index(path, status, stream)
-    except PermissionError:
-        logging.warning("%s cannot be written: the line index is made anew each time", index_path)
+    except CannotWrite as error:
+        logging.warning("%s: the line index is made anew each time", error)
         index = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the corpus
         _build_index(path, status, index)
         return index

@@ -6,7 +6,6 @@ import argparse
 import inspect
 import logging
 import os
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ import torch.distributed
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes, scheduler_classes
+from espnet2.train.distributed_utils import get_rank
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.checkpoints.trainer_files import check_whole, load_weights_only
@@ -29,6 +29,7 @@ from speechlm.models import SpeechLMConfig
 from speechlm.models.config import OtherArchitecture
 from speechlm.tasks.audio_loader import DATA_DIR
 from speechlm.tasks.batching import limited_batches
+from speechlm.tasks.logs import log_to
 from speechlm.tasks.optimizers import MuonAndAdamW, muon_groups
 from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.schedulers import complete_schedule
@@ -112,11 +113,13 @@ class TrainingTask(AbsTask):
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """Train in this process, logging to stderr and, at the first worker, to train.log."""
+        """Train in this process, logging to stderr and to a file in the folder (`log_to`)."""
         torch.set_num_threads(args.num_threads)
         if not args.ngpu:
             reuse_memory()
-        log_to(args.output_dir, first=not args.dist_rank, level=args.log_level)
+        # set by ESPnet where it starts the workers itself; srun and torchrun say it by variables
+        number = get_rank(args.dist_rank, args.dist_launcher) if args.distributed else 0
+        log_to(args.output_dir, number or 0, args.log_level)
         for item in args.init_param:
             check_weights_file(item.split(":")[0])
         check_resumed(args)  # before ESPnet writes the new options over the old ones
@@ -147,21 +150,6 @@ class OwnDataTask(TrainingTask):
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         """Names of tensors that some batches have."""
         return cls.optional_names
-
-
-def log_to(folder: str | os.PathLike[str], first: bool, level: str) -> None:
-    """Send the log to stderr and, if `first`, append it to folder/train.log as well."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if first:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(Path(folder) / "train.log", encoding="utf-8"))
-    logging.basicConfig(
-        level=level if first else "ERROR",
-        handlers=handlers,
-        force=True,
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
 def parse_training(

@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ from speechlm.data.atomic import write_text
 from speechlm.tasks.accumulation import Accumulation
 from speechlm.tasks.epoch_files import complete_epoch
 from speechlm.tasks.resuming import restore_optimizer
-from speechlm.tasks.saving import atomic_saving
+from speechlm.tasks.saving import atomic_saving, check_room_for_training
 from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
 
 STOPPED = "STOPPED.txt"
@@ -123,12 +123,14 @@ class SpeechLMTrainer(Trainer):
 
     @classmethod
     def run(cls, model: torch.nn.Module, trainer_options: Options, **kwargs: Any) -> None:
-        """Train; arguments are ESPnet's. Raises `TrainingStopped` (see `STOPPED`)."""
-        output_dir = Path(trainer_options.output_dir)
-        (output_dir / STOPPED).unlink(missing_ok=True)
+        """Train; arguments are ESPnet's.
+
+        Raises:
+            TrainingStopped: see `STOPPED`.
+            CannotWrite: the folder is full or read-only; nothing that was there is lost.
+        """
+        at_first_worker(lambda: _prepare(trainer_options, model, kwargs["optimizers"]))
         SpeechLMTrainer._options = trainer_options
-        if trainer_options.resume:
-            at_first_worker(lambda: choose_checkpoint(output_dir))
         try:
             with atomic_saving():
                 super().run(model=model, trainer_options=trainer_options, **kwargs)
@@ -185,6 +187,16 @@ class SpeechLMTrainer(Trainer):
                 f"best_model_criterion: validation has no {' '.join(missing)}; it has "
                 f"{' '.join(sorted(reporter.stats))}"
             )
+
+
+def _prepare(
+    options: Options, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> None:
+    """Look at the folder before a training begins in it, or goes on."""
+    check_room_for_training(options, model, optimizers)
+    Path(options.output_dir, STOPPED).unlink(missing_ok=True)
+    if options.resume:
+        choose_checkpoint(options.output_dir)
 
 
 def _worker_seed(seed: int, epoch: int, rank: int) -> int:
