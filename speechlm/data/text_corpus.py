@@ -172,16 +172,17 @@ def _header(index: IO[bytes]) -> tuple[int, ...]:
 
 def _build_index(path: Path, status: os.stat_result, stream: IO[bytes]) -> None:
     """Stream the text once, block by block, writing where each line starts."""
-    np.zeros(_HEADER + 1, np.uint64).tofile(stream)
+    # not by `tofile`, which loses what a full disk does not take without an error
+    stream.write(bytes(8 * (_HEADER + 1)))
     n_lines, position, last = 0, 0, b""
     with open(path, "rb") as text:
         while block := text.read(_BLOCK):
             ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-            (ends + (position + 1)).astype(np.uint64).tofile(stream)
+            stream.write((ends + (position + 1)).astype(np.uint64).data)
             n_lines, position, last = n_lines + len(ends), position + len(block), block[-1:]
     if last != b"\n":
-        np.array([position + 1], np.uint64).tofile(stream)
+        stream.write(np.array([position + 1], np.uint64).data)
         n_lines += 1
     stream.seek(0)
-    np.array([_MAGIC, position, status.st_mtime_ns, n_lines], np.uint64).tofile(stream)
+    stream.write(np.array([_MAGIC, position, status.st_mtime_ns, n_lines], np.uint64).data)
     stream.flush()
