@@ -18,6 +18,7 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes, scheduler_classes
 from espnet2.train.distributed_utils import get_rank
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.checkpoints.trainer_files import check_whole, load_weights_only
@@ -29,6 +30,7 @@ from speechlm.models import SpeechLMConfig
 from speechlm.models.config import OtherArchitecture
 from speechlm.tasks.audio_loader import DATA_DIR
 from speechlm.tasks.batching import limited_batches
+from speechlm.tasks.interrupts import INTERRUPTED, Interrupted, on_signals, stop_at_once
 from speechlm.tasks.logs import log_to
 from speechlm.tasks.optimizers import MuonAndAdamW, muon_groups
 from speechlm.tasks.resuming import check_resumed
@@ -112,6 +114,21 @@ class TrainingTask(AbsTask):
         )
 
     @classmethod
+    def main(cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None) -> None:
+        """Train, in this process or in one for each GPU.
+
+        Raises:
+            Interrupted: SIGTERM or SIGUSR1 has come; the state is saved.
+        """
+        try:
+            with on_signals(stop_at_once):
+                super().main(args, cmd)
+        except ProcessExitedException as error:
+            if error.exit_code == INTERRUPTED:
+                raise Interrupted from None
+            raise
+
+    @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
         """Train in this process, logging to stderr and to a file in the folder (`log_to`)."""
         torch.set_num_threads(args.num_threads)
@@ -125,7 +142,8 @@ class TrainingTask(AbsTask):
         check_resumed(args)  # before ESPnet writes the new options over the old ones
         # ESPnet's trainer calls autocast by its older name, which warns at every step.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
-        super().main_worker(args)
+        with on_signals(stop_at_once):
+            super().main_worker(args)
 
 
 class OwnDataTask(TrainingTask):

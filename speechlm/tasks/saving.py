@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -114,12 +114,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_saving() -> Iterator[None]:
-    """Within the block `torch.save` to a path is `save_file`."""
+def atomic_saving(saved: Callable[[Any], None] = lambda _: None) -> Iterator[None]:
+    """Within the block `torch.save` to a path is `save_file`; `saved` learns of a `CHECKPOINT`."""
 
     def save(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(f, str | os.PathLike):
             save_file(obj, f)
+            if Path(f).name == CHECKPOINT:
+                saved(obj)
         else:
             _save(obj, f, *args, **kwargs)
 

@@ -10,8 +10,9 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
   epoch anew, therefore the weights are equal to the last bit on the same machine;
 - `checkpoint.pth` is read without executing what it may contain; its checksums are compared, and
   where they differ the checkpoint before it, which is kept, takes its place;
-- accumulated batches count by their sentences or tokens (`accumulation`), where the model has a
-  method `count`;
+- a checkpoint is made every some minutes, also inside an epoch (`inside`), and when SIGTERM or
+  SIGUSR1 asks the training to stop, which then ends with an exit code of its own (`interrupts`);
+- accumulated batches count by their frames, sentences or tokens (`accumulation`);
 - the log says after each epoch how many CPU seconds it took;
 - a loss that is not finite, or too many updates in a row with a gradient that is not, stop the
   training with a message that says where.
@@ -40,6 +41,8 @@ from speechlm.checkpoints.trainer_files import choose_checkpoint, load_weights_o
 from speechlm.data.atomic import write_text
 from speechlm.tasks.accumulation import Accumulation
 from speechlm.tasks.epoch_files import complete_epoch
+from speechlm.tasks.inside import Progress, Run
+from speechlm.tasks.interrupts import on_signals
 from speechlm.tasks.resuming import restore_optimizer
 from speechlm.tasks.saving import atomic_saving, check_room_for_training
 from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
@@ -59,13 +62,15 @@ class Options(TrainerOptions):
 
     max_nonfinite_updates: int
     """Stop after so many updates in a row whose gradient norm was not finite."""
+    checkpoint_minutes: float
+    """Make a checkpoint inside an epoch so many minutes after the last one; 0: never."""
 
 
 class SpeechLMTrainer(Trainer):
     """Trainer with kill-safe checkpoints and a stop at the first loss that is not finite."""
 
-    _options: Options | None = None
-    """Options of the run in progress; ESPnet does not hand them to `resume`."""
+    _run: Run | None = None
+    """The run in progress; ESPnet does not hand its options to `resume`."""
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -77,10 +82,23 @@ class SpeechLMTrainer(Trainer):
             help="Stop when so many updates in a row had a gradient norm that is not finite "
             "(mixed precision in float16 needs some while it looks for its loss scale)",
         )
+        parser.add_argument(
+            "--checkpoint_minutes",
+            type=float,
+            default=10.0,
+            help="make a checkpoint inside an epoch so many minutes after the last one; 0: only at "
+            "the ends of epochs, and when SIGTERM or SIGUSR1 asks the training to stop",
+        )
 
     @classmethod
     def build_options(cls, args: argparse.Namespace) -> Options:
-        """Take our options from the parsed arguments."""
+        """Take our options from the parsed arguments.
+
+        Raises:
+            ValueError: `checkpoint_minutes` is negative or no number.
+        """
+        if not 0 <= args.checkpoint_minutes < float("inf"):
+            raise ValueError(f"checkpoint_minutes: 0 or more, got {args.checkpoint_minutes}")
         return build_dataclass(Options, args)
 
     @staticmethod
@@ -94,7 +112,7 @@ class SpeechLMTrainer(Trainer):
         ngpu: int = 0,
         strict: bool = True,
     ) -> None:
-        """Restore the state after the last finished epoch, and the folder that belongs to it."""
+        """Restore the state of a checkpoint, and the folder that belongs to it."""
         device = f"cuda:{torch.cuda.current_device()}" if ngpu > 0 else "cpu"
         states = load_weights_only(checkpoint, device)
         missing = [key for key in _STATE if key not in states]
@@ -111,9 +129,13 @@ class SpeechLMTrainer(Trainer):
         if scaler is not None and states["scaler"] is not None:
             scaler.load_state_dict(states["scaler"])
         logging.info("resumed after epoch %d of %s", reporter.get_epoch(), checkpoint)
-        options = SpeechLMTrainer._options
-        if options is None:
+        run = SpeechLMTrainer._run
+        if run is None:
             return
+        run.resumed(states)
+        if run.position is not None:  # inside an epoch: what belongs to those before is complete
+            return
+        options = run.options
         if rank() == 0:
             complete_epoch(options, reporter, states["model"])
         if options.patience is not None and reporter.check_early_stopping(
@@ -129,35 +151,42 @@ class SpeechLMTrainer(Trainer):
             TrainingStopped: see `STOPPED`.
             CannotWrite: the folder is full or read-only; nothing that was there is lost.
         """
+        run = Run(trainer_options, model, kwargs["optimizers"], kwargs["schedulers"])
         at_first_worker(lambda: _prepare(trainer_options, model, kwargs["optimizers"]))
-        SpeechLMTrainer._options = trainer_options
+        SpeechLMTrainer._run = run
         try:
-            with atomic_saving():
+            with on_signals(run.request.note), atomic_saving(run.saved):
                 super().run(model=model, trainer_options=trainer_options, **kwargs)
         finally:
-            SpeechLMTrainer._options = None
+            SpeechLMTrainer._run = None
 
     @classmethod
     def train_one_epoch(
         cls, model: torch.nn.Module, reporter: SubReporter, options: Options, **kwargs: Any
     ) -> bool:
-        """One epoch of ESPnet's, watched. True if no update could be made."""
+        """One epoch of ESPnet's, or what is left of it, watched. True if no update could be made.
+
+        Raises:
+            Interrupted: a signal has come, and the state is saved.
+        """
+        assert cls._run is not None
         if kwargs["distributed_option"].distributed:
             # ESPnet gives all workers the same random stream; dropout must differ between them.
             torch.manual_seed(_worker_seed(options.seed, reporter.get_epoch(), rank()))
-        watch = _Watch(reporter, options)
+        # Batches behind the last whole update of an epoch make none: a resumed training, which
+        # does not have their gradients, goes on as the one that was never disturbed.
+        model.zero_grad()
+        accumulation = Accumulation(model, options.accum_grad)
+        watch = Watch(reporter, cls._run, accumulation)
+        progress = cls._run.progress = Progress(cls._run, reporter, watch, kwargs["scaler"])
+        kwargs["iterator"] = progress.training(kwargs["iterator"], accumulation)
         handles = [model.register_forward_hook(watch.check_loss, with_kwargs=True)]
-        count = getattr(getattr(model, "module", model), "count", None)  # within DDP: its module
-        if options.accum_grad > 1 and count is not None:
-            device = "cuda" if options.ngpu > 0 else "cpu"
-            batches = Accumulation(kwargs["iterator"], options.accum_grad, count, device)
-            kwargs["iterator"] = batches
-            handles.append(model.register_forward_hook(batches.weigh))
+        if options.accum_grad > 1:
+            handles.append(model.register_forward_hook(accumulation.weigh))
         try:
             with _log_cpu_seconds(reporter):
-                return super().train_one_epoch(
-                    model=model, reporter=reporter, options=options, **kwargs
-                )
+                super().train_one_epoch(model=model, reporter=reporter, options=options, **kwargs)
+            return not watch.updated
         finally:
             for handle in handles:
                 handle.remove()
@@ -178,6 +207,8 @@ class SpeechLMTrainer(Trainer):
         Raises:
             ValueError: see above; the values that are there are named.
         """
+        if cls._run is not None and cls._run.progress is not None:
+            iterator = cls._run.progress.validation(iterator)
         with _log_cpu_seconds(reporter):
             super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
         wanted = {key for phase, key, _ in options.best_model_criterion if phase == "valid"}
@@ -216,14 +247,19 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
     logging.info("%depoch:%s: cpu_seconds=%.2f", reporter.get_epoch(), reporter.key, total)
 
 
-class _Watch:
-    """Looks at each loss and gradient norm of an epoch."""
+class Watch:
+    """Looks at each loss and gradient norm of an epoch.
 
-    def __init__(self, reporter: SubReporter, options: Options) -> None:
-        self.reporter = reporter
-        self.options = options
+    Attributes:
+        bad_updates: in a row, the last ones, whose gradient norm was not finite.
+        updated: whether there was an update in the epoch.
+    """
+
+    def __init__(self, reporter: SubReporter, run: Run, accumulation: Accumulation) -> None:
+        self.reporter, self.run, self.options = reporter, run, run.options
+        self.accumulation = accumulation
         self.utterances: list[str] = []
-        self.bad_updates = 0
+        self.bad_updates, self.updated = 0, False
         self.register = reporter.register
         reporter.register = self._register
 
@@ -238,9 +274,14 @@ class _Watch:
             self._stop(f"the loss is not finite ({loss.detach().flatten().tolist()})")
 
     def _register(self, stats: dict, weight: Any = None) -> None:
-        """In place of the reporter's: ESPnet reports a gradient norm only if it is finite."""
+        """In place of the reporter's, which ESPnet calls after each part of a batch.
+
+        It reports a gradient norm only if it is finite.
+        """
+        if "backward_time" in stats and self.options.accum_grad > 1:
+            self.accumulation.after_backward()
         if "grad_norm" in stats:
-            self.bad_updates = -1
+            self.bad_updates, self.updated = -1, True
         if "train_time" in stats:  # the last report of an update
             self.bad_updates += 1
             if self.bad_updates >= self.options.max_nonfinite_updates:
@@ -249,20 +290,17 @@ class _Watch:
 
     def _stop(self, what: str) -> None:
         utterances = from_all_workers(self.utterances)
-        output_dir = Path(self.options.output_dir)
         iteration, total = self.reporter.count, self.reporter.total_count
-        done = self.reporter.get_epoch() - 1
-        good = f"{output_dir / 'checkpoint.pth'} (epoch {done})" if done else "none yet"
         message = (
             f"training stopped: {what} in epoch {self.reporter.get_epoch()}, batch {iteration} "
             f"of the epoch, batch {total} of the run "
             f"(update {-(-total // self.options.accum_grad)}).\n"
             f"utterances of the batch: {' '.join(utterances)}\n"
-            f"last good checkpoint: {good}\n"
+            f"last good checkpoint: {self.run.last}\n"
             "what to do: listen to these utterances and leave out what is broken, or lower the "
             "learning rate; starting again goes on from the last good checkpoint."
         )
         if rank() == 0:
-            write_text(output_dir / STOPPED, message + "\n")
+            write_text(Path(self.options.output_dir, STOPPED), message + "\n")
         logging.error(message)
         raise TrainingStopped(message)

@@ -97,11 +97,18 @@ def options(folder: Path, **changes) -> Options:
         gradient_as_bucket_view=True,
         ddp_comm_hook=None,
         max_nonfinite_updates=3,
+        checkpoint_minutes=10.0,
     )
     return Options(**(values | changes))
 
 
-def train(folder: Path, on_batch=lambda epoch, i, batch: None, num_workers=0, **changes) -> None:
+def train(
+    folder: Path,
+    on_batch=lambda epoch, i, batch: None,
+    num_workers=0,
+    on_validation=lambda epoch, i, batch: None,
+    **changes,
+) -> None:
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     model = Regression()
@@ -111,7 +118,7 @@ def train(folder: Path, on_batch=lambda epoch, i, batch: None, num_workers=0, **
         optimizers=[optimizer],
         schedulers=[TristageLR(optimizer, max_steps=EPOCHS * BATCHES // 2)],
         train_iter_factory=Batches(on_batch, num_workers),
-        valid_iter_factory=Batches(),
+        valid_iter_factory=Batches(on_validation),
         plot_attention_iter_factory=None,
         trainer_options=options(folder, **changes),
         distributed_option=DistributedOption(),

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import torch.distributed as dist
 import yaml
 
 from speechlm.checkpoints.model_dir import load_speechlm
@@ -300,51 +299,6 @@ def worker_batch(rank: int) -> dict[str, torch.Tensor]:
         "characters": torch.tensor(random.integers(4, 30, (2, 12))),
         "seed": torch.tensor(11 + rank),
     }
-
-
-def ddp_worker(rank: int, folder: str) -> None:
-    from espnet2.torch_utils.recursive_op import recursive_average
-
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    model = torch.nn.parallel.DistributedDataParallel(tiny_model(), find_unused_parameters=True)
-    loss, stats, weight = model(**worker_batch(rank))
-    loss = (loss * weight).sum()  # from here on what ESPnet's trainer does
-    stats, weight = recursive_average(stats, weight, True)
-    (loss / weight * dist.get_world_size()).sum().backward()
-    if rank == 0:
-        gradients = {n: p.grad for n, p in model.module.named_parameters() if p.grad is not None}
-        torch.save({"gradients": gradients, "loss": stats["loss"]}, f"{folder}/result.pth")
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_two_workers_have_the_gradient_of_one_with_all_the_data(tmp_path):
-    children = []
-    for rank in range(2):
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                ddp_worker(rank, str(tmp_path))
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(pid)
-    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
-    result = load_weights_only(tmp_path / "result.pth")
-
-    model = tiny_model()
-    outputs = [model(**worker_batch(rank)) for rank in range(2)]
-    counts = [weight.item() for _, _, weight in outputs]
-    assert counts[0] != counts[1]
-    total = sum(loss * n for (loss, _, _), n in zip(outputs, counts, strict=True)) / sum(counts)
-    total.sum().backward()
-    assert result["loss"].item() == pytest.approx(total.item(), rel=1e-5)
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            largest = parameter.grad.abs().max()
-            error = (result["gradients"][name] - parameter.grad).abs().max()
-            assert error <= 1e-4 * largest + 1e-7, name
 
 
 def test_a_batch_without_usable_text_still_reports_it():
