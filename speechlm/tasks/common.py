@@ -53,7 +53,12 @@ class TrainingTask(AbsTask):
         parser.add_argument(
             "--num_threads", type=int, default=1, help="CPU threads of the training process"
         )
-        parser.set_defaults(resume=True, num_att_plot=0, unused_parameters=True)
+        parser.set_defaults(resume=True, num_att_plot=0, unused_parameters=None)
+
+    @classmethod
+    def may_leave_unused(cls, args: argparse.Namespace) -> bool:
+        """Whether a batch may leave weights without a gradient; workers then look for them."""
+        return True
 
     @classmethod
     def add_size(cls, parser: argparse._ActionsContainer, help_text: str) -> None:
@@ -137,6 +142,8 @@ class TrainingTask(AbsTask):
         # set by ESPnet where it starts the workers itself; srun and torchrun say it by variables
         number = get_rank(args.dist_rank, args.dist_launcher) if args.distributed else 0
         log_to(args.output_dir, number or 0, args.log_level)
+        if args.unused_parameters is None:
+            args.unused_parameters = cls.may_leave_unused(args)
         for item in args.init_param:
             check_weights_file(item.split(":")[0])
         check_resumed(args)  # before ESPnet writes the new options over the old ones

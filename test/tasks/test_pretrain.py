@@ -12,7 +12,7 @@ import soundfile
 import torch
 import yaml
 
-from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.checkpoints.model_dir import SIZES, load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import n_labels
 from speechlm.data.lexicon import Lexicon
@@ -21,6 +21,7 @@ from speechlm.data.vocabulary import PHONES
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.common import parse_training
 from speechlm.tasks.epochs import EpochIterFactory
+from speechlm.tasks.interrupts import INTERRUPTED
 from speechlm.tasks.joint import JointEpochs
 from speechlm.tasks.pretrain import PretrainModel, SpeechLMPretrainTask
 from speechlm.tasks.resuming import check_resumed
@@ -30,8 +31,11 @@ from speechlm.tasks.text_units import TextUnits
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 
-def run_to_a_kill(function, *arguments, at_batch: int) -> None:
-    """Call a training in a child process that is killed when it asks for its n-th batch."""
+def run_to_a_kill(function, *arguments, at_batch: int, number: int = signal.SIGKILL) -> int:
+    """Call a training in a child process that gets a signal when it asks for its n-th batch.
+
+    Returns its exit code, negative for the signal that ended it.
+    """
     pid = os.fork()
     if pid == 0:
         made = SpeechUnits.batch
@@ -41,16 +45,18 @@ def run_to_a_kill(function, *arguments, at_batch: int) -> None:
             nonlocal calls
             calls += 1
             if calls == at_batch:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
             return made(self, indices, random)
 
         SpeechUnits.batch = batch
+        status = 1
         try:
             function(*arguments)
+        except SystemExit as end:
+            status = end.code
         finally:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status)
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def losses(folder) -> dict[int, dict]:
@@ -120,11 +126,17 @@ def test_the_model_is_that_of_the_last_update(tmp_path, config, data_options):
     assert not torch.equal(mask, best["speechlm.mask_emb"])
 
 
-@pytest.mark.parametrize("at_batch", [3, 9])
-def test_killed_within_an_epoch_ends_in_the_same_bits(trained, tmp_path, data_options, at_batch):
+@pytest.mark.parametrize(("at_batch", "number"), [(3, signal.SIGKILL), (9, signal.SIGTERM)])
+def test_stopped_within_an_epoch_it_ends_in_the_same_bits(
+    trained, tmp_path, data_options, at_batch, number
+):
     """Also if it goes on with another number of loader processes."""
     folder = tmp_path / "exp"
-    run_to_a_kill(pretrain, folder, trained[1], data_options, at_batch=at_batch)
+    code = run_to_a_kill(
+        pretrain, folder, trained[1], data_options, at_batch=at_batch, number=number
+    )
+    assert code == (INTERRUPTED if number == signal.SIGTERM else -number)
+    assert (folder / "checkpoint.pth").exists() == (number == signal.SIGTERM)
     assert not (folder / "model.safetensors").exists()
     pretrain(folder, trained[1], data_options, ["--num_workers", "2"])
     ours, theirs = (load_weights_only(f / "checkpoint.pth")["model"] for f in (folder, trained[0]))
@@ -310,3 +322,35 @@ def test_a_batch_without_usable_text_still_reports_it():
     counts = {"lines_left_out": 3, "impossible_lines": 2, "unknown_words": 0}
     _, stats, _ = model(**batch, **{name: torch.tensor(n) for name, n in counts.items()})
     assert stats["impossible_lines"] == 2 and stats["lines_left_out"] == 3
+
+
+@pytest.mark.parametrize("with_text", [True, False])
+@pytest.mark.parametrize("size", ["base", "large", "tiny", "fast_tiny"])
+def test_every_batch_gives_every_weight_a_gradient(size, with_text, model_values, fast_values):
+    """Unless layers are dropped: workers need not look for weights without one."""
+    values = fast_values() if size.startswith("fast") else model_values()
+    drop = {"speech_layerdrop": 0.0, "shared_layerdrop": 0.0}
+    config = SIZES[size](**{**values, **drop})
+    torch.manual_seed(0)
+    model = PretrainModel(SpeechLM(config, 369, 33), with_text=True)
+    batch = worker_batch(0)
+    if not with_text:
+        batch = {k: v for k, v in batch.items() if k not in ("units", "characters")}
+    model(**batch)[0].sum().backward()
+    assert [name for name, weight in model.named_parameters() if weight.grad is None] == []
+
+
+def test_weights_without_a_gradient_are_looked_for_where_there_may_be_some(
+    tmp_path, config, data_options
+):
+    def looked_for(options=data_options, **changes):
+        path = config("pretrain", **changes)
+        args = parse_training(SpeechLMPretrainTask, tmp_path, path, options, [])
+        assert args.unused_parameters is None
+        return SpeechLMPretrainTask.may_leave_unused(args)
+
+    values = yaml.safe_load(Path(config("pretrain")).read_text())["model_conf"]
+    assert not looked_for()
+    assert looked_for(model_conf={**values, "shared_layerdrop": 0.1})
+    assert looked_for(model_conf={**values, "feature_grad_mult": 0.0})
+    assert looked_for({k: v for k, v in data_options.items() if "text" not in k})

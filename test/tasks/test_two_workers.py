@@ -123,7 +123,7 @@ def test_two_workers_learn_as_one(tmp_path, accumulated, layerdrop):
     two = load_weights_only(tmp_path / "two" / "reported.pth")["reported"]
     assert len({weight for _, weight in one}) > 3
     ours, expected = losses(two, accumulated), losses(one, 2 * accumulated)
-    assert len(ours) == UPDATES and ours[-1] < 0.9 * ours[0]
+    assert len(ours) == UPDATES and ours[-1] < 0.95 * ours[0]
     assert ours == pytest.approx(expected, rel=1e-6)
     weights = [load_weights_only(tmp_path / name / "latest.pth") for name in ("one", "two")]
     for name, value in weights[0].items():
