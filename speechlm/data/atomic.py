@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from speechlm.data.disk import CannotWrite, writing_error
+from speechlm.data.disk import cannot_write, writing_error
 
 _HOST = socket.gethostname().split(".")[0] or "localhost"
 _PREFIX = f".tmp.{_HOST}."
@@ -60,7 +60,7 @@ def library_writes(path: str | os.PathLike[str], *errors: type[Exception]) -> It
         yield
     except errors as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CannotWrite(None, path, f"is the disk full? ({reason})") from None
+        raise cannot_write(None, path, f"is the disk full? ({reason})") from None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -15,17 +15,26 @@ _NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
 class CannotWrite(OSError):
     """A file or folder cannot be written; the message has its folder and what is free there."""
 
-    def __init__(
-        self, number: int | None, path: str | os.PathLike[str], reason: str, needed: int = 0
-    ) -> None:
-        folder = _there(Path(path))
-        free = f"{shutil.disk_usage(folder).free:,} bytes free in {folder}"
-        room = f"{needed:,} bytes needed, {free}" if needed else free
-        text = f"{path} cannot be written: {reason}; {room}. What was there before is unchanged"
-        super().__init__(number, text)
-
     def __str__(self) -> str:
         return str(self.args[1])
+
+
+def cannot_write(
+    number: int | None, path: str | os.PathLike[str], reason: str, needed: int = 0
+) -> CannotWrite:
+    """The error that a path cannot be written.
+
+    Args:
+        number: the system's (`errno`), if it is known.
+        path: file or folder.
+        reason: why.
+        needed: bytes; 0: not known.
+    """
+    folder = _there(Path(path))
+    free = f"{shutil.disk_usage(folder).free:,} bytes free in {folder}"
+    room = f"{needed:,} bytes needed, {free}" if needed else free
+    text = f"{path} cannot be written: {reason}; {room}. What was there before is unchanged"
+    return CannotWrite(number, text)  # plain arguments: a process can send it to another
 
 
 def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:
@@ -48,9 +57,9 @@ def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:
             pass
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CannotWrite(error.errno, folder, f"{what}: {reason}", needed) from None
+        raise cannot_write(error.errno, folder, f"{what}: {reason}", needed) from None
     if shutil.disk_usage(folder).free < needed:
-        raise CannotWrite(errno.ENOSPC, folder, f"{what}: not enough room", needed)
+        raise cannot_write(errno.ENOSPC, folder, f"{what}: not enough room", needed)
 
 
 def writing_error(error: OSError, final: Path, temporary: Path) -> OSError:
@@ -65,7 +74,7 @@ def writing_error(error: OSError, final: Path, temporary: Path) -> OSError:
     refused = _NO_ROOM if error.filename is None else (*_NO_ROOM, *_NOT_ALLOWED)
     if isinstance(error, CannotWrite) or not ours or error.errno not in refused:
         return error
-    return CannotWrite(error.errno, final, error.strerror or str(error))
+    return cannot_write(error.errno, final, error.strerror or str(error))
 
 
 def _there(path: Path) -> Path:

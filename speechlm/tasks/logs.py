@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from speechlm.data.disk import CannotWrite, check_room
+from speechlm.data.disk import cannot_write, check_room
 
 _SMALL_FILES = 1 << 20
 """Bytes that a training's log, settings and lists take at least."""
@@ -25,7 +25,7 @@ class LogFile(logging.FileHandler):
             super().handleError(record)
         elif not self.told:
             self.told = True
-            print(f"{CannotWrite(error.errno, self.baseFilename, str(error))}", file=sys.stderr)
+            print(f"{cannot_write(error.errno, self.baseFilename, str(error))}", file=sys.stderr)
 
 
 def log_to(folder: str | os.PathLike[str], rank: int, level: str) -> None:

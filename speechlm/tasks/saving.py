@@ -15,7 +15,7 @@ from espnet2.train.trainer import TrainerOptions
 
 from speechlm.checkpoints.trainer_files import CHECKPOINT, PREVIOUS
 from speechlm.data.atomic import output_file
-from speechlm.data.disk import CannotWrite, check_room
+from speechlm.data.disk import cannot_write, check_room
 
 _save = torch.save
 
@@ -52,7 +52,7 @@ def save_file(obj: Any, path: str | os.PathLike[str]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise CannotWrite(error.errno, final, error.strerror or str(error), needed) from None
+            raise cannot_write(error.errno, final, error.strerror or str(error), needed) from None
         if final.name == CHECKPOINT and final.exists():
             os.replace(final, final.with_name(PREVIOUS))
     _sync_folder(final.parent)

@@ -1,6 +1,7 @@
 """Full and read-only disks: one line with the folder and what is free, and nothing is lost."""
 
 import errno
+import pickle
 import re
 
 import pytest
@@ -25,6 +26,8 @@ def test_an_output_that_has_no_room_says_where_and_how_much_is_free(small_disk):
     )
     assert re.match(message, one_line(error))
     assert path.read_text() == "old" and len(list(path.parent.iterdir())) == 1
+    again = pickle.loads(pickle.dumps(error.value))  # as a process of a pool sends it
+    assert (again.errno, str(again)) == (errno.ENOSPC, str(error.value))
 
 
 def test_a_folder_that_has_no_room_is_named_too(small_disk):

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from speechlm.data.disk import CannotWrite
+from speechlm.data.disk import cannot_write
 from speechlm.data.encoding import text_lines
 from speechlm.data.text_corpus import TextCorpus, read_sentences
 
@@ -67,7 +67,7 @@ def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
     path = _write(tmp_path / "text.txt", "A\nB\n")
 
     def refuse(path):
-        raise CannotWrite(errno.EACCES, path, "Permission denied")
+        raise cannot_write(errno.EACCES, path, "Permission denied")
 
     monkeypatch.setattr("speechlm.data.text_corpus.output_file", refuse)
     assert list(TextCorpus(path)) == ["A", "B"]

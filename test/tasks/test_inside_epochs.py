@@ -16,7 +16,7 @@ from speechlm.checkpoints.trainer_files import (
     last_epoch,
     load_weights_only,
 )
-from speechlm.data.disk import CannotWrite
+from speechlm.data.disk import cannot_write
 from speechlm.tasks.inside import INSIDE
 from speechlm.tasks.interrupts import INTERRUPTED, SIGNALS
 from speechlm.tasks.position import random_state, restore_random_state, without_first
@@ -138,7 +138,7 @@ def test_a_checkpoint_that_has_no_room_does_not_stop_the_training(
 ):
     def full(states, path):
         if INSIDE in states:
-            raise CannotWrite(28, path, "No space left on device", 1000)
+            raise cannot_write(28, path, "No space left on device", 1000)
         save_file(states, path)
 
     monkeypatch.setattr("speechlm.tasks.inside.save_file", full)
