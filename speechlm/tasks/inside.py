@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed
@@ -25,9 +25,6 @@ from speechlm.tasks.position import (
 from speechlm.tasks.saving import save_file
 from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
 
-if TYPE_CHECKING:
-    from speechlm.tasks.trainer import Options, Watch
-
 INSIDE = "inside"
 """Key of a checkpoint that was made inside an epoch; its `reporter` has the epochs before."""
 _SAVE, _STOP = 1, 2
@@ -37,12 +34,12 @@ class Run:
     """A training in progress: what a checkpoint needs, and when the last one was made.
 
     Args:
-        options: the trainer's.
+        options: the trainer's `Options`.
         model: the network, not as ESPnet wraps it for several workers.
         optimizers, schedulers: ESPnet's.
     """
 
-    def __init__(self, options: Options, model: Any, optimizers: Any, schedulers: Any) -> None:
+    def __init__(self, options: Any, model: Any, optimizers: Any, schedulers: Any) -> None:
         self.options, self.model = options, model
         self.optimizers, self.schedulers = optimizers, schedulers
         self.request = StopRequest()
@@ -90,7 +87,7 @@ class Progress:
     Args:
         run: the training.
         reporter: of the epoch's training part.
-        watch: has what it saw of the updates.
+        watch: the trainer's `Watch`, with what it saw of the updates.
         scaler: of mixed precision, or None.
 
     Attributes:
@@ -98,7 +95,7 @@ class Progress:
         random: this worker's `random_state` when the training part had ended; None until then.
     """
 
-    def __init__(self, run: Run, reporter: Any, watch: Watch, scaler: Any) -> None:
+    def __init__(self, run: Run, reporter: Any, watch: Any, scaler: Any) -> None:
         self.run, self.reporter, self.watch, self.scaler = run, reporter, watch, scaler
         self.batches = 0
         self.random: dict[str, Any] | None = None
