@@ -60,8 +60,7 @@ def test_a_disk_that_fills_up_costs_nothing(tmp_path, small_disk):
 def test_room_that_will_not_be_enough_is_warned_of(tmp_path, monkeypatch, caplog):
     usage = type("usage", (), {"free": 1100})  # weights 108 bytes, a state three times as much
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(CannotWrite):
-        regression.train(tmp_path)
+    regression.train(tmp_path, max_epoch=1)
     assert (
         "1,404 bytes will be needed for checkpoints and weights, and 1,100 are free" in caplog.text
     )
