@@ -12,8 +12,10 @@ import shutil
 import socket
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from speechlm.data.disk import cannot_write, writing_error
 
 _HOST = socket.gethostname().split(".")[0] or "localhost"
 _PREFIX = f".tmp.{_HOST}."
@@ -29,6 +31,9 @@ def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Pat
     KeyboardInterrupt, the temporary file is removed and an older `path` stays as it was. What
     killed processes left of `path` is removed, unless not `tidy`: that lists the folder, which
     takes long where very many files are made.
+
+    Raises:
+        CannotWrite: there is no room for it, or it may not be written there.
     """
     final = Path(path)
     temporary = _temporary(final, tidy)
@@ -36,8 +41,11 @@ def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Pat
         yield temporary
         _open_to_others(temporary)
         os.replace(temporary, final)
+    except OSError as error:
+        _remove(temporary)
+        raise writing_error(error, final, temporary) from None
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
 
 
@@ -50,13 +58,13 @@ def library_writes(path: str | os.PathLike[str], *errors: type[Exception]) -> It
         errors: what the library raises then.
 
     Raises:
-        OSError: instead of these.
+        CannotWrite: instead of these.
     """
     try:
         yield
     except errors as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise OSError(f"{path} cannot be written; is the disk full? ({reason})") from None
+        raise cannot_write(None, path, f"is the disk full? ({reason})") from None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -80,6 +88,7 @@ def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Ite
 
     Raises:
         ValueError: `path` is a file, or the current folder is in it.
+        CannotWrite: there is no room for it, or it may not be written there.
     """
     final = Path(path)
     if final.exists() and not final.is_dir():
@@ -87,8 +96,8 @@ def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Ite
     if Path.cwd().is_relative_to(final.resolve()):
         raise ValueError(f"{final}: a folder of its own expected, but this is where you work")
     temporary = _temporary(final)
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         yield temporary
         if final.exists():
             others = sorted(_files(final) - _files(temporary) - {*added})
@@ -102,6 +111,9 @@ def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Ite
                 _remove(old)
         else:
             os.rename(temporary, final)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise writing_error(error, final, temporary) from None
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -164,4 +176,5 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # of a read-only disk, though nothing is there
+            path.unlink(missing_ok=True)
