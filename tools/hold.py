@@ -12,7 +12,16 @@ import os
 import sys
 from pathlib import Path
 
-from owner import TOKEN, Claim, cluster_job, keep_touched, make_claim, read_claim, remove_claim
+from owner import (
+    TOKEN,
+    Claim,
+    cluster_job,
+    keep_touched,
+    make_claim,
+    mark,
+    read_claim,
+    remove_claim,
+)
 
 OVER = 75
 """Exit code of a job whose step is over (EX_TEMPFAIL)."""
@@ -41,7 +50,7 @@ def main(argv: list[str]) -> int:
         print(f"hold.py: the run that submitted this job is over{new}", file=sys.stderr)
         return OVER
     keep_touched(path, claim)
-    os.environ[TOKEN] = token
+    os.environ[TOKEN] = mark(path, token)
     try:
         os.execvp(command[0], command)
     except OSError as error:

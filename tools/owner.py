@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 BEAT_S = 10.0
@@ -102,10 +102,11 @@ def read_claim(path: Path) -> tuple[Claim | None, float]:
     try:
         with path.open(encoding="utf-8") as file:  # opened: a network's client asks its server
             touched = os.fstat(file.fileno()).st_mtime
-            return Claim(**json.load(file)), touched
+            known = json.load(file)
+            return Claim(**{part.name: known[part.name] for part in fields(Claim)}), touched
     except FileNotFoundError:
         return None, 0.0
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         return None, touched
 
 
@@ -120,12 +121,17 @@ def _has_token(token: str) -> bool:
     return False
 
 
-def is_alive(claim: Claim | None, touched: float, folder: Path) -> bool:
+def mark(path: Path, token: str) -> str:
+    """Return the value of `TOKEN` in the processes of a step, or of one of its jobs."""
+    return token if path.name == "run" else f"{token}.{path.name}"
+
+
+def is_alive(path: Path, claim: Claim | None, touched: float) -> bool:
     """Whether a claim is held by a process that still runs, as far as can be seen from here."""
     if claim is not None and claim.machine == machine():
-        return started(claim.pid) == claim.start != "" or _has_token(claim.token)
+        return started(claim.pid) == claim.start != "" or _has_token(mark(path, claim.token))
     # By the clock of the file system, which is not always this machine's.
-    look = folder / f"look.{os.getpid()}"
+    look = path.with_name(f"look.{os.getpid()}")
     with look.open("w") as file:
         now = os.fstat(file.fileno()).st_mtime
     look.unlink()
@@ -213,7 +219,7 @@ def _claim_run(path: Path, claim: Claim, say: Callable[[str], None], wait_s: flo
             other, touched = read_claim(path)
         if other is None and touched == 0.0:
             continue
-        if not is_alive(other, touched, path.parent):
+        if not is_alive(path, other, touched):
             take_away(path, other.token if other else "")
             continue
         first = touched if first is None else first
@@ -234,7 +240,7 @@ def _wait_for_jobs(folder: Path, say: Callable[[str], None]) -> None:
     while paths := sorted(folder.glob("job.*")):
         for path in paths:
             claim, touched = read_claim(path)
-            if touched and not is_alive(claim, touched, folder):
+            if touched and not is_alive(path, claim, touched):
                 path.unlink(missing_ok=True)
             elif touched and path.name not in told:
                 told.add(path.name)

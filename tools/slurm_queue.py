@@ -47,10 +47,10 @@ class Entry:
 def environment() -> dict[str, str]:
     """Return the environment without what would make Slurm's commands answer otherwise.
 
-    SLURM_* of a job in which the launcher itself runs would reach its jobs, and CUDA's devices are
-    those of this host.
+    SLURM_* of a job in which the launcher itself runs would reach its jobs, CUDA's devices are
+    those of this host, and jobs are no processes of the step (owner.py).
     """
-    removed = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_")
+    removed = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_", "SPEECHLM_STEP", "SPEECHLM_OWNER")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
     if "SLURM_CONF" in os.environ:
         kept["SLURM_CONF"] = os.environ["SLURM_CONF"]

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from launch import Call
+from slurm_queue import environment
 
 EXPORTED = ("PATH", "PYTHONPATH", "LC_ALL", "PYTHONUNBUFFERED", "HOME")
 """Variables that jobs get as they are here, whatever of the environment Slurm carries over."""
@@ -70,14 +71,14 @@ def job_script(call: Call, number: str, attempt: int, state: Path) -> str:
         attempt: From the second one on, logs are continued.
         state: The folder in which jobs leave their exit codes.
     """
-    names = [name for name in os.environ if name.startswith(EXPORTED_BEGINNING)]
-    names += [name for name in EXPORTED if name in os.environ]
+    known = environment()
+    names = [name for name in known if name.startswith(EXPORTED_BEGINNING) or name in EXPORTED]
     return TEMPLATE.format(
         number=number,
         state=shlex.quote(str(state)),
         folder=shlex.quote(os.getcwd()),
         cannot_begin=CANNOT_BEGIN,
-        exports="\n".join(f"export {name}={shlex.quote(os.environ[name])}" for name in names),
+        exports="\n".join(f"export {name}={shlex.quote(known[name])}" for name in names),
         threads=call.number("num_threads") or 1,
         thread_exports=" ".join(f'{name}="${{threads}}"' for name in THREADS),
         log=shell_text(call.log, call.variable),

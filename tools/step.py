@@ -229,7 +229,7 @@ def claim_folder(folder: Path, wanted: Record) -> None:
 
 def is_elsewhere(args: argparse.Namespace) -> bool:
     """Whether the launcher may run the command on another machine: any but local.py."""
-    return bool(args.launcher) and Path(args.launcher[0]).name != "local.py"
+    return bool(args.launcher) and "local.py" not in [Path(word).name for word in args.launcher]
 
 
 def run_command(args: argparse.Namespace, owner: Path, token: str) -> int:
