@@ -86,7 +86,7 @@ class Watch:
         ]
         self.question: Question | None = None
         self.cluster = ""
-        self.asked_at = time.monotonic()
+        self.asked_at = self.known_at = time.monotonic()
         self.next_at = self.asked_at + 1.0
         self.silent_since: float | None = None
         self._told: set[str] = set()
@@ -121,6 +121,7 @@ class Watch:
             return False
         (entries, error), self.question = self.question.answer(), None
         now = time.monotonic()
+        self.known_at = self.asked_at
         self.next_at = now + max(ASK_S, 2 * (now - self.asked_at))
         if entries is None:
             if self.silent_since is None:
@@ -161,12 +162,18 @@ class Watch:
         if state in QUEUED:
             one.code_since = None
             return False
-        if now > one.code_since + (LEAVE_S if state == "COMPLETING" else END_S):
+        # An answer to a question that was asked since then may name the reason.
+        open_yet = state == "COMPLETING" or self.known_at < one.code_since + SOON_S
+        patience = LEAVE_S if open_yet else END_S
+        if now > one.code_since + patience:
             return self._end(one, code, "")
         return False
 
     def _ended_by_list(self, one: Followed, code: int | None) -> bool:
-        """Whether Slurm's list says, twice in a row, that the job has ended or cannot start."""
+        """Whether Slurm's list says that the job has ended or cannot start.
+
+        It says so twice in a row, or once where the job's own code agrees.
+        """
         entry = one.entry
         if entry is not None and entry.state == WELL:
             return self._end(one, code or 0, "")
@@ -176,7 +183,8 @@ class Watch:
             self._tell(one, entry)
             return False
         one.doubts += 1
-        if one.doubts < 2:
+        sure = code is not None and entry is not None and entry.state in ENDS
+        if one.doubts < 2 and not sure:
             return False
         if never and entry is not None:
             cancel([f"{one.id}_{one.index}" if one.index else one.id], one.cluster)

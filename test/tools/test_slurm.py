@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-NOTICED_S = 15.0  # 5 s are promised; the machine may be busy
+NOTICED_S = 40.0  # 5 s are promised; a machine may be very busy
 SLEEP = ("sh", "-c", "echo begun; exec sleep 60")
 
 
@@ -51,7 +51,7 @@ class Cluster:
 
     def run(self, *words: str) -> tuple[int, str]:
         process = self.start(*words)
-        errors = process.communicate(timeout=60)[1]
+        errors = process.communicate(timeout=120)[1]
         assert "Traceback" not in errors, errors
         return process.returncode, errors
 
