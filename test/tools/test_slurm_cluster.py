@@ -109,7 +109,7 @@ def test_a_stopped_parallel_step_leaves_no_jobs(start, root, cluster, tmp_path, 
 
 def test_a_training_whose_submitter_died_is_waited_for(start, cluster, tmp_path):
     """The submit host dies, the job lives on: the next start makes no second training."""
-    script = "echo x >> runs; [ -e model/two ] || { touch model/two; echo begun; sleep 4; }"
+    script = "echo x >> runs; [ -e go ] || echo begun; until [ -e go ]; do sleep 0.1; done"
     script += "; touch model/weights.pth"
     words = ["--name", "n", "--stage", "10", "--output", "model", "--training", "model"]
     words += ["--launcher", "slurm.py model/job.log", "--", "sh", "-c", script]
@@ -121,9 +121,11 @@ def test_a_training_whose_submitter_died_is_waited_for(start, cluster, tmp_path)
         os.kill(pid, signal.SIGKILL)
     first.communicate()
     second = start("step.py", *words)
+    said = "an earlier run is at work still, and is waited for: Slurm job"
+    assert any(said in line for line in second.stderr)  # read up to this line
+    (tmp_path / "go").touch()
     errors = second.communicate(timeout=60)[1]
     assert second.returncode == 0, errors
-    assert "an earlier run is at work still, and is waited for: Slurm job" in errors
     lines = (tmp_path / "model" / "job.log").read_text().splitlines()
     assert "begun" not in lines  # it began when the first one had ended
     assert (tmp_path / "runs").read_text() == "x\nx\n"
