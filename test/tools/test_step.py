@@ -325,6 +325,40 @@ def test_a_killed_step_is_done_again(root, step, tmp_path, signum):
     assert result.returncode == 0 and (tmp_path / "out").read_text() == "a\n"
 
 
+# As Kaldi's slurm.pl: told to stop, it needs a while to have its jobs cancelled.
+LAUNCHER = """
+import signal, sys, time
+def cancel(*_):
+    time.sleep(1.5)
+    open("cancelled", "w").close()
+    sys.exit(2)
+for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(signum, cancel)
+open("submitted", "w").close()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_launcher_below_a_shell_comes_to_cancel_its_jobs(root, tmp_path, signum):
+    """The shell, which is the step's own child, ends at once."""
+    (tmp_path / "launcher.py").write_text(LAUNCHER)
+    command = ["sh", "-c", '"$0" launcher.py; touch out', sys.executable]
+    words = ["--name", "n", "--stage", "2", "--output", "out", "--", *command]
+    process = subprocess.Popen(
+        [sys.executable, root / "tools" / "step.py", *words],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "submitted").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signum)
+    assert process.wait(timeout=20) == 128 + signum
+    assert (tmp_path / "cancelled").exists() and not (tmp_path / "out").exists()
+
+
 def test_a_kill_between_the_end_and_the_record(step, tmp_path):
     step()
     record = tmp_path / ".out.done"
