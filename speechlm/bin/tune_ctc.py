@@ -42,8 +42,11 @@ def main() -> None:
         raise ValueError("--graph DIR expected: greedy decoding has no weights")
     from pathlib import Path
 
+    import numpy as np
+
     from speechlm.data.atomic import output_dir
     from speechlm.data.kaldi_dir import DataDir
+    from speechlm.data.vocabulary import CharacterVocabulary
     from speechlm.decode import ctc_tuning, dev_errors
     from speechlm.lm.search import read_word_labels
 
@@ -60,6 +63,8 @@ def main() -> None:
     else:
         known = set(read_word_labels(Path(args.graph) / "words.txt").values())
         unknown = dev_errors.check_vocabulary(dev, known, args.graph)
+        # what is compiled or read at first use is so once, not in each process
+        model.search.decode(np.zeros((1, CharacterVocabulary.n_ids), np.float32), model.weights)
         with dev_errors.DevErrors(model.search, dev, args.nj) as errors:
             tuning = ctc_tuning.tune(errors, model.weights, given)
         ctc_tuning.warn_of_weak_model(tuning.points[tuning.weights])

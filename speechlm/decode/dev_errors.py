@@ -19,7 +19,6 @@ import kaldialign
 import numpy as np
 
 from speechlm.data.kaldi_dir import DataDir, show_ids
-from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_search import Weights
 from speechlm.decode.decode_set import Search
 from speechlm.decode.emissions import Emissions
@@ -148,10 +147,8 @@ class DevErrors:
 
     def __enter__(self) -> DevErrors:
         # Forked processes share the graph's and the emissions' memory; nothing is sent to them
-        # but weights and numbers. What is compiled or read at first use is so before they are
-        # forked, not in each of them.
+        # but weights and numbers.
         if self._nj > 1:
-            self._search.decode(np.zeros((1, CharacterVocabulary.n_ids), np.float32), Weights())
             self._pool = ProcessPoolExecutor(
                 self._nj,
                 multiprocessing.get_context("fork"),
