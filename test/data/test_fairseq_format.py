@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from speechlm.data import fairseq_format as fairseq
-from speechlm.data.archives import ArchiveReader, check_units, n_labels, read_frame_shift
+from speechlm.data.archives import ArchiveReader, n_labels, read_frame_shift
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.unit_index import check_units
 
 
 @pytest.fixture

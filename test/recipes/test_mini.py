@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from speechlm.data.archives import check_units
 from speechlm.data.kaldi_dir import DataDir, read_table
+from speechlm.data.unit_index import check_units
 from speechlm.data.unit_store import UnitStore
 from speechlm.decode.hypotheses import SearchReport, read_nbest
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechlm.data.archives import ArchiveReader, check_units, merge_archives
+from speechlm.data.archives import ArchiveReader, merge_archives
 from speechlm.data.audio import read_audio
 from speechlm.data.dir_parts import split
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.unit_index import check_units
 from speechlm.data.vocabulary import phone_id
 from speechlm.recognizer.adaptation import adapt_data, states_of_decoding, states_of_transcripts
 from speechlm.recognizer.contexts import N_BASE
