@@ -195,6 +195,9 @@ def test_steps_are_listed_as_they_would_run(copy_recipe, run_sh, tmp_path, name,
     dry = run_sh(folder, "--dry_run", "--stop_stage", str(last), *systems, *corpus)
     assert dry.returncode == 0, dry.stderr
     named = re.findall(r"stage (\d+) \| (.*): would run", dry.stderr)
+    beside = ("10", "word Transformer")  # listed at its own stage, which makes it where 10 has not
+    assert (beside in named) == (name == "mini")
+    named = [step for step in named if step != beside]
     expected = [(stage, step) for stage, _, step in steps if int(stage) <= last]
     assert list(dict.fromkeys(expected)) == list(dict.fromkeys(named))
     assert not {p.name for p in folder.iterdir()} & {"data", "dump", "exp", "downloads"}
