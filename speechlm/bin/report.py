@@ -7,6 +7,7 @@ shown beside them, marked as such, if they are of the same test set.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from speechlm.bin._cli import at_least, fields, parser, run
@@ -14,8 +15,8 @@ from speechlm.bin._cli import at_least, fields, parser, run
 _FORM = "SYSTEM[:DECODER]:SET:DIR"
 
 
-def main() -> None:
-    """Writes the report; prints the table over the systems."""
+def _options() -> argparse.ArgumentParser:
+    """The options."""
     options = parser(__doc__)
     options.add_argument("--title", required=True, help="first line of the report")
     options.add_argument(
@@ -60,7 +61,12 @@ def main() -> None:
         help="further Markdown files to put at the end, each under its heading",
     )
     options.add_argument("--output", required=True, help="Markdown file to write")
-    args = options.parse_args()
+    return options
+
+
+def main() -> None:
+    """Writes the report; prints the table over the systems."""
+    args = _options().parse_args()
 
     from speechlm.data.atomic import write_text
     from speechlm.score.gather import Scored, sections

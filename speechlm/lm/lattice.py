@@ -110,18 +110,27 @@ def ordered(
 
 
 @numba.njit(cache=True)
+def _by_state(states, n_states):  # pragma: no cover
+    """Arcs by one of their states; those of state s are order[first[s]:first[s + 1]]."""
+    first = np.zeros(n_states + 1, np.int64)
+    for a in range(len(states)):
+        first[states[a] + 1] += 1
+    for s in range(n_states):
+        first[s + 1] += first[s]
+    fill, order = first.copy(), np.empty(len(states), np.int64)
+    for a in range(len(states)):
+        order[fill[states[a]]] = a
+        fill[states[a]] += 1
+    return first, order
+
+
+@numba.njit(cache=True)
 def _topological(source, target, n_states, start):  # pragma: no cover
     """Rank of each state such that arcs go up; that of the start is 0."""
-    first = np.zeros(n_states + 1, np.int64)
-    incoming = np.zeros(n_states, np.int64)
-    for a in range(len(source)):
-        first[source[a] + 1] += 1
+    first, order = _by_state(source, n_states)
+    out, incoming = target[order], np.zeros(n_states, np.int64)
+    for a in range(len(target)):
         incoming[target[a]] += 1
-    first = np.cumsum(first)
-    fill, out = first[:-1].copy(), np.empty(len(source), np.int32)
-    for a in range(len(source)):
-        out[fill[source[a]]] = target[a]
-        fill[source[a]] += 1
     rank = np.full(n_states, -1, np.int32)
     queue, head, tail = np.empty(n_states, np.int32), 0, 0
     queue[tail] = start
@@ -188,16 +197,7 @@ def _n_best(source, target, word, costs, final, behind, n, beam):  # pragma: no 
     """
     n_states = len(final)
     limit = min(behind[0] + beam, 1e300)  # not infinite, for then what costs so would be found
-    # arcs by their target, those of state s at into[s] to into[s + 1]
-    into = np.zeros(n_states + 1, np.int64)
-    for a in range(len(target)):
-        into[target[a] + 1] += 1
-    for s in range(n_states):
-        into[s + 1] += into[s]
-    fill, incoming = into.copy(), np.empty(len(target), np.int64)
-    for a in range(len(target)):
-        incoming[fill[target[a]]] = a
-        fill[target[a]] += 1
+    into, incoming = _by_state(target, n_states)
     # entries, those of state s at held[s] to held[s + 1]; the first is the empty path
     room = 1 << 12
     arcs, back = np.empty(room, np.int64), np.empty(room, np.int64)
