@@ -168,10 +168,11 @@ def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "uni
     for job, part in enumerate(parts, 1):
         if not part.is_file():
             raise ValueError(f"{part} expected, but job {job} of {n_jobs} has not written it")
-    with output_file(Path(folder) / f"{name}.scp") as path, path.open("wb") as file:
-        n = merge_tables(parts, file)
-    if name == "units":
-        _merge_origins(Path(folder), n_jobs)
+    with output_file(Path(folder) / f"{name}.scp") as path:
+        with path.open("wb") as file:
+            n = merge_tables(parts, file)
+        if name == "units":  # an index that is there is of one clustering
+            _merge_origins(Path(folder), n_jobs)
     return n
 
 
