@@ -130,7 +130,8 @@ def remove_leftovers(folder: str | os.PathLike[str], names: Collection[str] = ()
 
 def _open_to_others(path: Path) -> None:
     """Give a file that was made for its owner alone (tempfile, safetensors) the mode of `open`."""
-    if stat.S_IMODE(path.stat().st_mode) == stat.S_IRUSR | stat.S_IWUSR:
+    # Of a link itself, which may name a file that is not there (yet).
+    if stat.S_IMODE(path.lstat().st_mode) == stat.S_IRUSR | stat.S_IWUSR:
         mask = os.umask(0o077)  # there is no other way to ask for it
         os.umask(mask)
         path.chmod(0o666 & ~mask)

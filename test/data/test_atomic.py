@@ -136,3 +136,10 @@ def test_who_may_read_is_up_to_the_umask(tmp_path, umask):
         assert os.umask(old) == umask
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in "abc"]
     assert modes == [0o666 & ~umask, 0o666 & ~umask, 0o640]
+
+
+def test_a_link_may_name_a_file_that_is_not_there(tmp_path):
+    """Such as that to an epoch's weights, which somebody has deleted."""
+    with output_file(tmp_path / "best.pth") as temporary:
+        temporary.symlink_to("3epoch.pth")
+    assert os.readlink(tmp_path / "best.pth") == "3epoch.pth"
