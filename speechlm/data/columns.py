@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from speechlm.data.atomic import output_file
+from speechlm.data.disk import CannotWrite
 
 _MAGIC = b"SLMCOLS1"
 _END = struct.Struct("<Q8s")
@@ -157,8 +158,8 @@ def stored_or_made(
 ) -> Columns:
     """The columns of a file, which is made if it is not there or of no use.
 
-    Of several processes that need it at once, one makes it. Where it cannot be written it is made
-    anew each time, in a temporary file.
+    Of several processes that need it at once, one makes it. Where it cannot be written (the folder
+    is read-only, the disk full) it is made anew each time, in a temporary file.
 
     Args:
         path: the file.
@@ -175,13 +176,14 @@ def stored_or_made(
         if stored := open_stored(path):
             return stored
         logging.info("%s is made, which is done once", path)
-        if not os.access(path.parent, os.W_OK):
-            logging.warning("%s cannot be written: it is made anew each time", path)
+        try:
+            with output_file(path) as name, name.open("wb") as file:
+                make(file)
+        except CannotWrite as error:
+            logging.warning("%s: it is made anew each time", error)
             temporary = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the columns
             make(temporary)
             return Columns(temporary)
-        with output_file(path) as name, name.open("wb") as file:
-            make(file)
     if stored := open_stored(path):
         return stored
     raise ValueError(f"{beside} or what belongs to it changed while it was read; start again")

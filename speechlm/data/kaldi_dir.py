@@ -25,7 +25,8 @@ from speechlm.data.segments import SEGMENTS, AudioRange, Segment, SegmentError
 
 MOST_SHOWN = 5
 """Ids that a message names."""
-_MOST_DIGITS = 18  # of a number that fits into 64 bits
+MOST_DIGITS = 18
+"""Of a number that fits into 64 bits."""
 _TRANSLATION = re.compile(r"text\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
 
 
@@ -365,6 +366,6 @@ def show_ids(ids: Sequence[str], count: int | None = None) -> str:
 def _read_numbers(path: Path) -> dict[str, int]:
     table = read_table(path)
     for key, value in table.items():
-        if not (value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS):
+        if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS):
             raise ValueError(f"{path}: a number of samples expected for {key}, got {value!r}")
     return {key: int(value) for key, value in table.items()}

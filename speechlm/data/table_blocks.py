@@ -19,11 +19,10 @@ from typing import IO
 import numpy as np
 
 from speechlm.data.encoding import not_utf8, refuse_wide
-from speechlm.data.kaldi_dir import parse_line, read_table, show_ids
+from speechlm.data.kaldi_dir import MOST_DIGITS, parse_line, read_table, show_ids
 
 _BLOCK = 1 << 22  # bytes that are read at a time
 _WIDEST = 4096  # bytes of an id or a value; arrays of longer ones would fill the memory
-_MOST_DIGITS = 18  # of a number that fits into 64 bits
 _ODD = re.compile(r"[^\S \n]|\ufeff")  # white space but for blanks and line ends, byte order marks
 
 
@@ -154,13 +153,13 @@ def cut_out(text: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarr
 def numbers(text: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """Whole numbers that are written in a text: (n,) int64, -1 for what is no such number."""
     lengths = stops - starts
-    width = int(min(max(lengths.max(initial=1), 1), _MOST_DIGITS))
+    width = int(min(max(lengths.max(initial=1), 1), MOST_DIGITS))
     # (n, width) digits, the last of a number in the last column, zeros before the first
     places = stops[:, None] - np.arange(width, 0, -1)
     digits = text[np.maximum(places, 0)] - np.uint8(ord("0"))
     digits[places < starts[:, None]] = 0
     value = digits @ 10 ** np.arange(width - 1, -1, -1)
-    right = (digits <= 9).all(1) & (lengths > 0) & (lengths <= _MOST_DIGITS)
+    right = (digits <= 9).all(1) & (lengths > 0) & (lengths <= MOST_DIGITS)
     return np.where(right, value, -1)
 
 

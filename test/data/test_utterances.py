@@ -1,5 +1,6 @@
 """Utterances by number: what the tables say, also after they have changed."""
 
+import errno
 import os
 import shutil
 
@@ -99,11 +100,23 @@ def test_a_damaged_index_is_made_again(tmp_path, damage):
     assert index.read_bytes() != content
 
 
-def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("reason", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize("after", [0, 10])
+def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, caplog, reason, after):
+    """From the first byte on, or from a later one."""
     write(tmp_path)
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    plain = columns.write_columns
+
+    def refuse(file, *arguments):
+        if isinstance(file.name, str):  # temporary files have none
+            file.write(bytes(after))
+            raise OSError(reason, os.strerror(reason), file.name)
+        plain(file, *arguments)
+
+    monkeypatch.setattr("speechlm.data.utterances.write_columns", refuse)
     check(tmp_path)
     assert not (tmp_path / INDEX).exists() and "made anew each time" in caplog.text
+    assert os.strerror(reason) in caplog.text
 
 
 def test_a_copy_takes_the_index_along(tmp_path, monkeypatch):
