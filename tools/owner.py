@@ -131,9 +131,12 @@ def is_alive(path: Path, claim: Claim | None, touched: float) -> bool:
     if claim is not None and claim.machine == machine():
         return started(claim.pid) == claim.start != "" or _has_token(mark(path, claim.token))
     # By the clock of the file system, which is not always this machine's.
-    look = path.with_name(f"look.{os.getpid()}")
-    with look.open("w") as file:
-        now = os.fstat(file.fileno()).st_mtime
+    look = path.with_name(f"look.{secrets.token_hex(8)}")  # hosts may have the same process numbers
+    try:
+        with look.open("w") as file:
+            now = os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:  # its owner has removed the folder meanwhile
+        return False
     look.unlink()
     return now - touched < STALE_S
 
