@@ -36,7 +36,7 @@ from pathlib import Path
 from launch import Call, Job, make_jobs, read_call, report, run_attempts
 from process import Stopped, die_with_parent, not_stopped, raise_when_stopped, unblock
 from slurm_conf import read_configuration, sbatch_words
-from slurm_queue import ENDS, WELL, Question, cancel, environment, largest_array
+from slurm_queue import ENDS, WELL, Question, ask, cancel, environment, largest_array
 from slurm_script import job_script
 from slurm_watch import Submission, Watch
 
@@ -205,14 +205,8 @@ def read_id(output: str) -> tuple[str, str] | None:
 
 def find_script(script: Path) -> str:
     """Return the id of the job that was submitted with a script ("" if there is none)."""
-    words = ["squeue", "-h", "-t", "all", "--me", "-o", "%F|%o"]
-    try:
-        listed = subprocess.run(
-            words, env=environment(), capture_output=True, text=True, timeout=SBATCH_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    for line in listed.stdout.splitlines():
+    _, listed, _ = ask("squeue", "-h", "-t", "all", "--me", "-o", "%F|%o")
+    for line in listed.splitlines():
         id, _, name = line.partition("|")
         if name.strip() == str(script) and id.isdecimal():
             return id
