@@ -103,11 +103,11 @@ class SlurmCluster:
 
     def ask(self, *command: str) -> str:
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=30
+            command, env=self.environment, capture_output=True, text=True, timeout=60
         )
         return done.stdout
 
-    def wait_for(self, what, seconds: float = 40.0) -> None:
+    def wait_for(self, what, seconds: float = 90.0) -> None:
         deadline = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < deadline, f"the cluster in {self.folder} does not get ready"
@@ -116,7 +116,7 @@ class SlurmCluster:
     def close(self) -> None:
         if len(self.processes) > 1:
             self.ask("scancel", "-u", str(os.getuid()))
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while self.ask("squeue", "-h").strip() and time.monotonic() < deadline:
                 time.sleep(0.2)
         for process in reversed(self.processes):
