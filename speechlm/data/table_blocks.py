@@ -30,11 +30,12 @@ _ODD = re.compile(r"[^\S \n]|\ufeff")  # white space but for blanks and line end
 class TableBlock:
     """Lines of a table that follow each other, n of them.
 
-    Attributes: `text` (bytes,) uint8, the lines as `id value`, ended by line feeds; `at` (n,)
-    int64, where each starts in the file; `starts`, `blanks`, `stops` (n,) int64, where in `text`
-    its id starts, the blank behind that stands, and the line ends.
+    Attributes: `file`, the table; `text` (bytes,) uint8, the lines as `id value`, ended by line
+    feeds; `at` (n,) int64, where each starts in the file; `starts`, `blanks`, `stops` (n,) int64,
+    where in `text` its id starts, the blank behind that stands, and the line ends.
     """
 
+    file: Path
     text: np.ndarray
     at: np.ndarray
     starts: np.ndarray
@@ -47,12 +48,12 @@ class TableBlock:
     @cached_property
     def ids(self) -> np.ndarray:
         """(n,) bytes in UTF-8, which sort as the C locale sorts."""
-        return cut_out(self.text, self.starts, self.blanks)
+        return cut_out(self.file, self.text, self.starts, self.blanks)
 
     @property
     def values(self) -> np.ndarray:
         """(n,) bytes in UTF-8."""
-        return cut_out(self.text, self.blanks + 1, self.stops)
+        return cut_out(self.file, self.text, self.blanks + 1, self.stops)
 
 
 def table_blocks(path: str | os.PathLike[str]) -> Iterator[TableBlock]:
@@ -130,8 +131,8 @@ def _in_two(parts: Sequence[Path]) -> ValueError:
     raise AssertionError(f"{parts}: no id is in two of them")
 
 
-def cut_out(text: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """Bytes starts..stops of a text, uint8: (n,) of numpy's type S.
+def cut_out(file: Path, text: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """Bytes starts..stops of a text, uint8, from a file: (n,) of numpy's type S.
 
     Raises:
         ValueError: some are very long.
@@ -141,7 +142,10 @@ def cut_out(text: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarr
     if width > _WIDEST:
         longest = int(lengths.argmax())
         shown = text[starts[longest] : starts[longest] + 60].tobytes().decode(errors="replace")
-        raise ValueError(f"{width} bytes from {shown!r} on, {_WIDEST} at most can be")
+        raise ValueError(
+            f"{file}: ids and paths of {_WIDEST} bytes at most expected, but there are {width} from"
+            f" {shown!r} on"
+        )
     # (n, width) places in the text; what is behind a row's end becomes zeros, which S ignores
     columns = np.arange(width, dtype=np.int32)
     places = np.minimum(starts.astype(np.int32)[:, None] + columns, len(text) - 1)
@@ -184,11 +188,11 @@ def _cut_up(lines: bytes, file: Path, number: int, at: int) -> TableBlock:
     starts = np.concatenate([[0], stops[:-1] + 1])
     blanks = _first_blanks(text, starts)
     if _is_plain(lines, text, starts, blanks, stops):
-        return TableBlock(text, at + starts, starts, blanks, stops)
+        return TableBlock(file, text, at + starts, starts, blanks, stops)
     tidy = np.frombuffer(_tidied(lines, file, number), np.uint8)
     ends = np.flatnonzero(tidy == ord("\n"))
     first = np.concatenate([[0], ends[:-1] + 1])
-    return TableBlock(tidy, at + starts, first, _first_blanks(tidy, first), ends)
+    return TableBlock(file, tidy, at + starts, first, _first_blanks(tidy, first), ends)
 
 
 def _first_blanks(text: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -175,7 +175,7 @@ class UnitIndex:
         if len(wrong):
             utterance, entry = block.ids[wrong[0]].decode(), block.values[wrong[0]].decode()
             raise ValueError(f"{self.scp}: `path:offset` expected for {utterance}, got {entry!r}")
-        paths = cut_out(block.text, starts, last)
+        paths = cut_out(block.file, block.text, starts, last)
         # utterances that follow each other are mostly in one archive: runs of equal paths
         heads = np.flatnonzero(np.append(True, paths[1:] != paths[:-1]))
         known = [self._paths.setdefault(path, len(self._paths)) for path in paths[heads].tolist()]

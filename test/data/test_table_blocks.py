@@ -112,3 +112,9 @@ def test_an_id_in_two_tables_is_named(tmp_path):
         pytest.raises(ValueError, match="2: ids that another job has too: c d"),
     ):
         merge_tables([tmp_path / "1", tmp_path / "2"], file)
+
+
+def test_an_id_of_great_length_is_an_error_that_names_the_table(tmp_path):
+    (tmp_path / "1").write_text(f"a 1\n{'b' * 5000} 2\n")
+    with pytest.raises(ValueError, match=f"{tmp_path}/1: ids .* 4096 .*, but there are 5000 from"):
+        list(table_blocks(tmp_path / "1"))
