@@ -63,12 +63,12 @@ def test_many_files_of_the_same_names_are_found_at_once(tmp_path):
     """A comparison of all with all would take minutes."""
     lines = [f"{folder}/{name}.wav\t400\n" for folder in range(200) for name in range(250)]
     (tmp_path / "t.tsv").write_text("/data\n" + "".join(lines))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(
         ValueError, match="file names that occur twice: 0 1 10 100 101 and 245 more"
     ):
         fairseq.read_manifest(tmp_path / "t.tsv")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 30
 
 
 @pytest.mark.parametrize(
