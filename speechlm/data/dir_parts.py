@@ -99,13 +99,15 @@ def kept_split(folder: str | os.PathLike[str], n: int, by_speaker: bool = False)
     source = Path(folder)
     if not (source / "wav.scp").is_file():
         DataDir.read(source)  # says what is missing
-    if not os.access(source, os.W_OK):
-        raise ValueError(f"{source}: its parts cannot be written there; choose a folder (--output)")
     target = source / f".split{n}{'.speakers' if by_speaker else ''}"
     with turn(source / "wav.scp"):
         tables = {name: source / name for name in _tables(source) if (source / name).exists()}
         made_of = state_of(tables)
         if (parts := _parts_of(target, made_of)) is None:
+            if not os.access(source, os.W_OK):
+                raise ValueError(
+                    f"{source}: its parts cannot be written there; choose a folder (--output)"
+                )
             shutil.rmtree(target, ignore_errors=True)
             with output_dir(target) as temporary:
                 made = split(DataDir.read(source), n, by_speaker)

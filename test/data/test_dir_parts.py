@@ -50,6 +50,12 @@ def test_parts_of_other_tables_are_made_again(tmp_path, splits):
     assert len(splits) == 3
 
 
+def test_parts_that_are_there_need_not_be_written(tmp_path, splits, monkeypatch):
+    write(tmp_path, 5)
+    monkeypatch.setattr(os, "access", lambda *_: not splits)
+    assert kept_split(tmp_path, 2) == kept_split(tmp_path, 2) == 2
+
+
 def test_what_cannot_be_cut_is_said(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="data directory expected"):
         kept_split(tmp_path / "none", 2)
