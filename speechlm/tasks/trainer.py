@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
-from speechlm.checkpoints.trainer_files import choose_checkpoint, load_weights_only
+from speechlm.checkpoints.trainer_files import CHECKPOINT, choose_checkpoint, load_weights_only
 from speechlm.data.atomic import write_text
 from speechlm.tasks.accumulation import Accumulation
 from speechlm.tasks.epoch_files import complete_epoch
@@ -49,6 +50,7 @@ from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
+_SHOWN_S = 60.0  # in which a network file system shows what another machine has made
 _STATE = ("model", "reporter", "optimizers", "schedulers", "scaler")
 
 
@@ -150,9 +152,12 @@ class SpeechLMTrainer(Trainer):
         Raises:
             TrainingStopped: see `STOPPED`.
             CannotWrite: the folder is full or read-only; nothing that was there is lost.
+            ValueError: workers do not see the same checkpoint.
         """
         run = Run(trainer_options, model, kwargs["optimizers"], kwargs["schedulers"])
         at_first_worker(lambda: _prepare(trainer_options, model, kwargs["optimizers"]))
+        if trainer_options.resume:
+            _wait_for_the_same_checkpoint(Path(trainer_options.output_dir, CHECKPOINT))
         SpeechLMTrainer._run = run
         try:
             with on_signals(run.request.note), atomic_saving(run.saved):
@@ -228,6 +233,25 @@ def _prepare(
     Path(options.output_dir, STOPPED).unlink(missing_ok=True)
     if options.resume:
         choose_checkpoint(options.output_dir)
+
+
+def _wait_for_the_same_checkpoint(path: Path) -> None:
+    """Make sure that all workers go on from a checkpoint, or none does.
+
+    A network file system may show a file late.
+    """
+    wanted = from_all_workers([path.exists()])[0]
+    deadline = time.monotonic() + _SHOWN_S
+    while path.exists() != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    seen = from_all_workers([path.exists()])
+    others = [str(number) for number, there in enumerate(seen) if there != wanted]
+    if others:
+        raise ValueError(
+            f"{path} is {'there' if wanted else 'not there'} for worker 0, but not so for "
+            f"{' '.join(others)}: the folder of a training must be on a file system that all "
+            "nodes share"
+        )
 
 
 def _worker_seed(seed: int, epoch: int, rank: int) -> int:

@@ -227,7 +227,7 @@ def test_workers_share_the_batches(chords):
         loader = EpochIterFactory(epochs, num_workers=1, pin_memory=False).build_iter(2)
         assert len(loader) == epochs.steps
         seen += [utterance for ids, _ in loader for utterance in ids]
-    assert sorted(seen) == data.ids
+    assert sorted(seen) == list(data.ids)
 
 
 WRONG = [

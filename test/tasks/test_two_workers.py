@@ -2,14 +2,16 @@
 
 import importlib.util
 import os
+import shutil
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 
-from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.checkpoints.trainer_files import CHECKPOINT, load_weights_only
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.pretrain import PretrainModel
 from speechlm.tasks.trainer import SpeechLMTrainer, Watch
@@ -88,7 +90,7 @@ def run(folder: Path, rank: int, workers: int, accumulated: int, layerdrop: floa
     return reported
 
 
-def worker(folder: Path, rank: int, *options) -> None:
+def worker(rank: int, folder: Path, *options) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     reported = run(folder, rank, 2, *options)
     if rank == 0:
@@ -103,20 +105,26 @@ def losses(reported: list, batches: int) -> list[float]:
     return [sum(x * n for x, n in part) / sum(n for _, n in part) for part in parts]
 
 
-@pytest.mark.parametrize(("accumulated", "layerdrop"), [(1, 0.0), (2, 0.3)])
-def test_two_workers_learn_as_one(tmp_path, accumulated, layerdrop):
-    (tmp_path / "two").mkdir()
+def start_two(function, *arguments) -> list[int]:
+    """Call it in two processes as function(rank, ...); their numbers."""
     children = []
     for rank in range(2):
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
-                worker(tmp_path / "two", rank, accumulated, layerdrop)
+                function(rank, *arguments)
                 status = 0
             finally:
                 os._exit(status)
         children.append(pid)
+    return children
+
+
+@pytest.mark.parametrize(("accumulated", "layerdrop"), [(1, 0.0), (2, 0.3)])
+def test_two_workers_learn_as_one(tmp_path, accumulated, layerdrop):
+    (tmp_path / "two").mkdir()
+    children = start_two(worker, tmp_path / "two", accumulated, layerdrop)
     (tmp_path / "one").mkdir()
     one = run(tmp_path / "one", 0, 1, 2 * accumulated, layerdrop)
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
@@ -128,3 +136,29 @@ def test_two_workers_learn_as_one(tmp_path, accumulated, layerdrop):
     weights = [load_weights_only(tmp_path / name / "latest.pth") for name in ("one", "two")]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, atol=1e-4, rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize("appears", [True, False])
+def test_workers_that_do_not_see_the_same_checkpoint_do_not_train(tmp_path, monkeypatch, appears):
+    """On two nodes whose folders are not the same; or are, but a file comes into view late."""
+    monkeypatch.setattr("speechlm.tasks.trainer._SHOWN_S", 60.0 if appears else 0.5)
+    regression.train(tmp_path / "0", max_epoch=1)
+    (tmp_path / "1").mkdir()
+
+    def go_on(rank: int) -> None:
+        meet = f"file://{tmp_path}/meet"
+        dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
+        folder = tmp_path / str(rank)
+        if rank and appears:
+            shutil.copy(tmp_path / "0" / CHECKPOINT, folder / "late")
+            Timer(1.0, os.rename, [folder / "late", folder / CHECKPOINT]).start()
+        try:
+            regression.train(folder, max_epoch=1)
+        except ValueError as error:
+            (tmp_path / f"error.{rank}").write_text(str(error))
+
+    children = start_two(go_on)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    said = [path.read_text() for path in tmp_path.glob("error.*")]
+    assert len(said) == (0 if appears else 2)
+    assert all("is there for worker 0, but not so for 1: the folder of" in text for text in said)
