@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from torch import Tensor
 
-Count = TypeVar("Count", int, "Tensor")
+Count = TypeVar("Count", int, "ndarray", "Tensor")
 
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 """Symbols of the first rows of every vocabulary."""

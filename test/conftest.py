@@ -3,9 +3,11 @@
 import importlib.util
 import os
 import resource
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -126,6 +128,39 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+class SmallDisk:
+    """A file system of its own with a megabyte of room."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
+        if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("mounting is not allowed here")
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        with open(self.path / "filling", "wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def make_room(self) -> None:
+        """Undo `fill`."""
+        (self.path / "filling").unlink()
+
+    def make_read_only(self) -> None:
+        """Nothing can be written from now on."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self.path)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A `SmallDisk`; the test is skipped where mounting is not allowed."""
+    disk = SmallDisk(tmp_path / "small disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk.path)], check=True)
 
 
 @pytest.fixture(scope="session")

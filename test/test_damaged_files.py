@@ -6,6 +6,7 @@ is found. A text that is cut may still be one: then it is read, or refused in on
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,19 @@ def damaged(made):
 @pytest.mark.parametrize(("name", "file"), ROWS)
 def test_whole_files_are_read(made, name, file):
     READERS[name].read(made(name))
+
+
+OURS = [name for name in READERS if not name.startswith("Hugging Face")]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_others_may_read_what_we_write(made, name):
+    """Where the umask lets them; libraries make files that only their owner can read."""
+    umask = os.umask(0o022)
+    os.umask(umask)
+    files = [path for path in made(name).rglob("*") if path.is_file()]
+    modes = {str(path): oct(path.stat().st_mode & 0o777) for path in files}
+    assert modes == dict.fromkeys(modes, oct(0o666 & ~umask)) and files
 
 
 @pytest.mark.parametrize("message", DAMAGES)

@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 """Runs jobs on this machine, with the contract of Kaldi's run.pl.
 
-    local.py [options] [JOB=FIRST:LAST] LOG COMMAND [ARGUMENT...]
+    local.py [option...] [JOB=FIRST:LAST] LOG COMMAND [ARGUMENT...]
 
-The command runs once for each number of the range, with JOB replaced by the number in its
-arguments and in the name of the log. Standard output and error go to the log, between a header
+    --gpu N             GPUs of each job (default 0)
+    --num_threads N     threads of each job (default 1)
+    --mem 4G            memory of each job: no more run at once than fit; a number alone is in MiB
+    --max_jobs_run N    jobs at once (default: what the cores do); also --max_jobs
+    --retry N           attempts more for each job that fails (default 0)
+
+Other options, which mean something to a cluster only (--time, --config, -q, ...), are ignored with
+their values. The command runs once for each number of the range, with JOB replaced by the number in
+its arguments and in the name of the log. Standard output and error go to the log, between a header
 and a footer. Arguments reach the command as they are: no shell reads them again. The exit code is
 0 only if every job's was.
 """
 
-import argparse
 import os
 import re
 import shlex
@@ -18,79 +24,22 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TextIO
 
+from launch import Call, Job, make_jobs, parse_memory, read_call, report, run_attempts
 from process import Stopped, die_with_parent, raise_when_stopped, start, stop
 
 POLL_S = 0.02
-TAIL_LINES = 20
-UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclass
-class Job:
-    """One job: its command and log, and while it runs its process, GPUs and start (seconds)."""
+class Running:
+    """A job that runs: its process (None where it could not start), GPUs and start (seconds)."""
 
-    command: list[str]
-    log: Path
-    number: int
+    job: Job
+    gpus: tuple[str, ...]
+    started: float
     process: subprocess.Popen | None = None
-    gpus: tuple[str, ...] = ()
-    started: float = 0.0
-    code: int | None = None
-
-
-def parse_memory(text: str) -> int:
-    """Return the bytes of an amount such as 500M or 4G."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT])i?B?", text, re.IGNORECASE)
-    if not match:
-        raise argparse.ArgumentTypeError(f"'{text}' is not an amount of memory such as 500M or 4G")
-    return int(float(match[1]) * UNITS[match[2].upper()])
-
-
-def parse_arguments(argv: list[str]) -> argparse.Namespace:
-    """Return the options, the range of jobs, the log and the command."""
-    parser = argparse.ArgumentParser(
-        prog="local.py",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--gpu", type=int, default=0, help="GPUs of each job (default 0)")
-    add("--mem", type=parse_memory, help="memory of each job, such as 4G: no more run than fit")
-    add("--num_threads", "--num-threads", type=int, default=1, help="threads of each job")
-    add("--max_jobs", "--max-jobs-run", type=int, help="jobs at once (default: what the cores do)")
-    add("rest", nargs=argparse.REMAINDER, metavar="[JOB=FIRST:LAST] LOG COMMAND [ARGUMENT...]")
-    args = parser.parse_args(argv)
-    if args.gpu < 0 or args.num_threads < 1 or (args.max_jobs is not None and args.max_jobs < 1):
-        parser.error("--gpu takes 0 or more, --num_threads and --max_jobs 1 or more")
-    first = args.rest[0] if args.rest else ""
-    args.variable, args.first, args.last = "", 1, 1
-    if match := re.fullmatch(r"([A-Za-z_]\w*)=(\d+)(?::(\d+))?", first):
-        args.variable, args.first = match[1], int(match[2])
-        args.last = int(match[3] or match[2])
-        args.rest = args.rest[1:]
-        if args.last < args.first:
-            parser.error(f"the range {first} is empty")
-    elif "=" in first:
-        parser.error(f"'{first}' is not a range such as JOB=1:8")
-    if len(args.rest) < 2:
-        parser.error("a log and a command are wanted")
-    if args.last > args.first and args.variable not in args.rest[0]:
-        parser.error(f"the log '{args.rest[0]}' has no {args.variable}: all jobs would share it")
-    return args
-
-
-def make_jobs(args: argparse.Namespace) -> list[Job]:
-    """Return the jobs with their number filled in."""
-    jobs = []
-    for number in range(args.first, args.last + 1):
-        words = args.rest
-        if args.variable:
-            words = [word.replace(args.variable, str(number)) for word in words]
-        jobs.append(Job(command=words[1:], log=Path(words[0]), number=number))
-    return jobs
 
 
 def visible_gpus() -> list[str]:
@@ -106,7 +55,11 @@ def visible_gpus() -> list[str]:
 
 
 def gpu_groups(per_job: int) -> list[tuple[str, ...]]:
-    """Return disjoint groups of `per_job` GPUs, one for each job that may run at once."""
+    """Return disjoint groups of `per_job` GPUs, one for each job that may run at once.
+
+    Raises:
+        ValueError: There are fewer GPUs than one job wants.
+    """
     gpus = visible_gpus()
     if len(gpus) < per_job:
         raise ValueError(f"each job wants {per_job} GPUs, this machine shows {len(gpus)}")
@@ -114,14 +67,14 @@ def gpu_groups(per_job: int) -> list[tuple[str, ...]]:
     return [tuple(gpus[i : i + per_job]) for i in starts]
 
 
-def jobs_at_once(args: argparse.Namespace, n_groups: int | None) -> int:
+def jobs_at_once(call: Call, n_groups: int | None) -> int:
     """Return how many jobs may run at the same time."""
-    limit = args.max_jobs
+    limit = call.number("max_jobs_run")
     if limit is None:
-        limit = max(1, len(os.sched_getaffinity(0)) // args.num_threads)
-    if args.mem:
+        limit = max(1, len(os.sched_getaffinity(0)) // (call.number("num_threads") or 1))
+    if per_job := parse_memory(call.options.get("mem", "0")):
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        limit = min(limit, max(1, memory // args.mem))
+        limit = min(limit, max(1, memory // per_job))
     return limit if n_groups is None else min(limit, n_groups)
 
 
@@ -130,114 +83,110 @@ def now() -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
-def start_job(job: Job, num_threads: int) -> None:
+def start_job(job: Job, gpus: tuple[str, ...], num_threads: int) -> Running:
     """Write the log's header and start the job; one that cannot start has exit code 127."""
-    job.log.parent.mkdir(parents=True, exist_ok=True)
+    running = Running(job, gpus, started=time.monotonic())
     environment = dict(os.environ)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         environment[name] = str(num_threads)
-    if job.gpus:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(job.gpus)
-    job.started = time.monotonic()
-    with job.log.open("w", encoding="utf-8") as log:
-        gpus = f", GPU {','.join(job.gpus)}" if job.gpus else ""
-        host = f"{socket.gethostname()}, {num_threads} threads{gpus}"
-        log.write(f"# {shlex.join(job.command)}\n# Started at {now()} on {host}\n#\n")
-        log.flush()
-        try:
-            job.process = start(
-                job.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-        except OSError as error:
-            log.write(f"cannot run {job.command[0]}: {error.strerror}\n")
-    if job.process is None:
-        end_job(job, 127)
+    if gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    host = f"{socket.gethostname()}, {num_threads} threads"
+    if gpus:
+        host += f", GPU {','.join(gpus)}"
+    try:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("w" if job.attempt == 1 else "a", encoding="utf-8") as log:
+            log.write(f"# {shlex.join(job.command)}\n# Started at {now()} on {host}\n#\n")
+            log.flush()
+            start_process(running, environment, log)
+    except OSError as error:
+        job.reason = f"cannot write its log: {error.strerror}"
+    if running.process is None:
+        end_job(running, 127)
+    return running
 
 
-def end_job(job: Job, code: int) -> None:
+def start_process(running: Running, environment: dict[str, str], log: TextIO) -> None:
+    """Start a job's process, or note as the job's reason why that is not possible."""
+    command = running.job.command
+    try:
+        running.process = start(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment
+        )
+    except OSError as error:
+        running.job.reason = f"cannot run {command[0]}: {error.strerror}"
+
+
+def end_job(running: Running, code: int) -> None:
     """Note a job's exit code (128 + signal for one that a signal ended) and close its log."""
+    job = running.job
     job.code = code if code >= 0 else 128 - code
-    seconds = time.monotonic() - job.started
-    with job.log.open("a", encoding="utf-8") as log:
-        log.write(f"#\n# Ended (code {job.code}) at {now()}, elapsed time {seconds:.1f} seconds\n")
+    seconds = time.monotonic() - running.started
+    try:
+        with job.log.open("a", encoding="utf-8") as log:
+            if job.reason:
+                log.write(f"{job.reason}\n")
+            ended = f"# Ended (code {job.code}) at {now()}, elapsed time {seconds:.1f} seconds"
+            log.write(f"#\n{ended}\n")
+    except OSError as error:  # a full disk does not make a job fail that ended well
+        print(f"local.py: cannot write to {job.log}: {error.strerror}", file=sys.stderr)
 
 
 def run_jobs(jobs: list[Job], limit: int, groups: list[tuple[str, ...]], num_threads: int) -> None:
-    """Run all jobs, at most `limit` at a time; when told to stop, end those that run."""
+    """Run all jobs, at most `limit` at a time; when told to stop, end those that run.
+
+    Raises:
+        Stopped: The launcher was told to stop.
+    """
     waiting, free = list(jobs), list(groups)
-    running: list[Job] = []
+    under_way: list[Running] = []
     try:
-        while waiting or running:
-            while waiting and len(running) < limit:
-                job = waiting.pop(0)
-                job.gpus = free.pop(0) if groups else ()
-                start_job(job, num_threads)
-                running.append(job)
-            for job in list(running):
-                code = job.process.poll() if job.process else job.code
-                if code is None:
-                    continue
-                if job.process:
-                    end_job(job, code)
-                running.remove(job)
+        while waiting or under_way:
+            while waiting and len(under_way) < limit:
+                gpus = free.pop(0) if groups else ()
+                under_way.append(start_job(waiting.pop(0), gpus, num_threads))
+            for running in list(under_way):
+                if running.process is not None:
+                    code = running.process.poll()
+                    if code is None:
+                        continue
+                    end_job(running, code)
+                under_way.remove(running)
                 if groups:
-                    free.append(job.gpus)
+                    free.append(running.gpus)
             time.sleep(POLL_S)
     except Stopped:
-        stop(job.process for job in running if job.process)
-        for job in running:
-            if job.process:
-                end_job(job, job.process.returncode)
+        started = [(running, running.process) for running in under_way if running.process]
+        stop(process for _, process in started)
+        for running, process in started:
+            end_job(running, process.returncode)
         raise
-
-
-def tail(log: Path) -> str:
-    """Return the last lines of a log."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 16384))
-        lines = file.read().decode("utf-8", errors="replace").splitlines()
-    return "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])
-
-
-def report(jobs: list[Job]) -> int:
-    """Say which jobs failed, with the end of the first one's log; return the exit code."""
-    failed = [job for job in jobs if job.code != 0]
-    if not failed:
-        return 0
-    numbers = ", ".join(str(job.number) for job in failed[:20])
-    if len(failed) > 20:
-        numbers += f" and {len(failed) - 20} more"
-    first = failed[0]
-    print(
-        f"local.py: {len(failed)} of {len(jobs)} jobs failed: {numbers}\n"
-        f"local.py: job {first.number} ended with code {first.code}; the end of {first.log}:\n"
-        f"{tail(first.log)}",
-        file=sys.stderr,
-    )
-    return 1
 
 
 def main(argv: list[str]) -> int:
     """Run the jobs; return the exit code."""
-    args = parse_arguments(argv)
+    call = read_call("local.py", __doc__ or "", argv)
     die_with_parent()
     raise_when_stopped()
-    jobs = make_jobs(args)
+    jobs, n_gpus = make_jobs(call), call.number("gpu") or 0
+    num_threads = call.number("num_threads") or 1
     try:
-        groups = gpu_groups(args.gpu) if args.gpu else []
-        limit = jobs_at_once(args, len(groups) if args.gpu else None)
-        run_jobs(jobs, limit, groups, args.num_threads)
+        groups = gpu_groups(n_gpus) if n_gpus else []
+        limit = jobs_at_once(call, len(groups) if n_gpus else None)
+        run_attempts(
+            "local.py",
+            jobs,
+            call.number("retry") or 0,
+            lambda some: run_jobs(some, limit, groups, num_threads),
+        )
     except ValueError as error:
         print(f"local.py: error: {error}", file=sys.stderr)
         return 1
     except Stopped as stopped:
         print(f"local.py: stopped by {stopped}; its jobs are ended", file=sys.stderr)
         return stopped.code
-    return report(jobs)
+    return report("local.py", jobs)
 
 
 if __name__ == "__main__":

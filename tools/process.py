@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent: shared by local.py and step.py.
+"""Child processes that never outlive their parent: shared by the launchers and step.py.
 
 A run that is stopped, or even killed with signal 9, must not leave jobs behind that go on writing
 into directories which the next run uses.
@@ -10,10 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
+PROC = Path("/proc")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Loaded here, not in the forked child, where loading a library may deadlock.
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
@@ -45,6 +48,21 @@ def raise_when_stopped() -> None:
         signal.signal(signum, handler)
 
 
+@contextmanager
+def not_stopped() -> Iterator[None]:
+    """Put off what `raise_when_stopped` raises until the block has come to its end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def unblock() -> None:
+    """In a child that was started within `not_stopped`: let signals through again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
 def _prepare_child() -> None:
     die_with_parent()
     for signum in STOP_SIGNALS:
@@ -68,17 +86,45 @@ def _signal_group(process: subprocess.Popen, signum: int) -> None:
         pass
 
 
+def members(group: int) -> list[int]:
+    """Return the processes of a group that still run (those that have ended may lie as zombies).
+
+    Where there is no /proc: the group itself, as long as anything is left of it.
+    """
+    if not PROC.is_dir():
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return []
+        return [group]
+    found = []
+    for path in PROC.glob("[0-9]*/stat"):
+        try:
+            # Behind the name in parentheses, which may hold anything: state, parent, group.
+            state, _, pgrp = path.read_text(errors="replace").rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if int(pgrp) == group and state not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
 def stop(processes: Iterable[subprocess.Popen], grace_s: float = 10.0) -> None:
-    """End the process groups: SIGTERM, and SIGKILL for what is left after `grace_s` seconds."""
+    """End the process groups: SIGTERM, and SIGKILL for what is left after `grace_s` seconds.
+
+    All of a group is waited for: when the shell of a script has ended, the launcher that it had
+    started may still be busy with cancelling the jobs of a cluster.
+    """
     processes = list(processes)
     for process in processes:
         _signal_group(process, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     for process in processes:
-        try:
-            process.wait(timeout=max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            pass
+        # The child itself is looked at first: it is no member any longer once it was waited for.
+        while process.poll() is None or members(process.pid):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
     for process in processes:
         _signal_group(process, signal.SIGKILL)
         process.wait()

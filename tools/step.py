@@ -14,18 +14,15 @@ makes it: it lists the steps of the recipe, on each line a stage and an output w
 """
 
 import argparse
-import fcntl
 import os
 import resource
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from owner import TOKEN, Taken, owned
 from process import Stopped, die_with_parent, raise_when_stopped, start, stop
 from records import (
     HOW_OPTIONS,
@@ -42,6 +39,11 @@ from records import (
 )
 
 WAIT_FOR_OTHER_S = 30.0
+STOP_S = 30.0
+"""Seconds that a launcher has to end its jobs, or to have a cluster cancel them."""
+APPEARS_S = 30.0
+"""Seconds after which a network file system must show what another machine has made."""
+HOLD = Path(__file__).resolve().with_name("hold.py")
 WEIGHTS = (".pth", ".safetensors")
 START = "init.pth"
 """Weights in a training's folder that were there before it began."""
@@ -112,7 +114,7 @@ def say(args: argparse.Namespace, text: str) -> None:
     print(f"stage {args.stage} | {args.name}: {text}", file=sys.stderr, flush=True)
 
 
-def check_inputs(args: argparse.Namespace) -> None:
+def refuse_root(args: argparse.Namespace) -> None:
     """Stop where an input is the root folder: all that the machine has would be looked through."""
     for name in args.needs:
         if os.path.realpath(name) == os.path.sep:
@@ -158,6 +160,12 @@ def explain_missing(args: argparse.Namespace, missing: list[str]) -> str:
     return "\n  ".join(lines)
 
 
+def check_inputs(args: argparse.Namespace) -> None:
+    """Stop where an input is not there, or not finished."""
+    if missing := missing_inputs(args):
+        raise StepError(explain_missing(args, missing))
+
+
 def wanted_record(args: argparse.Namespace) -> Record:
     """Return what the record of this step should say, given its inputs as they are now."""
     ignore = HOW_OPTIONS | frozenset(args.ignore)
@@ -166,37 +174,17 @@ def wanted_record(args: argparse.Namespace) -> Record:
     return Record(identity=digest(command, inputs), command=command, inputs=inputs)
 
 
-@contextmanager
-def only_one(output: Path) -> Iterator[None]:
-    """Hold the lock of an output, which this process and all that it starts share.
+def is_done(args: argparse.Namespace, missing: list[str]) -> tuple[bool, str]:
+    """Whether the output is there, made by this command from these inputs, and what is to be said.
 
-    Processes of an earlier run that are still ending are waited for.
+    Nothing is said of an output that was never made.
     """
-    folder = Path(tempfile.gettempdir()) / f"speechlm-locks-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with (folder / digest(str(output.resolve()))).open("a") as lock:
-        deadline = time.monotonic() + WAIT_FOR_OTHER_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StepError(f"another run is making {output} right now") from None
-                time.sleep(0.1)
-        os.set_inheritable(lock.fileno(), True)
-        yield
-
-
-def is_done(args: argparse.Namespace, missing: list[str]) -> bool:
-    """Whether the output is there, made by this command from these inputs; says why it is not."""
     done = read_record(args.output, "done") if args.output.exists() else None
     if done is None:
-        return False
+        return False, ""
     lost = sorted(done.files.keys() - file_states(args.output).keys())
     if lost and args.training is None:  # of a training checkpoints may be deleted
-        say(args, f"to be done again: {lost[0]} is gone from {args.output}")
-        return False
+        return False, f"to be done again: {lost[0]} is gone from {args.output}"
     if missing:
         command = essential(args.command, HOW_OPTIONS | frozenset(args.ignore))
         left = {name: known for name, known in done.inputs.items() if name not in missing}
@@ -205,16 +193,22 @@ def is_done(args: argparse.Namespace, missing: list[str]) -> bool:
             and not any(Path(name).exists() for name in missing)
             and all(input_identity(Path(name)) == known for name, known in left.items())
         )
-        if kept:
-            say(args, f"done already (its input {missing[0]} is gone since)")
-        return kept
+        return kept, f"done already (its input {missing[0]} is gone since)" if kept else ""
     wanted = wanted_record(args)
     if done.identity == wanted.identity:
-        say(args, "done already")
-        return True
-    if args.training is None:
-        say(args, "to be done again: " + "; ".join(differences(done, wanted)))
-    return False
+        return True, "done already"
+    changes = "to be done again: " + "; ".join(differences(done, wanted))
+    return False, changes if args.training is None else ""
+
+
+def skip_if_done(args: argparse.Namespace, quiet: bool = False) -> bool:
+    """Whether the step has nothing to do; says so, and unless `quiet` why it has."""
+    done, words = is_done(args, missing_inputs(args))
+    if done:
+        record_path(args.output, "running").unlink(missing_ok=True)
+    if words and (done or not quiet):
+        say(args, words)
+    return done
 
 
 def claim_folder(folder: Path, wanted: Record) -> None:
@@ -239,18 +233,39 @@ def claim_folder(folder: Path, wanted: Record) -> None:
         write_record(folder, "started", wanted)
 
 
-def run_command(args: argparse.Namespace) -> int:
+def is_elsewhere(args: argparse.Namespace) -> bool:
+    """Whether the launcher may run the command on another machine: any but local.py."""
+    return bool(args.launcher) and "local.py" not in [Path(word).name for word in args.launcher]
+
+
+def run_command(args: argparse.Namespace, owner: Path, token: str) -> int:
     """Run the command to its end; it ends with this process, however that ends."""
-    process = None
+    command, process = args.command, None
+    if is_elsewhere(args):  # there the job itself says that it makes the output
+        command = [sys.executable, str(HOLD), str(owner), token, "--", *command]
+    environment = {**os.environ, TOKEN: token, "SPEECHLM_OWNER": str(owner)}
     try:
-        process = start([*args.launcher, *args.command])
+        process = start([*args.launcher, *command], env=environment)
         return process.wait()
     except FileNotFoundError as error:
         raise StepError(f"cannot run {error.filename}: {error.strerror}") from None
     except Stopped:
         if process is not None:
-            stop([process])
+            stop([process], STOP_S)
         raise
+
+
+def appears(path: Path, wait_s: float) -> bool:
+    """Whether a path is there, or comes into a network file system's view within `wait_s`."""
+    deadline = time.monotonic() + wait_s
+    while not path.exists():
+        if time.monotonic() > deadline or not path.parent.is_dir():
+            return False
+        look = path.with_name(f".{path.name}.look")  # a change makes its client ask the server
+        look.touch()
+        look.unlink()
+        time.sleep(0.2)
+    return True
 
 
 def cpu_seconds() -> float:
@@ -270,34 +285,33 @@ def note_time(args: argparse.Namespace, seconds: float, cpu: float) -> None:
         file.write(f"{args.stage}\t{args.name}\t{seconds:.1f}\t{cpu:.1f}\t{args.output}\n")
 
 
-def run_step(args: argparse.Namespace) -> int:
-    """Run the step where it is needed, record it, and return the command's exit code."""
-    check_inputs(args)
-    missing = missing_inputs(args)
-    running = record_path(args.output, "running")
-    if is_done(args, missing):
-        running.unlink(missing_ok=True)
-        return 0
-    if args.dry_run:
+def dry_run(args: argparse.Namespace) -> int:
+    """Say what would run."""
+    if not skip_if_done(args):
         say(args, f"would run\n    {shlex.join([*args.launcher, *args.command])}")
+    return 0
+
+
+def run_step(args: argparse.Namespace, owner: Path, token: str) -> int:
+    """Run the step where it is needed, record it, and return the command's exit code."""
+    if skip_if_done(args):
         return 0
-    if missing:
-        raise StepError(explain_missing(args, missing))
+    check_inputs(args)
     wanted = wanted_record(args)
     if args.training is not None:
         claim_folder(args.training, wanted)
-    running.parent.mkdir(parents=True, exist_ok=True)
+    running = record_path(args.output, "running")
     running.touch()
     record_path(args.output, "done").unlink(missing_ok=True)
     say(args, f"starts; log: {args.log}" if args.log else "starts")
     started, used = time.monotonic(), cpu_seconds()
-    code = run_command(args)
+    code = run_command(args, owner, token)
     seconds, cpu = time.monotonic() - started, cpu_seconds() - used
     if code != 0:
         say(args, f"failed with code {code} after {seconds:.1f} s")
         return code if code > 0 else 128 - code
     for made in (args.output, *args.also):
-        if not made.exists():
+        if not appears(made, APPEARS_S if is_elsewhere(args) else 0.0):
             raise StepError(f"the command ended well but did not make {made}")
     wanted.files = file_states(args.output)
     write_record(args.output, "done", wanted)
@@ -313,10 +327,18 @@ def main(argv: list[str]) -> int:
     die_with_parent()
     raise_when_stopped()
     try:
+        refuse_root(args)
         if args.dry_run:
-            return run_step(args)
-        with only_one(args.output):
-            return run_step(args)
+            return dry_run(args)
+        if skip_if_done(args, quiet=True):  # where nothing is to be made nothing need be locked
+            return 0
+        check_inputs(args)  # before the lock, whose folder may be in an input that is not there
+        owner = record_path(args.output, "owner")
+        with owned(owner, lambda text: say(args, text), WAIT_FOR_OTHER_S) as token:
+            return run_step(args, owner, token)
+    except Taken as other:
+        print(f"error: another run is making {args.output} right now: {other}", file=sys.stderr)
+        return 1
     except (StepError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

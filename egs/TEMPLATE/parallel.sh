@@ -26,17 +26,37 @@ shift
 [[ -n ${data} && -n ${output} && $# -gt 0 ]] ||
   { echo "parallel.sh: error: --data, --output and a command are wanted" >&2; exit 1; }
 
+# run COMMAND...: until it has ended, also when this script is told to stop meanwhile: a launcher then
+# has its jobs cancelled.
+child=""
+run() {
+  "$@" &
+  child=$!
+  wait "${child}"
+}
+stop() {
+  trap '' INT TERM HUP
+  if [[ -n ${child} ]]; then kill -TERM "${child}" 2> /dev/null || true; fi
+  wait
+  exit 143
+}
+trap stop INT TERM HUP
+
 ${keep} || rm -rf "${output}"
 split=${output}/split
 nj=$(python -m speechlm.bin.split_data --input "${data}" --n "${nj}" --output "${split}")
-read -ra launcher <<< "${cmd}"
+mapfile -d '' launcher < <(xargs printf '%s\0' <<< "${cmd}") # words as a shell has them, with quotes
 line=("${launcher[@]}" JOB=1:"${nj}" "${output}/log/JOB.log")
+# Jobs that may run on other machines say themselves that they make the output (tools/owner.py).
+if [[ -n ${SPEECHLM_OWNER:-} && ${launcher[0]##*/} != local.py ]]; then
+  line+=(hold.py "${SPEECHLM_OWNER}" "${SPEECHLM_STEP}" --)
+fi
 joining=false
 for word in "$@" ++; do
   word=${word//"{split}"/${split}}
   word=${word//"{nj}"/${nj}}
   if [[ ${word} == ++ ]]; then
-    "${line[@]}"
+    run "${line[@]}"
     line=() joining=true
   elif ${joining} && [[ ${word} == *JOB* ]]; then
     for ((job = 1; job <= nj; job++)); do line+=("${word//JOB/${job}}"); done

@@ -59,14 +59,15 @@ list_outputs() {
 # train NAME OUTPUT [options of step] -- COMMAND...: a training, which resumes in OUTPUT, or in the
 # folder that a --training among the options names.
 train() {
-  local name=$1 output=$2 folder=$2
+  local name=$1 output=$2 folder=$2 job_log
   shift 2
   if [[ $1 == --training ]]; then
     folder=$2
     shift 2
   fi
+  job_log=${folder}/job.log
   step "${name}" --training "${folder}" --output "${output}" --log "${folder}/train.log" \
-    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${folder}/job.log" "$@"
+    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${job_log@Q}" "$@"
 }
 
 # parallel NAME DATA OUTPUT [--cmd LAUNCHER] [--keep] [options of step] -- COMMAND... [++ JOIN...]:

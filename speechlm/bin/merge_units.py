@@ -20,8 +20,9 @@ def main() -> None:
     options.add_argument("--data", help="dump directory whose audio the labels must fit")
     args = options.parse_args()
 
-    from speechlm.data.archives import check_units, merge_archives, read_skipped
-    from speechlm.data.kaldi_dir import DataDir, show_ids
+    from speechlm.data.archives import merge_archives, read_skipped
+    from speechlm.data.kaldi_dir import show_ids
+    from speechlm.data.unit_index import check_units
 
     n = merge_archives(args.input, args.n, args.name)
     skipped = read_skipped(args.input, args.n)
@@ -29,9 +30,7 @@ def main() -> None:
         reasons = [f"{u} ({why})" for u, why in sorted(skipped.items())]
         raise ValueError(f"{args.input}: no job has made any {args.name}: {show_ids(reasons)}")
     if args.data:
-        samples = DataDir.read(args.data).samples()
-        wanted = {u: count for u, count in samples.items() if u not in skipped}
-        problems = check_units(args.input, wanted, args.name)
+        problems = check_units(args.input, args.data, skipped, args.name)
         if problems:
             shown = "".join(f"\n  {u}: {what}" for u, what in list(problems.items())[:5])
             raise ValueError(f"{args.input} does not fit {args.data}: {len(problems)} ids{shown}")

@@ -15,22 +15,29 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--input", required=True, help="data directory to read")
     options.add_argument("--n", required=True, type=at_least(1), help="number of parts")
-    options.add_argument("--output", help="folder for 1 ... N (default: INPUT/splitN)")
+    options.add_argument(
+        "--output",
+        help="folder for 1 ... N, written anew (default: INPUT/.splitN, with --by_speaker"
+        " INPUT/.splitN.speakers, which is kept for the next step that asks for it)",
+    )
     options.add_argument(
         "--by_speaker", action="store_true", help="keep all utterances of a speaker in one part"
     )
     args = options.parse_args()
 
-    from speechlm.data.dir_parts import split, write_split
+    from speechlm.data.dir_parts import kept_split, split, write_split
     from speechlm.data.kaldi_dir import DataDir
 
-    parts = split(DataDir.read(args.input), args.n, args.by_speaker)
-    output = args.output or f"{args.input}/split{args.n}"
-    write_split(output, parts)
-    if len(parts) < args.n:
+    if args.output:
+        parts = split(DataDir.read(args.input), args.n, args.by_speaker)
+        write_split(args.output, parts)
+        count = len(parts)
+    else:
+        count = kept_split(args.input, args.n, args.by_speaker)
+    if count < args.n:
         what = "speakers" if args.by_speaker else "utterances"
-        logging.warning("%s: %d parts, because there are no more %s", output, len(parts), what)
-    print(len(parts))
+        logging.warning("%s: %d parts, because there are no more %s", args.input, count, what)
+    print(count)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,11 @@ import kaldiio
 import numpy as np
 from kaldiio import matio
 
-from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
+from speechlm.conventions import SAMPLE_RATE, WINDOW, Count, Framing
+from speechlm.data.ark_vectors import Vector, write_vectors
 from speechlm.data.atomic import output_file, write_text
-from speechlm.data.kaldi_dir import read_table, show_ids
+from speechlm.data.kaldi_dir import read_table
+from speechlm.data.table_blocks import merge_tables
 from speechlm.data.vocabulary import UnitVocabulary, write_origin, write_tokens
 from speechlm.data.whole_files import DamagedFile, damage, read_lines
 
@@ -31,8 +33,8 @@ TOKENS = "tokens.txt"
 """Name of the list of symbols inside a folder of units."""
 
 
-def n_labels(n_samples: int, frame_shift: float = 0.01) -> int:
-    """Number of frame labels of an utterance: (n_samples - 400) // shift + 1."""
+def n_labels(n_samples: Count, frame_shift: float = 0.01) -> Count:
+    """Number of frame labels of an utterance, or of several: (n_samples - 400) // shift + 1."""
     return Framing(WINDOW, round(frame_shift * SAMPLE_RATE)).frames(n_samples)
 
 
@@ -55,7 +57,7 @@ def fit_to_audio(array: np.ndarray, expected: int, where: str, what: str = "labe
 
 
 class ArchiveWriter:
-    """Writes one job's archive; both files appear when the block ends well.
+    """Writes one job's archive; its files appear when the block ends well.
 
     with ArchiveWriter(folder, "units", job=3) as writer:
         writer.write("103-1240-0000", labels)
@@ -64,6 +66,7 @@ class ArchiveWriter:
     def __init__(self, folder: str | os.PathLike[str], name: str = "units", job: int = 1) -> None:
         self.ark = Path(folder) / f"{name}.{job}.ark"
         self._positions: dict[str, str] = {}
+        self._vectors: list[Vector] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> ArchiveWriter:
@@ -79,8 +82,12 @@ class ArchiveWriter:
         if not utterance or any(c.isspace() for c in utterance):
             raise ValueError(f"{self.ark}: an id without white space expected, got {utterance!r}")
         offset = self._file.tell() + len(utterance.encode()) + 1
-        kaldiio.save_ark(self._file, {utterance: _kaldi_array(array, self.ark, utterance)})
+        values = _kaldi_array(array, self.ark, utterance)
+        kaldiio.save_ark(self._file, {utterance: values})
         self._positions[utterance] = f"{self.ark}:{offset}"
+        if values.ndim == 1:
+            ends = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+            self._vectors.append(Vector(offset, len(values), *ends))
 
     def __exit__(
         self,
@@ -91,7 +98,10 @@ class ArchiveWriter:
         if kind is None:
             with self._scp_path.open("w", encoding="utf-8") as scp:
                 scp.writelines(f"{u} {self._positions[u]}\n" for u in sorted(self._positions))
-        return self._stack.__exit__(kind, error, traceback)
+        suppressed = self._stack.__exit__(kind, error, traceback)
+        if kind is None and self._vectors:
+            write_vectors(self.ark, self._vectors)
+        return suppressed
 
 
 class ArchiveReader(Mapping[str, np.ndarray]):
@@ -128,14 +138,23 @@ class ArchiveReader(Mapping[str, np.ndarray]):
             ark = self.scp.parent / ark.name
         if not ark.is_file():
             raise ValueError(f"{self.scp}: archive {path} of {utterance} is not there")
-        try:
-            with ark.open("rb") as file:
-                file.seek(int(offset))
-                return _read_array(file, f"{ark}: {utterance} at byte {offset}")
-        except ValueError:
-            if wrong := damage(ark):
-                raise DamagedFile(f"{ark} {wrong}; write the archive again") from None
-            raise
+        return read_array(ark, int(offset), utterance)
+
+
+def read_array(ark: Path, offset: int, utterance: str) -> np.ndarray:
+    """The array of an utterance at a byte of an archive: (V,) int32 or (T, D) float32.
+
+    Raises:
+        ValueError: there is none, or the archive is damaged.
+    """
+    try:
+        with ark.open("rb") as file:
+            file.seek(offset)
+            return _read_array(file, f"{ark}: {utterance} at byte {offset}")
+    except ValueError:
+        if wrong := damage(ark):
+            raise DamagedFile(f"{ark} {wrong}; write the archive again") from None
+        raise
 
 
 def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "units") -> int:
@@ -145,21 +164,16 @@ def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "uni
         ValueError: a job's index is missing, an id is in two of them, or they hold clusters of
             different clusterings.
     """
-    merged: dict[str, str] = {}
-    for job in range(1, n_jobs + 1):
-        index = Path(folder) / f"{name}.{job}.scp"
-        if not index.is_file():
-            raise ValueError(f"{index} expected, but job {job} of {n_jobs} has not written it")
-        part = read_table(index)
-        double = sorted(part.keys() & merged.keys())
-        if double:
-            raise ValueError(f"{index}: ids that another job has too: {show_ids(double)}")
-        merged.update(part)
-    if name == "units":
-        _merge_origins(Path(folder), n_jobs)
-    with output_file(Path(folder) / f"{name}.scp") as path, path.open("w") as file:
-        file.writelines(f"{utterance} {merged[utterance]}\n" for utterance in sorted(merged))
-    return len(merged)
+    parts = [Path(folder) / f"{name}.{job}.scp" for job in range(1, n_jobs + 1)]
+    for job, part in enumerate(parts, 1):
+        if not part.is_file():
+            raise ValueError(f"{part} expected, but job {job} of {n_jobs} has not written it")
+    with output_file(Path(folder) / f"{name}.scp") as path:
+        with path.open("wb") as file:
+            n = merge_tables(parts, file)
+        if name == "units":  # an index that is there is of one clustering
+            _merge_origins(Path(folder), n_jobs)
+    return n
 
 
 def read_skipped(folder: str | os.PathLike[str], n_jobs: int) -> dict[str, str]:
@@ -253,28 +267,6 @@ def read_unit_info(folder: str | os.PathLike[str]) -> tuple[float, UnitVocabular
         if not file.is_file():
             raise ValueError(f"{file} expected, but it is not there: no units in {folder}")
     return read_frame_shift(folder), UnitVocabulary.read(Path(folder) / TOKENS)
-
-
-def check_units(
-    folder: str | os.PathLike[str], n_samples: Mapping[str, int], name: str = "units"
-) -> dict[str, str]:
-    """Compare unit archives with the audio: {id: what is wrong}, empty if all is well.
-
-    Every utterance needs (n_samples - 400) // shift + 1 labels, all of them known to tokens.txt.
-    """
-    shift, tokens = read_unit_info(folder)
-    units = ArchiveReader(Path(folder) / f"{name}.scp")
-    problems = {u: "no units" for u in n_samples if u not in units}
-    problems.update({u: "units of no utterance" for u in units if u not in n_samples})
-    for utterance in units:
-        if utterance in problems:
-            continue
-        labels, expected = units[utterance], n_labels(n_samples[utterance], shift)
-        if len(labels) != expected:
-            problems[utterance] = f"{expected} labels expected, found {len(labels)}"
-        elif len(labels) and not (labels.min() >= 0 and labels.max() < len(tokens)):
-            problems[utterance] = f"labels 0..{len(tokens) - 1} expected, found {labels.max()}"
-    return dict(sorted(problems.items()))
 
 
 def _kaldi_array(array: np.ndarray, ark: Path, utterance: str) -> np.ndarray:

@@ -10,9 +10,12 @@ import logging
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from speechlm.data.disk import cannot_write, writing_error
 
 _HOST = socket.gethostname().split(".")[0] or "localhost"
 _PREFIX = f".tmp.{_HOST}."
@@ -22,18 +25,27 @@ _PREFIX = f".tmp.{_HOST}."
 def output_file(path: str | os.PathLike[str], tidy: bool = True) -> Iterator[Path]:
     """Yield a temporary path (same folder, same suffix) that becomes `path` at the end.
 
+    Who may read it is up to the umask, whatever a library has chosen that writes the file.
+
     The parent folder is made if needed. The block must create the file; on any exception, also
     KeyboardInterrupt, the temporary file is removed and an older `path` stays as it was. What
     killed processes left of `path` is removed, unless not `tidy`: that lists the folder, which
     takes long where very many files are made.
+
+    Raises:
+        CannotWrite: there is no room for it, or it may not be written there.
     """
     final = Path(path)
     temporary = _temporary(final, tidy)
     try:
         yield temporary
+        _open_to_others(temporary)
         os.replace(temporary, final)
+    except OSError as error:
+        _remove(temporary)
+        raise writing_error(error, final, temporary) from None
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
 
 
@@ -46,13 +58,13 @@ def library_writes(path: str | os.PathLike[str], *errors: type[Exception]) -> It
         errors: what the library raises then.
 
     Raises:
-        OSError: instead of these.
+        CannotWrite: instead of these.
     """
     try:
         yield
     except errors as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise OSError(f"{path} cannot be written; is the disk full? ({reason})") from None
+        raise cannot_write(None, path, f"is the disk full? ({reason})") from None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -76,6 +88,7 @@ def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Ite
 
     Raises:
         ValueError: `path` is a file, or the current folder is in it.
+        CannotWrite: there is no room for it, or it may not be written there.
     """
     final = Path(path)
     if final.exists() and not final.is_dir():
@@ -83,8 +96,8 @@ def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Ite
     if Path.cwd().is_relative_to(final.resolve()):
         raise ValueError(f"{final}: a folder of its own expected, but this is where you work")
     temporary = _temporary(final)
-    temporary.mkdir()
     try:
+        temporary.mkdir()
         yield temporary
         if final.exists():
             others = sorted(_files(final) - _files(temporary) - {*added})
@@ -98,6 +111,9 @@ def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Ite
                 _remove(old)
         else:
             os.rename(temporary, final)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise writing_error(error, final, temporary) from None
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -110,6 +126,15 @@ def remove_leftovers(folder: str | os.PathLike[str], names: Collection[str] = ()
             pid, _, rest = name[len(_PREFIX) :].partition(".")
             if (not names or rest in names) and not _runs_elsewhere(pid):
                 _remove(Path(folder) / name)
+
+
+def _open_to_others(path: Path) -> None:
+    """Give a file that was made for its owner alone (tempfile, safetensors) the mode of `open`."""
+    # Of a link itself, which may name a file that is not there (yet).
+    if stat.S_IMODE(path.lstat().st_mode) == stat.S_IRUSR | stat.S_IWUSR:
+        mask = os.umask(0o077)  # there is no other way to ask for it
+        os.umask(mask)
+        path.chmod(0o666 & ~mask)
 
 
 def _files(folder: Path) -> set[str]:
@@ -152,4 +177,5 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # of a read-only disk, though nothing is there
+            path.unlink(missing_ok=True)

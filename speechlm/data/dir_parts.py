@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from speechlm.data.atomic import output_dir, write_text
+from speechlm.data.columns import State, state_of, turn
 from speechlm.data.kaldi_dir import DataDir, show_ids, translation_files
 from speechlm.data.segments import SEGMENTS
 
 _T = TypeVar("_T")
+_MADE_OF = ".made_of"  # in the folder of the parts: versions of the tables that were cut
 
 
 def combine(parts: Sequence[DataDir]) -> DataDir:
@@ -77,11 +81,62 @@ def write_split(folder: str | os.PathLike[str], parts: Sequence[DataDir]) -> Non
         part.write(target / str(number))
 
 
+def kept_split(folder: str | os.PathLike[str], n: int, by_speaker: bool = False) -> int:
+    """Cut a directory into parts in itself, unless that was done with these versions of its tables.
+
+    Args:
+        folder: the data directory. Its parts are .splitN/1, .splitN/2, ... in it, those of whole
+            speakers in .splitN.speakers.
+        n: as in `split`.
+        by_speaker: as in `split`.
+
+    Returns:
+        The number of parts.
+
+    Raises:
+        ValueError: the directory is wrong, or cannot be written.
+    """
+    source = Path(folder)
+    if not (source / "wav.scp").is_file():
+        DataDir.read(source)  # says what is missing
+    target = source / f".split{n}{'.speakers' if by_speaker else ''}"
+    with turn(source / "wav.scp"):
+        tables = {name: source / name for name in _tables(source) if (source / name).exists()}
+        made_of = state_of(tables)
+        if (parts := _parts_of(target, made_of)) is None:
+            if not os.access(source, os.W_OK):
+                raise ValueError(
+                    f"{source}: its parts cannot be written there; choose a folder (--output)"
+                )
+            shutil.rmtree(target, ignore_errors=True)
+            with output_dir(target) as temporary:
+                made = split(DataDir.read(source), n, by_speaker)
+                write_split(temporary, made)
+                note = {"tables": made_of, "parts": len(made)}
+                write_text(temporary / _MADE_OF, json.dumps(note))
+                parts = len(made)
+    return parts
+
+
+def _parts_of(folder: Path, made_of: State) -> int | None:
+    """How many parts there are; None if they were made of other tables."""
+    try:
+        note = json.loads((folder / _MADE_OF).read_text(encoding="utf-8"))
+        return int(note["parts"]) if note["tables"] == made_of else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _is_part(folder: Path) -> bool:
     """Whether a folder has nothing but the tables of a data directory (or a part of them)."""
-    tables = {"wav.scp", SEGMENTS, "text", "utt2spk", "spk2utt", "utt2num_samples"}
-    tables |= {path.name for path in translation_files(folder).values()}
+    tables = _tables(folder)
     return all(name in tables or name.startswith(".") for name in os.listdir(folder))
+
+
+def _tables(folder: Path) -> set[str]:
+    """Names of the tables that a data directory has, or may have."""
+    tables = {"wav.scp", SEGMENTS, "text", "utt2spk", "spk2utt", "utt2num_samples"}
+    return tables | {path.name for path in translation_files(folder).values()}
 
 
 def _merged(tables: Iterable[dict[str, _T]]) -> dict[str, _T]:

@@ -22,6 +22,7 @@ from speechlm.data.conversion import (
 from speechlm.data.ctc_lengths import TOO_LONG, why_too_long
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report, kept_report
+from speechlm.data.utterances import Utterances
 from speechlm.data.validate import REPORT, read_and_check
 
 
@@ -63,7 +64,8 @@ def format_data(
 
     Mono FLAC of the right rate and with a true header is used where it is; anything else that can
     be decoded becomes `target`/audio/ID.flac (those that an interrupted run has made are kept).
-    Adds utt2num_samples and report.tsv. The result does not depend on `n_jobs`.
+    Adds utt2num_samples, report.tsv and the index of the utterances. The result does not depend on
+    `n_jobs`.
 
     Utterances that are parts of recordings (`segments`) stay parts of them, so that nothing is
     copied; if a recording has another format, each of its utterances becomes a file of its own.
@@ -93,6 +95,7 @@ def format_data(
     chosen.n_samples = {u: kept[u].n_samples for u in chosen.wav}
     chosen.segments = {u: s for u in chosen.wav if (s := kept[u].segment)}
     chosen.write(folder)
+    Utterances(folder)  # makes its index
     return chosen, report
 
 

@@ -23,7 +23,10 @@ from speechlm.data.encoding import not_utf8, odd_character, refuse_wide
 from speechlm.data.names import id_problem, path_problem
 from speechlm.data.segments import SEGMENTS, AudioRange, Segment, SegmentError
 
-_SHOWN = 5  # ids named in a message
+MOST_SHOWN = 5
+"""Ids that a message names."""
+MOST_DIGITS = 18
+"""Of a number that fits into 64 bits."""
 _TRANSLATION = re.compile(r"text\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
 
 
@@ -256,7 +259,7 @@ def _check_names(data: DataDir, folder: Path) -> None:
     if odd:
         raise ValueError(
             f"{folder}: {len(odd)} entries could not be read back and are not written:"
-            f" {'; '.join(odd[:_SHOWN])}"
+            f" {'; '.join(odd[:MOST_SHOWN])}"
         )
 
 
@@ -287,7 +290,7 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
     try:
         with file.open(encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
-                key, value = _parse_line(line, f"{file}:{number}", empty)
+                key, value = parse_line(line, f"{file}:{number}", empty)
                 if key in table:
                     raise ValueError(f"{file}:{number}: duplicate id {key}")
                 if key < last:
@@ -302,8 +305,17 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
     return table
 
 
-def _parse_line(line: str, where: str, empty: bool) -> tuple[str, str]:
-    """Split an `id value` line."""
+def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
+    """Split an `id value` line, which may have its line end.
+
+    Args:
+        line: of a table.
+        where: file and number of the line, for messages.
+        empty: whether the value may be empty.
+
+    Raises:
+        ValueError: it is no such line, has CR LF at its end or a byte order mark.
+    """
     if line.startswith("\ufeff"):
         raise ValueError(f"{where}: starts with a byte order mark; save it as plain UTF-8")
     if line.endswith("\r\n"):
@@ -340,15 +352,20 @@ def check_path(value: str, where: str) -> None:
         raise ValueError(f"{where}: a plain path expected, got the command {value!r}")
 
 
-def show_ids(ids: Sequence[str]) -> str:
-    """The first few of many ids, for a message."""
-    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-    return " ".join(ids[:_SHOWN]) + more
+def show_ids(ids: Sequence[str], count: int | None = None) -> str:
+    """The first few of many ids, for a message.
+
+    Args:
+        ids: all, or the first of them.
+        count: how many there are; None: as many as given.
+    """
+    rest = (len(ids) if count is None else count) - MOST_SHOWN
+    return " ".join(ids[:MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _read_numbers(path: Path) -> dict[str, int]:
     table = read_table(path)
     for key, value in table.items():
-        if not (value.isascii() and value.isdigit()):
+        if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS):
             raise ValueError(f"{path}: a number of samples expected for {key}, got {value!r}")
     return {key: int(value) for key, value in table.items()}

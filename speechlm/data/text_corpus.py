@@ -20,6 +20,7 @@ from typing import IO, Any, overload
 import numpy as np
 
 from speechlm.data.atomic import output_file
+from speechlm.data.disk import CannotWrite
 from speechlm.data.encoding import BOM, advice, refuse_wide, text_lines
 
 _MAGIC = int.from_bytes(b"SLMTEXT1", "little")
@@ -138,8 +139,8 @@ def _open_index(path: Path, status: os.stat_result) -> IO[bytes]:
     try:
         with output_file(index_path) as temporary, open(temporary, "wb") as stream:
             _build_index(path, status, stream)
-    except PermissionError:
-        logging.warning("%s cannot be written: the line index is made anew each time", index_path)
+    except CannotWrite as error:
+        logging.warning("%s: the line index is made anew each time", error)
         index = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the corpus
         _build_index(path, status, index)
         return index
@@ -171,16 +172,17 @@ def _header(index: IO[bytes]) -> tuple[int, ...]:
 
 def _build_index(path: Path, status: os.stat_result, stream: IO[bytes]) -> None:
     """Stream the text once, block by block, writing where each line starts."""
-    np.zeros(_HEADER + 1, np.uint64).tofile(stream)
+    # not by `tofile`, which loses what a full disk does not take without an error
+    stream.write(bytes(8 * (_HEADER + 1)))
     n_lines, position, last = 0, 0, b""
     with open(path, "rb") as text:
         while block := text.read(_BLOCK):
             ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-            (ends + (position + 1)).astype(np.uint64).tofile(stream)
+            stream.write((ends + (position + 1)).astype(np.uint64).data)
             n_lines, position, last = n_lines + len(ends), position + len(block), block[-1:]
     if last != b"\n":
-        np.array([position + 1], np.uint64).tofile(stream)
+        stream.write(np.array([position + 1], np.uint64).data)
         n_lines += 1
     stream.seek(0)
-    np.array([_MAGIC, position, status.st_mtime_ns, n_lines], np.uint64).tofile(stream)
+    stream.write(np.array([_MAGIC, position, status.st_mtime_ns, n_lines], np.uint64).data)
     stream.flush()

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from speechlm.data.atomic import library_writes, output_dir
+from speechlm.data.atomic import library_writes, output_dir, output_file
 from speechlm.data.whole_files import read_json, reading
 from speechlm.recognizer.model import AlignmentModel, Frames
 from speechlm.recognizer.network_data import ClassTable
@@ -55,8 +55,11 @@ class Network:
         with output_dir(folder) as path:
             (path / "network.json").write_text(json.dumps(asdict(self.model.config), indent=1))
             weights = {k: v.contiguous() for k, v in self.model.state_dict().items()}
-            with library_writes(Path(folder) / "network.safetensors", SafetensorError):
-                save_file(weights, path / "network.safetensors")
+            with (
+                library_writes(Path(folder) / "network.safetensors", SafetensorError),
+                output_file(path / "network.safetensors") as file,
+            ):
+                save_file(weights, file)
             self.classes.save(path / "classes.npz")
 
     @staticmethod

@@ -1,57 +1,65 @@
-"""Accumulated batches that count by what they hold.
+"""Updates of accumulated batches that count by what they hold, and exchange gradients once.
 
 ESPnet makes an update from A batches whose losses it divides by A. The loss of batch i is a mean
-over its n_i sentences, or tokens, of all workers, so that a sentence counts the less, the more
-others its batch has. The authors divide the sum over all A batches by n = n_1 + ... + n_A. With the
-loss of batch i times A n_i / n, ESPnet's (1 / A) sum_i (A n_i / n) mean_i is the same.
+over its n_i frames, sentences or tokens, of all workers, so that a sentence counts the less, the
+more others its batch has. The authors divide the sum over all A batches by n = n_1 + ... + n_A.
+n_i is what a model returns as weight; that of masked frames is drawn in the forward pass, and n is
+known behind the last batch only. So losses are multiplied by n_i / n_1, and the gradient of the
+update by A n_1 / n:
+
+    (A n_1 / n) (1 / A) sum_i (n_i / n_1) mean_i = (1 / n) sum_i n_i mean_i
+
+`DistributedDataParallel` adds up the gradients of all workers after each backward pass; here it
+does so after the last of an update alone (`no_sync`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+import contextlib
 from typing import Any
 
 import torch
 import torch.distributed
 from torch import Tensor
-
-Batch = tuple[list[str], dict[str, Tensor]]
+from torch.nn.parallel import DistributedDataParallel
 
 
 class Accumulation:
-    """The batches of an epoch, and the factor for the loss of each.
+    """The weights of the batches of an update.
 
     Args:
-        batches: ids and tensors of each batch of this worker; all workers have equally many.
+        model: as ESPnet calls it.
         accumulated: A, batches of an update.
-        count: n_i of this worker, from the tensors of a batch.
-        device: where workers exchange numbers.
     """
 
-    def __init__(
-        self,
-        batches: Iterable[Batch],
-        accumulated: int,
-        count: Callable[[dict[str, Tensor]], int],
-        device: str,
-    ) -> None:
-        self.batches, self.accumulated, self.count = batches, accumulated, count
-        self.device, self.factor = device, 1.0
+    def __init__(self, model: torch.nn.Module, accumulated: int) -> None:
+        self.model, self.accumulated = model, accumulated
+        self.batches = 0
+        self.first = self.sum = torch.tensor(0.0)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """The batches; the next A are read before the first of them is given."""
-        batches = iter(self.batches)
-        while group := list(islice(batches, self.accumulated)):
-            counts = torch.tensor([float(self.count(tensors)) for _, tensors in group])
-            counts = counts.to(self.device)
-            if torch.distributed.is_initialized():
-                torch.distributed.all_reduce(counts)
-            factors = len(group) * counts / counts.sum()
-            for batch, self.factor in zip(group, factors.tolist(), strict=True):
-                yield batch
-
-    def weigh(self, _module: Any, _args: Any, output: tuple[Tensor, Any, Any]) -> Any:
-        """Forward hook of an ESPnet model: loss times the factor of the batch."""
+    def weigh(self, _module: Any, _args: Any, output: tuple[Tensor, Any, Tensor]) -> Any:
+        """Forward hook of an ESPnet model: loss times n_i / n_1."""
         loss, stats, weight = output
-        return loss * self.factor, stats, weight
+        count = weight.detach().sum().float()
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(count)
+        if self.batches % self.accumulated == 0:
+            self.first, self.sum = count.clamp(min=1.0), torch.zeros_like(count)
+        self.sum = self.sum + count
+        self.batches += 1
+        return loss * (count / self.first), stats, weight
+
+    def after_backward(self) -> None:
+        """Behind the last backward pass of an update: gradient times A n_1 / n."""
+        if self.batches % self.accumulated:
+            return
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if gradients:
+            factor = self.accumulated * self.first / self.sum.clamp(min=1.0)
+            torch._foreach_mul_(gradients, factor)
+
+    def exchange(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """A block around a batch's passes; workers exchange gradients in the last of an update."""
+        if last or not isinstance(self.model, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self.model.no_sync()

@@ -7,7 +7,6 @@ with the text corpus. The limits are of padded batches, and none exceeds them.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import math
 import os
@@ -19,8 +18,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from speechlm.data.columns import portions
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.permutation import permute
+from speechlm.tasks.packing import halve, pack, runs, share
 
 LENGTH_STEP = 4000
 """Utterances whose lengths fall into one step (samples; 0.25 s) count as equally long."""
@@ -54,34 +55,57 @@ class SpeechBatches:
         self, lengths: ArrayLike, max_samples: int, seed: int, workers: int, shuffle: bool
     ) -> None:
         self.seed, self.workers, self.shuffle = seed, workers, shuffle
-        samples = np.asarray(lengths, np.int64)
+        samples = np.asarray(lengths)
         if samples.max() > max_samples:
             raise ValueError(
                 f"an utterance of {samples.max()} samples does not fit into batches of "
                 f"{max_samples}; raise batch_samples or lower max_samples"
             )
-        self._steps = -(-samples // LENGTH_STEP)
+        self._steps, counts = _in_steps(samples)
         # Lengths are rounded up to steps, so that the bounds hold for every order of equals.
-        longest = np.minimum(np.sort(self._steps) * LENGTH_STEP, max_samples)
-        self._bounds = _share(longest, max_samples, workers)
+        longest = np.minimum(np.arange(len(counts)) * LENGTH_STEP, max_samples)
+        self._ends = np.cumsum(counts)  # of the utterances of each step, when they are sorted
+        self._bounds = share(longest, self._ends, max_samples, workers)
 
     def __len__(self) -> int:
         """Batches of one worker in a pass."""
         return (len(self._bounds) - 1) // self.workers
 
-    def worker_pass(self, number: int, rank: int) -> list[np.ndarray]:
-        """The batches of worker `rank` in pass `number`: indices of utterances."""
+    def worker_pass(
+        self, number: int, rank: int, first: int = 0, stop: int | None = None
+    ) -> list[np.ndarray]:
+        """Batches first .. stop - 1 of worker `rank` in pass `number`: indices of utterances."""
+        utterances = np.arange(len(self._steps), dtype=np.min_scalar_type(len(self._steps)))
+        batches = np.arange(len(self._bounds) - 1)
         if self.shuffle:
             random = np.random.default_rng([self.seed, number])
-            ties = random.permutation(len(self._steps))
-            batch_order = random.permutation(len(self._bounds) - 1)
-        else:
-            ties = np.arange(len(self._steps))
-            batch_order = np.arange(len(self._bounds) - 1)
-        # sorting is stable: equals stay in the random order
-        order = ties[np.argsort(self._steps[ties], kind="stable")]
-        mine = batch_order[rank :: self.workers]
-        return [order[self._bounds[i] : self._bounds[i + 1]] for i in mine]
+            random.shuffle(utterances)
+            random.shuffle(batches)
+        order = self._sorted(utterances)
+        mine = batches[rank :: self.workers][first:stop]
+        # copies, so that the order of the whole pass is not kept
+        return [order[self._bounds[i] : self._bounds[i + 1]].astype(np.int64) for i in mine]
+
+    def _sorted(self, utterances: np.ndarray) -> np.ndarray:
+        """Utterances sorted by length; equals stay in their order.
+
+        Counting sort, a portion at a time: numpy's would take eight times the memory.
+        """
+        order = np.empty_like(utterances)
+        # places[s]: where the next utterance of s steps goes
+        places = np.append(0, self._ends[:-1])
+        for start, stop in portions(len(utterances)):
+            steps = self._steps[utterances[start:stop]]
+            by_steps = np.argsort(steps, kind="stable")
+            counts = np.bincount(steps, minlength=len(places))
+            # the n-th utterance of s steps goes to places[s] + n; its n is its place in the sorted
+            # portion without the utterances of fewer steps
+            before = np.cumsum(counts) - counts
+            order[np.repeat(places - before, counts) + np.arange(len(steps))] = utterances[
+                start + by_steps
+            ]
+            places += counts
+        return order
 
 
 def padded_batches(lengths: ArrayLike, limit: float, workers: int) -> list[list[np.ndarray]]:
@@ -101,7 +125,7 @@ def padded_batches(lengths: ArrayLike, limit: float, workers: int) -> list[list[
     """
     sizes = np.asarray(lengths, np.int64)
     order = np.argsort(sizes, kind="stable")
-    bounds = _share(sizes[order], limit, workers)
+    bounds = share(*runs(sizes[order]), limit, workers)
     batches = [order[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
     return [batches[rank::workers] for rank in range(workers)]
 
@@ -152,42 +176,16 @@ def limited_batches(
     return [[tuple(ids[i] for i in batch) for batch in batches] for batches in parts]
 
 
-def _share(lengths: np.ndarray, limit: float, workers: int) -> list[int]:
-    """Bounds of batches of ascending lengths, in a number that all workers can share equally."""
-    bounds = _pack(lengths, limit)
-    count = -(-(len(bounds) - 1) // workers) * workers
-    if count > len(lengths):
-        raise ValueError(
-            f"{len(lengths)} utterances in {len(bounds) - 1} batches cannot be shared equally by "
-            f"{workers} workers: use fewer workers, more utterances or larger batches"
-        )
-    return _halve(bounds, count)
-
-
-def _pack(lengths: np.ndarray, limit: float) -> list[int]:
-    """Bounds of the fewest batches of ascending lengths with items x longest <= limit each.
-
-    An item longer than the limit has a batch of its own.
-    """
-    bounds = [0]
-    for i, length in enumerate(lengths.tolist()):
-        if i > bounds[-1] and (i + 1 - bounds[-1]) * length > limit:
-            bounds.append(i)
-    return [*bounds, len(lengths)]
-
-
-def _halve(bounds: list[int], count: int) -> list[int]:
-    """Halve the batches with most items until there are `count`, empty ones if items are few."""
-    # a heap of (-items, first item), the batch with most items on top
-    largest = [(a - b, a) for a, b in zip(bounds, bounds[1:], strict=False)]
-    heapq.heapify(largest)
-    while len(largest) < count:
-        items, start = heapq.heappop(largest)
-        # n items: the first n - n // 2 stay, the last n // 2 become a batch of their own
-        half = -items // 2
-        heapq.heappush(largest, (items + half, start))
-        heapq.heappush(largest, (-half, start - items - half))
-    return [*sorted(start for _, start in largest), bounds[-1]]
+def _in_steps(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths in steps of `LENGTH_STEP`, rounded up, and how many have each number of steps."""
+    largest = -(-int(samples.max()) // LENGTH_STEP)
+    steps = np.empty(len(samples), np.min_scalar_type(largest))
+    counts = np.zeros(largest + 1, np.int64)
+    for start, stop in portions(len(samples)):
+        part = -(-samples[start:stop].astype(np.int64) // LENGTH_STEP)
+        steps[start:stop] = part
+        counts += np.bincount(part, minlength=len(counts))
+    return steps, counts
 
 
 class CountedText(Protocol):
@@ -293,7 +291,7 @@ class TextBatches:
 
     def _batches_for(self, units: np.ndarray) -> int:
         """K: batches that have room for the lines of any block, given the units of one."""
-        needed = len(_pack(np.sort(units[units > 0]), self.max_units)) - 1
+        needed = len(pack(*runs(np.sort(units[units > 0])), self.max_units)) - 1
         # Two blocks' sums of units differ with standard deviation sigma sqrt(2 n), relative to
         # their mean mu n; one more batch, as the last is seldom full, and one for rounding.
         spread = units.std() / units.mean() * np.sqrt(2 / len(units))
@@ -340,15 +338,16 @@ def _first_that_fit(units: np.ndarray, limit: int, count: int) -> int:
 
     def too_many(lines: int) -> bool:
         used = units[:lines]
-        return len(_pack(np.sort(used[used > 0]), limit)) - 1 > count
+        return len(pack(*runs(np.sort(used[used > 0])), limit)) - 1 > count
 
     return bisect_left(range(len(units) + 1), True, key=too_many) - 1
 
 
-def _level(units: np.ndarray, limit: int, count: int) -> list[int]:
+def _level(units: np.ndarray, limit: int, count: int) -> np.ndarray:
     """Bounds of `count` batches of ascending units, the fullest of which is as small as can be.
 
     `limit` is one that `count` batches keep.
     """
-    most = bisect_left(range(limit), True, key=lambda most: len(_pack(units, most)) - 1 <= count)
-    return _halve(_pack(units, most), count)
+    lengths = runs(units)
+    most = bisect_left(range(limit), True, key=lambda most: len(pack(*lengths, most)) - 1 <= count)
+    return halve(pack(*lengths, most), count)

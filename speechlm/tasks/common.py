@@ -6,8 +6,8 @@ import argparse
 import inspect
 import logging
 import os
-import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,21 @@ import torch.distributed
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes, scheduler_classes
+from espnet2.train.distributed_utils import get_rank
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from speechlm.checkpoints.model_dir import SIZES
-from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.checkpoints.trainer_files import check_whole, load_weights_only
 from speechlm.conventions import nearest
 from speechlm.data.atomic import library_writes, output_file
-from speechlm.data.whole_files import is_whole_archive
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
 from speechlm.models.config import OtherArchitecture
 from speechlm.tasks.audio_loader import DATA_DIR
 from speechlm.tasks.batching import limited_batches
+from speechlm.tasks.interrupts import INTERRUPTED, Interrupted, on_signals, stop_at_once
+from speechlm.tasks.logs import log_to
 from speechlm.tasks.optimizers import MuonAndAdamW, muon_groups
 from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.schedulers import complete_schedule
@@ -50,7 +53,12 @@ class TrainingTask(AbsTask):
         parser.add_argument(
             "--num_threads", type=int, default=1, help="CPU threads of the training process"
         )
-        parser.set_defaults(resume=True, num_att_plot=0, unused_parameters=True)
+        parser.set_defaults(resume=True, num_att_plot=0, unused_parameters=None)
+
+    @classmethod
+    def may_leave_unused(cls, args: argparse.Namespace) -> bool:
+        """Whether a batch may leave weights without a gradient; workers then look for them."""
+        return True
 
     @classmethod
     def add_size(cls, parser: argparse._ActionsContainer, help_text: str) -> None:
@@ -111,18 +119,38 @@ class TrainingTask(AbsTask):
         )
 
     @classmethod
+    def main(cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None) -> None:
+        """Train, in this process or in one for each GPU.
+
+        Raises:
+            Interrupted: SIGTERM or SIGUSR1 has come; the state is saved.
+        """
+        try:
+            with on_signals(stop_at_once):
+                super().main(args, cmd)
+        except ProcessExitedException as error:
+            if error.exit_code == INTERRUPTED:
+                raise Interrupted from None
+            raise
+
+    @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """Train in this process, logging to stderr and, at the first worker, to train.log."""
+        """Train in this process, logging to stderr and to a file in the folder (`log_to`)."""
         torch.set_num_threads(args.num_threads)
         if not args.ngpu:
             reuse_memory()
-        log_to(args.output_dir, first=not args.dist_rank, level=args.log_level)
+        # set by ESPnet where it starts the workers itself; srun and torchrun say it by variables
+        number = get_rank(args.dist_rank, args.dist_launcher) if args.distributed else 0
+        log_to(args.output_dir, number or 0, args.log_level)
+        if args.unused_parameters is None:
+            args.unused_parameters = cls.may_leave_unused(args)
         for item in args.init_param:
             check_weights_file(item.split(":")[0])
         check_resumed(args)  # before ESPnet writes the new options over the old ones
         # ESPnet's trainer calls autocast by its older name, which warns at every step.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
-        super().main_worker(args)
+        with on_signals(stop_at_once):
+            super().main_worker(args)
 
 
 class OwnDataTask(TrainingTask):
@@ -147,21 +175,6 @@ class OwnDataTask(TrainingTask):
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         """Names of tensors that some batches have."""
         return cls.optional_names
-
-
-def log_to(folder: str | os.PathLike[str], first: bool, level: str) -> None:
-    """Send the log to stderr and, if `first`, append it to folder/train.log as well."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if first:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(Path(folder) / "train.log", encoding="utf-8"))
-    logging.basicConfig(
-        level=level if first else "ERROR",
-        handlers=handlers,
-        force=True,
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 
 def parse_training(
@@ -338,9 +351,11 @@ def check_weights_file(path: str | os.PathLike[str]) -> None:
     """Make sure that a file of weights, which ESPnet will load, can be loaded.
 
     Raises:
-        ValueError: it is missing, empty, cut off or something else.
+        ValueError: it is missing, empty, cut off, damaged or something else.
     """
-    if not is_whole_archive(path):  # or of the older format, which is read to know
+    if zipfile.is_zipfile(path):
+        check_whole(path)
+    else:  # of torch's older format, which is read to know, or none of its files
         load_weights_only(path)
 
 

@@ -33,10 +33,6 @@ class CTCModelForTraining(ESPnetASRModel):
     word errors of CTC it has none.
     """
 
-    def count(self, batch: dict[str, Tensor]) -> int:
-        """Sentences of a batch, over which the loss is a mean."""
-        return len(batch["speech"])
-
     def forward(
         self,
         speech: Tensor,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from speechlm.data.kaldi_dir import show_ids, write_table
+from speechlm.data.kaldi_dir import MOST_SHOWN, show_ids, write_table
 from speechlm.data.report import Report
 
 
@@ -23,9 +23,11 @@ def list_left_out(report: Report, n_used: int, source: Path, output: Path | None
         report.write(output)
     logging.info("%s: %d utterances used, %d left out", source, n_used, len(report.items))
     if report.items:
-        first = show_ids([f"{item.utterance} ({item.detail})" for item in report.items])
+        few = [f"{item.utterance} ({item.detail})" for item in report.items[:MOST_SHOWN]]
         listed = "" if output is None else f"; listed in {output}"
-        logging.warning("%s: %s%s: %s", source, report.summary(), listed, first)
+        logging.warning(
+            "%s: %s%s: %s", source, report.summary(), listed, show_ids(few, len(report.items))
+        )
 
 
 def used_samples(

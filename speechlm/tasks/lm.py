@@ -75,10 +75,6 @@ class WordLanguageModel(ESPnetLanguageModel):
     cpu_bfloat16 = False
     """Whether to train in bfloat16 autocast on a CPU (ESPnet's `use_amp` is CUDA's)."""
 
-    def count(self, batch: dict[str, Tensor]) -> int:
-        """Words and ends of sentences of a batch, over which the loss is a mean."""
-        return int(batch["text_lengths"].sum()) + len(batch["text_lengths"])
-
     def nll(
         self, text: Tensor, text_lengths: Tensor, max_length: int | None = None
     ) -> tuple[Tensor, Tensor]:

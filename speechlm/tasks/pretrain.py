@@ -3,10 +3,8 @@
 How gradients are normalised. The paper's loss is a sum over masked frames, and the authors divide
 the gradient by the number N of masked frames of all workers and accumulated batches together. Here
 the model returns (sum / N_w, N_w) at worker w, and ESPnet averages over the workers with these
-weights: sum_w N_w (sum_w / N_w) / sum_w N_w, which is the authors' quotient. Accumulated batches,
-however, ESPnet averages with equal weights instead of with N. As batches are filled to the same
-number of samples their N differ by a few per cent only, without a bias to any utterance length,
-and Adam does not see the overall scale.
+weights: sum_w N_w (sum_w / N_w) / sum_w N_w, which is the authors' quotient. Accumulated batches
+are weighted in the same way, in `speechlm/tasks/accumulation.py`.
 """
 
 from __future__ import annotations
@@ -88,6 +86,9 @@ class PretrainModel(AbsESPnetModel):
         if self.with_text and "loss_ctc" not in stats:  # no line of the batch could be used
             stats["loss_ctc"] = torch.full_like(stats["loss"], float("nan"))
             stats["impossible_lines"] = torch.zeros_like(stats["loss"])
+            head = self.speechlm.unit_encoder_ctc_head
+            if head is not None:  # every batch gives every weight a gradient: see may_leave_unused
+                loss = loss + 0.0 * sum(weight.sum() for weight in head.parameters())
         if lines_left_out is not None and unknown_words is not None:
             counts = {"lines_left_out": lines_left_out, "unknown_words": unknown_words}
             stats |= {name: value.float() for name, value in counts.items()}
@@ -170,6 +171,13 @@ class SpeechLMPretrainTask(OwnDataTask):
             keep_nbest_models=[1],
         )
         parser.set_defaults(required=["output_dir", "speech_dir", "dev_dir"])
+
+    @classmethod
+    def may_leave_unused(cls, args: argparse.Namespace) -> bool:
+        """Dropped layers, a front end that is not trained, and without text the head of CTC."""
+        config = sized_config(args.config_size, args.model_conf, "model_conf")
+        dropped = config.speech_layerdrop or config.shared_layerdrop
+        return bool(dropped or args.text is None or config.feature_grad_mult == 0)
 
     @classmethod
     def build_collate_fn(cls, args: argparse.Namespace, train: bool) -> Callable:

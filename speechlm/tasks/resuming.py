@@ -14,7 +14,7 @@ from espnet2.schedulers.tristage_lr import TristageLR
 from espnet2.schedulers.warmup_lr import WarmupLR
 from espnet2.tasks.abs_task import scheduler_classes
 
-from speechlm.checkpoints.trainer_files import CHECKPOINT
+from speechlm.checkpoints.trainer_files import has_checkpoint
 from speechlm.data.yaml_file import read_yaml
 from speechlm.tasks.schedulers import LinearDecayLR
 
@@ -25,6 +25,7 @@ NETWORK = (
 """Options that weights and states of the optimiser belong to."""
 HOW = (
     *("ngpu", "num_workers", "num_threads", "multiprocessing_distributed", "max_epoch", "dry_run"),
+    *("unused_parameters", "checkpoint_minutes"),
     *("log_level", "log_interval", "config", "output_dir", "version", "frontend", "decoder"),
 )
 """Options that may change without a word, or that ESPnet changes before it writes config.yaml.
@@ -49,7 +50,7 @@ def check_resumed(args: argparse.Namespace) -> None:
     """
     folder = Path(args.output_dir)
     begun = folder / "config.yaml"
-    if not (args.resume and (folder / CHECKPOINT).is_file() and begun.is_file()):
+    if not (args.resume and has_checkpoint(folder) and begun.is_file()):
         return
     old, new = read_yaml(begun), vars(args)
     names = [name for name in new if name in old and name not in HOW and name[:5] != "dist_"]

@@ -6,19 +6,19 @@ B utterances, S samples (16 kHz), L labels.
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from speechlm.conventions import SAMPLE_RATE
-from speechlm.data.archives import ArchiveReader, fit_to_audio, n_labels, read_unit_info
-from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
-from speechlm.data.report import Report
-from speechlm.data.segments import AudioRange
+from speechlm.data.archives import fit_to_audio, n_labels, read_array, read_unit_info
+from speechlm.data.columns import portions
+from speechlm.data.kaldi_dir import MOST_SHOWN, show_ids
+from speechlm.data.unit_index import NONE, UnitIndex
+from speechlm.data.utterances import Ids, Utterances
 from speechlm.tasks.left_out import list_left_out
+from speechlm.tasks.rows_left_out import RowsLeftOut
 from speechlm.tasks.text_units import pad
 
 _LOOKED_AT = 200  # utterances whose labels are read before training begins
@@ -60,46 +60,72 @@ class SpeechUnits:
         folder = self.folder = Path(data_dir)
         self.max_samples, self.pad_audio, self.normalize = max_samples, pad_audio, normalize
         self.label_rate = label_rate
-        data = DataDir.read(folder)
-        shift, self.vocabulary = read_unit_info(folder / units)
-        if round(1 / shift) != label_rate:
+        self._utterances = Utterances(folder)
+        self._shift, self.vocabulary = read_unit_info(folder / units)
+        if round(1 / self._shift) != label_rate:
             raise ValueError(
-                f"{folder / units / 'frame_shift'}: {1 / shift:g} labels a second, but the model's "
-                f"label_rate is {label_rate}"
+                f"{folder / units / 'frame_shift'}: {1 / self._shift:g} labels a second, but the "
+                f"model's label_rate is {label_rate}"
             )
-        self._archive = ArchiveReader(folder / units / "units.scp")
-        samples = data.samples()
-        left_out, self.ids = Report(), []
-        for u in data.ids:
-            if u not in self._archive:
-                left_out.leave_out("no units", u, folder / units, f"not in {units}")
-            elif samples[u] < min_samples:
-                detail = f"{samples[u]} samples, fewer than {min_samples}"
-                left_out.filter("too short", u, data.wav[u], detail)
-            else:
-                self.ids.append(u)
-        list_left_out(left_out, len(self.ids), folder, report)
-        left_out.check_share(len(self.ids), 1.0, str(folder))
-        self._paths = [data.wav[u] for u in self.ids]
-        self._starts = np.array([data.audio(u).start for u in self.ids], np.int64)
-        self.n_samples = np.array([samples[u] for u in self.ids], np.int64)
-        self._expected = [n_labels(int(n), shift) for n in self.n_samples]
-        self._check_counts(folder / units / "units.scp")
+        self._units = UnitIndex(folder / units, self._utterances)
+        self._rows, odd = self._choose(units, min_samples, report)
+        self.ids = Ids(self._utterances, self._rows)
+        """Of the utterances that are used, in the order of their indices."""
+        self._refuse(odd)
         for index in np.unique(np.linspace(0, len(self) - 1, _LOOKED_AT).astype(np.int64)):
             self._labels(index)
 
-    def _check_counts(self, scp: Path) -> None:
-        counts = _label_counts(scp, self.ids)
-        wrong = [
-            f"{u} ({counts[i]} labels, {self._expected[i]} expected of {self.n_samples[i]} samples)"
-            for i, u in enumerate(self.ids)
-            if abs(counts[i] - self._expected[i]) > 1
-        ]
-        if wrong:
+    def _choose(
+        self, units: str, min_samples: int, report: Path | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the utterances that are used, and of those whose labels do not fit; (n,) each.
+
+        The others are listed.
+        """
+        n = len(self._utterances)
+        kind = np.min_scalar_type(n)
+        used: list[np.ndarray] = []
+        short, without, odd = list(used), list(used), list(used)
+        for start, stop in portions(n):
+            samples = self._utterances.columns.read("samples", start, stop)
+            archive = self._units.columns.read("archive", start, stop)
+            labels = self._units.columns.read("labels", start, stop)
+            there, long = archive != NONE, samples >= min_samples
+            misfit = (labels < 0) | (abs(labels - n_labels(samples, self._shift)) > 1)
+            parts = (there & long, there & ~long, ~there, there & long & misfit)
+            for found, chosen in zip((used, short, without, odd), parts, strict=True):
+                found.append((start + np.flatnonzero(chosen)).astype(kind))
+        rows = np.concatenate(used)
+        left_out = RowsLeftOut(
+            self._utterances, units, min_samples, np.concatenate(short), np.concatenate(without)
+        )
+        list_left_out(left_out, len(rows), self.folder, report)
+        if not len(rows):
+            left_out.refuse(str(self.folder))
+        return rows, np.concatenate(odd)
+
+    def _refuse(self, rows: np.ndarray) -> None:
+        """ValueError if there are utterances whose labels do not fit."""
+        scp, units = self._units.scp, self._units
+        for row in rows[units.labels[rows] < 0][:1]:
+            ark, utterance = units.archives[units.archive[row]], self._utterances.id(row)
             raise ValueError(
-                f"{scp}: the number of labels does not fit the audio of {len(wrong)} utterances; "
-                f"make the units again: {show_ids(wrong)}"
+                f"{ark}: no vector of labels at byte {units.offset[row]} for {utterance}"
             )
+        if len(rows):
+            wrong = [
+                f"{self._utterances.id(row)} ({units.labels[row]} labels, {self._expected(row)} "
+                f"expected of {self._utterances.samples[row]} samples)"
+                for row in rows[:MOST_SHOWN].tolist()
+            ]
+            raise ValueError(
+                f"{scp}: the number of labels does not fit the audio of {len(rows)} utterances; "
+                f"make the units again: {show_ids(wrong, len(rows))}"
+            )
+
+    def _expected(self, row: int) -> int:
+        """Labels that the audio of an utterance should have."""
+        return n_labels(int(self._utterances.samples[row]), self._shift)
 
     def _labels(self, index: int) -> np.ndarray:
         """(L,) int64 model ids of a whole utterance.
@@ -107,20 +133,28 @@ class SpeechUnits:
         Raises:
             ValueError: tokens.txt lacks one.
         """
-        utterance, expected = self.ids[index], self._expected[index]
-        labels = fit_to_audio(self._archive[utterance], expected, utterance)
+        row, utterance = int(self._rows[index]), self.ids[index]
+        ark = self._units.archives[self._units.archive[row]]
+        labels = read_array(ark, int(self._units.offset[row]), utterance)
+        labels = fit_to_audio(labels, self._expected(row), utterance)
         try:
             return self.vocabulary.to_model_ids(labels)
         except ValueError as error:
-            raise ValueError(f"{self._archive.scp}: {utterance}: {error}") from None
+            raise ValueError(f"{self._units.scp}: {utterance}: {error}") from None
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._rows)
 
     @property
     def lengths(self) -> np.ndarray:
         """(U,) samples as they enter a batch."""
-        return np.minimum(self.n_samples, self.max_samples)
+        lengths = np.empty(len(self), np.min_scalar_type(self.max_samples))
+        for start, stop in portions(len(self._utterances)):
+            samples = self._utterances.columns.read("samples", start, stop)
+            first, last = np.searchsorted(self._rows, (start, stop))
+            own = samples[self._rows[first:last] - start]
+            lengths[first:last] = np.minimum(own, self.max_samples)
+        return lengths
 
     def batch(
         self, indices: np.ndarray, random: np.random.Generator | None
@@ -130,10 +164,11 @@ class SpeechUnits:
         Crops start at random places, or at the beginning if `random` is None. Labels are cropped
         with the audio: from round(start x rate / 16000), round(samples x rate / 16000) of them.
         """
-        lengths = self.lengths[indices]
+        samples = self._utterances.samples[self._rows[indices]]
+        lengths = np.minimum(samples, self.max_samples)
         if not self.pad_audio:
             lengths = np.full_like(lengths, lengths.min())
-        spare = self.n_samples[indices] - lengths
+        spare = samples - lengths
         starts = np.zeros_like(spare) if random is None else random.integers(0, spare + 1)
         waveforms = torch.zeros(len(indices), int(lengths.max()))
         labels = []
@@ -152,31 +187,9 @@ class SpeechUnits:
         }
 
     def _waveform(self, index: int, start: int, n: int) -> np.ndarray:
-        audio = AudioRange(self._paths[index]).part(
-            int(self._starts[index]), int(self.n_samples[index])
-        )
+        audio = self._utterances.audio(int(self._rows[index]))
         if not self.normalize:
             return audio.part(start, n).read()
         whole = audio.read()
         scaled = (whole - whole.mean()) / np.sqrt(whole.var() + 1e-5)
         return scaled[start : start + n].astype(np.float32)
-
-
-def _label_counts(scp: Path, ids: Sequence[str]) -> np.ndarray:
-    """Lengths of int32 vectors, read from their headers only: int64 (ids,)."""
-    entries = read_table(scp)
-    places: dict[str, list[tuple[int, int]]] = {}
-    for i, utterance in enumerate(ids):
-        path, _, place = entries[utterance].rpartition(":")
-        places.setdefault(path, []).append((int(place), i))
-    counts = np.zeros(len(ids), np.int64)
-    for path, wanted in places.items():
-        ark = Path(path) if Path(path).is_file() else scp.parent / Path(path).name
-        with ark.open("rb") as stream:
-            for offset, i in sorted(wanted):
-                stream.seek(offset)
-                header = stream.read(7)  # "\0B", 4 (size of an integer), count
-                if len(header) != 7 or header[:3] != b"\0B\4":
-                    raise ValueError(f"{ark}: no vector of labels at byte {offset} for {ids[i]}")
-                counts[i] = struct.unpack("<i", header[3:])[0]
-    return counts

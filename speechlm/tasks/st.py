@@ -41,10 +41,6 @@ class ESPnetTranslationModel(AbsESPnetModel):
         super().__init__()
         self.model = model
 
-    def count(self, batch: dict[str, torch.Tensor]) -> int:
-        """Target tokens of a batch, over which the loss is a mean."""
-        return int((batch["text"] != PAD).sum())
-
     def forward(
         self,
         speech: torch.Tensor,

@@ -8,9 +8,11 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
   `checkpoint.pth` (epoch file, links to the latest and best models, averages, removed files),
   so that a resumed run ends in the same files as one that was never disturbed. ESPnet seeds each
   epoch anew, therefore the weights are equal to the last bit on the same machine;
-- `checkpoint.pth` is read without executing what it may contain;
-- accumulated batches count by their sentences or tokens (`accumulation`), where the model has a
-  method `count`;
+- `checkpoint.pth` is read without executing what it may contain; its checksums are compared, and
+  where they differ the checkpoint before it, which is kept, takes its place;
+- a checkpoint is made every some minutes, also inside an epoch (`inside`), and when SIGTERM or
+  SIGUSR1 asks the training to stop, which then ends with an exit code of its own (`interrupts`);
+- accumulated batches count by their frames, sentences or tokens (`accumulation`);
 - the log says after each epoch how many CPU seconds it took;
 - a loss that is not finite, or too many updates in a row with a gradient that is not, stop the
   training with a message that says where.
@@ -21,7 +23,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,20 +33,24 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
-from espnet2.main_funcs.average_nbest_models import average_nbest_models
 from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
-from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.data.atomic import library_writes, output_file, write_text
-from speechlm.data.whole_files import is_whole_archive
+from speechlm.checkpoints.trainer_files import CHECKPOINT, choose_checkpoint, load_weights_only
+from speechlm.data.atomic import write_text
 from speechlm.tasks.accumulation import Accumulation
+from speechlm.tasks.epoch_files import complete_epoch
+from speechlm.tasks.inside import Progress, Run
+from speechlm.tasks.interrupts import on_signals
 from speechlm.tasks.resuming import restore_optimizer
+from speechlm.tasks.saving import atomic_saving, check_room_for_training
+from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
+_SHOWN_S = 60.0  # in which a network file system shows what another machine has made
 _STATE = ("model", "reporter", "optimizers", "schedulers", "scaler")
 
 
@@ -57,13 +64,15 @@ class Options(TrainerOptions):
 
     max_nonfinite_updates: int
     """Stop after so many updates in a row whose gradient norm was not finite."""
+    checkpoint_minutes: float
+    """Make a checkpoint inside an epoch so many minutes after the last one; 0: never."""
 
 
 class SpeechLMTrainer(Trainer):
     """Trainer with kill-safe checkpoints and a stop at the first loss that is not finite."""
 
-    _options: Options | None = None
-    """Options of the run in progress; ESPnet does not hand them to `resume`."""
+    _run: Run | None = None
+    """The run in progress; ESPnet does not hand its options to `resume`."""
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -75,10 +84,23 @@ class SpeechLMTrainer(Trainer):
             help="Stop when so many updates in a row had a gradient norm that is not finite "
             "(mixed precision in float16 needs some while it looks for its loss scale)",
         )
+        parser.add_argument(
+            "--checkpoint_minutes",
+            type=float,
+            default=10.0,
+            help="make a checkpoint inside an epoch so many minutes after the last one; 0: only at "
+            "the ends of epochs, and when SIGTERM or SIGUSR1 asks the training to stop",
+        )
 
     @classmethod
     def build_options(cls, args: argparse.Namespace) -> Options:
-        """Take our options from the parsed arguments."""
+        """Take our options from the parsed arguments.
+
+        Raises:
+            ValueError: `checkpoint_minutes` is negative or no number.
+        """
+        if not 0 <= args.checkpoint_minutes < float("inf"):
+            raise ValueError(f"checkpoint_minutes: 0 or more, got {args.checkpoint_minutes}")
         return build_dataclass(Options, args)
 
     @staticmethod
@@ -92,7 +114,7 @@ class SpeechLMTrainer(Trainer):
         ngpu: int = 0,
         strict: bool = True,
     ) -> None:
-        """Restore the state after the last finished epoch, and the folder that belongs to it."""
+        """Restore the state of a checkpoint, and the folder that belongs to it."""
         device = f"cuda:{torch.cuda.current_device()}" if ngpu > 0 else "cpu"
         states = load_weights_only(checkpoint, device)
         missing = [key for key in _STATE if key not in states]
@@ -109,11 +131,15 @@ class SpeechLMTrainer(Trainer):
         if scaler is not None and states["scaler"] is not None:
             scaler.load_state_dict(states["scaler"])
         logging.info("resumed after epoch %d of %s", reporter.get_epoch(), checkpoint)
-        options = SpeechLMTrainer._options
-        if options is None:
+        run = SpeechLMTrainer._run
+        if run is None:
             return
-        if _rank() == 0:
-            _complete_epoch(options, reporter, states["model"])
+        run.resumed(states)
+        if run.position is not None:  # inside an epoch: what belongs to those before is complete
+            return
+        options = run.options
+        if rank() == 0:
+            complete_epoch(options, reporter, states["model"])
         if options.patience is not None and reporter.check_early_stopping(
             options.patience, *options.early_stopping_criterion
         ):
@@ -121,37 +147,51 @@ class SpeechLMTrainer(Trainer):
 
     @classmethod
     def run(cls, model: torch.nn.Module, trainer_options: Options, **kwargs: Any) -> None:
-        """Train; arguments are ESPnet's. Raises `TrainingStopped` (see `STOPPED`)."""
-        output_dir = Path(trainer_options.output_dir)
-        (output_dir / STOPPED).unlink(missing_ok=True)
-        SpeechLMTrainer._options = trainer_options
+        """Train; arguments are ESPnet's.
+
+        Raises:
+            TrainingStopped: see `STOPPED`.
+            CannotWrite: the folder is full or read-only; nothing that was there is lost.
+            ValueError: workers do not see the same checkpoint.
+        """
+        run = Run(trainer_options, model, kwargs["optimizers"], kwargs["schedulers"])
+        at_first_worker(lambda: _prepare(trainer_options, model, kwargs["optimizers"]))
+        if trainer_options.resume:
+            _wait_for_the_same_checkpoint(Path(trainer_options.output_dir, CHECKPOINT))
+        SpeechLMTrainer._run = run
         try:
-            with _atomic_saving():
+            with on_signals(run.request.note), atomic_saving(run.saved):
                 super().run(model=model, trainer_options=trainer_options, **kwargs)
         finally:
-            SpeechLMTrainer._options = None
+            SpeechLMTrainer._run = None
 
     @classmethod
     def train_one_epoch(
         cls, model: torch.nn.Module, reporter: SubReporter, options: Options, **kwargs: Any
     ) -> bool:
-        """One epoch of ESPnet's, watched. True if no update could be made."""
+        """One epoch of ESPnet's, or what is left of it, watched. True if no update could be made.
+
+        Raises:
+            Interrupted: a signal has come, and the state is saved.
+        """
+        assert cls._run is not None
         if kwargs["distributed_option"].distributed:
             # ESPnet gives all workers the same random stream; dropout must differ between them.
-            torch.manual_seed(_worker_seed(options.seed, reporter.get_epoch(), _rank()))
-        watch = _Watch(reporter, options)
+            torch.manual_seed(_worker_seed(options.seed, reporter.get_epoch(), rank()))
+        # Batches behind the last whole update of an epoch make none: a resumed training, which
+        # does not have their gradients, goes on as the one that was never disturbed.
+        model.zero_grad()
+        accumulation = Accumulation(model, options.accum_grad)
+        watch = Watch(reporter, cls._run, accumulation)
+        progress = cls._run.progress = Progress(cls._run, reporter, watch, kwargs["scaler"])
+        kwargs["iterator"] = progress.training(kwargs["iterator"], accumulation)
         handles = [model.register_forward_hook(watch.check_loss, with_kwargs=True)]
-        count = getattr(getattr(model, "module", model), "count", None)  # within DDP: its module
-        if options.accum_grad > 1 and count is not None:
-            device = "cuda" if options.ngpu > 0 else "cpu"
-            batches = Accumulation(kwargs["iterator"], options.accum_grad, count, device)
-            kwargs["iterator"] = batches
-            handles.append(model.register_forward_hook(batches.weigh))
+        if options.accum_grad > 1:
+            handles.append(model.register_forward_hook(accumulation.weigh))
         try:
             with _log_cpu_seconds(reporter):
-                return super().train_one_epoch(
-                    model=model, reporter=reporter, options=options, **kwargs
-                )
+                super().train_one_epoch(model=model, reporter=reporter, options=options, **kwargs)
+            return not watch.updated
         finally:
             for handle in handles:
                 handle.remove()
@@ -172,6 +212,8 @@ class SpeechLMTrainer(Trainer):
         Raises:
             ValueError: see above; the values that are there are named.
         """
+        if cls._run is not None and cls._run.progress is not None:
+            iterator = cls._run.progress.validation(iterator)
         with _log_cpu_seconds(reporter):
             super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
         wanted = {key for phase, key, _ in options.best_model_criterion if phase == "valid"}
@@ -183,8 +225,33 @@ class SpeechLMTrainer(Trainer):
             )
 
 
-def _rank() -> int:
-    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+def _prepare(
+    options: Options, model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> None:
+    """Look at the folder before a training begins in it, or goes on."""
+    check_room_for_training(options, model, optimizers)
+    Path(options.output_dir, STOPPED).unlink(missing_ok=True)
+    if options.resume:
+        choose_checkpoint(options.output_dir)
+
+
+def _wait_for_the_same_checkpoint(path: Path) -> None:
+    """Make sure that all workers go on from a checkpoint, or none does.
+
+    A network file system may show a file late.
+    """
+    wanted = from_all_workers([path.exists()])[0]
+    deadline = time.monotonic() + _SHOWN_S
+    while path.exists() != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    seen = from_all_workers([path.exists()])
+    others = [str(number) for number, there in enumerate(seen) if there != wanted]
+    if others:
+        raise ValueError(
+            f"{path} is {'there' if wanted else 'not there'} for worker 0, but not so for "
+            f"{' '.join(others)}: the folder of a training must be on a file system that all "
+            "nodes share"
+        )
 
 
 def _worker_seed(seed: int, epoch: int, rank: int) -> int:
@@ -200,18 +267,23 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
     before = os.times()
     yield
     spent = sum(os.times()[:4]) - sum(before[:4])  # user and system, of this process and children
-    total = sum(_from_all_workers([spent]))
+    total = sum(from_all_workers([spent]))
     logging.info("%depoch:%s: cpu_seconds=%.2f", reporter.get_epoch(), reporter.key, total)
 
 
-class _Watch:
-    """Looks at each loss and gradient norm of an epoch."""
+class Watch:
+    """Looks at each loss and gradient norm of an epoch.
 
-    def __init__(self, reporter: SubReporter, options: Options) -> None:
-        self.reporter = reporter
-        self.options = options
+    Attributes:
+        bad_updates: in a row, the last ones, whose gradient norm was not finite.
+        updated: whether there was an update in the epoch.
+    """
+
+    def __init__(self, reporter: SubReporter, run: Run, accumulation: Accumulation) -> None:
+        self.reporter, self.run, self.options = reporter, run, run.options
+        self.accumulation = accumulation
         self.utterances: list[str] = []
-        self.bad_updates = 0
+        self.bad_updates, self.updated = 0, False
         self.register = reporter.register
         reporter.register = self._register
 
@@ -226,9 +298,14 @@ class _Watch:
             self._stop(f"the loss is not finite ({loss.detach().flatten().tolist()})")
 
     def _register(self, stats: dict, weight: Any = None) -> None:
-        """In place of the reporter's: ESPnet reports a gradient norm only if it is finite."""
+        """In place of the reporter's, which ESPnet calls after each part of a batch.
+
+        It reports a gradient norm only if it is finite.
+        """
+        if "backward_time" in stats and self.options.accum_grad > 1:
+            self.accumulation.after_backward()
         if "grad_norm" in stats:
-            self.bad_updates = -1
+            self.bad_updates, self.updated = -1, True
         if "train_time" in stats:  # the last report of an update
             self.bad_updates += 1
             if self.bad_updates >= self.options.max_nonfinite_updates:
@@ -236,106 +313,18 @@ class _Watch:
         self.register(stats, weight)
 
     def _stop(self, what: str) -> None:
-        utterances = _from_all_workers(self.utterances)
-        output_dir = Path(self.options.output_dir)
+        utterances = from_all_workers(self.utterances)
         iteration, total = self.reporter.count, self.reporter.total_count
-        done = self.reporter.get_epoch() - 1
-        good = f"{output_dir / 'checkpoint.pth'} (epoch {done})" if done else "none yet"
         message = (
             f"training stopped: {what} in epoch {self.reporter.get_epoch()}, batch {iteration} "
             f"of the epoch, batch {total} of the run "
             f"(update {-(-total // self.options.accum_grad)}).\n"
             f"utterances of the batch: {' '.join(utterances)}\n"
-            f"last good checkpoint: {good}\n"
+            f"last good checkpoint: {self.run.last}\n"
             "what to do: listen to these utterances and leave out what is broken, or lower the "
             "learning rate; starting again goes on from the last good checkpoint."
         )
-        if _rank() == 0:
-            write_text(output_dir / STOPPED, message + "\n")
+        if rank() == 0:
+            write_text(Path(self.options.output_dir, STOPPED), message + "\n")
         logging.error(message)
         raise TrainingStopped(message)
-
-
-def _from_all_workers(items: list[Any]) -> list[Any]:
-    if not torch.distributed.is_initialized():
-        return items
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, items)
-    return [item for worker in gathered for item in worker]
-
-
-@contextmanager
-def _atomic_saving() -> Iterator[None]:
-    """Within the block `torch.save` to a path leaves the whole file or none."""
-    save = torch.save
-
-    def atomic_save(obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
-        if not isinstance(f, str | os.PathLike):
-            save(obj, f, *args, **kwargs)
-            return
-        with output_file(f) as path, open(path, "wb") as stream:
-            with library_writes(f, RuntimeError):
-                save(obj, stream, *args, **kwargs)
-            stream.flush()
-            os.fsync(stream.fileno())
-
-    torch.save = atomic_save
-    try:
-        yield
-    finally:
-        torch.save = save
-
-
-def _link(path: Path, target: str) -> None:
-    """Make `path` a link to `target` in the same folder, atomically."""
-    if path.is_symlink() and os.readlink(path) == target:
-        return
-    with output_file(path) as temporary:
-        temporary.symlink_to(target)
-
-
-def _complete_epoch(options: Options, reporter: Reporter, weights: dict) -> None:
-    """Do again what ESPnet does in the folder after it has written `checkpoint.pth`.
-
-    A kill may have come before any part of it. Everything follows from the reporter's
-    statistics, so doing it twice does no harm.
-    """
-    folder = Path(options.output_dir)
-    epoch = reporter.get_epoch()
-    model = folder / f"{epoch}epoch.pth"
-    if not is_whole_archive(model):
-        torch.save(weights, model)
-    _link(folder / "latest.pth", model.name)
-    criteria = [c for c in options.best_model_criterion if reporter.has(c[0], c[1])]
-    keep = options.keep_nbest_models
-    count = keep if isinstance(keep, int) else max(keep, default=1)
-    best: set[int] = set()
-    for phase, key, mode in criteria:
-        order = reporter.sort_epochs(phase, key, mode)
-        best |= set(order[:count])
-        _link(folder / f"{phase}.{key}.best.pth", f"{order[0]}epoch.pth")
-    _check_epochs(folder, best)
-    interval = options.nbest_averaging_interval
-    if interval > 0 and epoch % interval == 0:
-        average_nbest_models(
-            reporter=reporter,
-            output_dir=folder,
-            best_model_criterion=options.best_model_criterion,
-            nbest=[keep] if isinstance(keep, int) else keep,
-            suffix=f"till{epoch}epoch",
-        )
-    for old in range(1, epoch):
-        if old not in best:
-            (folder / f"{old}epoch.pth").unlink(missing_ok=True)
-
-
-def _check_epochs(folder: Path, epochs: set[int]) -> None:
-    """Find out now, not after days, that weights which will be averaged cannot be read."""
-    names = [f"{epoch}epoch.pth" for epoch in sorted(epochs)]
-    there = [folder / name for name in names if os.path.lexists(folder / name)]
-    wrong = [str(path) for path in there if not is_whole_archive(path)]
-    if wrong:
-        raise ValueError(
-            f"{', '.join(wrong)}: empty, cut off or damaged, but of the best epochs, which become "
-            f"the model. Restore good copies, or remove {folder} to train from the beginning"
-        )

@@ -54,7 +54,7 @@ def test_from_corpus_to_split_dump(run, corpus, tmp_path):
     done = run("split_data", "--input", "dump/t", "--n", "4", "--by_speaker", "--output", "s")
     assert (done.returncode, done.stdout) == (0, "2\n")
     assert "2 parts, because there are no more speakers" in done.stderr
-    parts = [f"dump/t/split4/{i}" for i in range(1, 5)]
+    parts = [f"dump/t/.split4/{i}" for i in range(1, 5)]
     assert run("combine_data", "--input", *parts, "--output", "again").returncode == 0
     for table in ("wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"):
         assert (tmp_path / "again" / table).read_text() == (tmp_path / "dump/t" / table).read_text()
@@ -203,7 +203,7 @@ def test_parts_of_a_recording_through_the_mains(run, tmp_path):
     assert run("format_data", "--input", "d", "--output", "dump").returncode == 0
     assert (tmp_path / "dump/utt2num_samples").read_text() == "s-1 24000\ns-2 32000\ns-3 80000\n"
     assert run("split_data", "--input", "dump", "--n", "2").stdout == "2\n"
-    parts = [f"dump/split2/{i}" for i in (1, 2)]
+    parts = [f"dump/.split2/{i}" for i in (1, 2)]
     assert run("combine_data", "--input", *parts, "--output", "again").returncode == 0
     for table in ("wav.scp", "segments", "utt2num_samples"):
         assert (tmp_path / "again" / table).read_text() == (tmp_path / "dump" / table).read_text()

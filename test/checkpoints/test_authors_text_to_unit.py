@@ -113,7 +113,7 @@ def test_an_export_gives_back_what_was_imported(save, weights, tmp_path, run_mai
 def test_an_export_to_a_full_disk_is_an_error_of_the_system(save, tmp_path, full_disk):
     import_text_to_unit(save(), tmp_path / "model")
     out = tmp_path / "out.pt"
-    with full_disk(2000), pytest.raises(OSError, match=f"{out} cannot be written; is the disk"):
+    with full_disk(2000), pytest.raises(OSError, match=f"{out} cannot be written: is the disk"):
         export_text_to_unit(tmp_path / "model", out)
     assert not out.exists()
 

@@ -25,3 +25,5 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
         load_text_to_unit(tmp_path)
     save_text_to_unit(tmp_path, stored)
     assert load_text_to_unit(tmp_path).units.origin == "kmeans-1"
+    mode = (tmp_path / "model.safetensors").stat().st_mode
+    assert mode == (tmp_path / "config.yaml").stat().st_mode  # colleagues may read it, too

@@ -9,7 +9,6 @@ import pytest
 from speechlm.data.archives import (
     ArchiveReader,
     ArchiveWriter,
-    check_units,
     merge_archives,
     n_labels,
     read_unit_info,
@@ -128,25 +127,6 @@ def test_pickles_and_commands_are_not_run(tmp_path):
         with pytest.raises(ValueError):
             reader[u]
     assert not (tmp_path / "made").exists()
-
-
-def test_units_are_checked_against_the_audio(tmp_path):
-    samples = {"a": 16000, "b": 8000, "c": 8000, "d": 4000}
-    with ArchiveWriter(tmp_path) as writer:
-        writer.write("a", np.zeros(98, int))
-        writer.write("b", np.zeros(47, int))
-        writer.write("d", np.full(23, 5))
-        writer.write("e", np.zeros(3, int))
-    merge_archives(tmp_path, 1)
-    write_unit_info(tmp_path, 0.01, ["SIL", "AH0_I", "B_B"])
-    shift, units = read_unit_info(tmp_path)
-    assert (shift, units.symbols) == (0.01, ("SIL", "AH0_I", "B_B"))
-    assert check_units(tmp_path, samples) == {
-        "b": "48 labels expected, found 47",
-        "c": "no units",
-        "d": "labels 0..2 expected, found 5",
-        "e": "units of no utterance",
-    }
 
 
 def test_unit_info_must_be_right(tmp_path):

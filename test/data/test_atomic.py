@@ -118,3 +118,28 @@ def test_temporary_files_of_living_processes_stay(tmp_path):
         os.waitpid(child, 0)
         assert first.exists()
     assert (tmp_path / "a").read_text() == "mine"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_who_may_read_is_up_to_the_umask(tmp_path, umask):
+    """Libraries such as safetensors make files that only their owner can read."""
+    old = os.umask(umask)
+    try:
+        with output_file(tmp_path / "a") as temporary:
+            os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+        with output_file(tmp_path / "b") as temporary:
+            temporary.write_text("b")
+        with output_file(tmp_path / "c") as temporary:
+            temporary.write_text("c")
+            temporary.chmod(0o640)
+    finally:
+        assert os.umask(old) == umask
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in "abc"]
+    assert modes == [0o666 & ~umask, 0o666 & ~umask, 0o640]
+
+
+def test_a_link_may_name_a_file_that_is_not_there(tmp_path):
+    """Such as that to an epoch's weights, which somebody has deleted."""
+    with output_file(tmp_path / "best.pth") as temporary:
+        temporary.symlink_to("3epoch.pth")
+    assert os.readlink(tmp_path / "best.pth") == "3epoch.pth"

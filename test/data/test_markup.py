@@ -132,11 +132,11 @@ def test_plain_text_stays(raw):
 
 
 def test_hostile_input_takes_no_long_time():
-    start = time.perf_counter()
+    start = time.process_time()
     for piece in ('<a "', "<a '", "[[", "{{", "&#", "a@", "a.", "<!--", "<ref>", "@", "*"):
         resolve(piece * 15000)
     resolve("a" * 65536 + "@")
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_transcripts_of_other_languages():

@@ -1,5 +1,6 @@
 """TextCorpus: every line as written, index kept in step with the text, small memory."""
 
+import errno
 import os
 import pickle
 import subprocess
@@ -9,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from speechlm.data.disk import cannot_write
 from speechlm.data.encoding import text_lines
 from speechlm.data.text_corpus import TextCorpus, read_sentences
 
@@ -65,11 +67,19 @@ def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
     path = _write(tmp_path / "text.txt", "A\nB\n")
 
     def refuse(path):
-        raise PermissionError(path)
+        raise cannot_write(errno.EACCES, path, "Permission denied")
 
     monkeypatch.setattr("speechlm.data.text_corpus.output_file", refuse)
     assert list(TextCorpus(path)) == ["A", "B"]
     assert os.listdir(tmp_path) == ["text.txt"]
+
+
+@pytest.mark.parametrize("lack", ["room", "permission"])
+def test_text_on_a_disk_that_is_full_or_read_only(small_disk, lack):
+    path = _write(small_disk.path / "text.txt", "A\nB\n")
+    small_disk.fill() if lack == "room" else small_disk.make_read_only()
+    assert list(TextCorpus(path)) == ["A", "B"]
+    assert not list(small_disk.path.glob("*.idx"))
 
 
 def test_bad_files(tmp_path):

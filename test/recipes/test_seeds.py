@@ -40,7 +40,7 @@ elif "dry_run" in given:
     pass
 elif "sleep" in given:
     Path("pid").write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(300)
 elif given["stage"] == "10":
     with open("exp/times.tsv", "a") as times:
         for folder in pretrain.values():
@@ -210,7 +210,7 @@ def test_the_run_ends_with_the_script(seeds, number):
     try:
         wait_until(lambda: (recipe / "pid").exists() and (recipe / "pid").read_text())
         process.send_signal(number)  # to the script alone
-        assert process.wait(timeout=20) == 130
+        assert process.wait(timeout=60) == 130
         wait_until(lambda: not Path("/proc", (recipe / "pid").read_text()).exists())
         assert len(calls(recipe, "stage")) == 1
     finally:
@@ -219,7 +219,7 @@ def test_the_run_ends_with_the_script(seeds, number):
 
 
 def wait_until(condition) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

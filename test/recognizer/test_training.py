@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from speechlm.data.archives import ArchiveReader, check_units, merge_archives
+from speechlm.data.archives import ArchiveReader, merge_archives
 from speechlm.data.audio import read_audio
 from speechlm.data.dir_parts import split
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.unit_index import check_units
 from speechlm.data.vocabulary import phone_id
 from speechlm.recognizer.adaptation import adapt_data, states_of_decoding, states_of_transcripts
 from speechlm.recognizer.contexts import N_BASE
@@ -53,7 +54,8 @@ def test_labels_do_not_depend_on_the_number_of_jobs(trained, tmp_path):
         for job, part in enumerate(split(data, n), 1):
             align_data(part, model, load_speakers(speakers), pronunciations, output, job=job)
         merge_archives(output, n)
-        assert check_units(output, data.samples()) == {}
+        data.write(output / "data")
+        assert check_units(output, output / "data") == {}
     one, three = (ArchiveReader(tmp_path / f"units{n}" / "units.scp") for n in (1, 3))
     assert sorted(one) == sorted(three) == data.ids
     assert all(np.array_equal(one[u], three[u]) for u in data.ids)
@@ -248,7 +250,8 @@ def test_units_without_transcripts(trained, tmp_path):
                 job=job,
             )
         merge_archives(tmp_path / f"units{n}", n)
-        assert check_units(tmp_path / f"units{n}", data.samples()) == {}
+        data.write(tmp_path / f"data{n}")
+        assert check_units(tmp_path / f"units{n}", tmp_path / f"data{n}") == {}
     one, two = (ArchiveReader(tmp_path / f"units{n}" / "units.scp") for n in (1, 2))
     assert all(np.array_equal(one[u], two[u]) for u in data.ids)
     model.save(tmp_path / "gmm")

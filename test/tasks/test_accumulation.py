@@ -9,24 +9,46 @@ from speechlm.tasks.accumulation import Accumulation
 from speechlm.tasks.run_asr import finetune_asr
 
 
-def test_factors_make_a_mean_over_all_sentences():
-    batches = [([], {"x": torch.arange(n).float()}) for n in (5, 1, 2, 4, 4)]
-    accumulated = Accumulation(batches, 2, lambda tensors: len(tensors["x"]), "cpu")
-    seen = [accumulated.weigh(None, None, (t["x"].mean(), 0, 0))[0] for _, t in accumulated]
-    for first in (0, 2):
-        together = torch.cat([tensors["x"] for _, tensors in batches[first : first + 2]])
-        assert sum(seen[first : first + 2]) / 2 == pytest.approx(together.mean())
-    assert seen[4] == batches[4][1]["x"].mean() and len(seen) == 5
+def accumulate(model, batches, accumulation):
+    """What ESPnet's trainer does with the batches of an update."""
+    for x in batches:
+        loss = model(x).square().mean()
+        loss, _, _ = accumulation.weigh(None, None, (loss, {}, torch.tensor([len(x)])))
+        (loss / len(batches)).backward()
+        accumulation.after_backward()
 
 
-def test_factors_see_the_sentences_of_all_workers(monkeypatch):
+def test_an_update_is_the_mean_over_all_sentences():
+    """Also the next one; a sentence of a small batch counts as one of a large batch."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    accumulation = Accumulation(model, 4)
+    for sizes in ((5, 1, 2, 40), (1, 0, 7, 2)):
+        batches = [torch.randn(n, 3) for n in sizes if n]
+        model.zero_grad()
+        if 0 in sizes:  # a batch of nothing: its loss is 0
+            batches.insert(1, torch.zeros(0, 3))
+            model.register_forward_hook(lambda _m, args, out: out if len(args[0]) else out.sum())
+        accumulate(model, batches, accumulation)
+        found = [p.grad.clone() for p in model.parameters()]
+        model.zero_grad()
+        model(torch.cat(batches)).square().mean().backward()
+        for gradient, parameter in zip(found, model.parameters(), strict=True):
+            torch.testing.assert_close(gradient, parameter.grad)
+
+
+def test_sentences_of_all_workers_count(monkeypatch):
     """Here one of two workers; the other has 3 and 2 sentences."""
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    other = torch.tensor([3.0, 2.0])
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts: counts.add_(other))
-    batches = [([], {"x": torch.zeros(n)}) for n in (1, 4)]
-    accumulated = Accumulation(batches, 2, lambda tensors: len(tensors["x"]), "cpu")
-    assert [accumulated.factor for _ in accumulated] == pytest.approx([2 * 4 / 10, 2 * 6 / 10])
+    others = iter((3.0, 2.0))
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count: count.add_(next(others)))
+    model = torch.nn.Linear(1, 1, bias=False)
+    accumulation = Accumulation(model, 2)
+    factors = [accumulation.weigh(None, None, (1.0, {}, torch.tensor([n])))[0] for n in (1, 4)]
+    assert [factor.item() for factor in factors] == [1.0, 6 / 4]
+    model.weight.grad = torch.ones(1, 1)
+    accumulation.after_backward()
+    assert model.weight.grad.item() == pytest.approx(2 * 4 / 10)
 
 
 def test_accumulated_sentences_count_as_in_one_batch(tmp_path, config, chords):

@@ -32,7 +32,7 @@ def folder(tmp_path, make_data_dir):
 def test_missing_units_and_short_utterances_are_listed(rewrite, folder, tmp_path):
     rewrite(folder, lambda labels: labels.pop("spk1-0001"))
     whole = SpeechUnits(folder, "units_phone", 100, 8000)
-    shortest = int(whole.n_samples.min())
+    shortest = int(whole.lengths.min())
     data = SpeechUnits(folder, "units_phone", 100, shortest + 1, report=tmp_path / "report")
     items = {item.utterance: item for item in Report.read(tmp_path / "report").items}
     assert items.pop("spk1-0001").kind == "no units"
@@ -105,13 +105,15 @@ def test_labels_follow_the_crop(folder, pad_audio):
     data = SpeechUnits(folder, "units_phone", 100, 8000, max_samples=16000, pad_audio=pad_audio)
     batch = data.batch(np.array([0, 1]), np.random.default_rng(0))
     assert batch["waveforms"].shape[1] == batch["sample_lengths"].max() <= 16000
+    units = ArchiveReader(folder / "units_phone" / "units.scp")
+    samples = DataDir.read(folder).samples()
     for row, index in enumerate((0, 1)):
-        whole = data._waveform(index, 0, int(data.n_samples[index]))
+        whole = data._waveform(index, 0, samples[data.ids[index]])
         n = int(batch["sample_lengths"][row])
         crop = batch["waveforms"][row, :n].numpy()
         windows = np.lib.stride_tricks.sliding_window_view(whole, n)
         start = int(np.flatnonzero((windows[:, :50] == crop[:50]).all(1))[0])
-        labels = data._archive[data.ids[index]][round(start / 160) :]
+        labels = units[data.ids[index]][round(start / 160) :]
         ids = batch["labels"][row].numpy()
         ids = ids[ids != 1]
         assert len(ids) >= n // 160 - 3
@@ -214,7 +216,7 @@ def test_joint_batches_of_little_text_and_speech(folder, sentences, tmp_path, n,
                 heard += [name for name in ids if name in speech.ids]
                 rows = [tuple(row.tolist()) for row in batch["units"]]
                 assert len(rows) == len(set(rows)) > 1
-    assert sorted(heard) == sorted(2 * speech.ids)
+    assert sorted(heard) == sorted(2 * list(speech.ids))
 
 
 def test_speech_that_workers_cannot_share_names_its_folder(folder):

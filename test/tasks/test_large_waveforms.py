@@ -12,7 +12,7 @@ def test_large_scales_the_whole_utterance_before_cropping(tmp_path, make_data_di
     arguments = (tmp_path / "data", "units_phone", 100, 8000)
     plain = SpeechUnits(*arguments)
     cropped = SpeechUnits(*arguments, max_samples=9000, normalize=True)
-    index = int(np.argmax(plain.n_samples))
+    index = int(np.argmax(plain.lengths))
     whole = plain.batch(np.array([index]), None)["waveforms"][0].numpy()
     got = cropped.batch(np.array([index]), None)["waveforms"][0].numpy()
     assert len(got) == 9000 < len(whole)

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import torch.distributed as dist
 import yaml
 
-from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.checkpoints.model_dir import SIZES, load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.archives import n_labels
 from speechlm.data.lexicon import Lexicon
@@ -22,6 +21,7 @@ from speechlm.data.vocabulary import PHONES
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.common import parse_training
 from speechlm.tasks.epochs import EpochIterFactory
+from speechlm.tasks.interrupts import INTERRUPTED
 from speechlm.tasks.joint import JointEpochs
 from speechlm.tasks.pretrain import PretrainModel, SpeechLMPretrainTask
 from speechlm.tasks.resuming import check_resumed
@@ -31,8 +31,11 @@ from speechlm.tasks.text_units import TextUnits
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 
-def run_to_a_kill(function, *arguments, at_batch: int) -> None:
-    """Call a training in a child process that is killed when it asks for its n-th batch."""
+def run_to_a_kill(function, *arguments, at_batch: int, number: int = signal.SIGKILL) -> int:
+    """Call a training in a child process that gets a signal when it asks for its n-th batch.
+
+    Returns its exit code, negative for the signal that ended it.
+    """
     pid = os.fork()
     if pid == 0:
         made = SpeechUnits.batch
@@ -42,16 +45,18 @@ def run_to_a_kill(function, *arguments, at_batch: int) -> None:
             nonlocal calls
             calls += 1
             if calls == at_batch:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
             return made(self, indices, random)
 
         SpeechUnits.batch = batch
+        status = 1
         try:
             function(*arguments)
+        except SystemExit as end:
+            status = end.code
         finally:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status)
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def losses(folder) -> dict[int, dict]:
@@ -121,11 +126,17 @@ def test_the_model_is_that_of_the_last_update(tmp_path, config, data_options):
     assert not torch.equal(mask, best["speechlm.mask_emb"])
 
 
-@pytest.mark.parametrize("at_batch", [3, 9])
-def test_killed_within_an_epoch_ends_in_the_same_bits(trained, tmp_path, data_options, at_batch):
+@pytest.mark.parametrize(("at_batch", "number"), [(3, signal.SIGKILL), (9, signal.SIGTERM)])
+def test_stopped_within_an_epoch_it_ends_in_the_same_bits(
+    trained, tmp_path, data_options, at_batch, number
+):
     """Also if it goes on with another number of loader processes."""
     folder = tmp_path / "exp"
-    run_to_a_kill(pretrain, folder, trained[1], data_options, at_batch=at_batch)
+    code = run_to_a_kill(
+        pretrain, folder, trained[1], data_options, at_batch=at_batch, number=number
+    )
+    assert code == (INTERRUPTED if number == signal.SIGTERM else -number)
+    assert (folder / "checkpoint.pth").exists() == (number == signal.SIGTERM)
     assert not (folder / "model.safetensors").exists()
     pretrain(folder, trained[1], data_options, ["--num_workers", "2"])
     ours, theirs = (load_weights_only(f / "checkpoint.pth")["model"] for f in (folder, trained[0]))
@@ -216,7 +227,7 @@ def test_workers_share_the_batches(chords):
         loader = EpochIterFactory(epochs, num_workers=1, pin_memory=False).build_iter(2)
         assert len(loader) == epochs.steps
         seen += [utterance for ids, _ in loader for utterance in ids]
-    assert sorted(seen) == data.ids
+    assert sorted(seen) == list(data.ids)
 
 
 WRONG = [
@@ -302,51 +313,6 @@ def worker_batch(rank: int) -> dict[str, torch.Tensor]:
     }
 
 
-def ddp_worker(rank: int, folder: str) -> None:
-    from espnet2.torch_utils.recursive_op import recursive_average
-
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    model = torch.nn.parallel.DistributedDataParallel(tiny_model(), find_unused_parameters=True)
-    loss, stats, weight = model(**worker_batch(rank))
-    loss = (loss * weight).sum()  # from here on what ESPnet's trainer does
-    stats, weight = recursive_average(stats, weight, True)
-    (loss / weight * dist.get_world_size()).sum().backward()
-    if rank == 0:
-        gradients = {n: p.grad for n, p in model.module.named_parameters() if p.grad is not None}
-        torch.save({"gradients": gradients, "loss": stats["loss"]}, f"{folder}/result.pth")
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def test_two_workers_have_the_gradient_of_one_with_all_the_data(tmp_path):
-    children = []
-    for rank in range(2):
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                ddp_worker(rank, str(tmp_path))
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(pid)
-    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
-    result = load_weights_only(tmp_path / "result.pth")
-
-    model = tiny_model()
-    outputs = [model(**worker_batch(rank)) for rank in range(2)]
-    counts = [weight.item() for _, _, weight in outputs]
-    assert counts[0] != counts[1]
-    total = sum(loss * n for (loss, _, _), n in zip(outputs, counts, strict=True)) / sum(counts)
-    total.sum().backward()
-    assert result["loss"].item() == pytest.approx(total.item(), rel=1e-5)
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            largest = parameter.grad.abs().max()
-            error = (result["gradients"][name] - parameter.grad).abs().max()
-            assert error <= 1e-4 * largest + 1e-7, name
-
-
 def test_a_batch_without_usable_text_still_reports_it():
     model = copy.deepcopy(tiny_model())
     batch = {k: v for k, v in worker_batch(0).items() if k not in ("units", "characters")}
@@ -356,3 +322,36 @@ def test_a_batch_without_usable_text_still_reports_it():
     counts = {"lines_left_out": 3, "impossible_lines": 2, "unknown_words": 0}
     _, stats, _ = model(**batch, **{name: torch.tensor(n) for name, n in counts.items()})
     assert stats["impossible_lines"] == 2 and stats["lines_left_out"] == 3
+
+
+@pytest.mark.parametrize("with_text", [True, False])
+@pytest.mark.parametrize("size", ["base", "large", "tiny", "fast_tiny"])
+def test_every_batch_gives_every_weight_a_gradient(size, with_text, model_values, fast_values):
+    """Unless layers are dropped: workers need not look for weights without one."""
+    values = fast_values() if size.startswith("fast") else model_values()
+    drop = {"speech_layerdrop": 0.0, "shared_layerdrop": 0.0}
+    config = SIZES[size](**{**values, **drop})
+    torch.manual_seed(0)
+    model = PretrainModel(SpeechLM(config, 369, 33), with_text=True)
+    batch = worker_batch(0)
+    if not with_text:
+        batch = {k: v for k, v in batch.items() if k not in ("units", "characters")}
+    model(**batch)[0].sum().backward()
+    trained = {name: w for name, w in model.named_parameters() if w.requires_grad}
+    assert [name for name, weight in trained.items() if weight.grad is None] == []
+
+
+def test_weights_without_a_gradient_are_looked_for_where_there_may_be_some(
+    tmp_path, config, data_options
+):
+    def looked_for(options=data_options, **changes):
+        path = config("pretrain", **changes)
+        args = parse_training(SpeechLMPretrainTask, tmp_path, path, options, [])
+        assert args.unused_parameters is None
+        return SpeechLMPretrainTask.may_leave_unused(args)
+
+    values = yaml.safe_load(Path(config("pretrain")).read_text())["model_conf"]
+    assert not looked_for()
+    assert looked_for(model_conf={**values, "shared_layerdrop": 0.1})
+    assert looked_for(model_conf={**values, "feature_grad_mult": 0.0})
+    assert looked_for({k: v for k, v in data_options.items() if "text" not in k})

@@ -1,135 +1,46 @@
 """Kills, resuming and bad losses of the trainer, with a model of a few numbers."""
 
+import importlib.util
 import os
 import re
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import speechlm.tasks  # noqa: F401
-from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
+from speechlm.checkpoints.trainer_files import last_epoch
 from speechlm.tasks.common import check_weights_file
-from speechlm.tasks.trainer import (
-    STOPPED,
-    Options,
-    SpeechLMTrainer,
-    TrainingStopped,
-    _atomic_saving,
-)
+from speechlm.tasks.saving import atomic_saving
+from speechlm.tasks.trainer import STOPPED, SpeechLMTrainer, TrainingStopped
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
-from espnet2.schedulers.tristage_lr import TristageLR  # isort: skip
-from espnet2.train.abs_espnet_model import AbsESPnetModel  # isort: skip
 from espnet2.train.distributed_utils import DistributedOption  # isort: skip
 
-EPOCHS, BATCHES = 3, 6
+_SPEC = importlib.util.spec_from_file_location(
+    "regression", Path(__file__).with_name("regression.py")
+)
+regression = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(regression)
+BATCHES, EPOCHS, Regression = regression.BATCHES, regression.EPOCHS, regression.Regression
+contents, in_child, options, train = (
+    *(regression.contents, regression.in_child, regression.options, regression.train),
+)
 KILLED_CALLS = ("replace", "fsync", "symlink", "unlink")
-
-
-class Regression(AbsESPnetModel):
-    """A linear map with dropout, so that the random state matters."""
-
-    def __init__(self):
-        super().__init__()
-        self.map = torch.nn.Linear(8, 3)
-        self.dropout = torch.nn.Dropout(0.3)
-
-    def forward(self, x, y, utt_id=None):
-        loss = (self.dropout(self.map(x)) - y).square().mean()
-        return loss, {"loss": loss.detach()}, torch.tensor([float(len(x))])
-
-    def collect_feats(self, **batch):
-        raise NotImplementedError
-
-
-class Batches(AbsIterFactory):
-    """Batches drawn from (seed, epoch); `on_batch(epoch, i, batch)` may spoil or kill."""
-
-    def __init__(self, on_batch=lambda epoch, i, batch: None):
-        self.on_batch = on_batch
-
-    def build_iter(self, epoch, shuffle=None):
-        random = np.random.default_rng([7, epoch])
-        for i in range(BATCHES):
-            x = torch.tensor(random.standard_normal((4, 8)), dtype=torch.float32)
-            batch = {"x": x, "y": x[:, :3] * 0.5 + 1}
-            self.on_batch(epoch, i, batch)
-            yield [f"utt-{epoch}-{i}-{n}" for n in range(4)], batch
-
-
-def options(folder: Path, **changes) -> Options:
-    values = dict(
-        ngpu=0,
-        resume=True,
-        use_amp=False,
-        train_dtype="float32",
-        grad_noise=False,
-        accum_grad=2,
-        grad_clip=1.0,
-        grad_clip_type=2.0,
-        log_interval=None,
-        no_forward_run=False,
-        use_matplotlib=False,
-        use_tensorboard=False,
-        use_wandb=False,
-        adapter="lora",
-        use_adapter=False,
-        save_strategy="all",
-        output_dir=folder,
-        max_epoch=EPOCHS,
-        seed=3,
-        sharded_ddp=False,
-        patience=None,
-        keep_nbest_models=[2],
-        nbest_averaging_interval=2,
-        early_stopping_criterion=("valid", "loss", "min"),
-        best_model_criterion=[("valid", "loss", "min"), ("train", "loss", "min")],
-        val_scheduler_criterion=("valid", "loss"),
-        unused_parameters=False,
-        wandb_model_log_interval=-1,
-        create_graph_in_tensorboard=False,
-        gradient_as_bucket_view=True,
-        ddp_comm_hook=None,
-        max_nonfinite_updates=3,
-    )
-    return Options(**(values | changes))
-
-
-def train(folder: Path, on_batch=lambda epoch, i, batch: None, **changes) -> None:
-    folder.mkdir(exist_ok=True)
-    torch.manual_seed(0)
-    model = Regression()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
-    SpeechLMTrainer.run(
-        model=model,
-        optimizers=[optimizer],
-        schedulers=[TristageLR(optimizer, max_steps=EPOCHS * BATCHES // 2)],
-        train_iter_factory=Batches(on_batch),
-        valid_iter_factory=Batches(),
-        plot_attention_iter_factory=None,
-        trainer_options=options(folder, **changes),
-        distributed_option=DistributedOption(),
-    )
 
 
 def killed_training(folder: Path, on_batch=lambda *_: None, at_call: int | None = None) -> bool:
     """Train in a child process; whether it was killed (else it ended well)."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            if at_call is not None:
-                die_at_call(at_call)
-            train(folder, on_batch)
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
+
+    def run():
+        if at_call is not None:
+            die_at_call(at_call)
+        train(folder, on_batch)
+
+    status = in_child(run)
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
 
 
 def die_at_call(number: int) -> None:
@@ -148,27 +59,6 @@ def die_at_call(number: int) -> None:
 
     for name in KILLED_CALLS:
         setattr(os, name, wrap(getattr(os, name)))
-
-
-def contents(folder: Path) -> dict:
-    """Everything that a training leaves, without the times."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink():
-            found[path.name] = os.readlink(path)
-        elif path.suffix == ".pth":
-            found[path.name] = plain(load_weights_only(path))
-    return found
-
-
-def plain(value):
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items() if not str(k).endswith("time")}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return value
 
 
 @pytest.fixture(scope="module")
@@ -284,9 +174,12 @@ def test_damaged_weights_of_a_best_epoch_are_named_before_training_goes_on(two_e
     assert last_epoch(two_epochs) == 2
 
 
-def test_an_empty_state_says_which_weights_are_there(two_epochs):
-    (two_epochs / "checkpoint.pth").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"checkpoint.pth is empty.*--init_param .*/2epoch.pth"):
+def test_empty_states_say_which_weights_are_there(two_epochs):
+    for name in ("checkpoint.pth", "checkpoint.previous.pth"):
+        (two_epochs / name).write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"/checkpoint.pth is .*previous.pth is .*--init_param .*/2epoch.pth"
+    ):
         train(two_epochs)
 
 
@@ -308,7 +201,7 @@ def test_initial_weights_that_cannot_be_read_are_named(tmp_path, content, messag
 
 def test_a_full_disk_is_an_error_of_the_system(tmp_path, full_disk):
     (tmp_path / "a.pth").write_text("old")
-    with full_disk(1000), pytest.raises(OSError, match="a.pth cannot be written"), _atomic_saving():
+    with full_disk(1000), pytest.raises(OSError, match="a.pth cannot be written"), atomic_saving():
         torch.save(torch.zeros(10_000), tmp_path / "a.pth")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 

@@ -9,16 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechlm.data.archives import (
-    ArchiveReader,
-    check_units,
-    merge_archives,
-    n_labels,
-    read_unit_info,
-)
+from speechlm.data.archives import ArchiveReader, merge_archives, n_labels, read_unit_info
 from speechlm.data.audio import read_audio
 from speechlm.data.dir_parts import split, write_split
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.unit_index import check_units
 from speechlm.tokenizers.feature_stream import FeatureArchive, write_features
 from speechlm.tokenizers.hidden_speech import HiddenSpeechTokenizer, label_data
 from speechlm.tokenizers.kmeans import KMeans
@@ -120,7 +115,7 @@ def test_labels_in_jobs(clusters, call, work):
     units = ArchiveReader(folder / "units.scp")
     good = data.ids[:7]
     assert list(units) == good
-    assert check_units(folder, {u: data.samples()[u] for u in good}) == {}
+    assert check_units(folder, work / "data", skipped=set(data.ids) - set(good)) == {}
     assert len(np.unique(np.concatenate([units[u] for u in good]))) == 6
     tokenizer = HiddenSpeechTokenizer.load(clusters)
     for utterance in good:
@@ -207,7 +202,8 @@ def test_units_last_as_long_as_the_models_frames(model_folder, make_tones, tmp_p
         label_data(data, tokenizer, tmp_path / name)
         merge_archives(tmp_path / name, 1, "units")
         assert read_unit_info(tmp_path / name)[0] == archive.frame_shift == 0.04
-        assert check_units(tmp_path / name, data.samples()) == {}
+        data.write(tmp_path / "data")
+        assert check_units(tmp_path / name, tmp_path / "data") == {}
         found.append(dict(ArchiveReader(tmp_path / name / "units.scp")))
     for utterance in data.ids:
         assert np.array_equal(found[0][utterance], found[1][utterance])

@@ -287,7 +287,7 @@ def test_a_hub_that_does_not_answer_is_waited_for_shortly(monkeypatch):
             ValueError, match=r"no such folder, and it could not be fetched.*hf down"
         ):
             open_features("huggingface", "somebody/hubert", 1)
-        assert time.perf_counter() - start < 6
+        assert time.perf_counter() - start < 30
 
 
 def test_models_that_do_not_fit(huggingface_folder, tmp_path):

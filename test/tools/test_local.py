@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,13 +24,13 @@ def local(root, tmp_path):
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     return run
 
 
-def wait_for(path: Path, seconds: float = 20.0) -> None:
+def wait_for(path: Path, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"
@@ -81,9 +82,12 @@ def test_a_job_killed_by_a_signal_has_failed(local, tmp_path):
 
 
 def test_no_more_jobs_at_once_than_asked(local, tmp_path):
-    code = (
-        "import os, time, pathlib; p = pathlib.Path('run.JOB'); p.touch(); time.sleep(0.2);"
-        "print('together', len(list(pathlib.Path('.').glob('run.*')))); p.unlink()"
+    code = (  # the first two wait for each other, however long programs take to start
+        "import time, pathlib; here = pathlib.Path('.'); p = here / 'run.JOB'; p.touch()\n"
+        "deadline = time.monotonic() + 30\n"
+        "while JOB < 3 and time.monotonic() < deadline and not (here / 'met').exists():\n"
+        "    if len(list(here.glob('run.*'))) > 1: (here / 'met').touch()\n"
+        "time.sleep(0.2); print('together', len(list(here.glob('run.*')))); p.unlink()"
     )
     result = local("--max_jobs", "2", "JOB=1:6", "l.JOB.txt", sys.executable, "-c", code)
     assert result.returncode == 0
@@ -127,6 +131,10 @@ def test_gpus_that_are_not_there(local):
         (["JOB=1:2", "same.txt", "true"], "all jobs would share it"),
         (["JOB=3:2", "l.JOB.txt", "true"], "empty"),
         (["JOB=a:b", "l.JOB.txt", "true"], "not a range"),
+        (["JOB=0:3", "l.JOB.txt", "true"], "begins below 1"),
+        (["JOB=1:2", "N=1:2", "l.JOB.txt", "true"], "a second range"),
+        (["--gpu", "--mem", "4G", "l.txt", "true"], "--gpu has no value"),
+        (["--num_threads", "two", "l.txt", "true"], "not 'two'"),
         (["l.txt"], "a log and a command"),
         (["--mem", "lots", "l.txt", "true"], "not an amount of memory"),
         (["--max_jobs", "0", "l.txt", "true"], "1 or more"),
@@ -137,9 +145,66 @@ def test_wrong_use_is_explained(local, words, message):
     assert result.returncode == 2 and message in result.stderr
 
 
+# What stands in cmd.sh for Kaldi's launchers, with the options before or after the range.
+LINES = [
+    "--max-jobs-run 2 JOB=1:2",
+    "--max_jobs_run 2 JOB=1:2",
+    "JOB=1:2 --num-threads 2 --mem 0",
+    "--mem 2000 --time 1-0 JOB=1:2 --config conf/slurm.conf",
+    "-q all.q -V -pe smp 2 JOB=1:2 -tc 1",
+    "--num_nodes 1 --one-that-a-site-made-up x JOB=1:2",
+    "--mem=2G JOB=1:2 --gpu 0",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_for_a_cluster_runs_here_too(local, tmp_path, line):
+    result = local(*line.split(), "lr=1/l.JOB.txt", "sh", "-c", "echo it ran JOB")
+    assert result.returncode == 0, result.stderr
+    assert "it ran 2" in (tmp_path / "lr=1" / "l.2.txt").read_text().splitlines()
+
+
+@pytest.mark.skipif(shutil.which("run.pl") is None, reason="Kaldi's run.pl is not on PATH")
+@pytest.mark.parametrize("line", LINES[:-1])  # it knows no --mem=2G
+def test_kaldis_own_launcher_takes_the_same_line(tmp_path, line):
+    command = ["run.pl", *line.split(), "l.JOB.txt", "echo", "it", "ran", "JOB"]
+    assert subprocess.run(command, cwd=tmp_path, timeout=60).returncode == 0
+    assert "it ran 2" in (tmp_path / "l.2.txt").read_text().splitlines()
+
+
+def test_the_last_of_two_options_counts(local, tmp_path):
+    shown = 'echo "threads $OMP_NUM_THREADS"'
+    assert local("--num_threads", "2", "--num-threads", "3", "l", "sh", "-c", shown).returncode == 0
+    assert "threads 3" in (tmp_path / "l").read_text().splitlines()
+
+
+def test_jobs_that_failed_are_tried_again(local, tmp_path):
+    script = "echo try >> tries.JOB; [ JOB = 1 ] || [ $(wc -l < tries.JOB) = 3 ]"
+    failed = local("--retry", "1", "JOB=1:2", "l.JOB.txt", "sh", "-c", script)
+    assert failed.returncode == 1 and "attempt 2 of 2" in failed.stderr
+    assert local("--retry", "1", "JOB=1:2", "l.JOB.txt", "sh", "-c", script).returncode == 0
+    assert len((tmp_path / "tries.1").read_text().split()) == 2  # once in each call
+    assert len((tmp_path / "tries.2").read_text().split()) == 3
+
+
+def test_a_log_that_cannot_be_written(local, tmp_path):
+    (tmp_path / "file").touch()
+    result = local("file/l.txt", "true")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "cannot write its log: " in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_one_line(local, tmp_path):
+    (tmp_path / "l.txt").symlink_to("/dev/full")
+    result = local("l.txt", "true")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "No space left on device" in result.stderr
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_jobs_end_with_the_launcher(root, tmp_path, signum):
-    command = "echo $$ > pid.JOB.new; mv pid.JOB.new pid.JOB; exec sleep 60"
+    command = "echo $$ > pid.JOB.new; mv pid.JOB.new pid.JOB; exec sleep 300"
     launcher = subprocess.Popen(
         [
             sys.executable,
@@ -158,9 +223,9 @@ def test_jobs_end_with_the_launcher(root, tmp_path, signum):
         wait_for(tmp_path / f"pid.{number}")
     pids = [int((tmp_path / f"pid.{number}").read_text()) for number in (1, 2)]
     launcher.send_signal(signum)
-    code = launcher.wait(timeout=20)
+    code = launcher.wait(timeout=60)
     assert code == (-9 if signum == signal.SIGKILL else 128 + signum)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(is_alive(pid) for pid in pids):
         assert time.monotonic() < deadline, "a job outlived the launcher"
         time.sleep(0.05)

@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+"""Runs jobs on a Slurm cluster, with the contract of Kaldi's slurm.pl.
+
+    slurm.py [option...] [JOB=FIRST:LAST] [option...] LOG COMMAND [ARGUMENT...]
+
+    --config FILE       what options mean here (default: conf/slurm.conf if it is there)
+    --gpu N             GPUs of each job (default 0)
+    --num_threads N     cores of each job, and OMP_NUM_THREADS in it
+    --mem 4G            memory of each job
+    --time 1-0          longest time of each job
+    --num_nodes N       nodes of each job
+    --name WORD         name of the jobs in Slurm's list
+    --max_jobs_run N    jobs at once (default: what Slurm does); also --max_jobs
+    --retry N           attempts more for each job that fails (default 0)
+
+and any other option that the configuration describes, in the syntax of Kaldi's and ESPnet's
+conf/slurm.conf. Options with one dash go to sbatch as they are.
+
+The jobs are one array, or several where Slurm's limit asks for it. Each runs the command with JOB
+replaced by its number in the arguments and in the name of the log; no shell reads the arguments
+again. Jobs get PATH, PYTHONPATH, LC_ALL, PYTHONUNBUFFERED and SPEECHLM_* from here, whatever
+sbatch's --export says. The exit code is 0 only if every job's was. Jobs are cancelled when this
+program is stopped or its parent ends. Neither accounting nor sacct is needed; the folder of the
+log and the current one must be on a file system that the nodes share.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from launch import Call, Job, make_jobs, read_call, report, run_attempts
+from process import Stopped, die_with_parent, not_stopped, raise_when_stopped, unblock
+from slurm_conf import read_configuration, sbatch_words
+from slurm_queue import ENDS, WELL, Question, ask, cancel, environment, largest_array
+from slurm_script import job_script
+from slurm_watch import Submission, Watch
+
+# What sbatch says when the controller has no time, not when it refuses the job.
+BUSY = re.compile(
+    "timed out|unable to contact|connection refused|temporarily|zero bytes|standby mode"
+    "|communication connection failure|unexpected message",
+    re.IGNORECASE,
+)
+BUSY_WAITS_S = (1, 2, 4, 8, 15, 30, 60, 60, 60, 60)
+SBATCH_S = 120.0
+LEAVE_S = 8.0
+"""Seconds in which cancelled jobs should have left Slurm's list."""
+
+
+def say(text: str) -> None:
+    """Print a line for the user."""
+    print(f"slurm.py: {text}", file=sys.stderr, flush=True)
+
+
+def state_folder(call: Call) -> Path:
+    """Make the folder in which a call's jobs leave their exit codes: beside the log."""
+    folder = Path(call.log).absolute().parent
+    while call.variable and call.variable in folder.name:
+        folder = folder.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=".slurm.", dir=folder))
+
+
+def array_words(numbers: list[int], limit: int | None) -> str:
+    """Return sbatch's list of places, such as 1-3,7, with at most `limit` of them at a time."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and spans[-1][1] == number - 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    text = ",".join(f"{a}-{b}" if a < b else str(a) for a, b in spans)
+    return text + (f"%{limit}" if limit else "")
+
+
+def job_name(call: Call) -> str:
+    """Return the name of the jobs in Slurm's list: the log's, with its folder's."""
+    log = Path(call.log).absolute()
+    return re.sub(r"[^\w.+-]+", "_", f"{log.parent.name}.{log.stem}").strip("_.") or "job"
+
+
+class Submitter:
+    """Submits the jobs of a call, and cancels those that it has submitted."""
+
+    def __init__(self, call: Call, state: Path) -> None:
+        conf = read_configuration(call.options.get("config"))
+        self.words = sbatch_words(conf, call.options) + call.dashed
+        # Before the configuration's words, which may give another name.
+        self.words[1:1] = ["--parsable", f"--job-name={job_name(call)}"]
+        self.call, self.state = call, state
+        self.submissions: list[Submission] = []
+
+    def submit(self, jobs: list[Job]) -> list[Submission]:
+        """Submit the jobs, in as few arrays as Slurm allows.
+
+        Raises:
+            ValueError: Slurm refuses them.
+        """
+        for job in jobs:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            (self.state / f"{job.number}.code").unlink(missing_ok=True)
+        if not self.call.variable:
+            return [self._submit_one("1", [], {"": jobs[0]})]
+        size = largest_array()
+        parts: dict[int, dict[str, Job]] = {}  # by what is added to a place to give the number
+        for job in jobs:
+            offset = (job.number - 1) // size * size
+            parts.setdefault(offset, {})[str(job.number - offset)] = job
+        limit = self.call.number("max_jobs_run")
+        # Arrays do not know each other: each may run its share of the limit.
+        limit = max(1, limit // len(parts)) if limit else None
+        return [
+            self._submit_one(
+                f"$((SLURM_ARRAY_TASK_ID + {offset}))",
+                ["--array", array_words([int(place) for place in part], limit)],
+                part,
+            )
+            for offset, part in parts.items()
+        ]
+
+    def _submit_one(self, number: str, words: list[str], jobs: dict[str, Job]) -> Submission:
+        attempt = next(iter(jobs.values())).attempt
+        script = self.state / f"script-{len(self.submissions)}.sh"
+        text = job_script(self.call, number, attempt, self.state)
+        script.write_text(text, encoding="utf-8", errors="surrogateescape")
+        # The script keeps its output itself: Slurm would replace a % in the path.
+        self._sbatch([*self.words, *words, "--output=/dev/null", str(script)], script, jobs)
+        submission = self.submissions[-1]
+        for place, job in jobs.items():
+            job.name = f"{submission.id}_{place}" if place else submission.id
+        return submission
+
+    def _sbatch(self, command: list[str], script: Path, jobs: dict[str, Job]) -> None:
+        """Add what sbatch submits to `submissions`; wait where the controller is busy."""
+        for wait in (*BUSY_WAITS_S, None):
+            with not_stopped():  # a job whose id is lost could not be cancelled
+                code, output, errors = run_sbatch(command)
+                if found := read_id(output):
+                    self.submissions.append(Submission(*found, jobs))
+                    return
+            said = " ".join((errors or output).split()) or f"nothing, with code {code}"
+            if wait is None or not BUSY.search(said):
+                raise ValueError(
+                    f"sbatch did not take the job; it says: {said}\n  {shlex.join(command)}"
+                )
+            # It may have taken the job all the same: then the job is in the list.
+            if id := find_script(script):
+                self.submissions.append(Submission(id, "", jobs))
+                return
+            say(f"sbatch: {said}; again in {wait} s")
+            time.sleep(wait)
+
+    def cancel(self) -> None:
+        """Cancel all jobs that may still run, and wait a little until Slurm has ended them."""
+        for cluster in {one.cluster for one in self.submissions}:
+            ids = [one.id for one in self.submissions if one.cluster == cluster]
+            for _ in range(3):
+                error = cancel(ids, cluster)
+                if not error or "Invalid job id" in error:
+                    break
+                time.sleep(1.0)
+            left = wait_until_gone(ids, cluster, LEAVE_S)
+            if left:
+                say(f"not ended yet: {', '.join(left)}; see squeue, scancel {' '.join(left)}")
+
+
+def run_sbatch(command: list[str]) -> tuple[int, str, str]:
+    """Return sbatch's code, output and errors.
+
+    Raises:
+        ValueError: It cannot be run.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SBATCH_S,
+            start_new_session=True,
+            preexec_fn=unblock,
+        )
+    except subprocess.TimeoutExpired:
+        return 124, "", f"timed out after {SBATCH_S:.0f} s"
+    except OSError as error:
+        raise ValueError(
+            f"cannot run {command[0]} ({error.strerror}): is this a host of the cluster? "
+            "local.py in cmd.sh runs jobs on this machine"
+        ) from None
+    return done.returncode, done.stdout, done.stderr
+
+
+def read_id(output: str) -> tuple[str, str] | None:
+    """Return the id and cluster in sbatch's output, whatever a site's plug-ins print beside it."""
+    found = re.findall(r"^(?:Submitted batch job )?(\d+)(?:;(\S+))?\s*$", output, re.MULTILINE)
+    return found[-1] if found else None
+
+
+def find_script(script: Path) -> str:
+    """Return the id of the job that was submitted with a script ("" if there is none)."""
+    _, listed, _ = ask("squeue", "-h", "-t", "all", "--me", "-o", "%F|%o")
+    for line in listed.splitlines():
+        id, _, name = line.partition("|")
+        if name.strip() == str(script) and id.isdecimal():
+            return id
+    return ""
+
+
+def wait_until_gone(ids: list[str], cluster: str, seconds: float) -> list[str]:
+    """Return the ids of jobs that have not ended after so many seconds."""
+    left, deadline = list(ids), time.monotonic() + seconds
+    while left and time.monotonic() < deadline:
+        question = Question(left, cluster)
+        while not question.answered() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if not question.answered():
+            break
+        entries, _ = question.answer()
+        if entries is not None:
+            running = {id for (id, _), one in entries.items() if one.state not in (*ENDS, WELL)}
+            left = [id for id in left if id in running]
+        if left:
+            time.sleep(0.3)
+    return left
+
+
+def run_jobs(submitter: Submitter, jobs: list[Job]) -> None:
+    """Submit the jobs and wait for them.
+
+    Raises:
+        ValueError: Slurm refuses them.
+    """
+    submissions = submitter.submit(jobs)
+    say(f"job {', '.join(one.id for one in submissions)} of Slurm; log: {submitter.call.log}")
+    Watch(submissions, submitter.state, say).run()
+
+
+def main(argv: list[str]) -> int:
+    """Run the jobs; return the exit code."""
+    call = read_call("slurm.py", __doc__ or "", argv)
+    die_with_parent()
+    raise_when_stopped()
+    jobs, state, submitter = make_jobs(call), None, None
+    try:
+        state = state_folder(call)
+        submitter = Submitter(call, state)
+        run = submitter
+        retries = call.number("retry") or 0
+        run_attempts("slurm.py", jobs, retries, lambda some: run_jobs(run, some))
+        return report("slurm.py", jobs)
+    except (ValueError, OSError) as error:
+        if submitter is not None:
+            submitter.cancel()
+        say(f"error: {error}")
+        return 1
+    except Stopped as stopped:
+        if submitter is not None:
+            submitter.cancel()
+        say(f"stopped by {stopped}; its jobs are cancelled")
+        return stopped.code
+    finally:
+        if state is not None:
+            shutil.rmtree(state, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,117 @@
+"""The site's configuration of slurm.py, in the syntax of Kaldi's and ESPnet's `conf/slurm.conf`.
+
+    command sbatch --export=PATH        # what submits, with options for all jobs
+    option time=* --time $0             # $0: the value that the call gave
+    option mem=0                        # this value: nothing
+    default gpu=0                       # for calls without --gpu
+    option gpu=0 -p cpu
+    option gpu=* -p gpu --gres=gpu:$0
+
+The words are read as a shell reads them, quotes and variables of the environment included; but no
+shell is started.
+"""
+
+import os
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PLACE = Path("conf/slurm.conf")
+OWN = ("config", "max_jobs_run", "retry")
+"""Options of the launcher itself, which no configuration describes."""
+
+DEFAULT = """
+command sbatch
+option name=* --job-name=$0
+option time=* --time=$0
+option mem=* --mem=$0
+option mem=0
+option num_threads=* --cpus-per-task=$0
+option num_nodes=* --nodes=$0
+default gpu=0
+option gpu=0
+option gpu=* --gres=gpu:$0
+"""
+
+
+@dataclass
+class Configuration:
+    """What a configuration says: the command's words, and the words for options and values."""
+
+    source: str
+    command: list[str] = field(default_factory=list)
+    words: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    defaults: dict[str, str] = field(default_factory=dict)
+
+
+def _split(text: str, place: str) -> list[str]:
+    try:
+        # $0 is not the environment's.
+        return [os.path.expandvars(word) for word in shlex.split(text)]
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}: {text}") from None
+
+
+def _read_line(line: str, place: str, conf: Configuration) -> None:
+    kind, _, rest = line.partition(" ")
+    if kind == "command" and rest.strip():
+        conf.command = _split(rest, place)
+        return
+    match = re.fullmatch(r"([\w-]+)=(\S+)\s*(.*)", rest.strip())
+    if not match or kind not in ("option", "default"):
+        raise ValueError(
+            f"{place}: cannot read '{line}': a line is 'command WORDS', 'option NAME=VALUE WORDS' "
+            "(* for any value, $0 for it in the words) or 'default NAME=VALUE'"
+        )
+    name = match[1].replace("-", "_")
+    if kind == "default":
+        conf.defaults[name] = match[2]
+    else:
+        conf.words[name, match[2]] = _split(match[3], place)
+
+
+def read_configuration(given: str | None) -> Configuration:
+    """Return the configuration in the file `given`, else in `conf/slurm.conf`, else our own.
+
+    Raises:
+        ValueError: The file cannot be read or understood.
+    """
+    path = Path(given) if given else PLACE
+    if given or path.exists():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"--config {path} cannot be read: {error}") from None
+    else:
+        path, text = Path("the built-in configuration"), DEFAULT
+    conf = Configuration(source=str(path))
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = re.sub(r"(^|\s+)#.*", "", line).strip()
+        if line:
+            _read_line(line, f"{path}, line {number}", conf)
+    if not conf.command:
+        raise ValueError(f"{path} has no line 'command sbatch ...'")
+    return conf
+
+
+def sbatch_words(conf: Configuration, options: dict[str, str]) -> list[str]:
+    """Return the words that submit a job with these options.
+
+    Raises:
+        ValueError: The configuration does not describe an option or a value.
+    """
+    words = list(conf.command)
+    for name, value in {**conf.defaults, **options}.items():
+        if name in OWN:
+            continue
+        exact = conf.words.get((name, value))
+        found = exact if exact is not None else conf.words.get((name, "*"))
+        if found is None:
+            known = sorted({known for known, _ in conf.words} - set(OWN))
+            raise ValueError(
+                f"{conf.source} does not describe --{name} {value}; it has {', '.join(known)}. "
+                f"Add a line such as 'option {name}=* --sbatch-option $0'"
+            )
+        words += [word.replace("$0", value) for word in found]
+    return words
