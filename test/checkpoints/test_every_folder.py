@@ -9,9 +9,10 @@ import torch
 import yaml
 
 import speechlm
-from speechlm.checkpoints.ctc_encoder import CTCEncoder, split_weights
+from speechlm.checkpoints.ctc_encoder import CTCEncoder
 from speechlm.checkpoints.folder_contents import HALLMARKS
 from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.checkpoints.pretrained import model_files
 from speechlm.decode.long_audio import WindowOptions
 from speechlm.models.without_heads import without_heads
 
@@ -24,28 +25,10 @@ def pretrained(request, model_folder):
     return model_folder(request.param)
 
 
-def write(folder, values, weights, name):
-    folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump({"max_epoch": 1, **values}))
-    torch.save(weights, folder / name)
-    return folder
-
-
-def make_ctc(pretrained, folder):
-    """A CTC fine-tuning of a model, as ESPnet's task leaves it; it writes many letters."""
-    model, _ = load_speechlm(pretrained)
-    model.unit_encoder_ctc_head.output_layer.weight.data *= 20
-    encoder, output = split_weights(model.state_dict())
-    assert encoder.keys() == CTCEncoder(model.config).state_dict().keys()
-    weights = {f"encoder.{n}": w for n, w in encoder.items()}
-    weights |= {f"ctc.ctc_lo.{n}": w for n, w in output.items()}
-    values = {"encoder": "speechlm", "encoder_conf": {"speechlm": model.config.to_dict()}}
-    return write(folder, {**values, "decoder_conf": {}}, weights, "valid.wer_ctc.ave.pth")
-
-
 @pytest.fixture
-def ctc_folder(pretrained, tmp_path):
-    return make_ctc(pretrained, tmp_path / "asr")
+def ctc_folder(pretrained, tmp_path, save_fine_tuning):
+    """A CTC fine-tuning of the model."""
+    return save_fine_tuning(pretrained, tmp_path / "asr")
 
 
 @pytest.fixture
@@ -55,7 +38,10 @@ def translation_folder(pretrained, tmp_path):
     weights = {f"model.speechlm.{n}": w for n, w in model.state_dict().items()}
     weights["model.decoder.embed_tokens.weight"] = torch.ones(9, 8)
     values = {"encoder_conf": {"speechlm": model.config.to_dict()}, "decoder_conf": {"layers": 1}}
-    return write(tmp_path / "st", values, weights, "valid.accuracy.best.pth")
+    (tmp_path / "st").mkdir()
+    (tmp_path / "st" / "config.yaml").write_text(yaml.safe_dump(values))
+    torch.save(weights, tmp_path / "st" / "valid.accuracy.best.pth")
+    return tmp_path / "st"
 
 
 def features(folder, **changes):
@@ -76,11 +62,21 @@ def test_a_ctc_fine_tuning_opens_and_transcribes(pretrained, ctc_folder):
     texts = [t.text for t in model.transcribe(waves)]
     assert texts == [t.text for t in speechlm.CTC.from_pretrained(ctc_folder).transcribe(waves)]
     assert all(texts) and texts[0] != texts[1]
+    trained = CTCEncoder(model.config).state_dict().keys()  # what ESPnet's encoder is
+    assert {f"speechlm.{n}" for n in model.state_dict() if "head.5" not in n} == trained
 
 
-def test_transcripts_do_not_depend_on_padding_nor_on_the_mode(model_folder, tmp_path):
+def test_files_of_a_model(pretrained, ctc_folder):
+    """Results are marked with these: they are computed again when one has changed."""
+    for folder, weights in (pretrained, "model.safetensors"), (ctc_folder, "valid.wer_ctc.ave.pth"):
+        assert model_files(folder) == [folder / "config.yaml", folder / weights]
+
+
+def test_transcripts_do_not_depend_on_padding_nor_on_the_mode(
+    model_folder, save_fine_tuning, tmp_path
+):
     """Windows of a long recording go to the network together, unless padding would matter."""
-    folder, texts = make_ctc(model_folder("base"), tmp_path / "asr"), []
+    folder, texts = save_fine_tuning(model_folder(), tmp_path / "asr"), []
     long = np.concatenate([np.r_[w[:n], torch.zeros(n)] for w in WAVES for n in LENGTHS] * 3)
     for ignore in (True, False):
         model = speechlm.SpeechLM.from_pretrained(folder, ignore_padding=ignore).train()
