@@ -18,11 +18,14 @@ from importlib import metadata
 import numpy as np
 import pytest
 import soundfile
+import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import speechlm
 from speechlm import __version__
 from speechlm.bin._cli import EXTRAS
+from speechlm.data.kaldi_dir import DataDir, read_table
 
 BUILD = """
 from setuptools import build_meta
@@ -189,6 +192,47 @@ print(len(programs()))
     assert done.returncode == 1
     assert done.stderr.startswith("error: No module named '")
     assert "pip install 'speechlm[espnet]' brings it, and pip install --no-deps " in done.stderr
+
+
+RUN = """
+from speechlm.bin.__main__ import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["speechlm", *words]
+    try:
+        main()
+    except SystemExit as stopped:
+        assert stopped.code == 0, f"{words[0]}: {stopped.code}"
+"""
+
+
+def test_models_are_used_without_other_packages(
+    clean, tmp_path, model_folder, save_fine_tuning, chords
+):
+    """Features, greedy transcripts of a data directory and of a file, the authors' form."""
+    pretrained = model_folder()
+    tuned, data = save_fine_tuning(pretrained, tmp_path / "asr"), DataDir.read(chords / "dev")
+    audio = data.wav[data.ids[0]]
+    model, corpus = ("--model", tuned), ("--data_dir", chords / "dev")
+    steps = [
+        ("transcribe", *model, audio),
+        ("decode_ctc", *model, *corpus, "--output", "decoded"),
+        ("emissions", *model, *corpus, "--output", "emissions"),
+        ("extract_features", *model, *corpus, "--output", "features"),
+        ("export_checkpoint", "--input", pretrained, "--output", "exported.pt"),
+        ("import_checkpoint", "--input", "exported.pt", "--output", "imported"),
+    ]
+    done = clean(RUN, json.dumps(steps, default=str), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = read_table(tmp_path / "decoded" / "text")
+    assert text.keys() == data.wav.keys() and done.stdout == f"{text[data.ids[0]]}\n" != "\n"
+    assert features(tmp_path / "imported") == features(pretrained) == features(tuned)
+
+
+def features(folder):
+    """Of a second of a chirp, as bytes."""
+    wave = torch.sin(torch.arange(16000)[None] ** 1.2)
+    found, _ = speechlm.SpeechLM.from_pretrained(folder).extract_features(wave)
+    return found.numpy().tobytes()
 
 
 def test_extras_have_the_modules_that_messages_name(described):
