@@ -9,7 +9,6 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-
 COMPILED = "torchaudio/lib/"
 """Where torchaudio's compiled part is, which install.sh takes out beside a CPU build of torch."""
 
