@@ -5,7 +5,7 @@
 
 `install_requires` is what opening a model, features and greedy decoding of audio files need; ESPnet
 is for training only. ESPnet 202511 asks for setuptools < 74 and torch 2.13 for setuptools >= 77, so
-that no resolver finds the two together: the extra `espnet` is what ESPnet needs, and ESPnet itself
+that no resolver finds the two together: the extra `espnet` is what trainings need, and ESPnet itself
 comes with `pip install --no-deps espnet==202511`.
 """
 
@@ -69,6 +69,7 @@ setup(
             "humanfriendly>=10",
             "hydra-core>=1.3",
             "jamo>=0.4.1",
+            "kaldialign>=0.9",
             "librosa>=0.10.2",
             "matplotlib>=3.8",
             "nltk>=3.8.2",

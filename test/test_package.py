@@ -102,16 +102,19 @@ def described(installed):
     return email.message_from_string(text)
 
 
-def packages_of(requirements):
+def packages_of(requirements, extra=""):
     """Top-level names of what the requirements install, with their own requirements."""
-    waiting, seen = [Requirement(line) for line in requirements], set()
+    here = {canonicalize_name(dist.name) for dist in metadata.distributions()}
+    waiting, seen = [(requirement, extra) for requirement in requirements], set()
     while waiting:
-        requirement = waiting.pop()
+        requirement, wanted = waiting.pop()
         name = canonicalize_name(requirement.name)
-        if name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        marker = requirement.marker
+        if name in seen or (marker and not marker.evaluate({"extra": wanted})):
             continue
         seen.add(name)
-        waiting += map(Requirement, metadata.requires(name) or [])
+        if name in here:  # the lock file leaves out what nothing here imports
+            waiting += [(Requirement(line), "") for line in metadata.requires(name) or []]
     return {
         package
         for package, names in metadata.packages_distributions().items()
@@ -122,14 +125,15 @@ def packages_of(requirements):
 @pytest.fixture(scope="module")
 def clean(installed, described):
     """Function that runs code with the wheel and what it requires; other packages are hidden."""
-    allowed = packages_of(described.get_all("Requires-Dist"))
+    allowed = packages_of(map(Requirement, described.get_all("Requires-Dist")))
     assert {"torch", "numpy", "yaml", "safetensors", "soundfile", "soxr", "kaldiio"} <= allowed
     hidden = {"espnet2", "scipy", "transformers", "torchaudio", "sentencepiece", "typeguard"}
     assert not allowed & hidden
 
-    def run(code, *words, cwd):
+    def run(code, *words, cwd, more=()):
+        names = json.dumps(sorted(allowed.union(more)))
         return subprocess.run(
-            [sys.executable, "-c", CLEAN + code, json.dumps(sorted(allowed)), *words],
+            [sys.executable, "-W", "ignore", "-c", CLEAN + code, names, *words],
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(installed)},
             capture_output=True,
@@ -244,6 +248,22 @@ def test_extras_have_the_modules_that_messages_name(described):
         for module in modules:
             found = {canonicalize_name(name) for name in known[module]}
             assert found & names or found == {"espnet"}, module
+
+
+def test_trainings_are_imported_with_espnet_and_its_extra(
+    root, clean, installed, described, tmp_path
+):
+    """ESPnet as `pip install --no-deps` brings it; the recogniser has an extra of its own."""
+    ours = map(Requirement, described.get_all("Requires-Dist"))
+    more = packages_of(ours, "espnet") | {"espnet", "espnet2"}
+    assert not more & {"kaldifst", "transformers", "sacrebleu"}
+    paths = (root / "speechlm" / "tasks").glob("[!_]*.py")
+    modules = sorted(path.stem for path in paths if "phone_model" not in path.stem)
+    code = "import importlib\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
+    names = [f"speechlm.tasks.{name}" for name in modules]
+    done = clean(code + "print(sys.modules[name].__file__)", *names, cwd=tmp_path, more=more)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{installed}/speechlm/tasks/{modules[-1]}.py"
 
 
 def test_the_wheel_has_all_of_the_package(built, installed):
