@@ -5,8 +5,8 @@
 
 `install_requires` is what opening a model, features and greedy decoding of audio files need; ESPnet
 is for training only. ESPnet 202511 asks for setuptools < 74 and torch 2.13 for setuptools >= 77, so
-that no resolver finds the two together: the extra `espnet` is what trainings need, and ESPnet itself
-comes with `pip install --no-deps espnet==202511`.
+that no resolver finds the two together: the extra `espnet` is what trainings need, and ESPnet
+itself comes with `pip install --no-deps espnet==202511`.
 """
 
 import re
