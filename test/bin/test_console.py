@@ -25,6 +25,8 @@ def speechlm(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["/usr/bin/speechlm", *map(str, words)])
         with pytest.raises(SystemExit) as stopped:
             console.main()
+        for name in NAMES:  # other tests run programs as `__main__`, which should not be there
+            sys.modules.pop(f"speechlm.bin.{name}", None)
         return (stopped.value.code, *capsys.readouterr())
 
     return call
