@@ -210,15 +210,15 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     Raises:
         ValueError: as `load_speechlm`.
     """
-    path = Path(folder) / CONFIG
-    values = read_yaml(path, f": {folder} holds no trained model (found: {contents(folder)})")
+    path, held = Path(folder) / CONFIG, contents(folder)
+    values = read_yaml(path, f": {folder} holds no trained model (found: {held})")
     older = Path(folder) / "model.yaml"  # where early pre-trainings left it
     if "speechlm" not in values and older.is_file():
         config = changed_config(read_yaml(older).get("speechlm"), changes, older)
         units = UnitVocabulary.read(_there(folder, TOKENS))
         return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
-        found = f"no finished training of a SpeechLM (found: {contents(folder)})"
+        found = f"no finished training of a SpeechLM (found: {held})"
         if "speechlm" in (values.get("encoder_conf") or {}):
             found = "a fine-tuning, whose beginning is `pretrained` in config.yaml"
         raise ValueError(f"{path} has no entry `speechlm`: {folder} holds {found}")

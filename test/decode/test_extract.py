@@ -282,8 +282,8 @@ def test_espnets_modules_take_a_fine_tuning(folder, save_fine_tuning, tmp_path):
 
     tuned = save_fine_tuning(folder, tmp_path / "asr")
     original = speechlm.SpeechLM.from_pretrained(folder).state_dict()
-    for module in SpeechLMFrontend(str(tuned)), PretrainedSpeechLMEncoder(1, str(tuned)):
-        weights = module.speechlm.state_dict()
+    for built in SpeechLMFrontend(str(tuned)), PretrainedSpeechLMEncoder(1, str(tuned)):
+        weights = built.speechlm.state_dict()
         assert weights and all(torch.equal(w, original[name]) for name, w in weights.items())
         assert not [name for name in weights if "ctc_head" in name]
 
