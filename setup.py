@@ -1,11 +1,12 @@
 """Package metadata of SpeechLM, for people who manage their own environment.
 
 `tools/install.sh` (what `make mini` and `make test` call) installs exact versions instead, from
-`tools/requirements.lock.txt`, without a resolver: espnet 202511 asks for setuptools < 74 and torch
-2.13 for setuptools >= 77, so that no resolver finds the two together. Hence espnet is the extra
-`espnet`, to be installed with `pip install --no-deps espnet==202511` where pip refuses.
+`tools/requirements.lock.txt`, without a resolver.
 
-`install_requires` is what opening a model, features and greedy decoding of audio files need.
+`install_requires` is what opening a model, features and greedy decoding of audio files need; ESPnet
+is for training only. ESPnet 202511 asks for setuptools < 74 and torch 2.13 for setuptools >= 77, so
+that no resolver finds the two together: the extra `espnet` is what trainings need, and ESPnet
+itself comes with `pip install --no-deps espnet==202511`.
 """
 
 import re
@@ -17,16 +18,36 @@ HERE = Path(__file__).parent
 VERSION = re.search(
     r'^__version__ = "(.+)"$', (HERE / "speechlm" / "__init__.py").read_text(), re.MULTILINE
 )
+# A package index shows README.md without the files beside it: links to them become their names.
+README = re.sub(r"\[([^]\n]+)\]\((?![a-z]+:)[^)\s]+\)", r"\1", (HERE / "README.md").read_text())
 
 setup(
     name="speechlm",
     version=VERSION.group(1) if VERSION else "0.1.0",
     description="Speech pre-training with unpaired text: SpeechLM recipes on ESPnet",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=README,
     long_description_content_type="text/markdown",
+    author="The SpeechLM toolkit authors",
     license="MIT",
     license_files=["LICENSE"],
+    keywords=["speech recognition", "self-supervised learning", "speech translation", "ESPnet"],
+    project_urls={
+        "Paper": "https://arxiv.org/abs/2209.15329",
+        "Checkpoints": "https://github.com/microsoft/SpeechT5",
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     packages=find_packages(include=["speechlm", "speechlm.*"]),
+    package_data={"speechlm": ["py.typed"]},
+    entry_points={"console_scripts": ["speechlm = speechlm.bin.__main__:main"]},
     python_requires=">=3.11",
     install_requires=[
         "numpy>=2.0",
@@ -38,7 +59,31 @@ setup(
         "safetensors>=0.4",
     ],
     extras_require={
-        "espnet": ["espnet==202511", "torchaudio>=2.6", "tensorboard>=2.15", "matplotlib>=3.8"],
+        "espnet": [
+            "ci_sdr>=0.0.2",
+            "editdistance>=0.6",
+            "espnet_tts_frontend>=0.0.3",
+            "fast-bss-eval>=0.1.3",
+            "filelock>=3",
+            "h5py>=3.10",
+            "humanfriendly>=10",
+            "hydra-core>=1.3",
+            "jamo>=0.4.1",
+            "kaldialign>=0.9",
+            "librosa>=0.10.2",
+            "matplotlib>=3.8",
+            "nltk>=3.8.2",
+            "opt-einsum>=3.3",
+            "packaging>=23",
+            "protobuf>=4",
+            "scipy>=1.11",
+            "sentencepiece>=0.2",
+            "setuptools>=77,<82",
+            "tensorboard>=2.15",
+            "torch-complex>=0.4",
+            "torchaudio>=2.6",
+            "typeguard>=4",
+        ],
         "recognizer": [
             "kaldi-native-fbank>=1.20",
             "kaldifst>=1.7",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from speechlm.checkpoints.pretrained import SpeechLM
+    from speechlm.decode.pretrained import SpeechLM
     from speechlm.decode.transcribe import CTC
 
 __version__ = "0.1.0"
@@ -15,7 +15,7 @@ __all__ = ["CTC", "SpeechLM"]
 def __getattr__(name: str) -> Any:
     """`speechlm.SpeechLM` and `speechlm.CTC`, imported (with torch) when first used."""
     if name == "SpeechLM":
-        from speechlm.checkpoints.pretrained import SpeechLM
+        from speechlm.decode.pretrained import SpeechLM
 
         return SpeechLM
     if name == "CTC":

@@ -15,7 +15,8 @@ import pytest
 import torch
 import yaml
 
-from speechlm.checkpoints.model_dir import save_speechlm
+from speechlm.checkpoints.ctc_encoder import split_weights
+from speechlm.checkpoints.model_dir import load_speechlm, save_speechlm
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models import SpeechLM, SpeechLMConfig
@@ -196,6 +197,27 @@ def model_folder(tmp_path_factory, model_values, fast_values):
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def save_fine_tuning():
+    """Function: (model folder, folder to write) -> a CTC fine-tuning in it, as ESPnet leaves one.
+
+    The weights are the model's, but for the last projection's, which make it write many letters.
+    """
+
+    def save(pretrained: Path, folder: Path) -> Path:
+        model, _ = load_speechlm(pretrained)
+        encoder, output = split_weights(model.state_dict())
+        weights = {f"encoder.{name}": value for name, value in encoder.items()}
+        weights |= {f"ctc.ctc_lo.{name}": value * 20 for name, value in output.items()}
+        conf = {"encoder": "speechlm", "encoder_conf": {"speechlm": model.config.to_dict()}}
+        folder.mkdir()
+        (folder / "config.yaml").write_text(yaml.safe_dump({**conf, "decoder_conf": {}}))
+        torch.save(weights, folder / "valid.wer_ctc.ave.pth")
+        return folder
+
+    return save
 
 
 @pytest.fixture(scope="session")

@@ -79,16 +79,26 @@ install_torch() {
 
 # A killed pip may leave a package whose record says more than is there: those are installed anew.
 install_lock() {
-  local broken
+  local flavour=$1 broken
   grep -v '^torch==' "${lock}" > "${venv}/requirements.txt"
   say "$(grep -c == "${venv}/requirements.txt") packages of ${lock}"
-  broken=$("${venv}/bin/python" tools/verify_install.py --broken "${lock}")
+  broken=$("${venv}/bin/python" tools/verify_install.py --broken --torch "${flavour}" "${lock}")
   if [ -n "${broken}" ]; then
     say "incomplete, installed anew:" "${broken//$'\n'/ }"
     # shellcheck disable=SC2086  # one requirement a word
     pip_install --no-deps --force-reinstall ${broken}
   fi
   pip_install --no-deps --requirement "${venv}/requirements.txt"
+}
+
+# torchaudio's wheel is built for CUDA. Beside a CPU build of torch its compiled part does not load, and
+# `import torchaudio` fails, also where transformers does it. Without that part, which nothing here
+# uses, it is imported.
+fit_torchaudio() {
+  [ "$1" = cpu ] || return 0
+  "${venv}/bin/python" -c 'import torchaudio' 2> /dev/null && return
+  say "torchaudio without its compiled part"
+  rm -f "${venv}"/lib/python*/site-packages/torchaudio/lib/*.so
 }
 
 # An environment that another checkout has made is used if its versions are those wanted here (recipes
@@ -116,8 +126,9 @@ main() {
   make_venv
   rm -f "${stamp}"
   version=$(sed -n 's/^torch==//p' "${lock}")
-  install_lock
+  install_lock "${flavour}"
   install_torch "${version}" "${flavour}"
+  fit_torchaudio "${flavour}"
   pip_install --no-deps --no-build-isolation --editable .
   "${venv}/bin/python" tools/verify_install.py --torch "${flavour}" "${lock}" ||
     die "${venv} is not as the lock says; remove it and call this again"

@@ -26,8 +26,9 @@ HEAD = """# Commands
 
 <!-- Written by tools/make_commands.py from the files in speechlm/bin; do not change it by hand. -->
 
-`python -m speechlm.bin.NAME`, after `. egs/TEMPLATE/path.sh`. The recipes call these in their
-stages; each also has `--help`. JOB is the number of a parallel job. Wrong input ends in one line
+`python -m speechlm.bin.NAME`, after `. egs/TEMPLATE/path.sh`; where the package is installed also
+`speechlm NAME`. The recipes call these in their stages; each also has `--help`, and `speechlm
+--help` has a line for each. JOB is the number of a parallel job. Wrong input ends in one line
 that begins with `error:` and exit code 1; `SPEECHLM_TRACEBACK=1` shows the traceback as well.
 """
 

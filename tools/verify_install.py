@@ -9,6 +9,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+COMPILED = "torchaudio/lib/"
+"""Where torchaudio's compiled part is, which install.sh takes out beside a CPU build of torch."""
+
 
 def read_lock(path: Path) -> dict[str, str]:
     """Return {package: version} of the `name==version` lines of a lock file."""
@@ -31,13 +34,16 @@ def installed(name: str) -> metadata.Distribution | None:
         return None
 
 
-def is_complete(dist: metadata.Distribution) -> bool:
-    """Whether every file of the package's record is there, with its size (.pyc files aside)."""
+def is_complete(dist: metadata.Distribution, torch: str | None = None) -> bool:
+    """Whether every file of the package's record is there, with its size.
+
+    .pyc files do not count, and `COMPILED` only for another build of torch than cpu.
+    """
     files = dist.files
     if not files:
         return False
     for file in files:
-        if file.suffix == ".pyc":
+        if file.suffix == ".pyc" or (torch == "cpu" and str(file).startswith(COMPILED)):
             continue
         path = Path(file.locate())
         if not path.exists() or (file.size is not None and path.stat().st_size != file.size):
@@ -81,7 +87,7 @@ def main() -> int:
     if args.broken:
         for name, version in pins.items():
             dist = installed(name)
-            if name != "torch" and dist is not None and not is_complete(dist):
+            if name != "torch" and dist is not None and not is_complete(dist, args.torch):
                 print(f"{name}=={version}")
         return 0
     lines = problems(pins, args.torch)

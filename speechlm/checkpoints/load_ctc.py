@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TypeVar
 
-from speechlm.checkpoints.ctc_encoder import BEST, CTCModel
-from speechlm.checkpoints.model_dir import WEIGHTS
-from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.data.yaml_file import read_yaml
+from speechlm.checkpoints.ctc_encoder import CTCModel
+from speechlm.checkpoints.fine_tuned import FineTuning
+from speechlm.checkpoints.model_dir import check_characters, read_description
+from speechlm.checkpoints.pretrained import open_network
 
 Model = TypeVar("Model", bound=CTCModel)
 
@@ -18,42 +17,45 @@ def load_model(
     folder: str | os.PathLike[str],
     weights: str | None = None,
     device: str = "cpu",
-    kind: type[Model] = CTCModel,  # type: ignore[assignment]  # python/mypy#3737
+    model_class: type[Model] = CTCModel,  # type: ignore[assignment]  # python/mypy#3737
 ) -> Model:
     """The model of a fine-tuning's or an imported fine-tuning's folder, in evaluation mode.
 
+    Padding does not change an utterance's result: the config's `ignore_padding` is switched on.
+
     Args:
         folder: of the fine-tuning.
-        weights: file name in the folder; None: the first of `BEST` that is there. An imported
-            fine-tuning has one file.
+        weights: file name in the folder; None: the best in validation. An imported fine-tuning has
+            one file.
         device: where to put the model.
-        kind: class of the model.
+        model_class: class of the model.
 
     Raises:
         ValueError: the folder holds no finished CTC fine-tuning of a SpeechLM.
     """
-    path = Path(folder)
-    config = read_yaml(path / "config.yaml", "; the folder of a finetune_asr is expected")
-    if "kind" in config:  # a model folder; that of a fine-tuning is ESPnet's and has no such entry
-        if config["kind"] != "ctc":
-            raise ValueError(
-                f"{path} holds a model of kind {config['kind']}, not ctc; fine-tune it first "
-                "(finetune_asr); its phones recognise data directories (decode_phones --speechlm)"
-            )
-        if weights not in (None, WEIGHTS):
-            raise ValueError(f"{path} has one file of weights, {WEIGHTS}, got {weights}")
-        return kind.of_folder(path).eval().to(device)
-    if config.get("encoder") != "speechlm":
+    check_ctc(folder)
+    network, _ = open_network(folder, {"ignore_padding": True}, weights=weights)
+    return model_class(network).eval().to(device)
+
+
+def check_ctc(folder: str | os.PathLike[str]) -> None:
+    """Make sure that a folder holds a model fine-tuned with CTC, on the characters of this project.
+
+    Raises:
+        ValueError: it does not; what it holds is said.
+    """
+    if (tuned := FineTuning.find(folder)) is not None:
+        kind, without = tuned.kind, []
+    else:
+        description = read_description(folder)
+        kind, without = description.kind, description.without
+    if kind != "ctc":
+        phones = "; its phones recognise data directories (decode_phones --speechlm)"
         raise ValueError(
-            f"{path / 'config.yaml'}: encoder speechlm expected, found {config.get('encoder')}"
+            f"{folder} holds a model of kind {kind}, not ctc; fine-tune it first (finetune_asr)"
+            + (phones if kind == "pretrained" else "")
         )
-    names = (weights,) if weights else BEST
-    found = next((path / name for name in names if os.path.lexists(path / name)), None)
-    if found is None:
-        raise ValueError(f"{path}: no {' or '.join(names)}; is the training finished?")
-    conf = config.get("encoder_conf")
-    if not isinstance(conf, dict) or not isinstance(conf.get("speechlm"), dict):
-        raise ValueError(f"{path / 'config.yaml'}: values expected in encoder_conf.speechlm")
-    model = kind(conf["speechlm"])
-    model.load_espnet(load_weights_only(found), str(found))
-    return model.eval().to(device)
+    if "characters" in without:
+        raise ValueError(f"{folder} holds a model without CTC head; fine-tune it first")
+    if tuned is None:
+        check_characters(folder)

@@ -1,4 +1,4 @@
-"""Folders that hold a trained SpeechLM, whether trained here or imported.
+"""Folders that hold a trained SpeechLM, pre-trained here or imported.
 
     config.yaml        `speechlm`: the values of SpeechLMConfig; `kind`: pretrained, ctc or
                        translation; `without`: parts whose weights are not there;
@@ -27,6 +27,7 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from speechlm.checkpoints.folder_contents import contents
 from speechlm.checkpoints.weight_checks import check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import library_writes, output_file, write_text
@@ -209,17 +210,17 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     Raises:
         ValueError: as `load_speechlm`.
     """
-    path = Path(folder) / CONFIG
-    values = read_yaml(path, f": {folder} holds no trained model")
+    path, held = Path(folder) / CONFIG, contents(folder)
+    values = read_yaml(path, f": {folder} holds no trained model (found: {held})")
     older = Path(folder) / "model.yaml"  # where early pre-trainings left it
     if "speechlm" not in values and older.is_file():
         config = changed_config(read_yaml(older).get("speechlm"), changes, older)
         units = UnitVocabulary.read(_there(folder, TOKENS))
         return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
-        tuned = "a fine-tuning: speechlm.CTC opens it, `pretrained` in config.yaml is its beginning"
-        nothing = "no finished pre-training and no imported checkpoint"
-        found = tuned if values.get("encoder") == "speechlm" else nothing
+        found = f"no finished training of a SpeechLM (found: {held})"
+        if "speechlm" in (values.get("encoder_conf") or {}):
+            found = "a fine-tuning, whose beginning is `pretrained` in config.yaml"
         raise ValueError(f"{path} has no entry `speechlm`: {folder} holds {found}")
     kind, without = values.get("kind"), values.get("without")
     if kind not in KINDS or not isinstance(without, list):

@@ -10,29 +10,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from speechlm.checkpoints import ctc_encoder
-from speechlm.checkpoints.model_dir import changed_config, load_speechlm, load_translation
+from speechlm.checkpoints.fine_tuned import FineTuning
+from speechlm.checkpoints.model_dir import load_translation
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD, Framing
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.data.vocabulary import CharacterVocabulary
-from speechlm.data.yaml_file import read_yaml
 from speechlm.models import AugmentOptions, SpeechLM, SpeechLMConfig
-from speechlm.models.heads import HEADS
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
 from speechlm.models.without_heads import without_heads
 
 VOCABULARY = "vocabulary"
 """Folder of the target vocabulary inside that of a fine-tuning."""
-BEST = ("valid.accuracy.ave.pth", "valid.accuracy.best.pth")
-"""Weights that a translation fine-tuning ends with, the preferred ones first."""
 
 
 class TranslationModel(nn.Module):
@@ -90,22 +85,19 @@ def load_translator(
 
     Args:
         folder: of the fine-tuning.
-        weights: file name in the folder; None: the first of `BEST` that is there.
+        weights: file name in the folder; None: the best in validation.
         device: where to put the model.
 
     Raises:
         ValueError: the folder holds no finished translation fine-tuning.
     """
-    values = _training_config(folder)
-    if values is None or not _translates(values):
+    tuned = FineTuning.find(folder)
+    if tuned is None or tuned.kind != "translation":
         raise ValueError(f"{folder} holds no fine-tuning of translation (finetune_st makes one)")
     vocabulary = TargetVocabulary.read(Path(folder) / VOCABULARY)
-    config = SpeechLMConfig.from_dict(
-        {**values["encoder_conf"]["speechlm"], "ignore_padding": True}
-    )
-    decoder = TranslationDecoderConfig.from_dict(values["decoder_conf"])
-    model = TranslationModel(config, decoder, len(vocabulary))
-    path = _weights_file(folder, (weights,) if weights else BEST)
+    decoder = TranslationDecoderConfig.from_dict(tuned.values["decoder_conf"])
+    model = TranslationModel(tuned.config({"ignore_padding": True}), decoder, len(vocabulary))
+    path = tuned.weights_file(weights)
     own = {n.removeprefix("model."): w for n, w in load_weights_only(path).items()}
     try:
         model.load_state_dict(own)
@@ -113,34 +105,6 @@ def load_translator(
         reason = " ".join(str(error).split())[:400]
         raise ValueError(f"{path} does not fit the model of its folder: {reason}") from None
     return model.eval().to(device), vocabulary
-
-
-def read_encoder(
-    folder: str | os.PathLike[str], changes: Mapping[str, Any]
-) -> tuple[SpeechLMConfig, dict[str, Tensor]]:
-    """Values and weights of a trained encoder, to go on from.
-
-    Args:
-        folder: of a pre-training, an imported checkpoint, or a CTC or translation fine-tuning.
-        changes: values of the config to replace.
-
-    Raises:
-        ValueError: the folder holds no finished training of a SpeechLM.
-    """
-    values = _training_config(folder)
-    if values is None:
-        model = load_speechlm(folder, **changes)[0]
-        config, weights = model.config, model.state_dict()
-    else:
-        stored = values["encoder_conf"]["speechlm"]
-        config = changed_config(stored, changes, Path(folder) / "config.yaml")
-        prefix, names = "encoder.speechlm.", ctc_encoder.BEST
-        if _translates(values):
-            prefix, names = "model.speechlm.", BEST
-        path = _weights_file(folder, names)
-        trained = load_weights_only(path)
-        weights = {n[len(prefix) :]: w for n, w in trained.items() if n.startswith(prefix)}
-    return config, {n: w for n, w in weights.items() if not n.startswith(HEADS)}
 
 
 def read_decoder(
@@ -153,7 +117,7 @@ def read_decoder(
     Raises:
         ValueError: the folder has no decoder, or one of another shape.
     """
-    if _training_config(folder) is None:
+    if FineTuning.find(folder) is None:
         _, old, known = load_translation(folder)
         if known is None and len(old.embed_tokens.weight) != len(tokens):
             raise ValueError(
@@ -179,22 +143,3 @@ def read_decoder(
         table[to] = weights[name][of]
         weights[name] = table
     return weights
-
-
-def _translates(values: Mapping[str, Any]) -> bool:
-    """Whether a fine-tuning's configuration is one of translation; ESPnet's ASR has `encoder`."""
-    return "encoder" not in values and "decoder_conf" in values
-
-
-def _training_config(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """config.yaml of a CTC or translation fine-tuning; None: the folder is something else."""
-    values = read_yaml(Path(folder) / "config.yaml", f": {folder} holds no trained model")
-    encoder = values.get("encoder_conf")
-    return values if isinstance(encoder, dict) and "speechlm" in encoder else None
-
-
-def _weights_file(folder: str | os.PathLike[str], names: Sequence[str]) -> Path:
-    for name in names:
-        if os.path.lexists(Path(folder) / name):
-            return Path(folder) / name
-    raise ValueError(f"{folder}: no {' or '.join(names)}; is the training finished?")

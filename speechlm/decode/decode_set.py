@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_greedy import greedy
-from speechlm.decode.ctc_search import LN10, Entry, Found, Weights
 from speechlm.decode.emissions import Emissions
 from speechlm.decode.hypotheses import (
     NBEST,
@@ -26,6 +26,11 @@ from speechlm.decode.hypotheses import (
     write_hypotheses,
     write_nbest,
 )
+
+if TYPE_CHECKING:  # greedy decoding needs no search, and none of the packages of one
+    from speechlm.decode.ctc_search import Entry, Found, Weights
+
+LN10 = math.log(10.0)
 
 
 class Search(Protocol):

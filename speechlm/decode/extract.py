@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS
 from speechlm.checkpoints.pretrained import SpeechLM as PretrainedSpeechLM
+from speechlm.checkpoints.pretrained import model_files
 from speechlm.data.archives import ArchiveWriter, write_frame_shift
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
@@ -136,8 +136,8 @@ def check_layer(layer: str | int, config: SpeechLMConfig) -> str | int:
 def _mark(model: Path, layer: str | int, data: DataDir) -> dict[str, str]:
     """What a job's features follow from."""
     ids = "".join(f"{u} {data.audio(u)} {_state(data.audio(u))}\n" for u in data.ids)
-    files = [model / name for name in (CONFIG, WEIGHTS) if (model / name).is_file()]
-    state = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    files = [(path.name, path.stat()) for path in model_files(model)]
+    state = [(name, found.st_size, found.st_mtime_ns) for name, found in files]
     return {
         "model": f"{model.resolve()} {state}",
         "layer": str(layer),

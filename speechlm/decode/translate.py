@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from speechlm.checkpoints.translation import BEST, TranslationModel, load_translator
+from speechlm.checkpoints.fine_tuned import FineTuning
+from speechlm.checkpoints.translation import TranslationModel, load_translator
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
@@ -112,8 +113,9 @@ def translate_dir(
 
 def fingerprint(model: str | os.PathLike[str], weights: str | None, options: BeamOptions) -> str:
     """A mark of everything but the recordings that results depend on."""
-    names = (weights,) if weights else BEST
-    path = next(Path(model) / name for name in names if (Path(model) / name).is_file())
+    tuned = FineTuning.find(model)
+    assert tuned is not None  # load_translator has opened it
+    path = tuned.weights_file(weights)
     state = path.stat()
     values = [str(path.resolve()), state.st_size, state.st_mtime_ns, dataclasses.asdict(options)]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()

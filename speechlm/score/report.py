@@ -78,7 +78,12 @@ def _version(name: str) -> str:
 
 
 def _commit(root: str | os.PathLike[str]) -> str:
-    """Short hash of the tree at root, marked if tracked files were changed since."""
+    """Short hash of the tree at root, marked if tracked files were changed since.
+
+    A repository further up is somebody else's, in which the package is only installed.
+    """
+    if not (Path(root) / ".git").exists():
+        return "unknown (not a git checkout)"
     command = ["git", "-C", os.fspath(root), "describe", "--always", "--dirty", "--exclude=*"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip() if found.returncode == 0 else "unknown (not a git checkout)"

@@ -69,14 +69,16 @@ class _LateModule(types.ModuleType):
 def put_off(name: str) -> None:
     """Put a module that has not run yet into `sys.modules`, if it is installed and not there.
 
-    A module of a package needs the package to be there already.
+    A package comes before its modules; those of a package that is not there are left out.
     """
-    if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
+    parent, _, child = name.rpartition(".")
+    if name in sys.modules or (parent and parent not in sys.modules):
+        return
+    if (spec := importlib.util.find_spec(name)) is None:
         return
     module = importlib.util.module_from_spec(spec)
     module.__class__ = _LateModule
     sys.modules[name] = module
-    parent, _, child = name.rpartition(".")
     if parent:
         setattr(sys.modules[parent], child, module)
 

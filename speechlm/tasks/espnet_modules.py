@@ -25,7 +25,7 @@ from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from torch import Tensor
 
-from speechlm.checkpoints.model_dir import load_speechlm
+from speechlm.checkpoints.pretrained import open_network
 from speechlm.decode.extract import check_layer
 from speechlm.models import AugmentOptions, SpeechLM
 from speechlm.models.without_heads import without_heads
@@ -123,7 +123,7 @@ def _encoder_of(folder: str, changes: dict[str, Any] | None) -> SpeechLM:
         raise ValueError(f"model: the folder of a trained model expected, got {folder!r}")
     if not isinstance(changes or {}, dict):
         raise ValueError(f"changes: `option: value` lines expected, got {changes!r}")
-    model = load_speechlm(folder, **{"ignore_padding": True, **(changes or {})})[0]
+    model = open_network(folder, {"ignore_padding": True, **(changes or {})})[0]
     model.mask_emb.requires_grad_(False)
     return without_heads(model)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from speechlm.checkpoints.translation import VOCABULARY, read_decoder, read_encoder
+from speechlm.checkpoints.fine_tuned import read_encoder
+from speechlm.checkpoints.translation import VOCABULARY, read_decoder
 from speechlm.checkpoints.warm_start import check_architecture
 from speechlm.conventions import Framing
 from speechlm.data.kaldi_dir import DataDir

@@ -6,7 +6,7 @@ import torch
 import speechlm
 from speechlm.checkpoints.authors_config import to_authors
 from speechlm.checkpoints.authors_export import export_checkpoint
-from speechlm.checkpoints.ctc_encoder import CTCModel
+from speechlm.checkpoints.load_ctc import load_model
 from speechlm.checkpoints.model_dir import (
     DECODER,
     SIZES,
@@ -77,7 +77,7 @@ def test_a_ctc_folder_comes_back(fast_model, wave, tmp_path, with_units):
     assert torch.equal(opened.extract_features(wave)[0], model.extract_features(wave)[0])
     left = {n for n in opened.state_dict() if n.startswith(PREDICTIONS)}
     assert bool(left) == with_units
-    reader = CTCModel.of_folder(tmp_path).eval()
+    reader = load_model(tmp_path)
     logits, outputs = reader(wave, torch.tensor([9000]))
     with torch.no_grad():
         expected = model.ctc_logits(model.encode(wave))

@@ -277,6 +277,17 @@ def test_espnet_trains_and_decodes_with_it(values, any_folder, chords, tmp_path)
     assert isinstance(recogniser(np.zeros(8000, np.float32))[0][0], str)
 
 
+def test_espnets_modules_take_a_fine_tuning(folder, save_fine_tuning, tmp_path):
+    from speechlm.tasks.espnet_modules import PretrainedSpeechLMEncoder, SpeechLMFrontend
+
+    tuned = save_fine_tuning(folder, tmp_path / "asr")
+    original = speechlm.SpeechLM.from_pretrained(folder).state_dict()
+    for built in SpeechLMFrontend(str(tuned)), PretrainedSpeechLMEncoder(1, str(tuned)):
+        weights = built.speechlm.state_dict()
+        assert weights and all(torch.equal(w, original[name]) for name, w in weights.items())
+        assert not [name for name in weights if "ctc_head" in name]
+
+
 def test_encoder_needs_waveforms(folder):
     from speechlm.tasks.espnet_modules import PretrainedSpeechLMEncoder
 

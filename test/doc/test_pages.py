@@ -154,8 +154,10 @@ def test_commands_exist():
     scripts = [*ROOT.glob("egs/*/*.sh"), *ROOT.glob("egs/*/local/*.sh"), *ROOT.glob("tools/*.sh")]
     named = set()
     for path in [*PAGES, *scripts]:
-        pattern = r"speechlm\.bin\.([a-z]\w*)" + r"|`bin/([a-z]\w*)" * (path.suffix == ".md")
-        for found in re.finditer(pattern, path.read_text(encoding="utf-8")):
+        pattern = r"speechlm\.bin\.([a-z]\w*)"
+        if path.suffix == ".md":
+            pattern += r"|`bin/([a-z]\w*)|^ {4}speechlm ([a-z]\w*)|`speechlm ([a-z]\w*)"
+        for found in re.finditer(pattern, path.read_text(encoding="utf-8"), re.MULTILINE):
             named.add((found[found.lastindex], path))
     assert len(named) > 50
     missing = [

@@ -1,13 +1,14 @@
 """RESULTS.md and its mains."""
 
 import re
+import subprocess
 
 import numpy as np
 import pytest
 
 from speechlm.score import alignment, unit_quality
 from speechlm.score.error_rate import error_rates
-from speechlm.score.report import error_table, read_scores
+from speechlm.score.report import environment, error_table, read_scores
 from speechlm.score.sentences import write_figures
 from speechlm.score.translation import translation_scores, translation_table
 
@@ -23,6 +24,17 @@ def test_a_table_in_sclites_columns(tmp_path):
 def test_missing_scores_are_named(tmp_path):
     with pytest.raises(ValueError, match="scores.json is not there"):
         read_scores(tmp_path)
+
+
+def test_the_commit_is_that_of_a_checkout_alone(tmp_path):
+    """Not that of a repository in whose folder the package is installed."""
+    author = ["-c", "user.name=a", "-c", "user.email=b"]
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    commit = ["git", "-C", tmp_path, *author, "commit", "-q", "--allow-empty", "-m", "c"]
+    subprocess.run(commit, check=True)
+    (tmp_path / "lib").mkdir()
+    assert "- commit: `unknown (not a git checkout)`" in environment(tmp_path / "lib")
+    assert re.search("- commit: `[0-9a-f]{7,}`", "\n".join(environment(tmp_path)))
 
 
 def test_mains(run_main, tmp_path):

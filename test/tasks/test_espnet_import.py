@@ -155,6 +155,16 @@ def test_a_module_that_fails_says_so_at_each_use(python, tmp_path):
     )
 
 
+def test_modules_of_a_package_that_is_not_installed_are_left_out(python):
+    """As espnet_tts_frontend's, where ESPnet was installed without what it asks for."""
+    python(
+        "import sys\n"
+        "from speechlm.tasks.espnet_import import put_off\n"
+        "put_off('no_such_package')\nput_off('no_such_package.module')\n"
+        "assert not [name for name in sys.modules if name.startswith('no_such_package')]\n"
+    )
+
+
 def test_torchaudio_is_its_own_without_the_compiled_part(python):
     """Transformers, which imports torchaudio, finds a whole one as well."""
     python(

@@ -9,9 +9,10 @@ import soundfile
 import torch
 import yaml
 
+from speechlm.checkpoints.fine_tuned import read_encoder
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.checkpoints.translation import load_translator, read_encoder
+from speechlm.checkpoints.translation import load_translator
 from speechlm.data.audio import read_audio
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report

@@ -1,0 +1,69 @@
+"""The environment that tools/install.sh makes: what is complete in it, and torchaudio loads."""
+
+import importlib.util
+import subprocess
+import sys
+from importlib.metadata import PathDistribution
+
+import pytest
+
+TORCHAUDIO = {
+    "__init__.py": "from . import _extension\n",
+    "_extension/utils.py": "from pathlib import Path\n"
+    "_LIB_DIR = Path(__file__).parents[1] / 'lib'\n"
+    "def load(lib):\n    if any(_LIB_DIR.glob(f'{lib}*.so')):\n"
+    "        raise OSError('libc10_cuda.so: cannot open shared object file')\n    return False\n",
+    "_extension/__init__.py": "from .utils import load\nHAS_LIB = load('_torchaudio')\n",
+    "lib/_torchaudio.abi3.so": "",
+}
+"""How torchaudio loads its compiled part."""
+
+
+@pytest.fixture
+def torchaudio(tmp_path):
+    """A folder with a torchaudio whose compiled part does not load, and its record."""
+    record = []
+    for name, text in TORCHAUDIO.items():
+        path = tmp_path / "torchaudio" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        record.append(f"torchaudio/{name},,{len(text)}\n")
+    (tmp_path / "torchaudio-1.dist-info").mkdir()
+    (tmp_path / "torchaudio-1.dist-info" / "RECORD").write_text("".join(record))
+    return tmp_path
+
+
+def python(code, root, *paths):
+    environment = {"PYTHONPATH": ":".join(map(str, [*paths, root])), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("before", ["", "import speechlm\n"], ids=["alone", "after_speechlm"])
+def test_transformers_imports_its_classes_of_speech(root, before):
+    """They import torchaudio, whose wheel is built for CUDA."""
+    code = before + "from transformers import Wav2Vec2FeatureExtractor as F\n"
+    done = python(code + "print(F().sampling_rate)", root)
+    assert done.stdout == "16000\n", f"tools/install.sh mends this environment\n{done.stderr}"
+
+
+def test_a_compiled_part_that_does_not_load_is_done_without(root, torchaudio):
+    """In environments that were made by other means."""
+    done = python("import torchaudio", root, torchaudio)
+    assert done.returncode == 1 and "libc10_cuda.so" in done.stderr
+    code = "from speechlm.checkpoints.torchaudio_cpu import import_torchaudio as load\nload()\n"
+    code += "import sys, torchaudio\nassert not torchaudio._extension.HAS_LIB\n"
+    done = python(code + "print(torchaudio.__file__)", root, torchaudio)
+    assert done.stdout == f"{torchaudio}/torchaudio/__init__.py\n", done.stderr
+
+
+def test_what_is_taken_out_is_missing_beside_cuda_alone(root, torchaudio):
+    spec = importlib.util.spec_from_file_location("verify", root / "tools" / "verify_install.py")
+    verify = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(verify)
+    dist = PathDistribution(torchaudio / "torchaudio-1.dist-info")
+    assert verify.is_complete(dist, "cpu") and verify.is_complete(dist, "cuda")
+    (torchaudio / "torchaudio" / "lib" / "_torchaudio.abi3.so").unlink()
+    assert verify.is_complete(dist, "cpu") and not verify.is_complete(dist, "cuda")
+    (torchaudio / "torchaudio" / "_extension" / "utils.py").unlink()
+    assert not verify.is_complete(dist, "cpu")
