@@ -2,7 +2,7 @@
 
 Each step of a dry run is a process of its own. They share a file, named by the environment variable
 `DRY_RUN_STEPS`, to which a step that would run adds a line for each path that it would make: path,
-output and identity, with tabs between. A later step takes an input's identity from there, so that it
+output and identity, with tabs between. A later step takes the identity of an input from there: it
 says what it would do when its turn came, not what it would do now.
 """
 
