@@ -130,8 +130,8 @@ finetune_tag=${finetune_tag:-${tag}}
 
 main() {
   if ${list_steps}; then dry_run=true; fi
-  check_options
   choose_launchers
+  check_options
   if ${list_steps}; then
     list_all_steps
     return

@@ -1,4 +1,4 @@
-"""Where steps run, and what their jobs take: table of resources, --cluster, cmd.sh, GPUs of jobs."""
+"""Where steps run, and what their jobs take: the table of resources, --cluster, cmd.sh, GPUs."""
 
 import os
 import re
