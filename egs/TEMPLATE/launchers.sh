@@ -55,7 +55,7 @@ check_resources() {
 (4:00:00, 1-0 or -) and GPU (-, 1 or ngpu), or the word here"
 }
 
-# program_of COMMAND...: the name of its row: NAME of speechlm.bin.NAME or of NAME.py, - of others.
+# program_of COMMAND...: the name of its row, that of a module of speechlm.bin or of a .py file; - of others.
 program_of() {
   local word
   for word in "$@"; do
