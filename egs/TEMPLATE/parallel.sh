@@ -70,9 +70,12 @@ parts() {
   nj=$("${split_data[@]}")
 }
 
-# gather: the files of this run's folder become those of the output.
+# gather: the files of this run's folder become those of the output. A change of a folder makes a network
+# file system's client ask its server, so that no file of another machine is overlooked.
 gather() {
   if ${keep}; then return; fi
+  : > "${work}/.look"
+  rm "${work}/.look"
   find "${work}" -mindepth 1 -maxdepth 1 -exec mv -t "${output}" -- {} +
   rm -rf "${output}"/.jobs.*
 }

@@ -127,15 +127,16 @@ describe_parallel() {
 # in_parts OUTPUT COMMAND...: options of step, a line each, for a program that does its work in jobs if it
 # is told to (see in_parts.sh); none on this machine, where it has processes of its own.
 in_parts() {
-  local output=$1 ends jobs
+  local output=$1 ends jobs text
   shift
   as_job "${train_cmd}" "$@" || return 0
   ends=speechlm.bin.$(program_of "$@")_ends
   jobs=("$(launcher "${train_cmd}" "$@")" "$(launcher "${step_cmd}" "${ends}")")
+  text=$(describe 1 "${step_cmd}" "${ends}")
   output=$(log_of "${output}")
   printf '%s\n' --launcher \
     "../TEMPLATE/in_parts.sh --nj ${nj} --cmd ${jobs[0]@Q} --ends ${jobs[1]@Q} --log ${output@Q} --" \
-    --jobs "$(describe "${nj}" "${train_cmd}" "$@"); before and behind: $(describe 1 "${step_cmd}" "${ends}")"
+    --jobs "$(describe "${nj}" "${train_cmd}" "$@")${text:+; before and behind: ${text}}"
 }
 
 # side_by_side FUNCTION ARGUMENT...: FUNCTION for each, ${train_jobs} at a time; what is under way is
