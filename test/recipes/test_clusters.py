@@ -88,7 +88,7 @@ def test_gpus_of_jobs(recipe):
     lines = recipe("librispeech", *words, "--ngpu", "4")
     told = {re.sub(r".*stage \d+ \| ", "", said): said for said, _ in pairs(lines)}
     pretrain = next(said for said in told if said.startswith("pre-train speech_text"))
-    assert pretrain.endswith("1 x pretrain: 32 cores, 192G, 2-0, 4 GPUs")
+    assert pretrain.endswith("1 x pretrain: 32 cores, 64G, 2-0, 4 GPUs")
     for said, command in pairs(lines):
         one = re.search(r"(emissions|decode_phones|tune_phone_scores): .*?, 1 GPU(;|$)", said)
         rescoring = re.search(r"(rescore|tune_rescoring): .*, (1 GPU|no GPUs)$", said)
