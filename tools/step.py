@@ -117,7 +117,7 @@ def say(args: argparse.Namespace, text: str) -> None:
     print(f"stage {args.stage} | {args.name}: {text}", file=sys.stderr, flush=True)
 
 
-def check_inputs(args: argparse.Namespace) -> None:
+def refuse_root(args: argparse.Namespace) -> None:
     """Stop where an input is the root folder: all that the machine has would be looked through."""
     for name in args.needs:
         if os.path.realpath(name) == os.path.sep:
@@ -161,6 +161,12 @@ def explain_missing(args: argparse.Namespace, missing: list[str]) -> str:
             remedy = "it is for you to provide"
         lines.append(f"stage {args.stage} needs {name}, which {state}; {remedy}")
     return "\n  ".join(lines)
+
+
+def check_inputs(args: argparse.Namespace) -> None:
+    """Stop where an input is not there, or not finished."""
+    if missing := missing_inputs(args):
+        raise StepError(explain_missing(args, missing))
 
 
 def wanted_record(
@@ -308,6 +314,7 @@ def run_step(args: argparse.Namespace, owner: Path, token: str) -> int:
     """Run the step where it is needed, record it, and return the command's exit code."""
     if skip_if_done(args):
         return 0
+    check_inputs(args)
     wanted = wanted_record(args)
     if args.training is not None:
         claim_folder(args.training, wanted)
@@ -338,13 +345,12 @@ def main(argv: list[str]) -> int:
     die_with_parent()
     raise_when_stopped()
     try:
-        check_inputs(args)
+        refuse_root(args)
         if args.dry_run:
             return dry_run(args)
         if skip_if_done(args, quiet=True):  # where nothing is to be made nothing need be locked
             return 0
-        if missing := missing_inputs(args):  # before a folder is made for the output's owner
-            raise StepError(explain_missing(args, missing))
+        check_inputs(args)  # before the lock, whose folder may be in an input that is not there
         owner = record_path(args.output, "owner")
         with owned(owner, lambda text: say(args, text), WAIT_FOR_OTHER_S) as token:
             return run_step(args, owner, token)

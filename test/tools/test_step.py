@@ -315,13 +315,6 @@ def test_a_dry_run_says_what_jobs_take(step):
     assert "stage 2 | make it: would run: 2 x align: 1 core, 4G\n    sh -c" in result.stderr
 
 
-def test_a_missing_input_leaves_nothing(step, tmp_path):
-    """A folder that was made for the lock would look like another step's output."""
-    result = step(output="model/decode", needs=("model",))
-    assert result.returncode == 1 and "needs model, which is not there" in result.stderr
-    assert not (tmp_path / "model").exists()
-
-
 def test_trainings_do_not_mix(step, tmp_path):
     train = ("sh", "-c", "echo x >> runs; touch model/checkpoint.pth; [ -e go_on ]", "--lr")
     options = {"output": "model", "needs": ("in",)}
