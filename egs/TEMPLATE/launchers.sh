@@ -129,15 +129,17 @@ left_out_given() {
   done
 }
 
-# describe COUNT LAUNCHER COMMAND...: so many jobs and what each takes; nothing if they are none.
+# describe COUNT LAUNCHER COMMAND...: so many jobs and what each takes, on each of its nodes; nothing if
+# they are none.
 describe() {
-  local cores memory time gpus given some=s
+  local cores memory time gpus given some=s nodes=""
   as_job "${@:2}" || return 0
   resources_of "${@:2}"
   ((cores > 1)) || some=""
   ((gpus > 0)) || gpus=no
   [[ ${gpus} == 1 ]] && gpus+=" GPU" || gpus+=" GPUs"
-  echo "$1 x $(program_of "${@:3}"): ${cores} core${some}, ${memory}, ${time/#-/no limit}, ${gpus}"
+  if [[ $2 =~ --num[-_]nodes[=[:space:]]+([0-9]+) ]]; then nodes=", ${BASH_REMATCH[1]} nodes"; fi
+  echo "$1 x $(program_of "${@:3}"): ${cores} core${some}, ${memory}, ${time/#-/no limit}, ${gpus}${nodes}"
 }
 
 # log_of OUTPUT: the log of the job that makes it.

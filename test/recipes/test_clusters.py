@@ -155,6 +155,22 @@ def test_launchers_get_what_the_table_says(root, tmp_path, launcher, command, ex
     assert call(root, tmp_path, code, TABLE) == (0, f"{expected}\n")
 
 
+@pytest.mark.parametrize(
+    ("launcher", "command", "expected"),
+    [
+        ("x.pl --num_nodes 4", "b.py --ngpu 8", "2 x b: 16 cores, 32G, 1-0, 8 GPUs, 4 nodes"),
+        ("x.pl --mem=9G", "c.py --ngpu 1", "2 x c: 3 cores, 9G, no limit, 1 GPU"),
+        ("x.pl", "python -m speechlm.bin.e", "2 x e: 1 core, 2G, no limit, no GPUs"),
+        ("x.pl", "d.py", ""),  # runs here
+        ("x.pl", "rm c", ""),
+        ("local.py --mem 9G", "c.py", ""),
+    ],
+)
+def test_what_a_dry_run_says_of_jobs(root, tmp_path, launcher, command, expected):
+    code, said = call(root, tmp_path, f'describe 2 "{launcher}" {command}', TABLE)
+    assert (code, said.strip()) == (0, expected)
+
+
 def test_the_gpus_that_a_program_is_told(root, tmp_path):
     code = "for name in a b c d e; do gpus_of ${name}; done"
     assert call(root, tmp_path, f"ngpu=3; {code}", TABLE)[1].split() == ["0", "3", "1", "0", "0"]
