@@ -31,6 +31,7 @@ from speechlm.data.whole_files import DamagedFile, damage, read_lines
 
 TOKENS = "tokens.txt"
 """Name of the list of symbols inside a folder of units."""
+_PORTION = 1 << 22  # bytes of an index that are read at a time
 
 
 def n_labels(n_samples: Count, frame_shift: float = 0.01) -> Count:
@@ -191,7 +192,8 @@ def _name_by_place(scp: Path) -> None:
         file.seek(0)
         old, new = b" " + before + b":", b" " + os.fsencode(ark) + b":"
         with output_file(scp) as path, path.open("wb") as moved:
-            moved.writelines(line.replace(old, new, 1) for line in file)
+            while lines := file.readlines(_PORTION):
+                moved.write(b"".join(lines).replace(old, new))
 
 
 def read_skipped(folder: str | os.PathLike[str], n_jobs: int) -> dict[str, str]:
