@@ -192,7 +192,7 @@ def run_sbatch(command: list[str]) -> tuple[int, str, str]:
     except OSError as error:
         raise ValueError(
             f"cannot run {command[0]} ({error.strerror}): is this a host of the cluster? "
-            "local.py in cmd.sh runs jobs on this machine"
+            "--cluster local runs jobs on this machine"
         ) from None
     return done.returncode, done.stdout, done.stderr
 

@@ -20,8 +20,10 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from foreseen import Foreseen
 from owner import TOKEN, Taken, owned
 from process import Stopped, die_with_parent, raise_when_stopped, start, stop
 from records import (
@@ -101,6 +103,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     add("--training", type=Path, metavar="FOLDER", help="where the command resumes its work")
     add("--times", type=Path, default=Path("exp/times.tsv"), help="where its time is noted")
     add("--dry_run", action="store_true", help="only say what would run")
+    add("--jobs", default="", metavar="WORDS", help="what a dry run says of a cluster's jobs")
     cut = argv.index("--") if "--" in argv else len(argv)
     args = parser.parse_args(argv[:cut])
     args.command = argv[cut + 1 :]
@@ -166,15 +169,19 @@ def check_inputs(args: argparse.Namespace) -> None:
         raise StepError(explain_missing(args, missing))
 
 
-def wanted_record(args: argparse.Namespace) -> Record:
-    """Return what the record of this step should say, given its inputs as they are now."""
+def wanted_record(
+    args: argparse.Namespace, identity: Callable[[Path], str] = input_identity
+) -> Record:
+    """Return what the record of this step should say, given the identities of its inputs."""
     ignore = HOW_OPTIONS | frozenset(args.ignore)
     command = essential(args.command, ignore)
-    inputs = {name: input_identity(Path(name)) for name in sorted(args.needs)}
+    inputs = {name: identity(Path(name)) for name in sorted(args.needs)}
     return Record(identity=digest(command, inputs), command=command, inputs=inputs)
 
 
-def is_done(args: argparse.Namespace, missing: list[str]) -> tuple[bool, str]:
+def is_done(
+    args: argparse.Namespace, missing: list[str], identity: Callable[[Path], str] = input_identity
+) -> tuple[bool, str]:
     """Whether the output is there, made by this command from these inputs, and what is to be said.
 
     Nothing is said of an output that was never made.
@@ -191,10 +198,10 @@ def is_done(args: argparse.Namespace, missing: list[str]) -> tuple[bool, str]:
         kept = (
             done.command == command
             and not any(Path(name).exists() for name in missing)
-            and all(input_identity(Path(name)) == known for name, known in left.items())
+            and all(identity(Path(name)) == known for name, known in left.items())
         )
         return kept, f"done already (its input {missing[0]} is gone since)" if kept else ""
-    wanted = wanted_record(args)
+    wanted = wanted_record(args, identity)
     if done.identity == wanted.identity:
         return True, "done already"
     changes = "to be done again: " + "; ".join(differences(done, wanted))
@@ -286,9 +293,20 @@ def note_time(args: argparse.Namespace, seconds: float, cpu: float) -> None:
 
 
 def dry_run(args: argparse.Namespace) -> int:
-    """Say what would run."""
-    if not skip_if_done(args):
-        say(args, f"would run\n    {shlex.join([*args.launcher, *args.command])}")
+    """Say what would run, after the steps of the same dry run that came before."""
+    foreseen = Foreseen()
+    missing = [name for name in missing_inputs(args) if not foreseen.has(name)]
+    done, words = is_done(args, missing, foreseen.identity)
+    if words:
+        say(args, words)
+    if not done:
+        jobs = f": {args.jobs}" if args.jobs else ""
+        say(args, f"would run{jobs}\n    {shlex.join([*args.launcher, *args.command])}")
+        if missing:  # of unknown content
+            identity = digest(args.command, missing)
+        else:
+            identity = wanted_record(args, foreseen.identity).identity
+        foreseen.add([args.output, *args.also], identity)
     return 0
 
 

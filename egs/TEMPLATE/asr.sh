@@ -166,7 +166,7 @@ write_emissions() {
   parallel "emissions of $2 with $1" "dump/$2" "${output}" --cmd "${decode_cmd}" \
     --needs "${model}" -- \
     python -m speechlm.bin.emissions --model "${model}" --data_dir "{split}/JOB" \
-    --output "${output}" --job JOB ++ \
+    --ngpu "$(gpus_of emissions)" --output "${output}" --job JOB ++ \
     python -m speechlm.bin.merge_units --input "${output}" --n "{nj}" --name emissions
 }
 
@@ -201,7 +201,7 @@ decode_with_words() {
   [[ -z ${lm_weight} ]] || given+=(--lm_weight "${lm_weight}")
   [[ -z ${word_score} ]] || given+=(--word_score "${word_score}")
   [[ -z ${blank_score} ]] || given+=(--blank_score "${blank_score}")
-  step "weights of ngram for $1" --output "${tuned}" \
+  step "weights of ngram for $1" --cmd "${decode_cmd}" --output "${tuned}" \
     --needs "${model}/emissions_dev" dump/dev "${graph}" -- \
     python -m speechlm.bin.tune_ctc --emissions "${model}/emissions_dev" --data_dir dump/dev \
     --output "${tuned}" --nj "${nj}" "${options[@]}" "${given[@]}"
@@ -225,17 +225,19 @@ rescores() { [[ -n ${rescore_lm} || (${lm} == transformer && ${search} == graph)
 
 # rescore SYSTEM NAME LM: the n-best lists of the n-gram, in another order.
 rescore() {
-  local model test tuned
+  local model test tuned gpus=0
+  if [[ $2 == transformer ]]; then gpus=$(gpus_of rescore); fi
   model=$(asr_model "$1") tuned=$(asr_model "$1")/tune_$2
-  step "weights of $2 for $1" --output "${tuned}" \
+  step "weights of $2 for $1" --cmd "${decode_cmd}" --output "${tuned}" \
     --needs "${model}/decode_dev_ngram" dump/dev/text "$3" -- \
     python -m speechlm.bin.tune_rescoring --nbest "${model}/decode_dev_ngram" --ref dump/dev/text \
-    --lm "$3" --output "${tuned}"
+    --lm "$3" --ngpu "${gpus}" --output "${tuned}"
   for test in "${tests[@]}"; do
-    step "decode ${test} with $1 and $2" --output "${model}/decode_${test}_$2" \
+    step "decode ${test} with $1 and $2" --cmd "${decode_cmd}" \
+      --output "${model}/decode_${test}_$2" \
       --needs "${model}/decode_${test}_ngram" "${tuned}" "$3" -- \
       python -m speechlm.bin.rescore --nbest "${model}/decode_${test}_ngram" --lm "$3" \
-      --tuned "${tuned}/weights.json" --output "${model}/decode_${test}_$2"
+      --tuned "${tuned}/weights.json" --ngpu "${gpus}" --output "${model}/decode_${test}_$2"
   done
 }
 
@@ -282,7 +284,7 @@ decode_with_hmm() {
   local hmm_graph tuned=exp/recognizer/graph/search.json
   hmm_graph=$(hmm_graph) network=${rec}/network_$((realign + 1))
   if [[ ${hmm_graph} != "${rec}/graph" ]]; then make_hmm_graph "${network}" "${hmm_graph}"; fi
-  parallel "speakers of $1" "dump/$1" "${rec}/speakers_$1" \
+  parallel "speakers of $1" "dump/$1" "${rec}/speakers_$1" --cmd "${decode_cmd}" \
     --needs "${lex}" "${rec}/gmm" "${network}" "${rec}/graph" "${rec}/graph/search.json" -- \
     python -m speechlm.bin.adapt_speakers --data_dir "dump/$1" --model "${rec}/gmm" \
     --lexicon "${lex}" --graph "${rec}/graph" --phone_model "${network}" \

@@ -53,19 +53,18 @@ hidden_6() {
   done
 }
 
-# gpus_for TURN: the GPUs of each job that computes its features: one for those of a model, where
-# there are some.
-gpus_for() { if [[ $1 != 1 ]] && ((ngpu > 0)); then echo 1; else echo 0; fi; }
+# gpus_for TURN PROGRAM: the GPUs of each job that computes its features: none for MFCC.
+gpus_for() { if [[ $1 == 1 ]]; then echo 0; else gpus_of "$2"; fi; }
 
-# launcher_for GPUS: what starts jobs with so many GPUs.
-launcher_for() { if (($1 > 0)); then echo "${cuda_cmd} --gpu $1"; else echo "${train_cmd}"; fi; }
+# launcher_for GPUS: what starts jobs of features with so many.
+launcher_for() { if (($1 > 0)); then echo "${cuda_cmd}"; else echo "${train_cmd}"; fi; }
 
 # cluster TURN FEATURES...: k-means on a random sample of the speech, in exp/kmeans_TURN.
 cluster() {
   local turn=$1 output=exp/kmeans_$1 counts count more model="" gpus
   local samples=${output}/samples
   shift
-  gpus=$(gpus_for "${turn}")
+  gpus=$(gpus_for "${turn}" sample_features)
   read -ra counts <<< "${clusters}"
   read -ra more <<< "${kmeans_args}"
   count=${counts[-1]}
@@ -87,7 +86,7 @@ cluster() {
 # label SET TURN: units of a data directory.
 label() {
   local set=$1 turn=$2 output gpus
-  gpus=$(gpus_for "${turn}")
+  gpus=$(gpus_for "${turn}" apply_kmeans)
   output=dump/${set}/$(units_of_turn "${turn}")
   parallel "hidden units ${turn} of ${set}" "dump/${set}" "${output}" \
     --cmd "$(launcher_for "${gpus}")" --needs "exp/kmeans_${turn}" -- \
@@ -186,7 +185,8 @@ hidden_9() {
       --model exp/text_to_unit --lexicon exp/lexicon/lexicon.txt --output "${output}"
       --seed "${seed}" "${more[@]}")
     step "hidden units of ${part} text" --output "${output}" --needs "${needs[@]}" \
-      --launcher "${train_cmd} JOB=1:${nj} ${output}/log/JOB.log" -- \
+      --launcher "$(launcher "${train_cmd}" "${generate[@]}") JOB=1:${nj} ${output}/log/JOB.log" \
+      --jobs "$(describe "${nj}" "${train_cmd}" "${generate[@]}")" -- \
       "${generate[@]}" --replace --job JOB --nj "${nj}"
     step "report on ${part} text" --output "${output}/report.txt" --needs "${output}" -- \
       "${generate[@]}" --finish

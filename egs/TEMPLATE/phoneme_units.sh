@@ -54,15 +54,15 @@ train_phone_iteration() {
 # phone_scores NAME MODEL UNITS SHARE: a model in place of the recogniser's network, or beside a share of
 # it: priors from the units that it was pre-trained with, the acoustic scale from dev.
 phone_scores() {
-  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network
-  network=${rec}/network_$((realign + 1))
-  step "phone scores of $1" --output "$2/phone_scores" \
+  local rec=exp/recognizer lex=exp/lexicon/lexicon.txt network gpus
+  network=${rec}/network_$((realign + 1)) gpus=$(gpus_of tune_phone_scores)
+  step "phone scores of $1" --cmd "$(launcher_for "${gpus}")" --output "$2/phone_scores" \
     --needs "$2" "dump/speech/$3" "${rec}/gmm" "${network}" "${rec}/graph" "${lex}" dump/dev \
     "${rec}/speakers_dev" -- \
     python -m speechlm.bin.tune_phone_scores --speechlm "$2" --units "dump/speech/$3" \
     --model "${rec}/gmm" --phone_model "${network}" --graph "${rec}/graph" --lexicon "${lex}" \
     --data_dir dump/dev --speakers "${rec}/speakers_dev" --network_share "$4" \
-    --output "$2/phone_scores"
+    --ngpu "${gpus}" --output "$2/phone_scores"
 }
 
 # phone_decoder MODEL SET GRAPH: decode_phones with its options, a word a line; the parts are JOBs.
@@ -82,7 +82,8 @@ phone_decoder_needs() {
 # label_phones SET TURN: units of a data directory by the model of the turn before.
 label_phones() {
   local output model gpus decoder needs
-  model=$(phone_iteration $(($2 - 1))) output=dump/$1/$(phone_labels "$2") gpus=$((ngpu > 0))
+  model=$(phone_iteration $(($2 - 1))) output=dump/$1/$(phone_labels "$2")
+  gpus=$(gpus_of decode_phones)
   mapfile -t decoder < <(phone_decoder "${model}" "$1" exp/recognizer/graph)
   mapfile -t needs < <(phone_decoder_needs "${model}" "$1" exp/recognizer/graph)
   parallel "phones $2 of $1" "dump/$1" "${output}" --cmd "$(launcher_for "${gpus}")" \
@@ -100,7 +101,8 @@ decode_with_phones() {
   mapfile -t needs < <(phone_decoder_needs "${model}" "$2" "$(hmm_graph)")
   parallel "decode $2 with the phones of $1" "dump/$2" "${output}" --cmd "${decode_cmd}" \
     --needs "${needs[@]}" -- \
-    "${decoder[@]}" --output "${output}/units" --text "${output}/parts/JOB" ++ \
+    "${decoder[@]}" --ngpu "$(gpus_of decode_phones)" --output "${output}/units" \
+    --text "${output}/parts/JOB" ++ \
     python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
 }
 

@@ -65,6 +65,8 @@ set -- "${own[@]}"
 . ../TEMPLATE/path.sh
 # shellcheck source=../../tools/parse_options.sh
 . parse_options.sh
+# shellcheck source=dry_run.sh
+. ../TEMPLATE/dry_run.sh
 
 read -ra numbers <<< "${seeds}"
 read -ra amounts <<< "${text_amounts}"
@@ -77,7 +79,10 @@ tables=exp/seeds${suffix} images=exp/images report=exp/SEEDS${suffix}.md
 main() {
   local seed amount
   check_options
-  if ${dry_run}; then rest+=(--dry_run true); fi
+  if ${dry_run}; then
+    rest+=(--dry_run true)
+    begin_dry_run
+  fi
   recipe --stage 1 --stop_stage 9
   recipe --stage 12 --stop_stage 12
   for seed in "${numbers[@]}"; do

@@ -76,17 +76,17 @@ export LIST_STEPS
 unset LISTING_STEPS # only list_all_steps, below, sets it
 # shellcheck source=path.sh
 . ../TEMPLATE/path.sh
-# shellcheck source=cmd.sh
-. "$([[ -f cmd.sh ]] && echo ./cmd.sh || echo ../TEMPLATE/cmd.sh)"
 # shellcheck source=steps.sh
 . ../TEMPLATE/steps.sh
+# shellcheck source=dry_run.sh
+. ../TEMPLATE/dry_run.sh
 # shellcheck source=sizes.sh
 . ../TEMPLATE/sizes.sh
 # shellcheck source=systems.sh
 . ../TEMPLATE/systems.sh
 # shellcheck source=recognizer.sh
 . ../TEMPLATE/recognizer.sh # stages 4 and 5
-option_files=(../TEMPLATE/recognizer.sh)
+option_files=(../TEMPLATE/launchers.sh ../TEMPLATE/recognizer.sh)
 for kind in "${unit_kinds[@]}"; do
   [[ -f ${template}/${kind}_units.sh ]] || continue
   # shellcheck source=hidden_units.sh
@@ -130,12 +130,16 @@ finetune_tag=${finetune_tag:-${tag}}
 
 main() {
   if ${list_steps}; then dry_run=true; fi
+  choose_launchers
   check_options
   if ${list_steps}; then
     list_all_steps
     return
   fi
-  if ${dry_run}; then warn_of_absent; fi
+  if ${dry_run}; then
+    begin_dry_run
+    warn_of_absent
+  fi
   for ((current = stage; current <= stop_stage; current++)); do
     echo "== stage ${current}: ${names[current]} ==" >&2
     run_stage
@@ -165,31 +169,6 @@ run_stage() {
     say "not needed without $(alternatives "${having[@]}") units"
   fi
   for kind in "${wanted[@]}"; do "${kind}_${current}"; done
-}
-
-list_all_steps() {
-  listing=true
-  export LISTING_STEPS=true # for local/data.sh
-  for ((current = 1; current < ${#names[@]}; current++)); do run_stage 2> /dev/null || true; done
-}
-
-# What a dry run does not come across otherwise: folders of the user's that are not there.
-warn_of_absent() {
-  local option word words
-  read -ra words <<< "${text_corpus}"
-  [[ ! -e ${text_corpus} ]] || words=()
-  if ((stage == 1)); then
-    for option in corpus speech_corpus translations; do
-      warn_unless_there "--${option} is" "${!option:-}"
-    done
-    for word in "${words[@]}"; do warn_unless_there "--text_corpus has" "${word}"; done
-  fi
-  if ((stop_stage >= 11)) && any given; then warn_unless_there "--init_model is" "${init_model}"; fi
-}
-
-# warn_unless_there WHAT PATH
-warn_unless_there() {
-  [[ -z $2 || -e $2 ]] || echo "warning: $1 '$2', which is not there" >&2
 }
 
 check_options() {
@@ -311,9 +290,10 @@ text_folder() { echo "dump/text${text_lines:+_${text_lines}${tag:+_${tag}}}"; }
 
 # format_set SET [options of format_data]
 format_set() {
-  step "format $1" --output "dump/$1" --needs "data/$1" -- \
-    python -m speechlm.bin.format_data --input "data/$1" --output "dump/$1" \
-    "${@:2}" --max_bad_share "${max_bad_share}" --nj "${nj}"
+  local jobs command=(python -m speechlm.bin.format_data --input "data/$1" --output "dump/$1"
+    "${@:2}" --max_bad_share "${max_bad_share}" --nj "${nj}")
+  mapfile -t jobs < <(in_parts "dump/$1" "${command[@]}")
+  step "format $1" --output "dump/$1" --needs "data/$1" "${jobs[@]}" -- "${command[@]}"
 }
 
 format_training_set() {

@@ -96,7 +96,8 @@ st_13() {
         parallel "translate ${test} into ${language} with ${system}" "dump/${test}" "${output}" \
           --cmd "${decode_cmd}" --keep --needs "${model}" -- \
           python -m speechlm.bin.decode_st --model "${model}" --data_dir "{split}/JOB" \
-          --beam "${beam}" --length_penalty "${length_penalty}" --output "${output}/parts/JOB" ++ \
+          --beam "${beam}" --length_penalty "${length_penalty}" --ngpu "$(gpus_of decode_st)" \
+          --output "${output}/parts/JOB" ++ \
           python -m speechlm.bin.merge_text --input "${output}/parts/JOB" --output "${output}"
       done
     done

@@ -4,6 +4,9 @@
 # LISTING_STEPS=true in the environment steps are listed in place of being run: stage, output, name.
 # shellcheck disable=SC2154  # options are of the script that sources this; launchers are cmd.sh's
 
+# shellcheck source=launchers.sh
+. ../TEMPLATE/launchers.sh
+
 listing=false
 [[ ${LISTING_STEPS:-} != true ]] || listing=true
 
@@ -32,15 +35,29 @@ alternatives() {
 # say WORDS: a line of the stage, such as why it has nothing to do.
 say() { echo "stage ${current} | $*" >&2; }
 
-# step NAME [options of tools/step.py] -- COMMAND...: skipped when its output is there already.
+# step NAME [--cmd LAUNCHER] [options of tools/step.py] -- COMMAND...: skipped when its output is there
+# already. The command is a job of LAUNCHER (step_cmd) on a cluster if conf/resources.txt says so.
 step() {
-  local name=$1 options=()
+  local name=$1 cmd=${step_cmd:-local.py} options=() output="" placed=false
   shift
   if ${listing}; then
     list_outputs "${name}" "$@"
     return
   fi
-  if ${dry_run}; then options=(--dry_run); fi
+  while [[ $1 != -- ]]; do
+    case "$1" in
+      --cmd) cmd=$2 && shift 2 && continue ;;
+      --output) output=$2 ;;
+      --launcher) placed=true ;;
+    esac
+    options+=("$1")
+    shift
+  done
+  if ! ${placed} && as_job "${cmd}" "$@"; then
+    output=$(log_of "${output}")
+    options+=(--launcher "$(launcher "${cmd}" "$@") ${output@Q}" --jobs "$(describe 1 "${cmd}" "$@")")
+  fi
+  if ${dry_run}; then options+=(--dry_run); fi
   step.py --stage "${current}" --name "${name}" "${options[@]}" "$@"
 }
 
@@ -67,7 +84,8 @@ train() {
   fi
   job_log=${folder}/job.log
   step "${name}" --training "${folder}" --output "${output}" --log "${folder}/train.log" \
-    --launcher "${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads} ${job_log@Q}" "$@"
+    --launcher "$(launcher "${cuda_cmd}" "$@") ${job_log@Q}" \
+    --jobs "$(describe 1 "${cuda_cmd}" "$@")" "$@"
 }
 
 # parallel NAME DATA OUTPUT [--cmd LAUNCHER] [--keep] [options of step] -- COMMAND... [++ JOIN...]:
@@ -83,9 +101,42 @@ parallel() {
     esac
     shift
   done
-  step "${name}" --output "${output}" --needs "${data}" "${options[@]}" -- \
-    ../TEMPLATE/parallel.sh --data "${data}" --nj "${nj}" --cmd "${cmd}" \
+  step "${name}" --output "${output}" --needs "${data}" "${options[@]}" \
+    --launcher "" --jobs "$(describe_parallel "${cmd}" "$@")" -- \
+    ../TEMPLATE/parallel.sh --data "${data}" --nj "${nj}" --cmd "$(launcher "${cmd}" "$@")" \
     --output "${output}" "${keep[@]}" "$@"
+}
+
+# describe_parallel LAUNCHER -- COMMAND... [++ JOIN...]
+describe_parallel() {
+  local word words=() count=${nj} cmd=$1 text="" part
+  ! is_local "${cmd}" || return 0
+  shift 2
+  for word in "$@" ++; do
+    if [[ ${word} != ++ ]]; then
+      words+=("${word}")
+      continue
+    fi
+    part=$(describe "${count}" "${cmd}" "${words[@]}")
+    text+=${part:+${text:+; }${part}}
+    words=() count=1 cmd=${step_cmd:-local.py}
+  done
+  echo "${text}"
+}
+
+# in_parts OUTPUT COMMAND...: options of step, a line each, for a program that does its work in jobs if it
+# is told to (see in_parts.sh); none on this machine, where it has processes of its own.
+in_parts() {
+  local output=$1 ends jobs text
+  shift
+  as_job "${train_cmd}" "$@" || return 0
+  ends=speechlm.bin.$(program_of "$@")_ends
+  jobs=("$(launcher "${train_cmd}" "$@")" "$(launcher "${step_cmd}" "${ends}")")
+  text=$(describe 1 "${step_cmd}" "${ends}")
+  output=$(log_of "${output}")
+  printf '%s\n' --launcher \
+    "../TEMPLATE/in_parts.sh --nj ${nj} --cmd ${jobs[0]@Q} --ends ${jobs[1]@Q} --log ${output@Q} --" \
+    --jobs "$(describe "${nj}" "${train_cmd}" "$@")${text:+; before and behind: ${text}}"
 }
 
 # side_by_side FUNCTION ARGUMENT...: FUNCTION for each, ${train_jobs} at a time; what is under way is

@@ -1,7 +1,9 @@
 """Stage 2: check the audio and transcripts of a data directory and bring it to one format.
 
 Mono FLAC of the right rate is read in place; other audio is converted into OUTPUT/audio.
-What is wrong is left out and listed in OUTPUT/report.tsv with counts.
+What is wrong is left out and listed in OUTPUT/report.tsv with counts. On a cluster the same is
+done in jobs: --plan, then --job 1 to --job NJ on any machines, then --finish. A job that is started
+again reads only the files that it has not read before, or that have changed.
 """
 
 from __future__ import annotations
@@ -36,10 +38,15 @@ def main() -> None:
     options.add_argument(
         "--max_bad_share", type=float, default=0.1, help="stop if more than this share is wrong"
     )
-    options.add_argument("--nj", type=at_least(1), default=1, help="processes")
+    options.add_argument("--nj", type=at_least(1), default=1, help="processes, or jobs")
+    phase = options.add_mutually_exclusive_group()
+    phase.add_argument("--plan", action="store_true", help="only say what each of --nj jobs does")
+    phase.add_argument("--job", type=at_least(1), help="only do what the plan has for this job")
+    phase.add_argument("--finish", action="store_true", help="only put together what jobs found")
     args = options.parse_args()
 
     from speechlm.data.format import FormatOptions, format_data
+    from speechlm.data.format_parts import finish_parts, plan_parts, prepare_part
 
     wanted = FormatOptions(
         rate=args.rate,
@@ -49,7 +56,15 @@ def main() -> None:
         max_seconds=args.max_seconds,
         max_bad_share=args.max_bad_share,
     )
-    data, report = format_data(args.input, args.output, wanted, args.nj)
+    if args.plan:
+        plan_parts(args.input, args.output, wanted, args.nj)
+        return
+    if args.job:
+        n = prepare_part(args.output, wanted, args.job)
+        logging.info("%s: %d files read in job %d of %d", args.output, n, args.job, args.nj)
+        return
+    make = finish_parts if args.finish else format_data
+    data, report = make(args.input, args.output, wanted, args.nj)
     hours = sum(data.samples().values()) / args.rate / 3600
     logging.info("%s: %d utterances, %.2f h; %s", args.output, len(data), hours, report.summary())
 

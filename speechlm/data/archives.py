@@ -31,6 +31,7 @@ from speechlm.data.whole_files import DamagedFile, damage, read_lines
 
 TOKENS = "tokens.txt"
 """Name of the list of symbols inside a folder of units."""
+_PORTION = 1 << 22  # bytes of an index that are read at a time
 
 
 def n_labels(n_samples: Count, frame_shift: float = 0.01) -> Count:
@@ -160,6 +161,9 @@ def read_array(ark: Path, offset: int, utterance: str) -> np.ndarray:
 def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "units") -> int:
     """Write the sorted NAME.scp of NAME.1.scp ... NAME.n.scp; returns the number of arrays.
 
+    An index that names its archive by another folder is written anew: jobs write into folders of
+    their own, whose files are moved when all have ended.
+
     Raises:
         ValueError: a job's index is missing, an id is in two of them, or they hold clusters of
             different clusterings.
@@ -168,12 +172,29 @@ def merge_archives(folder: str | os.PathLike[str], n_jobs: int, name: str = "uni
     for job, part in enumerate(parts, 1):
         if not part.is_file():
             raise ValueError(f"{part} expected, but job {job} of {n_jobs} has not written it")
+        _name_by_place(part)
     with output_file(Path(folder) / f"{name}.scp") as path:
         with path.open("wb") as file:
             n = merge_tables(parts, file)
         if name == "units":  # an index that is there is of one clustering
             _merge_origins(Path(folder), n_jobs)
     return n
+
+
+def _name_by_place(scp: Path) -> None:
+    """Let a job's index name the archive beside it, which was moved together with it."""
+    ark = scp.with_suffix(".ark")
+    with scp.open("rb") as file:
+        before = file.readline().partition(b" ")[2].rpartition(b":")[0]
+        if not before or before == os.fsencode(ark) or not ark.is_file():
+            return
+        if os.path.basename(before) != os.fsencode(ark.name) or os.path.exists(before):
+            return
+        file.seek(0)
+        old, new = b" " + before + b":", b" " + os.fsencode(ark) + b":"
+        with output_file(scp) as path, path.open("wb") as moved:
+            while lines := file.readlines(_PORTION):
+                moved.write(b"".join(lines).replace(old, new))
 
 
 def read_skipped(folder: str | os.PathLike[str], n_jobs: int) -> dict[str, str]:

@@ -118,6 +118,12 @@ def kept_split(folder: str | os.PathLike[str], n: int, by_speaker: bool = False)
     return parts
 
 
+def forget_splits(folder: str | os.PathLike[str]) -> None:
+    """Remove the parts that `kept_split` has left in a directory whose tables are made anew."""
+    for path in Path(folder).glob(".split*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _parts_of(folder: Path, made_of: State) -> int | None:
     """How many parts there are; None if they were made of other tables."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +21,14 @@ from speechlm.data.conversion import (
     prepare_parts,
 )
 from speechlm.data.ctc_lengths import TOO_LONG, why_too_long
+from speechlm.data.dir_parts import forget_splits
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report, kept_report
 from speechlm.data.utterances import Utterances
 from speechlm.data.validate import REPORT, read_and_check
+
+AUDIO = "audio"
+"""Folder of the copies inside a dump directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +79,58 @@ def format_data(
         ValueError: more than `max_bad_share` of the utterances are wrong, none is left, or there is
             no data directory; the report is written all the same.
     """
+    data, report = read_source(source, target, options)
+    results = prepare_all(utterances_of(data), Path(target) / AUDIO, options, n_jobs)
+    return write_dump(source, target, options, data, report, results)
+
+
+def read_source(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], options: FormatOptions
+) -> tuple[DataDir, Report]:
+    """Read and check the tables of `source`; take away what `target` has of other audio.
+
+    Returns:
+        The utterances whose tables are right, and the report of the others.
+
+    Raises:
+        ValueError: there is no data directory, or `target` cannot be written; the report is
+            written all the same.
+    """
     folder = Path(target)
     if folder.resolve() == Path(source).resolve():
         raise ValueError(f"two different directories expected, got {folder} twice")
     with kept_report(folder / REPORT):
         data, report = read_and_check(source)
     (folder / "wav.scp").unlink(missing_ok=True)  # no older dump is read whose audio is replaced
-    _forget_other_conversions(folder / "audio", data, options)
-    if (folder / "audio").is_dir():
-        remove_leftovers(folder / "audio")
-    results = _run(data, folder / "audio", options, n_jobs)
+    _forget_other_conversions(folder / AUDIO, data, options)
+    if (folder / AUDIO).is_dir():
+        remove_leftovers(folder / AUDIO)
+    return data, report
+
+
+def write_dump(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    options: FormatOptions,
+    data: DataDir,
+    report: Report,
+    results: dict[str, Result],
+) -> tuple[DataDir, Report]:
+    """Write the dump directory and the index of its utterances.
+
+    Args:
+        source: the data directory, for messages.
+        target: the dump directory.
+        options: as in `format_data`.
+        data: of `read_source`.
+        report: of `read_source`; it is completed.
+        results: what became of the audio of each utterance of `data`.
+
+    Raises:
+        ValueError: more than `max_bad_share` of the utterances are wrong, or none is left; the
+            report is written all the same.
+    """
+    folder, results = Path(target), dict(sorted(results.items()))
     kept = {u: r for u, r in results.items() if _is_usable(u, r, data, options, report)}
     for utterance, result in kept.items():
         _report_fixed(report, utterance, data.wav[utterance], result)
@@ -94,6 +141,7 @@ def format_data(
     chosen.wav = {u: kept[u].path for u in chosen.wav}
     chosen.n_samples = {u: kept[u].n_samples for u in chosen.wav}
     chosen.segments = {u: s for u in chosen.wav if (s := kept[u].segment)}
+    forget_splits(folder)
     chosen.write(folder)
     Utterances(folder)  # makes its index
     return chosen, report
@@ -120,33 +168,46 @@ def _is_usable(
     return False
 
 
-def _run(data: DataDir, folder: Path, options: FormatOptions, n_jobs: int) -> dict[str, Result]:
-    """What became of each utterance, in the order of the ids."""
-    file = partial(prepare_file, folder=folder, options=options)
-    parts = partial(prepare_parts, folder=folder, options=options)
-    ids = [u for u in data.ids if u not in data.segments]
-    paths = [data.wav[u] for u in ids]
-    recordings = _recordings(data)
-    if n_jobs <= 1:
-        results = dict(zip(ids, map(file, ids, paths), strict=True))
-        found = list(map(parts, recordings))
-    else:
-        with ProcessPoolExecutor(n_jobs) as pool:
-            results = dict(zip(ids, pool.map(file, ids, paths, chunksize=16), strict=True))
-            found = list(pool.map(parts, recordings))
-    for of_recording in found:
-        results |= of_recording
-    return dict(sorted(results.items()))
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    """An utterance that is all of a file."""
+
+    utterance: str
+    path: str
 
 
-def _recordings(data: DataDir) -> list[Recording]:
-    """The recordings of a data directory in the order of their first utterances."""
+def utterances_of(data: DataDir) -> list[WholeFile | Recording]:
+    """Whole files in the order of their ids, then recordings in that of their first utterances."""
+    whole = [WholeFile(u, data.wav[u]) for u in data.ids if u not in data.segments]
     found: dict[str, Recording] = {}
     for utterance in sorted(data.segments):
         segment = data.segments[utterance]
         recording = Recording(data.wav[utterance], {})
         found.setdefault(segment.recording, recording).parts[utterance] = segment
-    return list(found.values())
+    return [*whole, *found.values()]
+
+
+def prepare(item: WholeFile | Recording, folder: Path, options: AudioOptions) -> dict[str, Result]:
+    """What becomes of the utterances of a file; copies go into `folder`."""
+    if isinstance(item, Recording):
+        return prepare_parts(item, folder, options)
+    return {item.utterance: prepare_file(item.utterance, item.path, folder, options)}
+
+
+def prepare_all(
+    items: Sequence[WholeFile | Recording], folder: Path, options: AudioOptions, n_jobs: int = 1
+) -> dict[str, Result]:
+    """The same of many files, in so many processes."""
+    work = partial(prepare, folder=folder, options=options)
+    whole = [item for item in items if isinstance(item, WholeFile)]
+    recordings = [item for item in items if isinstance(item, Recording)]
+    if n_jobs <= 1:
+        found = list(map(work, items))
+    else:
+        with ProcessPoolExecutor(n_jobs) as pool:
+            found = list(pool.map(work, whole, chunksize=16))
+            found += pool.map(work, recordings)
+    return {utterance: result for results in found for utterance, result in results.items()}
 
 
 def _report_fixed(report: Report, utterance: str, path: str, result: Result) -> None:

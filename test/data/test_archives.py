@@ -140,3 +140,18 @@ def test_unit_info_must_be_right(tmp_path):
         (tmp_path / "frame_shift").write_bytes(content)
         with pytest.raises(ValueError, match=message):
             read_unit_info(tmp_path)
+
+
+def test_archives_that_were_moved_are_named_by_their_place(tmp_path):
+    """Jobs write into a folder of their own, whose files are moved before they are joined."""
+    plain, moved, own = tmp_path / "plain", tmp_path / "units:1.ark", tmp_path / ".jobs.x"
+    for folder in (plain, own):
+        arrays = write(folder, 1, ("c", "a")) | write(folder, 2, ("b",)) | write(folder, 3, ())
+    own.rename(moved)
+    for folder in (plain, moved):
+        assert merge_archives(folder, 3) == 3
+    for name in ("units.scp", "units.1.scp", "units.2.scp", "units.3.scp"):
+        expected = (plain / name).read_text().replace(str(plain), str(moved))
+        assert (moved / name).read_text() == expected
+    theirs = kaldiio.load_scp(str(plain / "units.scp"))
+    np.testing.assert_array_equal(theirs["b"], arrays["b"])

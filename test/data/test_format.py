@@ -136,7 +136,7 @@ def test_a_killed_run_leaves_no_older_dump(tmp_path, source, helpers, monkeypatc
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("speechlm.data.format._run", killed)
+    monkeypatch.setattr("speechlm.data.format.prepare_all", killed)
     with pytest.raises(KeyboardInterrupt):
         format_data(source[0], tmp_path / "dump", FormatOptions(rate=8000))
     with pytest.raises(ValueError, match="wav.scp expected, but it is not there"):

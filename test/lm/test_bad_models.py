@@ -102,7 +102,7 @@ MODELS = {
     "no file": (None, "lm expected, but it is not there"),
     "empty": (b"", "lm is empty"),
     "cut off": (RAW[:150], "lm:14: 5 1-grams expected|cut off|lm:1"),
-    "packed, without the name": (gzip.compress(RAW), "gzip"),
+    "packed, without the name": (gzip.compress(RAW, mtime=0), "gzip"),
     "no n-grams": (b"THE CAT SAT\n", "an ARPA file expected"),
     "KenLM's format": (KENLM_BINARY + b" format version 5\n\0\0", "--rescore_lm"),
     "UTF-16": (RAW.decode().encode("utf-16"), "UTF-16"),
@@ -133,7 +133,7 @@ def test_a_model_that_cannot_be_used_is_named(tmp_path, make, program, name):
 
 SOUND = {
     "plain": ("lm", RAW),
-    "packed": ("lm.gz", gzip.compress(RAW)),
+    "packed": ("lm.gz", gzip.compress(RAW, mtime=0)),
     "Windows": ("lm", RAW.replace(b"\n", b"\r\n")),
     "no long n-grams": (
         "lm",

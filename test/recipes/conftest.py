@@ -18,8 +18,11 @@ def lay_out(root: Path, folder: Path, name: str) -> Path:
         if other != name and not (folder / "egs" / other).exists():
             (folder / "egs" / other).symlink_to(root / "egs" / other)
     for path in (root / "egs" / name).iterdir():
-        if path.name in ("run.sh", "local", "conf", "cmd.sh"):
+        if path.name in ("run.sh", "local", "cmd.sh"):
             (recipe / path.name).symlink_to(path)
+    (recipe / "conf").mkdir()  # to which a test may add
+    for path in (root / "egs" / name).glob("conf/*"):
+        (recipe / "conf" / path.name).symlink_to(path)
     (recipe / "run.sh").unlink()
     (recipe / "run.sh").write_text((root / "egs" / name / "run.sh").read_text())
     (recipe / "run.sh").chmod(0o755)

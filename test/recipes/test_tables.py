@@ -104,7 +104,6 @@ def test_a_system_is_a_row(mini, run_sh):
     new = "  cheap_text   pretrained  hidden   text  pretrain_cheap\n"
     assert row in table.read_text()
     table.write_text(table.read_text().replace(row, row + new))
-    (mini / "conf").mkdir()
     (mini / "conf" / "pretrain_cheap_fast_tiny.yaml").touch()
     words = ("--dry_run", "--stage", "5", "--stop_stage", "11", "--systems", "cheap_text")
     shown = run_sh(mini, *words).stderr

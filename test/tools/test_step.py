@@ -273,6 +273,56 @@ def test_a_dry_run_only_says(step, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
+@pytest.fixture
+def chain(step, tmp_path, monkeypatch):
+    """Three steps, each from the last one's output: make, or say what would be made."""
+    monkeypatch.setenv("DRY_RUN_STEPS", str(tmp_path / "foreseen"))
+    copy = 'mkdir -p "$1" && cp "$0" "$1/file"'
+
+    def run(*words: str, needs=("a/file", "b")) -> list[str]:
+        (tmp_path / "foreseen").unlink(missing_ok=True)
+        said = []
+        for output, need in zip("abc", ("in", *needs), strict=True):
+            source = need if "/" in need or need == "in" else f"{need}/file"
+            command = ("sh", "-c", copy, source, output)
+            done = step(*words, output=output, needs=(need,), command=command)
+            assert done.returncode == 0, done.stderr
+            said.append(done.stderr)
+        return said
+
+    return run
+
+
+@pytest.mark.parametrize("needs", [("a", "b"), ("a/file", "b"), ("a", "b/file")])
+def test_a_dry_run_follows_what_its_steps_would_change(chain, tmp_path, needs):
+    assert all("would run" in said for said in chain("--dry_run", needs=needs))
+    chain(needs=needs)
+    assert all("done already" in said for said in chain("--dry_run", needs=needs))
+    (tmp_path / "in").write_text("other\n")
+    said = chain("--dry_run", needs=needs)
+    assert all("would run" in words and "has changed" in words for words in said)
+    assert [words.count("done already") for words in chain(needs=needs)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("needs", [("a", "b"), ("a/file", "b")])
+def test_a_dry_run_knows_what_is_made_again_as_it_was(chain, tmp_path, needs):
+    chain(needs=needs)
+    (tmp_path / "a" / "more").touch()
+    chain(needs=needs)
+    (tmp_path / "b" / "file").unlink()
+    said = chain("--dry_run", needs=needs)
+    expected = ["done already", "would run", "done already"]
+    assert all(words in one for words, one in zip(expected, said, strict=True))
+    (tmp_path / ".a.running").touch()
+    chain("--dry_run", needs=needs)
+    assert (tmp_path / ".a.running").exists()  # only says
+
+
+def test_a_dry_run_says_what_jobs_take(step):
+    result = step("--dry_run", "--jobs", "2 x align: 1 core, 4G")
+    assert "stage 2 | make it: would run: 2 x align: 1 core, 4G\n    sh -c" in result.stderr
+
+
 def test_trainings_do_not_mix(step, tmp_path):
     train = ("sh", "-c", "echo x >> runs; touch model/checkpoint.pth; [ -e go_on ]", "--lr")
     options = {"output": "model", "needs": ("in",)}
