@@ -10,12 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-INTERRUPTED = 75
-"""Exit code of a training that a signal has stopped: its state is saved, start it again.
+from speechlm.conventions import INTERRUPTED
 
-It is EX_TEMPFAIL of sysexits.h, "try again later", which neither a shell nor Python nor a signal
-uses.
-"""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """Slurm sends the first before it takes a job's machine away, and the second where it is asked to
 (`sbatch --signal`)."""

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Holds the processes (ranks) of one training on one node: the hand of ranks.py.
+
+    node_ranks.py --per_node N [--node NUMBER] COMMAND [ARGUMENT...]
+
+The node's number is that of its task under srun where it is not given. Orders come by standard input, a word a line: the name of a signal, which all processes get. When
+that input ends without SIGKILL, ranks.py has died: the processes are told to stop. What becomes of
+them is told on standard output, in lines of JSON that are short enough for srun to keep whole. What
+rank 0 writes goes to standard error as it comes; of the others the end is told where they fail.
+"""
+
+import argparse
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+from process import SAVE_S, die_with_parent
+
+TAIL_BYTES, TAIL_LINES = 16384, 40
+PIECE = 200
+"""Letters of a line of standard output; srun may mix the longer ones of several nodes."""
+POLL_S = 0.05
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """Return the numbers of processes and of the node, and the command."""
+    parser = argparse.ArgumentParser(prog="node_ranks.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--per_node", type=int, required=True)
+    parser.add_argument("--node", type=int, default=os.environ.get("SLURM_PROCID", "0"))
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    return parser.parse_args(argv)
+
+
+def _prepare() -> None:
+    """In a rank, before its command: a terminal's signals do not come, ranks.py makes SIGTERM of them."""
+    die_with_parent(signal.SIGKILL)
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+    for signum in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_DFL)
+
+
+class Rank:
+    """A process of the training, and the end of what it has written.
+
+    Args:
+        number: its rank.
+        command: what it runs.
+        environment: its variables.
+
+    Raises:
+        OSError: the command cannot be run.
+    """
+
+    def __init__(self, number: int, command: list[str], environment: dict[str, str]) -> None:
+        self.number, self.tail = number, b""
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=_prepare,
+        )
+        assert self.process.stdout is not None
+        self.pipe = self.process.stdout.fileno()
+        os.set_blocking(self.pipe, False)
+
+    def read(self) -> bool:
+        """Take what the process has written; whether there was anything."""
+        try:
+            data = os.read(self.pipe, 65536)
+        except BlockingIOError:
+            return False
+        if self.number == 0:
+            _write(data)
+        self.tail = (self.tail + data)[-TAIL_BYTES:]
+        return bool(data)
+
+    def last_lines(self) -> list[str]:
+        """Return the end of what it has written."""
+        return self.tail.decode("utf-8", errors="replace").splitlines()[-TAIL_LINES:]
+
+
+def _write(data: bytes) -> None:
+    """Write to standard error; a full disk there does not end a training."""
+    try:
+        while data:
+            data = data[os.write(2, data) :]
+    except OSError:
+        pass
+
+
+def tell(**values: object) -> None:
+    """Write a line for ranks.py; where that has died nobody listens."""
+    try:
+        print(json.dumps(values, ensure_ascii=False), flush=True)
+    except OSError:
+        pass
+
+
+class Node:
+    """The ranks of this node, from their start to their end."""
+
+    def __init__(self, command: list[str], node: int, per_node: int) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.running: list[Rank] = []
+        for local in range(per_node):
+            number = node * per_node + local
+            # As torchrun's; those that all nodes have in common are ranks.py's.
+            variables = {"RANK": number, "LOCAL_RANK": local, "LOCAL_WORLD_SIZE": per_node}
+            text = {name: str(value) for name, value in variables.items()}
+            rank = Rank(number, command, {**os.environ, **text})
+            self.running.append(rank)
+            self.selector.register(rank.pipe, selectors.EVENT_READ, rank)
+        os.set_blocking(0, False)
+        self.selector.register(0, selectors.EVENT_READ)
+        self.killed = False
+        self.kill_at = float("inf")
+
+    def run(self) -> None:
+        """Follow the ranks until all have ended."""
+        while self.running:
+            for key, _ in self.selector.select(POLL_S):
+                if key.data is None:
+                    self._hear()
+                elif not key.data.read():
+                    self.selector.unregister(key.fd)
+            if time.monotonic() > self.kill_at:
+                self.send(signal.SIGKILL)
+            for rank in list(self.running):
+                if rank.process.poll() is not None:
+                    self._end(rank)
+
+    def send(self, signum: int) -> None:
+        """Send a signal to all ranks that run."""
+        self.killed = self.killed or signum == signal.SIGKILL
+        for rank in self.running:
+            rank.process.send_signal(signum)
+
+    def _hear(self) -> None:
+        words = os.read(0, 4096).decode().split()
+        for word in words:
+            self.send(signal.Signals[word])
+        if not words:
+            self.selector.unregister(0)
+            if not self.killed:
+                self.send(signal.SIGTERM)
+                self.kill_at = time.monotonic() + SAVE_S
+
+    def _end(self, rank: Rank) -> None:
+        """Tell how a rank has ended, and what it wrote last where that was not well."""
+        while rank.read():
+            pass
+        self.running.remove(rank)
+        code = rank.process.returncode
+        for line in rank.last_lines() if code != 0 and not self.killed else []:
+            for start in range(0, max(len(line), 1), PIECE):
+                tell(rank=rank.number, text=line[start : start + PIECE], new=start == 0)
+        host = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+        tell(rank=rank.number, node=host, code=code, when=time.time(), killed=self.killed)
+
+
+def main(argv: list[str]) -> int:
+    """Run the ranks of this node; the exit code is 0 where their ends were told."""
+    args = parse_arguments(argv)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE):
+        signal.signal(signum, signal.SIG_IGN)
+    try:
+        Node(args.command, args.node, args.per_node).run()
+    except OSError as error:
+        print(f"node_ranks.py: cannot run {args.command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
