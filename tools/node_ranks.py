@@ -3,10 +3,11 @@
 
     node_ranks.py --per_node N [--node NUMBER] COMMAND [ARGUMENT...]
 
-The node's number is that of its task under srun where it is not given. Orders come by standard input, a word a line: the name of a signal, which all processes get. When
-that input ends without SIGKILL, ranks.py has died: the processes are told to stop. What becomes of
-them is told on standard output, in lines of JSON that are short enough for srun to keep whole. What
-rank 0 writes goes to standard error as it comes; of the others the end is told where they fail.
+The node's number is that of its task under srun where it is not given. Orders come by standard
+input, a word a line: the name of a signal, which all processes get. When that input ends without
+SIGKILL, ranks.py has died: the processes are told to stop. What becomes of them is told on standard
+output, in lines of JSON that are short enough for srun to keep whole. What rank 0 writes goes to
+standard error as it comes; of the others the end is told where they fail.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def _prepare() -> None:
-    """In a rank, before its command: a terminal's signals do not come, ranks.py makes SIGTERM of them."""
+    """In a rank, before its command: of a terminal's signals ranks.py makes SIGTERM."""
     die_with_parent(signal.SIGKILL)
     for signum in (signal.SIGINT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)

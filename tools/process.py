@@ -64,7 +64,7 @@ def catches(pid: int, signum: int) -> bool:
 
 
 def pass_on_usr1(processes: Callable[[], Iterable[subprocess.Popen]]) -> None:
-    """From now on pass SIGUSR1, which asks trainings to save and end, on to those that handle it."""
+    """From now on pass SIGUSR1 on to those that handle it: it asks trainings to save and end."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
         for process in list(processes()):

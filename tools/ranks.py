@@ -9,10 +9,10 @@
     --cpu            without GPUs
 
 The processes find each other by the variables that torchrun sets, too (RANK, WORLD_SIZE,
-MASTER_ADDR, ...). What rank 0 writes is shown; of the others only the end, where they fail. One that
-fails ends all, and what it wrote last is shown at the end: not what the others say of its death.
-SIGUSR1 and SIGTERM (and SIGINT, SIGHUP) are passed on to all. The exit code is 75 where they have
-saved their state then.
+MASTER_ADDR, ...). What rank 0 writes is shown; of the others only the end, where they fail. One
+that fails ends all, and what it wrote last is shown at the end: not what the others say of its
+death. SIGUSR1 and SIGTERM (and SIGINT, SIGHUP) are passed on to all. The exit code is 75 where they
+have saved their state then.
 """
 
 import argparse
@@ -36,7 +36,7 @@ NODE_RANKS = Path(__file__).resolve().with_name("node_ranks.py")
 FIRST_PORT, PORTS = 20000, 12000
 """Ports below those that the system gives to whoever asks for any (from 32768 on)."""
 STRIDE = 7919
-"""Jobs that follow each other, often on one node, get ports that are far apart; prime to `PORTS`."""
+"""Jobs that follow each other, often on one node, have ports far apart; it is prime to `PORTS`."""
 ECHO_S = 5.0
 """Seconds that a rank has to tell its own error when another has told that its peer is gone."""
 KILL_S = 15.0
@@ -308,7 +308,8 @@ class Training:
         """
         silent = sorted(set(range(self.n_ranks)) - self.ends.keys())
         bad = [end for end in self.ends.values() if end.code != 0 and not end.killed]
-        stopped = [end for end in bad if end.code == SAVED or -end.code in self.asked]
+        told = self.asked - {signal.SIGKILL}
+        stopped = [end for end in bad if end.code == SAVED or -end.code in told]
         failed = [end for end in bad if end not in stopped]
         own = [end for end in failed if not end.is_echo()]
         if stopped and not own:
@@ -317,7 +318,9 @@ class Training:
             return SAVED if codes & {SAVED, -signal.SIGUSR1} else 128 + signal.SIGTERM
         if silent and not own:
             ranks = ", ".join(map(str, silent))
-            say(f"nothing was heard of the end of rank {ranks}: what held it ended with code {code}")
+            say(
+                f"nothing was heard of the end of rank {ranks}: what held it ended with code {code}"
+            )
             return code if code > 0 else 1
         if not failed:
             return 0
@@ -325,8 +328,8 @@ class Training:
         for line in first.text:
             print(f"rank {first.rank} | {line}", file=sys.stderr)
         say(
-            f"rank {first.rank} of {self.n_ranks}, on {first.node}, failed first: it {first.how()}; "
-            "what it wrote last is above. All others were ended"
+            f"rank {first.rank} of {self.n_ranks}, on {first.node}, failed first: it {first.how()}"
+            "; what it wrote last is above. All others were ended"
         )
         return first.code if first.code > 0 else 128 - first.code
 
