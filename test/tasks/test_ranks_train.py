@@ -56,7 +56,19 @@ def two_ranks(train, prepare=lambda rank: None) -> list[int]:
             finally:
                 os._exit(status)
         children.append(pid)
-    return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    codes: list[int | None] = [None, None]
+    deadline = time.monotonic() + 300
+    while None in codes:
+        for rank, pid in enumerate(children):
+            ended, status = os.waitpid(pid, os.WNOHANG) if codes[rank] is None else (0, 0)
+            if ended:
+                codes[rank] = os.waitstatus_to_exitcode(status)
+                # A rank whose peer has failed before they met would wait for half an hour.
+                deadline = min(deadline, time.monotonic() + 60) if codes[rank] else deadline
+            elif codes[rank] is None and time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    return codes
 
 
 def at_batch(number: int, of: int, action):
