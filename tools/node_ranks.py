@@ -22,7 +22,10 @@ import time
 
 from process import SAVE_S, die_with_parent
 
-TAIL_BYTES, TAIL_LINES = 16384, 40
+TAIL_BYTES, TAIL_LINES = 16384, 80
+TRACEBACK = b"Traceback (most recent call last)"
+HOLD_S = 5.0
+"""Seconds for which rank 0's traceback is held back: another rank's may be the reason for it."""
 PIECE = 200
 """Letters of a line of standard output; srun may mix the longer ones of several nodes."""
 POLL_S = 0.05
@@ -59,7 +62,7 @@ class Rank:
     """
 
     def __init__(self, number: int, command: list[str], environment: dict[str, str]) -> None:
-        self.number, self.tail = number, b""
+        self.number, self.tail, self.held, self.held_at = number, b"", b"", 0.0
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -79,9 +82,26 @@ class Rank:
         except BlockingIOError:
             return False
         if self.number == 0:
-            _write(data)
+            self.show(data)
         self.tail = (self.tail + data)[-TAIL_BYTES:]
         return bool(data)
+
+    def show(self, data: bytes) -> None:
+        """Show what rank 0 has written, but for a traceback, which waits for the rank's end."""
+        if not self.held:
+            place = data.find(TRACEBACK)
+            if place < 0:
+                _write(data)
+                return
+            start = data.rfind(b"\n", 0, place) + 1
+            _write(data[:start])
+            data, self.held_at = data[start:], time.monotonic()
+        self.held += data
+
+    def show_held(self) -> None:
+        """Show a traceback that was not the end."""
+        _write(self.held)
+        self.held = b""
 
     def last_lines(self) -> list[str]:
         """Return the end of what it has written."""
@@ -137,6 +157,8 @@ class Node:
             for rank in list(self.running):
                 if rank.process.poll() is not None:
                     self._end(rank)
+                elif rank.held and time.monotonic() > rank.held_at + HOLD_S:
+                    rank.show_held()
 
     def send(self, signum: int) -> None:
         """Send a signal to all ranks that run."""
@@ -160,6 +182,8 @@ class Node:
             pass
         self.running.remove(rank)
         code = rank.process.returncode
+        if code == 0:
+            rank.show_held()
         for line in rank.last_lines() if code != 0 and not self.killed else []:
             for start in range(0, max(len(line), 1), PIECE):
                 tell(rank=rank.number, text=line[start : start + PIECE], new=start == 0)

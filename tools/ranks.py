@@ -42,6 +42,7 @@ ECHO_S = 5.0
 KILL_S = 15.0
 """Seconds in which nodes must tell that killed ranks have ended."""
 
+TRACEBACK = "Traceback (most recent call last)"
 ERROR = re.compile(r"(\[rank\d+\]:\s*)?([\w.]*(Error|Exception)\b|error: ).*")
 """A line that says why a program has failed."""
 ECHO = re.compile(
@@ -71,6 +72,11 @@ class End:
         """Return the line that says why it failed ("" if there is none)."""
         found = [line for line in self.text if ERROR.match(line)]
         return found[-1] if found else " ".join(self.text[-3:])
+
+    def last_words(self) -> list[str]:
+        """Return its last lines, from its traceback on where there is one."""
+        starts = [i for i, line in enumerate(self.text) if TRACEBACK in line]
+        return self.text[starts[0] if starts else 0 :]
 
     def is_echo(self) -> bool:
         """Whether it failed because another rank was gone."""
@@ -325,7 +331,7 @@ class Training:
         if not failed:
             return 0
         first = min(own or failed, key=lambda end: (end.when, end.rank))
-        for line in first.text:
+        for line in first.last_words():
             print(f"rank {first.rank} | {line}", file=sys.stderr)
         say(
             f"rank {first.rank} of {self.n_ranks}, on {first.node}, failed first: it {first.how()}"

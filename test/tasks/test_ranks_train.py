@@ -114,6 +114,7 @@ def test_a_signal_to_one_rank_stops_both_and_they_go_on_to_the_same_bits(trained
     whole, train = trained
     stop = at_batch(7, of=1, action=lambda: os.kill(os.getpid(), signal.SIGUSR1))
     assert two_ranks(lambda: train(tmp_path), stop) == [INTERRUPTED] * 2
+    assert not (tmp_path / "train.1.log").exists()  # that it was stopped is said once
     position = load_weights_only(tmp_path / "checkpoint.pth")[INSIDE]
     assert position["epoch"] == 2 and len(position["random"]) == 2
     assert two_ranks(lambda: train(tmp_path)) == [0, 0]

@@ -113,7 +113,14 @@ def test_the_rank_that_failed_by_itself_is_shown_and_not_who_missed_it_first(ran
     assert "rank 2 of 3" in lines[-1] and "failed first: it ended with code 1" in lines[-1]
     assert lines[-2] == f"rank 2 | ValueError: its own, {'ä' * 300}."  # in pieces, on its way
     assert any("Traceback" in line for line in lines if line.startswith("rank 2 |"))
-    assert not any(line.startswith(("rank 0 |", "rank 1 |")) for line in lines)
+    assert not any("rank 0 |" in line or "Connection closed" in line for line in lines)
+
+
+def test_a_traceback_of_rank_0_that_is_not_its_end_is_shown(ranks):
+    act = "print('Traceback (most recent call last):', 'a warning', sep=chr(10))"
+    assert ranks.run(f"0={act}") == (
+        *(0, ["begun 0", "Traceback (most recent call last):", "a warning"]),
+    )
 
 
 def test_a_rank_that_is_killed_is_named(ranks):
