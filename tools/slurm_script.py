@@ -68,10 +68,13 @@ hand_on() {{
 trap hand_on USR1
 while :; do
   wait "${{child}}"
+  code=$?
   kill -0 "${{child}}" 2> /dev/null || break
 done
-wait "${{child}}" # of one that has ended during a trap the code is known only now
-code=$?
+# Where it has ended during a trap that was the signal's; now bash tells its code, or has told it (-1).
+wait "${{child}}"
+last=$?
+if ((last >= 0 && last != 127)); then code=${{last}}; fi
 printf '#\\n# Ended (code %s) at %(%Y-%m-%d %H:%M:%S)T, elapsed time %s seconds\\n' \\
   "${{code}}" -1 "${{SECONDS}}"
 if [[ ${{code}} == {saved} ]] && ${{told}}; then
