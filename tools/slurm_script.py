@@ -71,7 +71,7 @@ while :; do
   code=$?
   kill -0 "${{child}}" 2> /dev/null || break
 done
-# Where it has ended during a trap that was the signal's; now bash tells its code, or has told it (-1).
+# Where it has ended during a trap that was the signal's; now its own is told, or was told (-1).
 wait "${{child}}"
 last=$?
 if ((last >= 0 && last != 127)); then code=${{last}}; fi
