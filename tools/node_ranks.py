@@ -29,6 +29,8 @@ HOLD_S = 5.0
 PIECE = 200
 """Letters of a line of standard output; srun may mix the longer ones of several nodes."""
 POLL_S = 0.05
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE)
+"""Signals that come to the group of ranks.py, which gives orders then."""
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -41,16 +43,17 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def _prepare() -> None:
-    """In a rank, before its command: of a terminal's signals ranks.py makes SIGTERM."""
+    """In a rank, before its command: signals have their usual meaning again."""
     die_with_parent(signal.SIGKILL)
-    for signum in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)
-    for signum in (signal.SIGTERM, signal.SIGUSR1):
+    for signum in IGNORED:
         signal.signal(signum, signal.SIG_DFL)
 
 
 class Rank:
     """A process of the training, and the end of what it has written.
+
+    It has a session of its own: a signal to the group of ranks.py would come twice otherwise, the
+    second time when the process that has saved its state is on its way out.
 
     Args:
         number: its rank.
@@ -69,6 +72,7 @@ class Rank:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment,
+            start_new_session=True,
             preexec_fn=_prepare,
         )
         assert self.process.stdout is not None
@@ -194,7 +198,7 @@ class Node:
 def main(argv: list[str]) -> int:
     """Run the ranks of this node; the exit code is 0 where their ends were told."""
     args = parse_arguments(argv)
-    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE):
+    for signum in IGNORED:
         signal.signal(signum, signal.SIG_IGN)
     try:
         Node(args.command, args.node, args.per_node).run()
