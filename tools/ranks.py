@@ -43,6 +43,8 @@ KILL_S = 15.0
 """Seconds in which nodes must tell that killed ranks have ended."""
 
 TRACEBACK = "Traceback (most recent call last)"
+TORCHS = re.compile(r"^\[rank\d+\]: ?")
+"""What torch puts before each line of a traceback."""
 ERROR = re.compile(r"(\[rank\d+\]:\s*)?([\w.]*(Error|Exception)\b|error: ).*")
 """A line that says why a program has failed."""
 ECHO = re.compile(
@@ -76,7 +78,7 @@ class End:
     def last_words(self) -> list[str]:
         """Return its last lines, from its traceback on where there is one."""
         starts = [i for i, line in enumerate(self.text) if TRACEBACK in line]
-        return self.text[starts[0] if starts else 0 :]
+        return [TORCHS.sub("", line) for line in self.text[starts[0] if starts else 0 :]]
 
     def is_echo(self) -> bool:
         """Whether it failed because another rank was gone."""

@@ -212,8 +212,8 @@ def parse_training(
     args = parse_espnet(task, [*arguments, *espnet], config)
     if started:  # this is one process of those for all GPUs
         args.ngpu, args.multiprocessing_distributed = min(args.ngpu, 1), False
-    if not args.ngpu:
-        args.dist_backend = "gloo"  # ESPnet's choice, NCCL, has no CPUs
+    if not args.ngpu and args.dist_backend == "nccl":  # ESPnet's choice, which has no CPUs
+        args.dist_backend = "gloo"
     return args
 
 

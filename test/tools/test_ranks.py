@@ -31,7 +31,16 @@ what = dict(word.split("=", 1) for word in sys.argv[1:]).get(rank, "time.sleep(6
 exec(what)
 """
 PEER = "raise RuntimeError('[pair.cc:534] Connection closed by peer [127.0.0.1]:1234')"
-OWN = "time.sleep(0.7); raise ValueError('its own, ' + 'ä' * 300 + '.')"
+OWN = """
+time.sleep(0.7)
+import traceback
+try:
+    raise ValueError("its own, " + "ä" * 300 + ".")
+except ValueError:  # as torch has it written
+    print(*["[rank]: ".replace("]", rank + "]") + line
+        for line in traceback.format_exc().splitlines()], sep=chr(10), flush=True)
+    sys.exit(1)
+"""
 
 
 class Ranks:
