@@ -29,6 +29,13 @@ WINDOW = 400
 """Samples (25 ms) that a frame label or a cepstral frame describes, whatever the shift. A front end
 has a window of its own."""
 
+INTERRUPTED = 75
+"""Exit code of a training that a signal has stopped: its state is saved, start it again.
+
+It is EX_TEMPFAIL of sysexits.h, "try again later", which neither a shell nor Python nor a signal
+uses.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Framing:

@@ -23,8 +23,8 @@ from owner import (
     remove_claim,
 )
 
-OVER = 75
-"""Exit code of a job whose step is over (EX_TEMPFAIL)."""
+OVER = 76
+"""Exit code of a job whose step is over; not 75, with which a job asks to be started again."""
 CANNOT_RUN = 127
 
 

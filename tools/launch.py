@@ -15,10 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from process import SAVED
+
 TAIL_LINES, TAIL_BYTES = 20, 16384
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 ALIASES = {"max_jobs": "max_jobs_run"}
-LOWEST = {"gpu": 0, "num_threads": 1, "num_nodes": 1, "max_jobs_run": 1, "retry": 0}
+LOWEST = {"gpu": 0, "num_threads": 1, "num_nodes": 1, "max_jobs_run": 1, "retry": 0, "restarts": 0}
 """Options whose values are whole numbers, and the lowest one of each."""
 WITHOUT_VALUE = ("-V",)
 VALUES_OF = {"-pe": 2}
@@ -184,7 +186,7 @@ def run_attempts(
     """Run the jobs, and those that failed up to `retries` times more; `run` sets their codes."""
     run(jobs)
     for attempt in range(retries):
-        failed = [job for job in jobs if job.code != 0 and job.again]
+        failed = [job for job in jobs if job.code not in (0, SAVED) and job.again]
         if not failed:
             return
         print(
@@ -226,11 +228,12 @@ def tail(log: Path) -> str:
 def report(program: str, jobs: list[Job]) -> int:
     """Say which jobs failed and why, with the end of the first one's log; return the exit code.
 
-    Jobs that failed for another reason than the first one are named with theirs.
+    Jobs that failed for another reason than the first one are named with theirs. Where a signal has
+    asked trainings to stop, and they have saved their states, the code is theirs.
     """
-    failed = [job for job in jobs if job.code != 0]
+    failed = [job for job in jobs if job.code not in (0, SAVED)]
     if not failed:
-        return 0
+        return SAVED if any(job.code == SAVED for job in jobs) else 0
     lines = [f"{len(failed)} of {len(jobs)} jobs failed: {numbers_text(failed)}"]
     seen = {(failed[0].reason, failed[0].code)}
     for job in failed[1:]:

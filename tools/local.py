@@ -13,7 +13,8 @@ Other options, which mean something to a cluster only (--time, --config, -q, ...
 their values. The command runs once for each number of the range, with JOB replaced by the number in
 its arguments and in the name of the log. Standard output and error go to the log, between a header
 and a footer. Arguments reach the command as they are: no shell reads them again. The exit code is
-0 only if every job's was.
+0 only if every job's was. SIGUSR1 is passed on to jobs that handle it; jobs that are stopped have a
+minute to save their state, and say so by exit code 75, which is then this program's, too.
 """
 
 import os
@@ -27,7 +28,16 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from launch import Call, Job, make_jobs, parse_memory, read_call, report, run_attempts
-from process import Stopped, die_with_parent, raise_when_stopped, start, stop
+from process import (
+    SAVE_S,
+    SAVED,
+    Stopped,
+    die_with_parent,
+    pass_on_usr1,
+    raise_when_stopped,
+    start,
+    stop,
+)
 
 POLL_S = 0.02
 
@@ -141,6 +151,7 @@ def run_jobs(jobs: list[Job], limit: int, groups: list[tuple[str, ...]], num_thr
     """
     waiting, free = list(jobs), list(groups)
     under_way: list[Running] = []
+    pass_on_usr1(lambda: [one.process for one in under_way if one.process])
     try:
         while waiting or under_way:
             while waiting and len(under_way) < limit:
@@ -158,7 +169,7 @@ def run_jobs(jobs: list[Job], limit: int, groups: list[tuple[str, ...]], num_thr
             time.sleep(POLL_S)
     except Stopped:
         started = [(running, running.process) for running in under_way if running.process]
-        stop(process for _, process in started)
+        stop((process for _, process in started), SAVE_S)
         for running, process in started:
             end_job(running, process.returncode)
         raise
@@ -185,7 +196,7 @@ def main(argv: list[str]) -> int:
         return 1
     except Stopped as stopped:
         print(f"local.py: stopped by {stopped}; its jobs are ended", file=sys.stderr)
-        return stopped.code
+        return SAVED if any(job.code == SAVED for job in jobs) else stopped.code
     return report("local.py", jobs)
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,11 @@ from types import FrameType
 PR_SET_PDEATHSIG = 1
 PROC = Path("/proc")
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SAVED = 75
+"""Exit code of a training that was told to stop, and has saved its state (`INTERRUPTED` in
+speechlm/conventions.py)."""
+SAVE_S = 60.0
+"""Seconds that what was told to stop has to save its state."""
 # Loaded here, not in the forked child, where loading a library may deadlock.
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
@@ -30,10 +35,10 @@ class Stopped(BaseException):
         self.code = 128 + signum
 
 
-def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent process ends, however it ends (Linux only)."""
+def die_with_parent(signum: int = signal.SIGTERM) -> None:
+    """Ask the kernel for a signal when the parent process ends, however it ends (Linux only)."""
     if _LIBC is not None:
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        _LIBC.prctl(PR_SET_PDEATHSIG, signum)
 
 
 def raise_when_stopped() -> None:
@@ -46,6 +51,27 @@ def raise_when_stopped() -> None:
 
     for signum in STOP_SIGNALS:
         signal.signal(signum, handler)
+
+
+def catches(pid: int, signum: int) -> bool:
+    """Whether a process has a handler for a signal (Linux only); others might be ended by it."""
+    try:
+        lines = (PROC / str(pid) / "status").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    masks = [line.split()[1] for line in lines if line.startswith("SigCgt:")]
+    return any(int(mask, 16) >> (signum - 1) & 1 for mask in masks)
+
+
+def pass_on_usr1(processes: Callable[[], Iterable[subprocess.Popen]]) -> None:
+    """From now on pass SIGUSR1 on to those that handle it: it asks trainings to save and end."""
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        for process in list(processes()):
+            if process.returncode is None and catches(process.pid, signum):
+                os.kill(process.pid, signum)
+
+    signal.signal(signal.SIGUSR1, handler)
 
 
 @contextmanager

@@ -12,6 +12,7 @@
     --name WORD         name of the jobs in Slurm's list
     --max_jobs_run N    jobs at once (default: what Slurm does); also --max_jobs
     --retry N           attempts more for each job that fails (default 0)
+    --restarts N        how often a job whose time is over may go on (default 100)
 
 and any other option that the configuration describes, in the syntax of Kaldi's and ESPnet's
 conf/slurm.conf. Options with one dash go to sbatch as they are.
@@ -20,13 +21,20 @@ The jobs are one array, or several where Slurm's limit asks for it. Each runs th
 replaced by its number in the arguments and in the name of the log; no shell reads the arguments
 again. Jobs get PATH, PYTHONPATH, LC_ALL, PYTHONUNBUFFERED and SPEECHLM_* from here, whatever
 sbatch's --export says. The exit code is 0 only if every job's was. Jobs are cancelled when this
-program is stopped or its parent ends. Neither accounting nor sacct is needed; the folder of the
-log and the current one must be on a file system that the nodes share.
+program is stopped or its parent ends.
+
+Commands that handle SIGUSR1 get it two minutes before the end of their time, and when this program
+gets it. Those that then end with code 75, as trainings that have saved their states do, are put
+back into Slurm's queue and waited for.
+
+Neither accounting nor sacct is needed; the folder of the log and the current one must be on a file
+system that the nodes share.
 """
 
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,11 +42,11 @@ import time
 from pathlib import Path
 
 from launch import Call, Job, make_jobs, read_call, report, run_attempts
-from process import Stopped, die_with_parent, not_stopped, raise_when_stopped, unblock
+from process import SAVED, Stopped, die_with_parent, not_stopped, raise_when_stopped, unblock
 from slurm_conf import read_configuration, sbatch_words
-from slurm_queue import ENDS, WELL, Question, ask, cancel, environment, largest_array
-from slurm_script import job_script
-from slurm_watch import Submission, Watch
+from slurm_queue import ENDS, WELL, Question, ask, cancel, environment, largest_array, notify
+from slurm_script import NOTICE_S, job_script
+from slurm_watch import Submission, Watch, read_codes
 
 # What sbatch says when the controller has no time, not when it refuses the job.
 BUSY = re.compile(
@@ -91,7 +99,8 @@ class Submitter:
         conf = read_configuration(call.options.get("config"))
         self.words = sbatch_words(conf, call.options) + call.dashed
         # Before the configuration's words, which may give another name.
-        self.words[1:1] = ["--parsable", f"--job-name={job_name(call)}"]
+        own = ["--parsable", f"--job-name={job_name(call)}"]
+        self.words[1:1] = [*own, "--requeue", f"--signal=B:USR1@{NOTICE_S}"]
         self.call, self.state = call, state
         self.submissions: list[Submission] = []
 
@@ -154,6 +163,11 @@ class Submitter:
                 return
             say(f"sbatch: {said}; again in {wait} s")
             time.sleep(wait)
+
+    def notify(self) -> None:
+        """Pass SIGUSR1 on: it asks trainings to save their states, and go on later."""
+        for one in list(self.submissions):
+            notify(one.id, one.cluster)
 
     def cancel(self) -> None:
         """Cancel all jobs that may still run, and wait a little until Slurm has ended them."""
@@ -252,6 +266,7 @@ def main(argv: list[str]) -> int:
         state = state_folder(call)
         submitter = Submitter(call, state)
         run = submitter
+        signal.signal(signal.SIGUSR1, lambda *_: run.notify())
         retries = call.number("retry") or 0
         run_attempts("slurm.py", jobs, retries, lambda some: run_jobs(run, some))
         return report("slurm.py", jobs)
@@ -264,7 +279,8 @@ def main(argv: list[str]) -> int:
         if submitter is not None:
             submitter.cancel()
         say(f"stopped by {stopped}; its jobs are cancelled")
-        return stopped.code
+        saved = state is not None and SAVED in read_codes(state).values()
+        return SAVED if saved else stopped.code
     finally:
         if state is not None:
             shutil.rmtree(state, ignore_errors=True)

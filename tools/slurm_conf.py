@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PLACE = Path("conf/slurm.conf")
-OWN = ("config", "max_jobs_run", "retry")
+OWN = ("config", "max_jobs_run", "retry", "restarts")
 """Options of the launcher itself, which no configuration describes."""
 
 DEFAULT = """

@@ -157,6 +157,11 @@ def cancel(ids: list[str], cluster: str) -> str:
     return "" if code == 0 else errors.strip() or f"scancel ended with code {code}"
 
 
+def notify(id: str, cluster: str) -> None:
+    """Send SIGUSR1 to the scripts of a job that run."""
+    ask("scancel", *on(cluster), "--signal=USR1", "--batch", id)
+
+
 def largest_array() -> int:
     """Return how many jobs, numbered from 1, fit an array (MaxArraySize, 1001, counts from 0)."""
     _, output, _ = ask("scontrol", "show", "config")

@@ -42,6 +42,7 @@ class Followed:
     entry: Entry | None = None
     doubts: int = 0  # answers in a row that say that it is gone, has ended badly or cannot start
     code_since: float | None = None
+    ran: bool = False
 
 
 def read_codes(state: Path) -> dict[int, int]:
@@ -217,8 +218,16 @@ class Watch:
         return True
 
     def _tell(self, one: Followed, entry: Entry) -> None:
-        """Say once why jobs wait where that is not usual, and that one is being ended by Slurm."""
+        """Say once why jobs wait where that is not usual, and that one is being ended by Slurm.
+
+        One that has run and waits again, to go on where it was, is named each time.
+        """
         what = ""
+        if entry.state == "RUNNING":
+            one.ran = True
+        elif one.ran and entry.state in QUEUED:
+            one.ran = False
+            self.say(f"job {one.job.number} ({one.job.name}) is in Slurm's queue again, to go on")
         if entry.state == "PENDING" and not USUAL.fullmatch(entry.reason):
             what = f"waits: {entry.reason}"
         elif entry.state in ("REQUEUE_HOLD", "SPECIAL_EXIT", "SUSPENDED", "STOPPED"):

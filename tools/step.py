@@ -25,7 +25,16 @@ from pathlib import Path
 
 from foreseen import Foreseen
 from owner import TOKEN, Taken, owned
-from process import Stopped, die_with_parent, raise_when_stopped, start, stop
+from process import (
+    SAVE_S,
+    SAVED,
+    Stopped,
+    die_with_parent,
+    pass_on_usr1,
+    raise_when_stopped,
+    start,
+    stop,
+)
 from records import (
     HOW_OPTIONS,
     Record,
@@ -41,11 +50,12 @@ from records import (
 )
 
 WAIT_FOR_OTHER_S = 30.0
-STOP_S = 30.0
+STOP_S = SAVE_S + 15.0
 """Seconds that a launcher has to end its jobs, or to have a cluster cancel them."""
 APPEARS_S = 30.0
 """Seconds after which a network file system must show what another machine has made."""
 HOLD = Path(__file__).resolve().with_name("hold.py")
+GOES_ON = "has saved its state, as it was told to stop: the next start goes on from there"
 WEIGHTS = (".pth", ".safetensors")
 START = "init.pth"
 """Weights in a training's folder that were there before it began."""
@@ -98,6 +108,13 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         metavar="WORDS",
         type=shlex.split,
         help="words to put before the command: how it runs, not what it does",
+    )
+    add(
+        "--ranks",
+        default="",
+        metavar="WORDS",
+        type=shlex.split,
+        help="words to put directly before the command, in its job: what starts it several times",
     )
     add("--log", help="where the command writes what it does, to be told to the user")
     add("--training", type=Path, metavar="FOLDER", help="where the command resumes its work")
@@ -247,10 +264,11 @@ def is_elsewhere(args: argparse.Namespace) -> bool:
 
 def run_command(args: argparse.Namespace, owner: Path, token: str) -> int:
     """Run the command to its end; it ends with this process, however that ends."""
-    command, process = args.command, None
+    command, process = [*args.ranks, *args.command], None
     if is_elsewhere(args):  # there the job itself says that it makes the output
         command = [sys.executable, str(HOLD), str(owner), token, "--", *command]
     environment = {**os.environ, TOKEN: token, "SPEECHLM_OWNER": str(owner)}
+    pass_on_usr1(lambda: [process] if process is not None else [])
     try:
         process = start([*args.launcher, *command], env=environment)
         return process.wait()
@@ -259,6 +277,8 @@ def run_command(args: argparse.Namespace, owner: Path, token: str) -> int:
     except Stopped:
         if process is not None:
             stop([process], STOP_S)
+            if process.returncode == SAVED:
+                say(args, GOES_ON)
         raise
 
 
@@ -301,7 +321,9 @@ def dry_run(args: argparse.Namespace) -> int:
         say(args, words)
     if not done:
         jobs = f": {args.jobs}" if args.jobs else ""
-        say(args, f"would run{jobs}\n    {shlex.join([*args.launcher, *args.command])}")
+        say(
+            args, f"would run{jobs}\n    {shlex.join([*args.launcher, *args.ranks, *args.command])}"
+        )
         if missing:  # of unknown content
             identity = digest(args.command, missing)
         else:
@@ -325,6 +347,9 @@ def run_step(args: argparse.Namespace, owner: Path, token: str) -> int:
     started, used = time.monotonic(), cpu_seconds()
     code = run_command(args, owner, token)
     seconds, cpu = time.monotonic() - started, cpu_seconds() - used
+    if code == SAVED and args.training is not None:
+        say(args, GOES_ON)
+        return code
     if code != 0:
         say(args, f"failed with code {code} after {seconds:.1f} s")
         return code if code > 0 else 128 - code

@@ -79,7 +79,7 @@ finetune_asr() {
   conf=${finetune_config:-$(config "${size_finetune[${config_size}]}")}
   read -ra more <<< "${finetune_args}"
   output=$(asr_model "$1") from=$(initial "$1")
-  train "fine-tune $1" "${output}" \
+  train_widely "fine-tune $1" "${output}" \
     --needs "${conf}" "dump/${set}" dump/dev ${from:+"${from}"} -- \
     python -m speechlm.bin.finetune_asr --config "${conf}" --config_size "${config_size}" \
     --train_dir "dump/${set}" --dev_dir dump/dev ${from:+--init "${from}"} --output "${output}" \

@@ -101,7 +101,7 @@ train_iteration() {
   conf=${pretrain_config:-$(config "pretrain_${config_size}.yaml")}
   units=$(units_of_turn "${turn}") output=$(iteration "${turn}")
   read -ra more <<< "${iteration_args}"
-  train "model for iteration $((turn + 1))" "${output}" \
+  train_widely "model for iteration $((turn + 1))" "${output}" \
     --needs "${conf}" "dump/speech/${units}" "dump/dev/${units}" -- \
     python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
     --speech_dir dump/speech --dev_dir dump/dev --units "${units}" --output "${output}" \

@@ -42,7 +42,7 @@ train_phone_iteration() {
   mapfile -t options < <(phoneme_options speech_text)
   mapfile -t needs < <(phoneme_needs speech_text)
   read -ra more <<< "${phone_iteration_args}"
-  train "model for phones $(($1 + 1))" "$(phone_iteration "$1")" \
+  train_widely "model for phones $(($1 + 1))" "$(phone_iteration "$1")" \
     --needs "${conf}" "dump/speech/${units}" "dump/dev/${units}" dump/text "${needs[@]}" -- \
     python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
     --speech_dir dump/speech --dev_dir dump/dev --units "${units}" \

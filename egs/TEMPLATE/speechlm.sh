@@ -19,8 +19,10 @@ stop_stage=14              # last stage to run
 dry_run=false              # only say what would run
 list_steps=false           # only list the steps of all stages: stage, output and name, between tabs
 nj=4                       # parallel jobs of the CPU stages (the results do not depend on it)
-ngpu=0                     # GPUs of each training; 0 trains on the CPU
-num_threads=2              # threads of each training on the CPU
+ngpu=0                     # GPUs of each training, on each of its nodes; 0 trains on CPUs
+num_nodes=1                # nodes of each pre-training and fine-tuning: more than one need a Slurm cluster (cmd.sh)
+num_procs=1                # processes of these on each node, where --ngpu is 0; with GPUs each has one
+num_threads=2              # threads of each process of a training
 train_jobs=1               # trainings of different systems, and of the word Transformer, at the same time
 seed=1                     # of all that is drawn at random in trainings
 tag=                       # put behind the names of trainings, so that variants stand side by side
@@ -187,9 +189,13 @@ check_options() {
   [[ -z $(printf '%s\n' "${tests[@]}" | sort | uniq -d) ]] ||
     die "--test_parts '${test_parts}' names one twice"
   ((stop_stage < 13 || ${#tests[@]} > 0)) || die "--test_parts names nothing to decode"
-  for option in nj train_jobs num_threads; do
+  for option in nj train_jobs num_threads num_nodes num_procs; do
     ((${!option} >= 1)) || die "--${option} is ${!option}; it can be 1 or more"
   done
+  ((ngpu == 0 || num_procs == 1)) ||
+    die "--num_procs ${num_procs} is for trainings without GPUs; with --ngpu ${ngpu} each GPU has a process"
+  ((num_nodes == 1)) || [[ ! ${cuda_cmd} =~ ^[^[:space:]]*(local.py|run.pl)([[:space:]]|$) ]] ||
+    die "--num_nodes ${num_nodes}: cuda_cmd in cmd.sh is '${cuda_cmd}', which has one node; slurm.py has more"
   for option in lexicon {phone_model,pretrain,finetune,text_to_unit}_config; do
     [[ -z ${!option} || -f ${!option} ]] || die "--${option} is '${!option}', which is no file"
   done
@@ -350,7 +356,7 @@ pretrain() {
     needs+=(dump/text ${text_lines:+"$(text_folder)/train.txt"})
   fi
   if [[ -e ${init_speech} ]]; then needs+=("${init_speech}"); fi # else a name on the hub
-  train "pre-train ${system}" "${output}" \
+  train_widely "pre-train ${system}" "${output}" \
     --needs "${conf}" "dump/speech/${units}" "dump/dev/${units}" "${needs[@]}" -- \
     python -m speechlm.bin.pretrain --config "${conf}" --config_size "${config_size}" \
     --speech_dir dump/speech --dev_dir dump/dev --units "${units}" "${text[@]}" "${options[@]}" \

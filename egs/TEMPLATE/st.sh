@@ -74,7 +74,7 @@ finetune_st() {
   read -ra more <<< "${finetune_args}"
   output=$(translator "${system}" "${language}") from=$(initial "${system}")
   words=$(vocabulary "${language}")
-  train "translate into ${language} from ${system}" "${output}" \
+  train_widely "translate into ${language} from ${system}" "${output}" \
     --needs "${conf}" dump/translated dump/dev "${words}" ${from:+"${from}"} -- \
     python -m speechlm.bin.finetune_st --config "${conf}" --config_size "${config_size}" \
     --train_dir dump/translated --dev_dir dump/dev --target_lang "${language}" \

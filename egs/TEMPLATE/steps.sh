@@ -74,18 +74,39 @@ list_outputs() {
 }
 
 # train NAME OUTPUT [options of step] -- COMMAND...: a training, which resumes in OUTPUT, or in the
-# folder that a --training among the options names.
+# folder that a --training among the options names. It has one process, or one for each GPU.
 train() {
-  local name=$1 output=$2 folder=$2 job_log
+  local name=$1 output=$2 folder=$2
   shift 2
   if [[ $1 == --training ]]; then
     folder=$2
     shift 2
   fi
-  job_log=${folder}/job.log
-  step "${name}" --training "${folder}" --output "${output}" --log "${folder}/train.log" \
-    --launcher "$(launcher "${cuda_cmd}" "$@") ${job_log@Q}" \
-    --jobs "$(describe 1 "${cuda_cmd}" "$@")" "$@"
+  start_training "${name}" "${folder}" "" --output "${output}" "$@"
+}
+
+# train_widely NAME OUTPUT [options of step] -- COMMAND...: the same on ${num_nodes} nodes, each with
+# a process for each of ${ngpu} GPUs, or without GPUs with ${num_procs} processes.
+train_widely() {
+  local name=$1 output=$2 procs=$((ngpu > 0 ? ngpu : num_procs)) reserve="" ranks=()
+  shift 2
+  # Of GPUs the table says how many cores each takes.
+  if ((ngpu == 0 && procs > 1)); then reserve="--num_threads $((num_threads * procs))"; fi
+  if ((num_nodes > 1)); then reserve+=" --num_nodes ${num_nodes}"; fi
+  if ((num_nodes * procs > 1)); then
+    ranks=(--ranks "ranks.py --nodes ${num_nodes} --per_node ${procs} --num_threads ${num_threads}")
+    if ((ngpu == 0)); then ranks[1]+=" --cpu"; fi
+  fi
+  start_training "${name}" "${output}" "${reserve}" --output "${output}" "${ranks[@]}" "$@"
+}
+
+# start_training NAME FOLDER RESERVE [options of step] -- COMMAND...: RESERVE are options of the
+# launcher that go before the table.
+start_training() {
+  local name=$1 folder=$2 cmd="${cuda_cmd} $3" job_log=$2/job.log
+  shift 3
+  step "${name}" --training "${folder}" --log "${folder}/train.log" \
+    --launcher "$(launcher "${cmd}" "$@") ${job_log@Q}" --jobs "$(describe 1 "${cmd}" "$@")" "$@"
 }
 
 # parallel NAME DATA OUTPUT [--cmd LAUNCHER] [--keep] [options of step] -- COMMAND... [++ JOIN...]:
@@ -151,6 +172,7 @@ side_by_side() {
   set -m # each in a process group of its own
   trap 'trap - EXIT; stop_groups' EXIT
   trap 'exit 130' INT TERM
+  trap 'exit 75' USR1 # of trainings that have saved their states
   for argument in "$@"; do
     if ((running == train_jobs)); then
       wait -n || exit 1
@@ -160,7 +182,7 @@ side_by_side() {
     running=$((running + 1))
   done
   for (( ; running > 0; running--)); do wait -n || exit 1; done
-  trap - EXIT INT TERM
+  trap - EXIT INT TERM USR1
   set +m
 }
 

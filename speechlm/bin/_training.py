@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from speechlm.bin._cli import at_least, parser
+from speechlm.conventions import INTERRUPTED
 
 SIZES = ("base", "fast_base", "fast_large", "fast_tiny", "large", "tiny")
 
@@ -38,6 +41,8 @@ def training_arguments(p: argparse.ArgumentParser, own: Sequence[str]) -> dict[s
         These by name; `options`: the parser's other options, which are ESPnet's; `espnet`: what
         the parser does not know.
     """
+    # Until the training can save a state, there is none to lose.
+    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(INTERRUPTED))
     args, espnet = p.parse_known_args()
     options = vars(args)
     given = {name: options.pop(name) for name in ("output", "config", *own)}

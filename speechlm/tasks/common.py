@@ -18,11 +18,12 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes, scheduler_classes
 from espnet2.train.distributed_utils import get_rank
+from torch.distributed.elastic.multiprocessing.errors import record
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from speechlm.checkpoints.model_dir import SIZES
 from speechlm.checkpoints.trainer_files import check_whole, load_weights_only
-from speechlm.conventions import nearest
+from speechlm.conventions import INTERRUPTED, nearest
 from speechlm.data.atomic import library_writes, output_file
 from speechlm.data.yaml_file import read_yaml
 from speechlm.kernels.memory import reuse_memory
@@ -30,8 +31,8 @@ from speechlm.models import SpeechLMConfig
 from speechlm.models.config import OtherArchitecture
 from speechlm.tasks.audio_loader import DATA_DIR
 from speechlm.tasks.batching import limited_batches
-from speechlm.tasks.interrupts import INTERRUPTED, Interrupted, on_signals, stop_at_once
-from speechlm.tasks.logs import log_to
+from speechlm.tasks.interrupts import Interrupted, on_signals, stop_at_once
+from speechlm.tasks.logs import log_failure, log_to
 from speechlm.tasks.optimizers import MuonAndAdamW, muon_groups
 from speechlm.tasks.resuming import check_resumed
 from speechlm.tasks.schedulers import complete_schedule
@@ -144,13 +145,14 @@ class TrainingTask(AbsTask):
         log_to(args.output_dir, number or 0, args.log_level)
         if args.unused_parameters is None:
             args.unused_parameters = cls.may_leave_unused(args)
-        for item in args.init_param:
-            check_weights_file(item.split(":")[0])
+        if not number:  # which has written them where the others, that are not here yet, wait
+            for item in args.init_param:
+                check_weights_file(item.split(":")[0])
         check_resumed(args)  # before ESPnet writes the new options over the old ones
         # ESPnet's trainer calls autocast by its older name, which warns at every step.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
-        with on_signals(stop_at_once):
-            super().main_worker(args)
+        with on_signals(stop_at_once), log_failure():
+            record(super().main_worker)(args)  # torchrun shows the error that came first
 
 
 class OwnDataTask(TrainingTask):
@@ -191,14 +193,15 @@ def parse_training(
         output: experiment folder.
         config: YAML file with defaults, or None.
         options: options of the task by name; None: not given. With more GPUs than one, each has a
-            process unless `espnet` says otherwise.
+            process: those that torchrun or tools/ranks.py has started, or else ESPnet's.
         espnet: further command line options; they go before the others.
 
     Raises:
         ValueError: as `parse_espnet`.
     """
     given = {"output_dir": output, **options}
-    if (given.get("ngpu") or 0) > 1:
+    started = "LOCAL_RANK" in os.environ
+    if (given.get("ngpu") or 0) > 1 and not started:
         given["multiprocessing_distributed"] = True
     arguments = [
         item
@@ -206,7 +209,12 @@ def parse_training(
         if value is not None
         for item in (f"--{name}", str(value))
     ]
-    return parse_espnet(task, [*arguments, *espnet], config)
+    args = parse_espnet(task, [*arguments, *espnet], config)
+    if started:  # this is one process of those for all GPUs
+        args.ngpu, args.multiprocessing_distributed = min(args.ngpu, 1), False
+    if not args.ngpu and args.dist_backend == "nccl":  # ESPnet's choice, which has no CPUs
+        args.dist_backend = "gloo"
+    return args
 
 
 def data_options(part: str, sources: Mapping[str, tuple[Path, str]], shapes: Path) -> list[str]:

@@ -150,11 +150,12 @@ class Progress:
             logging.error("%s; the training goes on, the next attempt is due later", error)
         if wanted == _STOP:
             name = " ".join({n for n in from_all_workers([self.run.request.name]) if n})
-            logging.warning(
-                "stopped by %s after %d batches of epoch %d; the state is saved, start it again to "
-                "go on",
-                *(name, self.batches, self.reporter.get_epoch()),
-            )
+            if rank() == 0:
+                logging.warning(
+                    "stopped by %s after %d batches of epoch %d; the state is saved, start it again"
+                    " to go on",
+                    *(name, self.batches, self.reporter.get_epoch()),
+                )
             raise Interrupted
 
     def save(self) -> None:

@@ -10,12 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-INTERRUPTED = 75
-"""Exit code of a training that a signal has stopped: its state is saved, start it again.
+from speechlm.conventions import INTERRUPTED
 
-It is EX_TEMPFAIL of sysexits.h, "try again later", which neither a shell nor Python nor a signal
-uses.
-"""
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """Slurm sends the first before it takes a job's machine away, and the second where it is asked to
 (`sbatch --signal`)."""
@@ -60,13 +56,20 @@ def stop_at_once(number: int, _frame: Any) -> None:
 
 @contextmanager
 def on_signals(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Within the block `SIGNALS` call the handler (in the main thread; others have no handlers)."""
+    """Within the block `SIGNALS` call the handler (in the main thread; others have no handlers).
+
+    They have no effect any longer after `Interrupted`: a second signal (a cluster's, and that of
+    who passes it on) would end a process that has saved its state as if it had not.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = [(number, signal.signal(number, handler)) for number in SIGNALS]
     try:
         yield
+    except Interrupted:
+        before = [(number, signal.SIG_IGN) for number in SIGNALS]
+        raise
     finally:
         for number, old in before:
             signal.signal(number, old)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from speechlm.data.disk import cannot_write, check_room
@@ -51,3 +53,22 @@ def log_to(folder: str | os.PathLike[str], rank: int, level: str) -> None:
         format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
     )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
+
+
+@contextmanager
+def log_failure() -> Iterator[None]:
+    """Within the block an error goes to this worker's log file, too, with its traceback.
+
+    Whoever has started the program shows it on stderr; where there are many workers, that may be
+    another one's.
+    """
+    try:
+        yield
+    except Exception as error:
+        logger = logging.getLogger()
+        values = (logging.ERROR, __file__, 0, "%s: %s", (type(error).__name__, error))
+        failure = logger.makeRecord(logger.name, *values, sys.exc_info())
+        for handler in logger.handlers:
+            if isinstance(handler, LogFile):
+                handler.handle(failure)
+        raise

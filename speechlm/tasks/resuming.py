@@ -25,7 +25,7 @@ NETWORK = (
 """Options that weights and states of the optimiser belong to."""
 HOW = (
     *("ngpu", "num_workers", "num_threads", "multiprocessing_distributed", "max_epoch", "dry_run"),
-    *("unused_parameters", "checkpoint_minutes"),
+    *("unused_parameters", "checkpoint_minutes", "local_rank"),
     *("log_level", "log_interval", "config", "output_dir", "version", "frontend", "decoder"),
 )
 """Options that may change without a word, or that ESPnet changes before it writes config.yaml.

@@ -101,6 +101,18 @@ def test_a_signal_saves_and_ends_with_a_code_of_its_own(tmp_path, undisturbed, n
     assert results(tmp_path) == undisturbed
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_second_signal_does_not_change_the_end(tmp_path, number):
+    def run():
+        try:
+            train(tmp_path, at(2, 2, lambda: kill(number)))
+        except SystemExit:
+            kill(number)
+            raise
+
+    assert in_child(run) == INTERRUPTED
+
+
 def test_a_signal_to_all_processes_leaves_the_loader_s_alive(tmp_path, undisturbed):
     """They are asked for the rest of the update."""
 

@@ -58,13 +58,15 @@ class Batches(AbsIterFactory):
         return (batch(number) for number in self.numbers)
 
 
-def run(folder: Path, rank: int, workers: int, accumulated: int, layerdrop: float) -> list:
-    """Loss and weight of each batch (of all workers), in training."""
-    reported, register = [], Watch._register
+def run(folder: Path, rank: int, workers: int, accumulated: int, layerdrop: float) -> tuple:
+    """Loss and weight of each batch (of all workers) in training, and norms of gradients."""
+    reported, norms, register = [], [], Watch._register
 
     def note(self, stats, weight=None):
         if "loss" in stats:
             reported.append((float(stats["loss"]), float(weight)))
+        if "grad_norm" in stats:
+            norms.append(float(stats["grad_norm"]))
         register(self, stats, weight)
 
     Watch._register = note
@@ -87,14 +89,14 @@ def run(folder: Path, rank: int, workers: int, accumulated: int, layerdrop: floa
         )
     finally:
         Watch._register = register
-    return reported
+    return reported, norms
 
 
 def worker(rank: int, folder: Path, *options) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    reported = run(folder, rank, 2, *options)
+    reported, norms = run(folder, rank, 2, *options)
     if rank == 0:
-        torch.save({"reported": reported}, folder / "reported.pth")
+        torch.save({"reported": reported, "norms": norms}, folder / "reported.pth")
     dist.barrier()
     dist.destroy_process_group()
 
@@ -121,18 +123,20 @@ def start_two(function, *arguments) -> list[int]:
     return children
 
 
-@pytest.mark.parametrize(("accumulated", "layerdrop"), [(1, 0.0), (2, 0.3)])
+@pytest.mark.parametrize(("accumulated", "layerdrop"), [(1, 0.0), (1, 0.3), (2, 0.3)])
 def test_two_workers_learn_as_one(tmp_path, accumulated, layerdrop):
     (tmp_path / "two").mkdir()
     children = start_two(worker, tmp_path / "two", accumulated, layerdrop)
     (tmp_path / "one").mkdir()
-    one = run(tmp_path / "one", 0, 1, 2 * accumulated, layerdrop)
+    one, norms = run(tmp_path / "one", 0, 1, 2 * accumulated, layerdrop)
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
-    two = load_weights_only(tmp_path / "two" / "reported.pth")["reported"]
+    saved = load_weights_only(tmp_path / "two" / "reported.pth")
+    two = saved["reported"]
     assert len({weight for _, weight in one}) > 3
     ours, expected = losses(two, accumulated), losses(one, 2 * accumulated)
     assert len(ours) == UPDATES and ours[-1] < 0.95 * ours[0]
     assert ours == pytest.approx(expected, rel=1e-6)
+    assert len(norms) == UPDATES and saved["norms"] == pytest.approx(norms, rel=1e-4)
     weights = [load_weights_only(tmp_path / name / "latest.pth") for name in ("one", "two")]
     for name, value in weights[0].items():
         torch.testing.assert_close(weights[1][name], value, atol=1e-4, rtol=1e-3, msg=name)

@@ -1,4 +1,4 @@
-"""A cluster for tests: sbatch, squeue, scancel, sacct and scontrol that run jobs as processes.
+"""A cluster for tests: sbatch, srun, squeue, scancel, sacct, scontrol that run jobs as processes.
 
 Called under one of these names, with FAKE_SLURM naming a folder. `plan.json` there says how the
 cluster behaves:
@@ -10,12 +10,14 @@ cluster behaves:
     ends        {place: [state, signal, seconds]}: so ended by Slurm so long after its start
     vanishes    states in which jobs are in squeue's list no more
     requeued    {place: file}: ended by TERM when this file is there, and started again
+    no_requeue  whether the site lets no job be put back into the queue
     accounting  whether sacct knows ended jobs
     max_array   MaxArraySize
 """
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,10 +71,11 @@ def run_once(name: str, script: str, place: str, environment: dict) -> None:
             (HOME / f"ended.{place}").write_text(str(time.time()))
             write(name, state=plan[0])
     code = process.wait()
-    if awaited:
-        write(name, state="PENDING", reason="BeginTime")
+    if awaited or read(name).get("again"):
+        write(name, state="PENDING", reason="BeginTime", again=False)
         time.sleep(1.0)
-        run_once(name, script, place, {**environment, "SLURM_RESTART_COUNT": "1"})
+        environment["SLURM_RESTART_COUNT"] = str(int(restarts or 0) + 1)
+        run_once(name, script, place, environment)
     elif read(name)["state"] == "RUNNING":
         write(name, state="COMPLETED" if code == 0 else "FAILED")
 
@@ -148,6 +151,9 @@ def scancel(words: list[str]) -> None:
     for path in sorted(JOBS.iterdir()):
         job = read(path.name)
         if path.name.partition(".")[0] in words or path.name.replace(".", "_") in words:
+            if "--signal=USR1" in words:
+                os.kill(job["pid"], signal.SIGUSR1)  # --batch: the shell
+                continue
             if job["state"] in ("PENDING", "RUNNING"):
                 write(path.name, state="CANCELLED")
             if job["state"] == "RUNNING":
@@ -164,8 +170,62 @@ def sacct(words: list[str]) -> None:
         print(f"{name}|{job['state']}{by}|{job['node']}")
 
 
+def hostnames(nodes: str) -> list[str]:
+    """Names such as gpu-a[01-03,07],b: lists in brackets, padded with zeros."""
+    found = []
+    for part in re.findall(r"[^,\[]+(?:\[[^]]*\])?", nodes):
+        stem, _, spans = part.rstrip("]").partition("[")
+        for span in spans.split(",") if spans else [""]:
+            first, _, last = span.partition("-")
+            wide = range(int(first), int(last or first) + 1) if span else [""]
+            found += [stem + (str(n).zfill(len(first)) if span else "") for n in wide]
+    return found
+
+
+def srun(words: list[str]) -> None:
+    """Each node's task is a process here; the first that fails ends all."""
+    (HOME / "srun").write_text(json.dumps(words))
+    nodes = next(int(w[8:]) for w in words if w.startswith("--nodes="))
+    command = words[next(i for i, w in enumerate(words) if not w.startswith("--")) :]
+    tasks = []
+    for number in range(nodes):
+        more = {"SLURM_PROCID": str(number), "SLURMD_NODENAME": f"node{number}"}
+        environment = {**os.environ, **more}
+        tasks.append(subprocess.Popen(command, stdin=subprocess.PIPE, env=environment))
+    os.set_blocking(0, False)
+    kill_at = None
+    while any(task.poll() is None for task in tasks):
+        if any(task.poll() for task in tasks):
+            kill_at = kill_at or time.time() + 1  # KillWait
+            for task in tasks:
+                task.send_signal(signal.SIGTERM if time.time() < kill_at else signal.SIGKILL)
+        try:
+            data = os.read(0, 1000)
+        except BlockingIOError:
+            data = None
+        for task in tasks if data is not None else []:
+            if task.poll() is None and not task.stdin.closed:
+                if data:
+                    task.stdin.write(data)
+                    task.stdin.flush()
+                else:
+                    task.stdin.close()
+        time.sleep(0.05)
+    sys.exit(max(task.returncode % 256 for task in tasks))
+
+
 def scontrol(words: list[str]) -> None:
-    print(f"MaxArraySize            = {PLAN.get('max_array', 1001)}")
+    if words[0] == "requeue":
+        if PLAN.get("no_requeue"):
+            sys.exit("scontrol: error: Requested operation is presently disabled for job")
+        name = words[1].replace("_", ".")
+        write(name if "." in name else f"{name}.", again=True)
+    elif words[:2] == ["show", "hostnames"]:
+        print("\n".join(hostnames(words[2])))
+    elif words[:2] == ["show", "node"]:
+        print(f"NodeName={words[2]} Arch=x86_64\n   NodeAddr=127.0.0.1 NodeHostName=vm")
+    else:
+        print(f"MaxArraySize            = {PLAN.get('max_array', 1001)}")
 
 
 if __name__ == "__main__":

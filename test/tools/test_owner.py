@@ -193,8 +193,8 @@ def test_a_job_claims_the_output_while_it_runs(owner, folder, root, tmp_path):
 def test_a_job_that_comes_too_late_does_nothing(owner, folder, root, tmp_path):
     """It waited in a queue, and the run that had submitted it is over, or is another one now."""
     job = hold(root, folder, "mine", "touch", "begun", cwd=tmp_path)
-    assert job.wait(timeout=60) == 75 and "is over" in job.stderr.read()
+    assert job.wait(timeout=60) == 76 and "is over" in job.stderr.read()
     path = claim_of(owner, folder, "run", 0.0)
     job = hold(root, folder, "mine", "touch", "begun", cwd=tmp_path)
-    assert job.wait(timeout=60) == 75 and "now it is made by process 4711" in job.stderr.read()
+    assert job.wait(timeout=60) == 76 and "now it is made by process 4711" in job.stderr.read()
     assert not (tmp_path / "begun").exists() and list(folder.iterdir()) == [path]

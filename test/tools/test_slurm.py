@@ -1,77 +1,23 @@
 """The launcher for Slurm, with a cluster that is slow, fails, answers nonsense and loses jobs."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from fake_cluster import Cluster  # noqa: E402
+
+sys.path.remove(str(HERE))
 NOTICED_S = 90.0  # 5 s are promised; a machine may be very busy
 SLEEP = ("sh", "-c", "echo begun; exec sleep 300")
-
-
-class Cluster:
-    """A fake cluster of its own in a folder, and the launcher in it."""
-
-    def __init__(self, root: Path, folder: Path, **plan) -> None:
-        self.root, self.folder = root, folder
-        self.work = folder / "work; it's 100%a"
-        self.home, tools = folder / "cluster", folder / "bin"
-        for new in (self.work, self.home, tools):
-            new.mkdir(parents=True)
-        (self.home / "plan.json").write_text(json.dumps(plan))
-        for name in ("sbatch", "squeue", "scancel", "sacct", "scontrol"):
-            program = tools / name
-            code = (HERE / "fake_slurm.py").read_text()
-            program.write_text(f"#!{sys.executable} -S\n{code}")
-            program.chmod(0o755)
-        self.environment = {
-            **os.environ,
-            "FAKE_SLURM": str(self.home),
-            "PATH": f"{tools}:{os.environ['PATH']}",
-            "SLURM_ARRAY_TASK_ID": "77",  # as if it ran in a job itself
-        }
-
-    def start(self, *words: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, self.root / "tools" / "slurm.py", *words],
-            cwd=self.work,
-            env=self.environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *words: str) -> tuple[int, str]:
-        process = self.start(*words)
-        errors = process.communicate(timeout=120)[1]
-        assert "Traceback" not in errors, errors
-        return process.returncode, errors
-
-    def states(self) -> list[str]:
-        jobs = self.home / "jobs"
-        return [json.loads(p.read_text())["state"] for p in sorted(jobs.iterdir())]
-
-    def submitted(self) -> list[list[str]]:
-        path = self.home / "submitted"
-        return [json.loads(line) for line in path.read_text().splitlines()]
-
-    def wait_for(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not what():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def begun(self, *logs: str) -> bool:
-        paths = [self.work / log for log in logs]
-        return all(p.exists() and "begun" in p.read_text().split() for p in paths)
 
 
 @pytest.fixture
@@ -315,16 +261,6 @@ def test_a_job_that_slurm_starts_again_is_waited_for(cluster):
     assert code == 0, errors
     log = (one.work / "l").read_text()
     assert log.count("\nrun\n") == 2 and "(code 143)" in log and "(code 0)" in log
-
-
-def test_usr1_of_a_coming_end_reaches_the_command(cluster):
-    """As with --signal=B:USR1@120: Slurm gives it to the shell only."""
-    one = cluster()
-    code = "import signal, time; signal.signal(10, lambda *_: exit(3)); print('begun', flush=True)"
-    process = one.start("l", sys.executable, "-c", f"{code}; time.sleep(300)")
-    one.wait_for(lambda: one.begun("l"))
-    os.kill(json.loads((one.home / "jobs" / "101.").read_text())["pid"], signal.SIGUSR1)
-    assert process.wait(timeout=60) == 1 and "(code 3)" in (one.work / "l").read_text()
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGHUP", "the parent", "in sbatch"])

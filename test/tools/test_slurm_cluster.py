@@ -1,5 +1,6 @@
 """The launcher for Slurm and the lock of a training on a real cluster, where Slurm is installed."""
 
+import json
 import os
 import shutil
 import signal
@@ -129,3 +130,50 @@ def test_a_training_whose_submitter_died_is_waited_for(start, cluster, tmp_path)
     lines = (tmp_path / "model" / "job.log").read_text().splitlines()
     assert "begun" not in lines  # it began when the first one had ended
     assert (tmp_path / "runs").read_text() == "x\nx\n"
+
+
+# A rank of two nodes: told of its end it saves, in a second run it ends well, or fails.
+RANK = """
+import json, os, pathlib, signal, sys, time
+rank, again = os.environ["RANK"], os.path.exists("saved")
+def save(*_):
+    open("saved", "w").close()
+    sys.exit(75)
+signal.signal(signal.SIGUSR1, save)
+names = ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURMD_NODENAME")
+pathlib.Path("rank." + rank).write_text(json.dumps({name: os.environ[name] for name in names}))
+if rank == "3" and sys.argv[1:]:
+    raise ValueError(sys.argv[1])
+time.sleep(0 if again else 60)
+"""
+
+
+def test_ranks_on_two_nodes_whose_time_is_over_go_on(start, cluster, tmp_path):
+    words = ["--num_nodes", "2", "--num_threads", "2", "log", "ranks.py", "--nodes", "2"]
+    words += ["--per_node", "2", "--cpu", sys.executable, "-c", RANK]
+    process = start("slurm.py", *words)
+    cluster.wait_for(lambda: len(list(tmp_path.glob("rank.*"))) == 4)
+    id = (tmp_path / "log").read_text().partition("job ")[2].split()[0]
+    cluster.ask("scancel", "--signal=USR1", "--batch", id)
+    cluster.wait_for(lambda: "PENDING" in cluster.ask("squeue", "-h", "-j", id, "-o", "%T"))
+    # Else after two minutes; at once its nodes would refuse it.
+    cluster.ask("scontrol", "update", f"JobId={id}", "StartTime=now+3")
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, errors
+    log = (tmp_path / "log").read_text()
+    assert "(code 75)" in log and "Slurm starts it again" in log and "(code 0)" in log
+    ranks = [json.loads((tmp_path / f"rank.{rank}").read_text()) for rank in range(4)]
+    assert [one["SLURMD_NODENAME"] for one in ranks] == ["n1", "n1", "n2", "n2"]
+    assert [one["LOCAL_RANK"] for one in ranks] == ["0", "1", "0", "1"]
+    # The cluster's names for its nodes are none that the network knows.
+    assert {(one["WORLD_SIZE"], one["MASTER_ADDR"]) for one in ranks} == {("4", "127.0.0.1")}
+    assert len({one["MASTER_PORT"] for one in ranks}) == 1
+
+
+def test_the_error_of_a_rank_on_the_second_node_is_what_is_shown(start, cluster, tmp_path):
+    words = ["--num_nodes", "2", "--num_threads", "2", "log", "ranks.py", "--nodes", "2"]
+    words += ["--per_node", "2", "--cpu", sys.executable, "-c", RANK, "its own error"]
+    process = start("slurm.py", *words)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and "rank 3 | ValueError: its own error" in errors
+    assert "rank 3 of 4, on n2, failed first: it ended with code 1" in errors
