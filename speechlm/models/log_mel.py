@@ -161,7 +161,7 @@ def windows(x: Tensor, stride: int, before: int) -> Tensor:
     """
     count = -(-x.shape[1] // stride)
     needed = (count - 1) * stride + KERNEL
-    padded = F.pad(x.to(compute_type(x)), (0, 0, before, max(0, needed - before - x.shape[1])))
+    padded = F.pad(x.to(compute_type(x)), (0, 0, before, needed - before - x.shape[1]))
     # (B, T', C, 5) -> (B, T', 5 C)
     return padded.unfold(1, KERNEL, stride)[:, :count].transpose(2, 3).flatten(2)
 
