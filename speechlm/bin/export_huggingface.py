@@ -19,7 +19,9 @@ def main() -> None:
     options.add_argument("--output", required=True, help="folder to write")
     options.add_argument("--data", help="what it was trained on, for the card")
     options.add_argument("--results", help="markdown file of its results, such as RESULTS.md")
-    options.add_argument("--license", help="the hub's name of a licence, such as mit; not said: unknown")
+    options.add_argument(
+        "--license", help="the hub's name of a licence, such as mit; not said: unknown"
+    )
     options.add_argument(
         "--languages", nargs="+", default=[], help="ISO codes of the languages, such as en"
     )

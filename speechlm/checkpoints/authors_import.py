@@ -93,7 +93,7 @@ def import_checkpoint(
         description.targets = _targets(checkpoint.decoder, target_dictionary, source)
     elif target_dictionary is not None:
         raise ValueError(f"{source} is no translation model; --target_dictionary is not for it")
-    check_fit(description, weights, checkpoint.decoder, source)
+    _check_fit(description, weights, checkpoint.decoder, source)
     metadata = {
         "order": [name for name in weights if not name.startswith(NOT_CLEANED)],
         "ordered": checkpoint.ordered,
@@ -377,7 +377,7 @@ def _targets(
     return symbols
 
 
-def check_fit(
+def _check_fit(
     description: Description,
     weights: Mapping[str, Tensor],
     decoder: Mapping[str, Tensor],

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from speechlm.checkpoints.authors_import import check_fit, check_output
+from speechlm.checkpoints.authors_import import check_output
 from speechlm.checkpoints.model_dir import (
     CHARACTERS,
     CONFIG,
@@ -27,13 +27,16 @@ from speechlm.checkpoints.model_dir import (
     WEIGHTS,
     Description,
     changed_config,
+    check_names,
+    outline,
     read_weights,
     save_model,
 )
+from speechlm.checkpoints.weight_checks import check_numbers
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.data.whole_files import read_json
-from speechlm.models.heads import PARTS, SCORES
+from speechlm.models.heads import PARTS, TIED, weights_of
 
 MODEL_TYPE = "speechlm"
 """`model_type` of a SpeechLM."""
@@ -82,13 +85,24 @@ def import_hub_folder(
         UnitVocabulary.read(source / TOKENS) if there["units"] else None,
         _characters(source / VOCABULARY) if there["characters"] else None,
     )
-    if not there["units"] and _has(weights, (SCORES,)) and config.is_fast:
-        raise ValueError(f"{source / WEIGHTS}: scores of units without the units; export it again")
-    check_fit(description, weights, {}, str(source / WEIGHTS))
+    _check_fit(description, weights, str(source / WEIGHTS))
     kept = {name: text for name, text in metadata.items() if name != _FORMAT}
     with output_dir(output, (TOKENS, "tokens.origin", CHARACTERS)) as path:
         save_model(path, description, weights, kept or None, imported_from=source.name)
     return description
+
+
+def _check_fit(description: Description, weights: dict[str, Tensor], source: str) -> None:
+    """Every weight of the configuration must be there, with its shape, and no other."""
+    own = outline(description, len(weights), source)
+    check_numbers(weights, source)
+    absent = (TIED, *weights_of(description.without))
+    check_names(
+        [name for name in own if name not in weights and not name.startswith(absent)],
+        [name for name in weights if name not in own],
+        {name: (w.shape, own[name].shape) for name, w in weights.items() if name in own},
+        source,
+    )
 
 
 def _kind(values: dict[str, Any], folder: Path) -> str:

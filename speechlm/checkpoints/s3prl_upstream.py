@@ -17,6 +17,7 @@ from speechlm.checkpoints.pretrained import SpeechLM
 from speechlm.conventions import Framing
 from speechlm.data.atomic import write_text
 from speechlm.data.whole_files import read_lines
+from speechlm.models.without_heads import without_heads
 
 NAME = "speechlm"
 """Name of the upstream."""
@@ -46,13 +47,7 @@ class UpstreamExpert(nn.Module):
     def __init__(self, ckpt: str | os.PathLike[str], **kwargs: Any) -> None:
         super().__init__()
         kept: dict[str, Any] = {"speech_layerdrop": 0.0, "shared_layerdrop": 0.0}
-        self.model = SpeechLM.from_pretrained(ckpt, ignore_padding=True, **kept)
-        # No gradient would reach these: hidden states do not need them.
-        for part in (self.model.final_proj_list, self.model.label_embs_list):
-            part.requires_grad_(False)
-        for module in (self.model.unit_embed_tokens, self.model.unit_encoder_ctc_head):
-            if module is not None:
-                module.requires_grad_(False)
+        self.model = without_heads(SpeechLM.from_pretrained(ckpt, ignore_padding=True, **kept))
 
     def get_downsample_rates(self, key: str | None = None) -> int:
         """Samples from a frame to the next, whatever the features' name `key` is."""
@@ -73,11 +68,7 @@ class UpstreamExpert(nn.Module):
         lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
         encoded = self.model.encode(pad_sequence(list(wavs), batch_first=True), lengths)
         named = {f"hidden_state_{n}": layer for n, layer in enumerate(encoded.layers)}
-        return {
-            "hidden_states": encoded.layers,
-            "last_hidden_state": encoded.features,
-            **named,
-        }
+        return {"hidden_states": encoded.layers, "last_hidden_state": encoded.features, **named}
 
 
 def open_upstream(ckpt: str | os.PathLike[str], **kwargs: Any) -> UpstreamExpert:

@@ -17,7 +17,9 @@ import_torchaudio()  # which transformers imports, and which a CPU build of torc
 try:
     import transformers
 except ImportError:
-    raise ImportError("speechlm.hub needs the package transformers: pip install transformers") from None
+    raise ImportError(
+        "speechlm.hub needs the package transformers: pip install transformers"
+    ) from None
 
 from speechlm.hub.configuration import SpeechLMConfig  # noqa: E402
 from speechlm.hub.modeling import (  # noqa: E402
@@ -26,12 +28,7 @@ from speechlm.hub.modeling import (  # noqa: E402
     SpeechLMModel,
 )
 
-__all__ = [
-    "SpeechLMConfig",
-    "SpeechLMForCTC",
-    "SpeechLMForSequenceClassification",
-    "SpeechLMModel",
-]
+__all__ = ["SpeechLMConfig", "SpeechLMForCTC", "SpeechLMForSequenceClassification", "SpeechLMModel"]
 
 transformers.AutoConfig.register(SpeechLMConfig.model_type, SpeechLMConfig, exist_ok=True)
 for _auto, _class in (

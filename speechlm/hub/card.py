@@ -79,7 +79,9 @@ def write_card(path: Path, card: Card, config: SpeechLMConfig) -> None:
         "Licence": licence,
         "Citation": f"```bibtex\n{CITATION}\n```",
     }
-    text = f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n# SpeechLM\n\n{_what(name, config)}\n"
+    text = (
+        f"---\n{yaml.safe_dump(head, sort_keys=False)}---\n\n# SpeechLM\n\n{_what(name, config)}\n"
+    )
     text += "".join(f"\n## {title}\n\n{body}\n" for title, body in sections.items())
     write_text(path, text)
 

@@ -92,10 +92,9 @@ def read_trained(folder: str | os.PathLike[str]) -> Trained:
     """
     values = read_yaml(Path(folder) / CONFIG, f": {folder} holds no trained model")
     if "kind" not in values and values.get("encoder") == "speechlm":
-        model = load_model(folder)
-        head = model.output.state_dict()
-        weights = {f"unit_encoder_ctc_head.5.{name}": weight for name, weight in head.items()}
-        weights = {**model.encoder.speechlm.state_dict(), **weights}
+        weights = {
+            _own_name(name): weight for name, weight in load_model(folder).state_dict().items()
+        }
         stored = SpeechLMConfig(values["encoder_conf"]["speechlm"]).network
         symbols = CharacterVocabulary.symbols
         return Trained(Description(stored, "ctc", characters=symbols), weights, {})
@@ -109,6 +108,13 @@ def read_trained(folder: str | os.PathLike[str]) -> Trained:
         check_characters(folder)
     weights, metadata = read_weights(folder)
     return Trained(description, weights, metadata)
+
+
+def _own_name(name: str) -> str:
+    """The authors' name of a weight of a `CTCModel`, which keeps the output layer by itself."""
+    if name.startswith("output."):
+        return "unit_encoder_ctc_head.5." + name.removeprefix("output.")
+    return name.removeprefix("encoder.").removeprefix("speechlm.")
 
 
 def hub_config(description: Description) -> SpeechLMConfig:

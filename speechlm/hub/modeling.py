@@ -92,6 +92,10 @@ class SpeechLMPreTrainedModel(PreTrainedModel):
                 f"{name}: {len(absent)} weights of the encoder are missing: "
                 f"{', '.join(absent[:5])}; export or copy the model again"
             )
+        with torch.device("meta"):  # transformers gives a gradient to all that it reads
+            built = cls(model.config)
+        for weight, as_built in zip(model.parameters(), built.parameters(), strict=True):
+            weight.requires_grad_(as_built.requires_grad)
         return (model, info) if wants_info else model
 
     def _init_weights(self, module: nn.Module) -> None:
