@@ -1,4 +1,4 @@
-"""Write a pre-trained or CTC fine-tuned model as a model of Hugging Face's transformers, with a card.
+"""Write a pre-trained or CTC fine-tuned model as one of Hugging Face's transformers, with a card.
 
 `import speechlm.hub` there, and the Auto classes and pipelines open it (doc/hub.md).
 `import_checkpoint` makes a model folder of it again.
@@ -34,7 +34,7 @@ def main() -> None:
     results = "\n".join(read_lines(args.results, "results")) if args.results else None
     card = Card(args.data, results, args.license, tuple(args.languages))
     config = export_huggingface(args.input, args.output, card)
-    logging.info("%s: a %s", Path(args.output), ", ".join(config.architectures))
+    logging.info("%s: a %s", Path(args.output), ", ".join(config.architectures or ()))
 
 
 if __name__ == "__main__":

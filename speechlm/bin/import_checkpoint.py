@@ -1,4 +1,4 @@
-"""Turn a checkpoint of the SpeechLM authors, or a folder of export_huggingface, into a model folder.
+"""Turn a checkpoint of the authors, or a folder of export_huggingface, into a model folder.
 
 Nothing in it is run.
 """

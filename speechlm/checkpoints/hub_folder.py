@@ -1,7 +1,7 @@
 """Folders in which a SpeechLM is a model of transformers, read back into model folders.
 
-    config.json          `model_type` speechlm; `architectures`: the class; `speechlm`: the values of
-                         SpeechLMConfig; and what transformers adds
+    config.json          `model_type` speechlm; `architectures`: the class; `speechlm`: the values
+                         of SpeechLMConfig; and what transformers adds
     model.safetensors    weights, names with `network.` before the authors'
     vocab.json           ids of characters, as the tokenizer has them; not there without CTC head
     tokens.txt           units, as in a model folder; not there without unit embeddings
@@ -109,8 +109,8 @@ def _kind(values: dict[str, Any], folder: Path) -> str:
     found = values.get("model_type")
     if found != MODEL_TYPE:
         raise ValueError(
-            f"{folder} holds a model of type {found}, not {MODEL_TYPE}; pre-training can start from "
-            "a HuBERT (--init_speech), and its layers can be clustered (--hidden_model)"
+            f"{folder} holds a model of type {found}, not {MODEL_TYPE}; pre-training can start "
+            "from a HuBERT (--init_speech), and its layers can be clustered (--hidden_model)"
         )
     classes = values.get("architectures")
     name = classes[0] if isinstance(classes, list) and len(classes) == 1 else classes

@@ -1,4 +1,4 @@
-"""A SpeechLM as an upstream of s3prl, SUPERB's toolkit. Needs no s3prl: its interface is this class.
+"""A SpeechLM as an upstream of s3prl, SUPERB's toolkit. Needs no s3prl.
 
 B batch, S samples (16 kHz), T frames, D model width, L layers.
 """

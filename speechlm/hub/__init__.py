@@ -22,11 +22,7 @@ except ImportError:
     ) from None
 
 from speechlm.hub.configuration import SpeechLMConfig  # noqa: E402
-from speechlm.hub.modeling import (  # noqa: E402
-    SpeechLMForCTC,
-    SpeechLMForSequenceClassification,
-    SpeechLMModel,
-)
+from speechlm.hub.modeling import SpeechLMForCTC, SpeechLMForSequenceClassification, SpeechLMModel  # noqa: E402
 
 __all__ = ["SpeechLMConfig", "SpeechLMForCTC", "SpeechLMForSequenceClassification", "SpeechLMModel"]
 

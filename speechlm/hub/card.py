@@ -62,7 +62,8 @@ class Card:
 
 def write_card(path: Path, card: Card, config: SpeechLMConfig) -> None:
     """Write the model card of a model with a configuration."""
-    (name,) = config.architectures
+    (name,) = config.architectures or (None,)
+    assert name in TASKS
     head = {
         "library_name": "transformers",
         "license": card.license or "unknown",
@@ -90,13 +91,13 @@ def _what(name: str, config: SpeechLMConfig) -> str:
     network = config.network
     framing = network.framing
     kind = {
-        "SpeechLMModel": "A speech encoder, pre-trained on speech and, where its data says so, text",
-        "SpeechLMForCTC": "A speech recogniser: a SpeechLM encoder fine-tuned with CTC on characters",
+        "SpeechLMModel": "A speech encoder, pre-trained on speech, and on text if its data says so",
+        "SpeechLMForCTC": "A speech recogniser: an encoder fine-tuned with CTC on characters",
     }[name]
     which = "SpeechLM-Fast (log-mel features)" if network.is_fast else "the paper's (waveforms)"
     return (
         f"{kind} (arXiv 2209.15329).\n\n"
-        f"- architecture: {which}; {config.num_hidden_layers} layers of width {config.hidden_size}\n"
+        f"- architecture: {which}; {config.num_hidden_layers} layers of {config.hidden_size}\n"
         f"- input: mono, 16 kHz; output: {framing.rate:g} frames a second\n"
         f"- made by: speechlm {__version__}"
     )

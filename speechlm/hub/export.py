@@ -1,4 +1,4 @@
-"""Writing a trained SpeechLM as a model of transformers: weights, configuration, tokenizer, card."""
+"""Writing a trained SpeechLM as a model of transformers, with tokenizer and card."""
 
 from __future__ import annotations
 
@@ -92,9 +92,8 @@ def read_trained(folder: str | os.PathLike[str]) -> Trained:
     """
     values = read_yaml(Path(folder) / CONFIG, f": {folder} holds no trained model")
     if "kind" not in values and values.get("encoder") == "speechlm":
-        weights = {
-            _own_name(name): weight for name, weight in load_model(folder).state_dict().items()
-        }
+        tuned: dict[str, Tensor] = load_model(folder).state_dict()
+        weights = {_own_name(name): weight for name, weight in tuned.items()}
         stored = SpeechLMConfig(values["encoder_conf"]["speechlm"]).network
         symbols = CharacterVocabulary.symbols
         return Trained(Description(stored, "ctc", characters=symbols), weights, {})

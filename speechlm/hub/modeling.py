@@ -53,7 +53,7 @@ class SpeechLMPreTrainedModel(PreTrainedModel):
     config: SpeechLMConfig
     base_model_prefix = NETWORK
     main_input_name = "input_values"
-    input_modalities = ("audio",)
+    input_modalities = "audio"
 
     def __init__(
         self, config: SpeechLMConfig, for_task: bool = False, keep_ctc: bool = False
@@ -70,7 +70,9 @@ class SpeechLMPreTrainedModel(PreTrainedModel):
                 module._is_hf_initialized = True  # type: ignore[assignment]
 
     @classmethod
-    def from_pretrained(cls, name: Any, *args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(  # type: ignore[override]  # its own options go through
+        cls, name: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         """As in transformers, from safetensors alone, and with all weights of the encoder.
 
         A head that is not there starts at random, with a warning of transformers.
@@ -81,7 +83,8 @@ class SpeechLMPreTrainedModel(PreTrainedModel):
         """
         kwargs["use_safetensors"] = True
         wants_info = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
+        loaded: Any = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
+        model, info = loaded
         absent = sorted(
             weight
             for weight in info["missing_keys"]
@@ -283,7 +286,7 @@ class SpeechLMForSequenceClassification(SpeechLMPreTrainedModel):
         super().__init__(config, for_task=True)
         self.layer_weights = nn.Parameter(torch.zeros(config.num_hidden_layers))
         self.projector = nn.Linear(config.hidden_size, config.classifier_proj_size)
-        self.classifier = nn.Linear(config.classifier_proj_size, config.num_labels)
+        self.classifier = nn.Linear(config.classifier_proj_size, len(config.id2label or ()))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

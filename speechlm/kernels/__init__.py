@@ -9,8 +9,9 @@ between the two; models call it where the ways part:
         return blocked_relative_attention(...)  # blocks of queries, in the cache
     return plain_relative_attention(...)
 
-Off a CPU the plain twins run, and in graphs that are compiled or exported. On a CPU they run inside `plain()`, or in the whole process where the
-environment has `SPEECHLM_PLAIN=all` (or the names of some kernels, between blanks or commas):
+Off a CPU the plain twins run, and in graphs that are compiled or exported. On a CPU they run inside
+`plain()`, or in the whole process where the environment has `SPEECHLM_PLAIN=all` (or the names of
+some kernels, between blanks or commas):
 
     with kernels.plain():                  # no kernel
     with kernels.plain("attention"):       # all but this one

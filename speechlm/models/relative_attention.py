@@ -113,7 +113,7 @@ def relative_bias(relative: Tensor, frames: int) -> Tensor:
 
 
 def gathered_bias(relative: Tensor, frames: int) -> Tensor:
-    """What `relative_bias` gives, number by number: for graphs, which hold for any number of frames.
+    """What `relative_bias` gives, number by number: for graphs, which hold for any T.
 
     Args:
         relative: (B, H, T, R) products of each query with the table.

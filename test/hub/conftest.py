@@ -1,4 +1,4 @@
-"""Very small trained models in every form, exported; without transformers these tests are skipped."""
+"""Very small trained models in every form, exported. Without transformers tests are skipped."""
 
 import numpy as np
 import pytest
@@ -16,8 +16,9 @@ CONV = [[16, 10, 5], [16, 8, 4], [16, 4, 4], [16, 4, 4]]
 def transformers():
     """transformers, in which SpeechLM is known."""
     pytest.importorskip("transformers", reason="transformers is not installed")
-    import speechlm.hub
     import transformers
+
+    import speechlm.hub
 
     assert speechlm.hub
     transformers.logging.disable_progress_bar()

@@ -71,7 +71,8 @@ def test_what_transformers_saves_is_imported(exported, transformers, run_main, t
 
 
 def test_the_card(trained, run_main, root, tmp_path):
-    results = "# mini\n\n## Table\n\n![rates](images/rates.png)\n|a|\n|---|\n|17.4|\n```\n# no heading\n```\n"
+    results = "# mini\n\n## Table\n\n![rates](images/rates.png)\n|a|\n|---|\n|17.4|\n"
+    results += "```\n# no heading\n```\n"
     (tmp_path / "RESULTS.md").write_text(results)
     options = ("--data", "An hour of chords.", "--results", "RESULTS.md", "--license", "cc-by-4.0")
     done = run_main(

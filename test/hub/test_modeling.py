@@ -115,7 +115,7 @@ def test_the_loss_is_that_of_ctc(trained, exported, batch, transformers):
 
 
 def test_classes_of_utterances(exported, batch, transformers):
-    """softmax-weighted layers, projection, mean over the valid frames, classes; alone as in a batch."""
+    """Weighted layers, projection, mean over the valid frames; alone as in a batch."""
     model = transformers.AutoModelForAudioClassification.from_pretrained(
         exported("large", "pretrained"), num_labels=3
     )
