@@ -160,7 +160,7 @@ class LogMelFrontEnd(FrontEnd):
                 seen = seen[:, :frames]
             x = F.gelu(affine(seen, layer.weight, layer.bias))
             if lengths is not None:
-                lengths = -(-lengths // stride)
+                lengths = (lengths + stride - 1) // stride
                 x = x * _valid(lengths, x)
         return x
 
@@ -170,7 +170,7 @@ def windows(x: Tensor, stride: int, before: int) -> Tensor:
 
     Output t sees the frames from t stride - before on; beyond the ends there are zeros.
     """
-    count = -(-x.shape[1] // stride)
+    count = (x.shape[1] + stride - 1) // stride  # ONNX would round -(-T // stride) otherwise
     needed = (count - 1) * stride + KERNEL
     padded = F.pad(x.to(compute_type(x)), (0, 0, before, needed - before - x.shape[1]))
     # (B, T', C, 5) -> (B, T', 5 C)
