@@ -111,6 +111,7 @@ setup(
             "kaldi-native-fbank>=1.20",
             "matplotlib>=3.8",
         ],
+        "hub": ["transformers>=5", "accelerate>=1.1"],
         "mini": ["espeakng-loader>=0.2"],
         "test": [
             "pytest>=8",

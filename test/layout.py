@@ -19,6 +19,7 @@ FLOORS = {
     "recognizer": 3,
     "checkpoints": 3,
     "decode": 4,
+    "hub": 4,
     "tokenizers": 5,
     "score": 6,
     "tasks": 7,

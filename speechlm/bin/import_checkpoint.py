@@ -1,4 +1,7 @@
-"""Turn a checkpoint of the SpeechLM authors into a model folder; nothing in it is run."""
+"""Turn a checkpoint of the authors, or a folder of export_huggingface, into a model folder.
+
+Nothing in it is run.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ def main() -> None:
     """Parse, import, report."""
     options = parser(__doc__)
     options.add_argument(
-        "--input", required=True, help="full, cleaned, fine-tuned or text-to-unit checkpoint"
+        "--input",
+        required=True,
+        help="full, cleaned, fine-tuned or text-to-unit checkpoint; or folder of a SpeechLM that "
+        "transformers opens",
     )
     options.add_argument("--output", required=True, help="folder of the model")
     options.add_argument(
@@ -27,7 +33,14 @@ def main() -> None:
 
     from speechlm.checkpoints.authors_import import import_checkpoint
     from speechlm.checkpoints.authors_text_to_unit import holds_text_to_unit, import_text_to_unit
+    from speechlm.checkpoints.hub_folder import import_hub_folder, is_hub_folder
 
+    if is_hub_folder(args.input):
+        if args.unit_dictionary is not None or args.target_dictionary is not None:
+            raise ValueError("dictionaries are not for a folder, which has its own symbols")
+        description = import_hub_folder(args.input, args.output)
+        logging.info("%s: a %s SpeechLM", args.output, description.kind)
+        return
     if holds_text_to_unit(args.input):
         if args.target_dictionary is not None:
             raise ValueError("--target_dictionary is not for a text-to-unit model")

@@ -159,7 +159,7 @@ def load_speechlm(
         what = " and ".join(description.without)
         logging.info("%s has no weights for %s: they start at random", folder, what)
     own = {n: w for n, w in weights.items() if not n.startswith(DECODER)}
-    absent = weights_of(description.without, description.config.is_fast)
+    absent = weights_of(description.without)
     load_weights(model, own, source, absent)
     return model, description.units
 

@@ -9,8 +9,9 @@ between the two; models call it where the ways part:
         return blocked_relative_attention(...)  # blocks of queries, in the cache
     return plain_relative_attention(...)
 
-Off a CPU the plain twins run. On a CPU they run inside `plain()`, or in the whole process where the
-environment has `SPEECHLM_PLAIN=all` (or the names of some kernels, between blanks or commas):
+Off a CPU the plain twins run, and in graphs that are compiled or exported. On a CPU they run inside
+`plain()`, or in the whole process where the environment has `SPEECHLM_PLAIN=all` (or the names of
+some kernels, between blanks or commas):
 
     with kernels.plain():                  # no kernel
     with kernels.plain("attention"):       # all but this one
@@ -23,6 +24,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 VARIABLE = "SPEECHLM_PLAIN"
@@ -91,8 +93,11 @@ KERNELS = {
 
 
 def fast(name: str, x: Tensor) -> bool:
-    """Whether the kernel of that name is to be used for x; else its plain twin is."""
-    return x.device.type == "cpu" and name not in _plain
+    """Whether the kernel of that name is to be used for x; else its plain twin is.
+
+    Graphs that torch.compile and torch.export make are of the plain twins.
+    """
+    return x.device.type == "cpu" and name not in _plain and not torch.compiler.is_compiling()
 
 
 @contextmanager

@@ -46,6 +46,6 @@ class CTCHead(nn.Module):
         padded = F.pad(hidden.to(compute_type(hidden)), (0, 0, 1, 1))
         pairs = torch.cat([padded[:, :-1], padded[:, 1:]], -1)
         mixed = affine(pairs, getattr(self, "1").weight.transpose(1, 2).flatten(1), None)
-        mixed = mixed.view(len(mixed), -1, hidden.shape[2])
+        mixed = mixed.view(mixed.shape[0], -1, hidden.shape[2])
         mixed = dropout(mixed, self.dropout, self.training)
         return F.gelu(getattr(self, "3")["2"](mixed))

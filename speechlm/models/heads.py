@@ -17,6 +17,8 @@ PARTS = {
     "characters": ("unit_encoder_ctc_head.",),
 }
 """Parts that a model may lack (the authors' cleaned checkpoints lack both): their weights."""
+TIED = "unit_encoder.embed_tokens."
+"""The unit embeddings once more, under a name of the authors; stored once."""
 SCORES = "final_proj_list."
 """Projections of the unit predictions: into a space of cosines, in a fast model onto the units."""
 PREDICTIONS = (SCORES, *PARTS["units"])
@@ -27,15 +29,13 @@ UNIT_EMBEDDINGS, CTC_HEAD = "unit embeddings", "CTC head"
 """What messages call the parts."""
 
 
-def weights_of(parts: Sequence[str], is_fast: bool) -> tuple[str, ...]:
-    """How the names of the weights of some of `PARTS` begin.
+def weights_of(parts: Sequence[str]) -> tuple[str, ...]:
+    """How the names of the weights begin that a model without some of `PARTS` may lack.
 
-    Args:
-        parts: names in `PARTS`.
-        is_fast: whether they are a fast model's, which has a row of scores for each unit.
+    Without units it has nothing to score; the authors' cleaned checkpoints have kept the scores.
     """
     names = tuple(name for part in parts for name in PARTS[part])
-    return (*names, SCORES) if is_fast and "units" in parts else names
+    return (*names, SCORES) if "units" in parts else names
 
 
 def required(part: Part | None, name: str) -> Part:

@@ -18,7 +18,7 @@ def check_shapes(waveforms: Tensor, lengths: Tensor | None, framing: Framing) ->
         raise ValueError(
             f"waveforms: expected shape (batch, samples), got {tuple(waveforms.shape)}"
         )
-    if len(waveforms) < 1:
+    if waveforms.shape[0] < 1:
         raise ValueError("waveforms: at least one utterance expected, got none")
     if framing.frames(waveforms.shape[1]) < 1:
         raise ValueError(

@@ -49,17 +49,23 @@ class LogMel(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.channels = channels
+        # Kept as integers of the same bits: `model.half()` rounds all buffers but those.
+        for name, exact in zip(("window", "mel"), self.constants(), strict=True):
+            self.register_buffer(f"{name}_bits", exact.view(torch.int32), persistent=False)
+
+    def constants(self) -> tuple[Tensor, Tensor]:
+        """Window (400,) and weights of frequencies in mel channels (FFT / 2 + 1, M), float32."""
         # Kaldi's window: a Hann window to the power of 0.85, which is not 0 at its ends' neighbours
         hann = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64)
-        # Kept as integers of the same bits: `model.half()` rounds all buffers but those.
-        for name, exact in (("window", hann.pow(0.85)), ("mel", mel_triangles(channels))):
-            bits = exact.float().view(torch.int32)
-            self.register_buffer(f"{name}_bits", bits, persistent=False)
+        return hann.pow(0.85).float(), mel_triangles(self.channels).float()
 
     @torch.no_grad()
     def forward(self, waveforms: Tensor, frames: Tensor | None) -> Tensor:
         """(B, S), valid log-mel frames (B,) or None: all -> (B, L, M) float32, padding zero."""
         window, mel = self.window_bits.view(torch.float32), self.mel_bits.view(torch.float32)
+        if torch.compiler.is_compiling():  # ONNX does not know bits of numbers
+            window, mel = (exact.to(waveforms.device) for exact in self.constants())
         with torch.autocast(waveforms.device.type, enabled=False):
             windows = waveforms.float().unfold(1, WINDOW, MEL_SHIFT)  # (B, L, 400), a view
             windows = windows - windows.mean(2, keepdim=True)
@@ -104,7 +110,9 @@ def mel_triangles(channels: int) -> Tensor:
     # The limits are numbers, not tensors, so that a network without memory can be built.
     low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (LOWEST, HIGHEST))
     edges = torch.linspace(low, high, channels + 2, dtype=torch.float64)
-    frequency = torch.arange(FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE / FFT
+    # Where somebody builds networks on the meta device, `linspace` may be left on the CPU.
+    bins = torch.arange(FFT // 2 + 1, dtype=torch.float64, device=edges.device)
+    frequency = bins * SAMPLE_RATE / FFT
     place = 1127.0 * (frequency / 700.0).log1p()[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (place - left) / (centre - left), (right - place) / (right - centre)
@@ -152,11 +160,14 @@ class LogMelFrontEnd(FrontEnd):
         # Whole frames alone, T = L // r: what is left over does not make one.
         frames = x.shape[1] // self.ratio
         for layer, (stride, before) in zip((self.first, self.second), self.steps, strict=True):
-            x = F.gelu(affine(windows(x, stride, before), layer.weight, layer.bias))
+            seen = windows(x, stride, before)
+            if layer is self.second:
+                seen = seen[:, :frames]
+            x = F.gelu(affine(seen, layer.weight, layer.bias))
             if lengths is not None:
-                lengths = -(-lengths // stride)
+                lengths = (lengths + stride - 1) // stride
                 x = x * _valid(lengths, x)
-        return x[:, :frames]
+        return x
 
 
 def stretch_channels(x: Tensor, factors: Tensor) -> Tensor:
@@ -184,9 +195,9 @@ def windows(x: Tensor, stride: int, before: int) -> Tensor:
 
     Output t sees the frames from t stride - before on; beyond the ends there are zeros.
     """
-    count = -(-x.shape[1] // stride)
+    count = (x.shape[1] + stride - 1) // stride  # ONNX would round -(-T // stride) otherwise
     needed = (count - 1) * stride + KERNEL
-    padded = F.pad(x.to(compute_type(x)), (0, 0, before, max(0, needed - before - x.shape[1])))
+    padded = F.pad(x.to(compute_type(x)), (0, 0, before, needed - before - x.shape[1]))
     # (B, T', C, 5) -> (B, T', 5 C)
     return padded.unfold(1, KERNEL, stride)[:, :count].transpose(2, 3).flatten(2)
 

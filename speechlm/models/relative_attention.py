@@ -60,7 +60,8 @@ def plain_relative_attention(
 ) -> Tensor:
     """relative_attention with scaled queries, by torch's attention and a (T, T) bias."""
     relative = query @ table.to(query.dtype).T  # (B, H, T, R): q_i . e_r
-    bias = relative_bias(relative, query.shape[2])
+    spread = gathered_bias if torch.compiler.is_compiling() else relative_bias
+    bias = spread(relative, query.shape[2])
     if padding is not None:
         bias = bias.masked_fill(padding[:, None, None], float("-inf"))
     return F.scaled_dot_product_attention(query, key, value, bias, dropout, scale=1.0)
@@ -109,6 +110,23 @@ def relative_bias(relative: Tensor, frames: int) -> Tensor:
     # bias[n, i, j] = wide[n, i, j - i + rows], which is number i (width - 1) + j + rows of wide[n].
     strides = (rows * width, width - 1, 1)
     return wide.as_strided((len(wide), frames, frames), strides, rows).unflatten(0, batch)
+
+
+def gathered_bias(relative: Tensor, frames: int) -> Tensor:
+    """What `relative_bias` gives, number by number: for graphs, which hold for any T.
+
+    Args:
+        relative: (B, H, T, R) products of each query with the table.
+        frames: T.
+
+    Returns:
+        (B, H, T, T).
+    """
+    batch, heads, _, size = relative.shape
+    place = torch.arange(frames, device=relative.device)
+    distance = place[:, None] - place  # i - j
+    index = distance.clamp(-(size // 2), size // 2 - 1) + size // 2
+    return relative.gather(3, index.expand(batch, heads, frames, frames))
 
 
 class RelativeSelfAttention(nn.Module):

@@ -8,10 +8,9 @@ from speechlm.models.speechlm import SpeechLM
 
 
 def drop_units(model: SpeechLM) -> None:
-    """Takes the unit embeddings out; the model can no longer be pre-trained."""
+    """Takes the unit embeddings and scores out; the model can no longer be pre-trained."""
     model.label_embs_list = nn.ParameterList()
-    if model.config.is_fast:  # its scores have a row for each unit
-        model.final_proj_list = nn.ModuleList()
+    model.final_proj_list = nn.ModuleList()
     model.unit_embed_tokens = model.unit_encoder.embed_tokens = None
 
 
@@ -30,7 +29,6 @@ def without_heads(model: SpeechLM, keep_ctc: bool = False) -> SpeechLM:
         keep_ctc: take out what predicts units only, and leave the CTC head.
     """
     drop_units(model)
-    model.final_proj_list = nn.ModuleList()
     if not keep_ctc:
         drop_characters(model)
     if model.config.feature_grad_mult == 0.0:

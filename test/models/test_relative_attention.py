@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from speechlm.models.relative_attention import (
+    gathered_bias,
     plain_relative_attention,
     relative_attention,
     relative_bias,
@@ -31,13 +32,14 @@ def attention_by_definition(query, key, value, table, padding):
 
 
 @pytest.mark.parametrize("frames, clip", [(1, 4), (3, 4), (4, 4), (5, 4), (9, 4), (40, 4), (6, 1)])
-def test_bias_clips_the_distance(frames, clip):
-    scores = torch.arange(frames * 2 * clip).view(1, frames, 2 * clip)
-    bias = relative_bias(scores, frames)
+@pytest.mark.parametrize("spread", [relative_bias, gathered_bias])
+def test_bias_clips_the_distance(spread, frames, clip):
+    scores = torch.arange(frames * 2 * clip).view(1, 1, frames, 2 * clip)
+    bias = spread(scores, frames)[0]
     for i in range(frames):
         for j in range(frames):
             row = min(max(i - j, -clip), clip - 1) + clip
-            assert bias[0, i, j] == scores[0, i, row]
+            assert bias[0, i, j] == scores[0, 0, i, row]
 
 
 @pytest.mark.parametrize(
