@@ -1,7 +1,7 @@
 """IEMOCAP (Busso et al. 2008), for emotion recognition: four classes, five folds.
 
     ROOT/SessionN/sentences/wav/DIALOG/DIALOG_FNNN.wav
-    ROOT/SessionN/dialog/EmoEvaluation/DIALOG.txt: lines `[start - end]<tab>NAME<tab>emotion<tab>...`
+    ROOT/SessionN/dialog/EmoEvaluation/DIALOG.txt: `[start - end]<tab>NAME<tab>emotion<tab>...`
 
 Excited counts as happy, as in SUPERB; other emotions are not used. The set of an utterance is the
 number of its session: each in turn is tested, and the others train.

@@ -19,7 +19,9 @@ def read_librispeech_sets(corpus: str | os.PathLike[str]) -> tuple[TaskData, Rep
         ValueError: a part is not there, or has no utterance with a transcript.
     """
     report = Report()
-    data, sets, labels = DataDir({}, {}), {}, {}
+    data = DataDir({}, {})
+    sets: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for group, part in PARTS.items():
         found, problems = read_librispeech(corpus, [part])
         report.items += problems.items

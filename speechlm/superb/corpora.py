@@ -86,17 +86,22 @@ def check_classes(data: TaskData, report: Report) -> None:
     Raises:
         ValueError: there are such classes; they and their utterances are named.
     """
-    known = Counter(data.labels[u] for u in data.members(TRAIN))
+    train = data.members(TRAIN)
+    # Of an intent each of its three parts must be known, not all three together.
+    known = {part for u in train for part in enumerate(data.labels[u].split())}
     foreign: dict[str, str] = {}
     for group in (DEV, TEST):
-        foreign |= {u: data.labels[u] for u in data.members(group) if data.labels[u] not in known}
+        for u in data.members(group):
+            if {*enumerate(data.labels[u].split())} - known:
+                foreign[u] = data.labels[u]
     if foreign:
         shown = ", ".join(f"{u} ({label})" for u, label in sorted(foreign.items())[:5])
         raise ValueError(
             f"classes that the set {TRAIN} has are expected in {DEV} and {TEST}; {len(foreign)} "
             f"utterances have others: {shown}; take them out of the corpus, or check its parts"
         )
-    for utterance in data.members(TRAIN):
-        if known[data.labels[utterance]] == 1:
+    examples = Counter(data.labels[u] for u in train)
+    for utterance in train:
+        if examples[data.labels[utterance]] == 1:
             where = data.data.wav[utterance]
             report.note("class with one example", utterance, where, data.labels[utterance])
