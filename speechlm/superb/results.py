@@ -81,7 +81,8 @@ def write_result(
     with output_dir(folder) as temporary:
         for name, parts in tested.scores.items():
             for seed, scores in zip(seeds, parts, strict=True):
-                np.savez(temporary / f"{name}.{seed}.npz", **scores.arrays())
+                arrays: dict[str, Any] = scores.arrays()
+                np.savez(temporary / f"{name}.{seed}.npz", **arrays)
         (temporary / RESULT).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
