@@ -37,6 +37,8 @@ def test_a_missing_set_is_named():
 
 
 def test_phones_of_known_and_unknown_words():
-    spoken = in_phones(task({"a": ("train", "THE CAT"), "b": ("dev", "XYLOPHOBIC"), "c": ("test", "")}))
+    spoken = in_phones(
+        task({"a": ("train", "THE CAT"), "b": ("dev", "XYLOPHOBIC"), "c": ("test", "")})
+    )
     assert spoken.labels["a"] == "DH AH0 K AE1 T"
     assert len(spoken.labels["b"].split()) > 5 and spoken.labels["c"] == ""
