@@ -1,4 +1,4 @@
-"""The corpus of a task of SUPERB to a data directory with sets and labels."""
+"""Stage 1: the corpus of a task of SUPERB to a data directory with sets and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All layers of a frozen model for the utterances of a data directory, to be judged by heads.
+"""Stage 11: all layers of a frozen model for a data directory, on which heads are trained.
 
 OUTPUT/feats.scp: matrices (T, L D), the L layers of a frame behind each other; OUTPUT/features.json
 says of which model they are.

@@ -1,4 +1,4 @@
-"""A frozen model on a task of SUPERB: heads at several rates, the best in dev tested.
+"""Stage 11: a frozen model on a task of SUPERB: heads at several rates, the best in dev tested.
 
 OUTPUT/result.json has what was chosen, OUTPUT/METRIC.SEED.npz what each test item scored. Query by
 example trains nothing: its layer is chosen on dev.

@@ -1,4 +1,4 @@
-"""Results of superb_judge as tables with intervals, and the weights of the layers as a picture."""
+"""Stage 14: results of superb_judge as tables with intervals, weights of the layers as a picture."""
 
 from __future__ import annotations
 
