@@ -1,4 +1,4 @@
-"""Stage 14: results of superb_judge as tables with intervals, weights of the layers as a picture."""
+"""Stage 14: results of superb_judge as tables with intervals, and a picture of layer weights."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class StoredFeatures:
                     f"{self._arrays.scp}: layers of {utterance} expected, but they are not there; "
                     "extract them of the same data directory"
                 )
-            flat = self._arrays[utterance]
+            flat = np.array(self._arrays[utterance])  # a copy, which torch may take as it is
             found = flat.reshape(len(flat), self.description.layers, self.description.dim)
             if self._size + found.nbytes <= _IN_MEMORY:
                 self._kept[utterance] = found

@@ -17,7 +17,7 @@ from speechlm.superb.corpora import CLASSIFICATION, check_classes
 from speechlm.superb.features import Features
 from speechlm.superb.problems import problem_of
 from speechlm.superb.search import search
-from speechlm.superb.training import Tested, judge
+from speechlm.superb.training import Verdict, judge
 
 _DEV_SHARE = 0.2
 """Of what is trained on in a fold."""
@@ -31,7 +31,7 @@ def judge_task(
     config: str | os.PathLike[str] | None,
     seeds: Sequence[int],
     device: str = "cpu",
-) -> Tested:
+) -> Verdict:
     """Test an upstream on a task.
 
     Args:

@@ -20,7 +20,7 @@ from speechlm.data.whole_files import read_json
 from speechlm.score.compare import chunks, interval
 from speechlm.score.seeds import over_seeds
 from speechlm.superb.metrics import Scores, from_arrays, value
-from speechlm.superb.training import Tested
+from speechlm.superb.training import Verdict
 from speechlm.superb.upstream import Description
 
 RESULT = "result.json"
@@ -63,7 +63,7 @@ def write_result(
     task: str,
     model: str,
     description: Description,
-    tested: Tested,
+    tested: Verdict,
     seeds: Sequence[int],
 ) -> None:
     """Write a folder: whole or not at all."""

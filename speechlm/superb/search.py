@@ -17,7 +17,7 @@ import numpy as np
 from speechlm.data.task_data import DEV, DOC, TEST, TaskData
 from speechlm.superb.features import Features
 from speechlm.superb.metrics import BETA, TermWeighted, value
-from speechlm.superb.training import Tested
+from speechlm.superb.training import Verdict
 
 _SHORTEST = 5
 """Frames of a query that is searched for at all."""
@@ -26,7 +26,7 @@ _BLOCK = 100_000
 _TINY = 1e-9
 
 
-def search(task: TaskData, features: Features) -> Tested:
+def search(task: TaskData, features: Features) -> Verdict:
     """Choose the layer on dev, then score it on test.
 
     Raises:
@@ -41,7 +41,7 @@ def search(task: TaskData, features: Features) -> Tested:
     weights = np.eye(layers)[best]
     dev = ", ".join(f"{n + 1}: {v:.3f}" for n, v in values.items())
     notes.append(f"layer {best + 1} is used; MTWV on dev by layer: {dev}")
-    return Tested({}, float("nan"), {"MTWV": [scores]}, [weights], notes)
+    return Verdict({}, float("nan"), {"MTWV": [scores]}, [weights], notes)
 
 
 def _find(task: TaskData, features: Features, group: str, layer: int) -> tuple[TermWeighted, list]:

@@ -41,7 +41,7 @@ class Trained:
 
 
 @dataclass
-class Tested:
+class Verdict:
     """What a task says about an upstream."""
 
     rates: dict[float, float]
@@ -69,7 +69,7 @@ def judge(
     training: Training,
     seeds: Sequence[int],
     device: str = "cpu",
-) -> Tested:
+) -> Verdict:
     """Choose a rate on dev with the first seed, then test a head of each seed.
 
     Args:
@@ -99,7 +99,7 @@ def judge(
     diverged = [f"{rate:g}" for rate in training.rates if rate not in first]
     if diverged:
         notes.append(f"with the rate {', '.join(diverged)} the loss was not finite")
-    tested = Tested(means, best, notes=notes)
+    tested = Verdict(means, best, notes=notes)
     for seed in seeds:
         chosen = first[best]
         if seed != seeds[0]:
