@@ -24,7 +24,13 @@ def main() -> None:
     options.add_argument("--features", help="folder of superb_features")
     options.add_argument("--upstream", help=f"without --features, computed anew: {UPSTREAM}")
     options.add_argument("--config", help="YAML file: {task: {value of training: ...}}")
-    options.add_argument("--seeds", type=at_least(0), nargs="+", default=[1, 2, 3])
+    options.add_argument(
+        "--seeds",
+        type=at_least(0),
+        nargs="+",
+        default=[1, 2, 3],
+        help="of the heads; the first chooses",
+    )
     options.add_argument("--output", required=True, help="folder to write")
     add_device(options)
     args = options.parse_args()

@@ -44,7 +44,7 @@ def test_weighted_sum_begins_as_the_mean_and_is_a_softmax():
     with torch.no_grad():
         weigh.scalars.copy_(torch.tensor([0.0, 1.0, 2.0, 50.0]))
     assert torch.allclose(weigh(layers), layers[:, :, 3], atol=1e-5)
-    assert float(weigh.weights().sum()) == pytest.approx(1.0)
+    assert weigh.weights().sum().item() == pytest.approx(1.0)
 
 
 def test_mean_pool_is_linear_mean_linear(batch):
@@ -52,6 +52,20 @@ def test_mean_pool_is_linear_mean_linear(batch):
     for row, n in enumerate(lengths.tolist()):
         expected = head.final(head.hidden(x[row, :n]).mean(0))
         assert torch.allclose(head(x, lengths)[row], expected, atol=1e-6)
+
+
+def test_recurrent_is_that_of_bidirectional_lstm(batch):
+    head, (x, lengths) = heads.Recurrent(D, 5, 8).eval(), batch
+    for row, n in enumerate(lengths.tolist()):
+        expected = head.project(x[row : row + 1, :n])
+        for ahead, back in zip(head.ahead, head.back, strict=True):
+            both = torch.nn.LSTM(ahead.input_size, 8, batch_first=True, bidirectional=True)
+            weights = {**ahead.state_dict()}
+            weights |= {f"{name}_reverse": w for name, w in back.state_dict().items()}
+            both.load_state_dict(weights)
+            expected = both(expected)[0]
+        expected = head.final(expected)[0]
+        assert torch.allclose(head(x, lengths)[row, :n], expected, atol=1e-6)
 
 
 def time_delay(x, weight, bias, context, dilation):
