@@ -95,7 +95,7 @@ def test_slots(judged, told):
     labels = {u: f"A|O B|{'xy'[i % 2]}" for i, (_, u) in enumerate(utterances())}
     signs = {u: [1, 0, 2, 3 + i % 2, 4, 5, 0, 0] for i, (_, u) in enumerate(utterances())}
     rows = {u: (group, labels[u]) for group, u in utterances()}
-    tested = judged("sf", rows, signs, told(signs), rates=(2e-2,), steps=70, hidden=16)
+    tested = judged("sf", rows, signs, told(signs), rates=(2e-2,), steps=150, hidden=16)
     found = scores(tested)
     assert min(found["F1"]) > 90 and max(found["CER"]) < 20
 
