@@ -119,7 +119,7 @@ class XVector(nn.Module):
         mean = (x * valid).sum(1) / counts[:, None]
         # The deviation of a sample, over n - 1; a single frame has none.
         squares = ((x - mean[:, None]).square() * valid).sum(1)
-        deviation = (squares / (counts[:, None] - 1).clamp(min=1) + 1e-10).sqrt()
+        deviation = (squares / (counts[:, None] - 1).clamp(min=1) + 1e-20).sqrt()
         embedding = F.relu(self.first(torch.cat([mean, deviation], 1)))
         return F.relu(self.second(embedding)) if self.training else embedding
 
