@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from speechlm.data.kaldi_dir import show_ids
 from speechlm.score.markdown import escape, markdown_table
-from speechlm.score.pictures import SMALL, picture, style
+from speechlm.score.pictures import SMALL, picture
 from speechlm.superb.results import Result, Score, score_of
 
 TASKS = {
@@ -93,7 +94,7 @@ def _explanation(results: Sequence[Result]) -> str:
     return (
         "A frozen network, a weighted sum of its layers, a small head for each task, whose "
         "learning rate alone is chosen, on dev. Scores are of the test set, means over "
-        f"{len(seeds)} seeds ({' '.join(map(str, seeds)) or 'none'}); in brackets the interval of "
+        f"{len(seeds)} seed{'s' * (len(seeds) != 1)} ({' '.join(map(str, seeds)) or 'none'}); in brackets the interval of "
         "95 %, from resampled items and seeds. PER, WER, CER, EER and DER are errors: less is "
         "better. Query by example trains nothing.\n"
     )
@@ -106,6 +107,7 @@ def _score_table(scores: Mapping[tuple[str, str, str], Score], models: Sequence[
             cells = [scores.get((task, metric, model)) for model in models]
             means = [cell.mean for cell in cells if cell]
             best = min(means) if metric in _FALLING else max(means)
+            best = best if len(means) > 1 else math.nan
             items = next(cell.items for cell in cells if cell)
             texts = [_cell(cell, metric, cell is not None and cell.mean == best) for cell in cells]
             rows.append([f"{name} ({task})", metric, str(items), *texts])
@@ -141,38 +143,33 @@ def _model_table(results: Sequence[Result]) -> str:
 
 
 def draw_weights(results: Sequence[Result], path: str | os.PathLike[str]) -> bool:
-    """Draw the weights of the layers, a panel a task, a line a model; marks at each layer.
+    """Draw the weights of the layers: a panel a model, a row a task, a column a layer.
 
-    Models of one layer are not drawn. Returns whether there was anything to draw.
+    The darker, the larger; a number says how many hundredths (mean over seeds). Models of one layer
+    are not drawn. Returns whether there was anything to draw.
     """
     drawn = [r for r in results if r.description.layers > 1]
-    tasks = [task for task in TASKS if any(r.task == task for r in drawn)]
-    if not tasks:
-        return False
     models = list(dict.fromkeys(r.model for r in drawn))
-    with picture(path, len(tasks), height=4.5) as axes:
+    tasks = [task for task in TASKS if any(r.task == task for r in drawn)]
+    if not models:
+        return False
+    with picture(path, len(models), height=1.5 + 0.45 * len(tasks)) as axes:
         if axes is None:
             return False
-        for one, task in zip(axes, tasks, strict=True):
-            for result in (r for r in drawn if r.task == task):
-                look = style(models.index(result.model))
-                numbers = np.arange(1, result.description.layers + 1)
-                mean = result.weights.mean(0)
-                one.plot(
-                    numbers,
-                    mean,
-                    look.line,
-                    marker=look.marker,
-                    color=look.color,
-                    label=result.model,
-                )
-                spread = [result.weights.min(0), result.weights.max(0)]
-                one.fill_between(numbers, *spread, color=look.color, alpha=0.15)
-            one.set_title(TASKS[task], fontsize=SMALL)
+        for one, model in zip(axes, models, strict=True):
+            own = {r.task: r.weights.mean(0) for r in drawn if r.model == model}
+            layers = max(map(len, own.values()))
+            table = np.array([own.get(task, np.full(layers, np.nan)) for task in tasks])
+            one.imshow(table, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+            for (row, column), weight in np.ndenumerate(table):
+                if np.isfinite(weight):
+                    color = "white" if weight > 0.5 else "black"
+                    text = f"{100 * weight:.0f}"
+                    one.text(column, row, text, ha="center", va="center", color=color)
+            one.set_xticks(range(layers), [str(n + 1) for n in range(layers)])
+            one.set_yticks(range(len(tasks)), tasks)
+            one.set_title(model, fontsize=SMALL)
             one.set_xlabel("layer", fontsize=SMALL)
-            one.set_ylim(0, None)
-        axes[0].set_ylabel("weight", fontsize=SMALL)
-        axes[0].legend(fontsize=SMALL)
     return True
 
 

@@ -50,7 +50,7 @@ IDENTIFIED, VERIFIED = 14, 6
 VIDEOS = {1: 6, 2: 3, 3: 4}
 """Utterances of a speaker by code of the set."""
 TRIALS = 300
-DOCUMENTS, QUERIES = 60, {"dev": 15, "eval": 25}
+DOCUMENTS, QUERIES = 100, {"dev": 40, "eval": 60}
 
 
 @dataclass(frozen=True)
