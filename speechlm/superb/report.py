@@ -93,10 +93,10 @@ def _explanation(results: Sequence[Result]) -> str:
     seeds = sorted({seed for r in results if r.rate is not None for seed in r.seeds})
     return (
         "A frozen network, a weighted sum of its layers, a small head for each task, whose "
-        "learning rate alone is chosen, on dev. Scores are of the test set, means over "
-        f"{len(seeds)} seed{'s' * (len(seeds) != 1)} ({' '.join(map(str, seeds)) or 'none'}); in brackets the interval of "
-        "95 %, from resampled items and seeds. PER, WER, CER, EER and DER are errors: less is "
-        "better. Query by example trains nothing.\n"
+        "learning rate alone is chosen, on dev. Scores are of the test set, means over the heads "
+        f"of the seeds {' '.join(map(str, seeds)) or '-'}; in brackets the interval of 95 %, from "
+        "resampled items and seeds. PER, WER, CER, EER and DER are errors: less is better. Query "
+        "by example trains nothing.\n"
     )
 
 

@@ -45,9 +45,9 @@ SENTENCES = {TRAIN: 160, DEV: 40, TEST: 60}
 COMMANDS = {TRAIN: 200, DEV: 60, TEST: 80}
 """Of Fluent Speech Commands, and of SNIPS."""
 MIXTURES = {TRAIN: 80, DEV: 25, TEST: 40}
-IDENTIFIED, VERIFIED = 14, 6
+IDENTIFIED, VERIFIED = 20, 6
 """Speakers of VoxCeleb1 for identification, and further ones whose trials are the test."""
-VIDEOS = {1: 6, 2: 3, 3: 4}
+VIDEOS = {1: 6, 2: 2, 3: 3}
 """Utterances of a speaker by code of the set."""
 TRIALS = 300
 DOCUMENTS, QUERIES = 100, {"dev": 40, "eval": 60}
