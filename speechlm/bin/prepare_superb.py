@@ -7,8 +7,7 @@ from pathlib import Path
 
 from speechlm.bin._cli import parser, run
 from speechlm.bin._corpus import add_max_bad_share
-
-TASKS = ("pr", "asr", "ks", "ic", "sid", "qbe", "sf", "asv", "sd", "er")
+from speechlm.bin._superb import TASKS
 
 
 def main() -> None:

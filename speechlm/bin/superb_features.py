@@ -10,11 +10,7 @@ import logging
 
 from speechlm.bin._cli import parser, run
 from speechlm.bin._options import add_device, device_of
-
-UPSTREAM = (
-    "fbank, mfcc, folder of a SpeechLM or of a Hugging Face HuBERT, WavLM or wav2vec 2.0, or "
-    "random:FOLDER, the same network with random weights"
-)
+from speechlm.bin._superb import UPSTREAM
 
 
 def main() -> None:

@@ -10,8 +10,7 @@ import logging
 
 from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import add_device, device_of
-from speechlm.bin.prepare_superb import TASKS
-from speechlm.bin.superb_features import UPSTREAM
+from speechlm.bin._superb import TASKS, UPSTREAM
 
 
 def main() -> None:
