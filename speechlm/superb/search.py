@@ -23,6 +23,8 @@ _SHORTEST = 5
 """Frames of a query that is searched for at all."""
 _BLOCK = 100_000
 """Frames of documents that are compared at a time."""
+_THRESHOLDS = 4000
+"""Tried at most."""
 _TINY = 1e-9
 
 
@@ -121,9 +123,13 @@ def costs(scores: np.ndarray, same: np.ndarray) -> np.ndarray:
         same: (Q, documents), whether it is said.
 
     Returns:
-        (Q, thresholds): those between any two different scores, and beyond both ends.
+        (Q, thresholds): those between any two different scores, and beyond both ends; of very many
+        scores some of the upper half, as false alarms are too dear for the lower one.
     """
     thresholds = np.r_[-np.inf, np.unique(scores)]
+    if len(thresholds) > _THRESHOLDS:
+        last = len(thresholds) - 1
+        thresholds = thresholds[np.linspace(last // 2, last, _THRESHOLDS).round().astype(int)]
     result = np.empty((len(scores), len(thresholds)))
     for row, (values, said) in enumerate(zip(scores, same, strict=True)):
         hits, others = np.sort(values[said]), np.sort(values[~said])

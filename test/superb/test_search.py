@@ -57,3 +57,18 @@ def test_costs_of_thresholds():
     assert metrics.value(metrics.TermWeighted(perfect)) == 1
     # Above the highest score nothing is found: no false alarm, all missed.
     assert metrics.value(metrics.TermWeighted(search.costs(-scores, same))) >= 0
+
+
+def test_of_very_many_scores_some_thresholds_are_as_good(monkeypatch):
+    rng = np.random.default_rng(2)
+    same = rng.random((20, 300)) < 0.05
+    same[:, 0] = True
+    scores = rng.normal(size=same.shape) + 3 * same
+    monkeypatch.setattr(search, "_THRESHOLDS", 10_000)
+    whole = search.costs(scores, same)
+    assert whole.shape[1] == 6001
+    monkeypatch.setattr(search, "_THRESHOLDS", 500)
+    some = search.costs(scores, same)
+    assert some.shape == (20, 500)
+    values = [metrics.value(metrics.TermWeighted(table)) for table in (whole, some)]
+    assert 0.1 < values[0] < 1 and values[1] == pytest.approx(values[0], abs=0.02)
