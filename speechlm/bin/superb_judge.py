@@ -1,12 +1,14 @@
 """Stage 11: a frozen model on a task of SUPERB: heads at several rates, the best in dev tested.
 
 OUTPUT/result.json has what was chosen, OUTPUT/METRIC.SEED.npz what each test item scored. Query by
-example trains nothing: its layer is chosen on dev.
+example trains nothing: its layer is chosen on dev. Until the end, finished trainings are in
+OUTPUT.trainings, so that an interrupted run goes on with the next one.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 
 from speechlm.bin._cli import at_least, parser, run
 from speechlm.bin._options import add_device, device_of
@@ -52,9 +54,13 @@ def main() -> None:
     else:
         features = LiveFeatures(open_upstream(args.upstream, device), data)
     check_lengths(features.description, data)
-    tested = judge_task(args.task, args.task_dir, data, features, args.config, args.seeds, device)
+    kept = f"{args.output}.trainings"
+    tested = judge_task(
+        args.task, args.task_dir, data, features, args.config, args.seeds, device, kept
+    )
     seeds = args.seeds if tested.rates else args.seeds[:1]
     write_result(args.output, args.task, args.model, features.description, tested, seeds)
+    shutil.rmtree(kept, ignore_errors=True)
     means = {m: sum(map(value, parts)) / len(parts) for m, parts in tested.scores.items()}
     shown = ", ".join(f"{metric} {mean:.4g}" for metric, mean in means.items())
     logging.info("%s on %s: %s (rate %g)", args.model, args.task, shown, tested.rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +13,10 @@ from speechlm.data.iemocap import SESSIONS
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.report import Report
 from speechlm.data.task_data import DEV, TEST, TRAIN, TaskData
-from speechlm.superb.config import read_training
+from speechlm.superb.config import Training, read_training
 from speechlm.superb.corpora import CLASSIFICATION, check_classes
 from speechlm.superb.features import Features
+from speechlm.superb.kept import KeptTrainings
 from speechlm.superb.problems import problem_of
 from speechlm.superb.search import search
 from speechlm.superb.training import Verdict, judge
@@ -31,6 +33,7 @@ def judge_task(
     config: str | os.PathLike[str] | None,
     seeds: Sequence[int],
     device: str = "cpu",
+    kept: str | os.PathLike[str] | None = None,
 ) -> Verdict:
     """Test an upstream on a task.
 
@@ -42,6 +45,7 @@ def judge_task(
         config: YAML file with changes of the training's values.
         seeds: of the heads.
         device: torch device.
+        kept: folder for finished trainings, by which an interrupted run goes on; None: none are.
 
     Raises:
         ValueError: sets, labels or layers are not those of the task, or cannot be learned.
@@ -59,9 +63,22 @@ def judge_task(
         problems = [
             problem_of(kind, fold, training, features.description, samples) for fold in folds
         ]
-        tested = judge(problems, features, training, seeds, device)
+        done = None
+        if kept is not None:
+            done = KeptTrainings(kept, _identity(task, training, features, samples))
+        tested = judge(problems, features, training, seeds, device, done)
     tested.notes[:0] = notes
     return tested
+
+
+def _identity(
+    task: TaskData, training: Training, features: Features, samples: dict[str, int]
+) -> str:
+    """What a training follows from beside rate and seed."""
+    rows = [f"{u} {task.sets[u]} {samples[u]} {task.labels[u]}\n" for u in sorted(task.sets)]
+    rows += [f"{trial}\n" for trial in task.trials]
+    data = hashlib.sha256("".join(rows).encode()).hexdigest()
+    return f"{training}\n{replace(features.description, model='')}\n{data}\n"
 
 
 def folds_of(task: TaskData) -> list[TaskData]:

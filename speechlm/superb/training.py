@@ -21,6 +21,7 @@ from speechlm.superb import metrics
 from speechlm.superb.config import Training
 from speechlm.superb.features import Features
 from speechlm.superb.heads import WeightedSum
+from speechlm.superb.kept import KeptTrainings
 from speechlm.superb.metrics import Scores
 from speechlm.superb.problems import Outputs, Problem, Settings
 
@@ -69,6 +70,7 @@ def judge(
     training: Training,
     seeds: Sequence[int],
     device: str = "cpu",
+    kept: KeptTrainings | None = None,
 ) -> Verdict:
     """Choose a rate on dev with the first seed, then test a head of each seed.
 
@@ -78,14 +80,22 @@ def judge(
         training: steps, batches and rates.
         seeds: of initial weights and of the order of the batches.
         device: torch device.
+        kept: where finished trainings are kept until all are.
 
     Raises:
         ValueError: with no rate the loss stays finite.
     """
+
+    def trained(rate: float, seed: int) -> list[Trained]:
+        return [
+            _train_once(p, features, training, rate, seed, device, kept, f"{n}_{rate:g}_{seed}")
+            for n, p in enumerate(folds)
+        ]
+
     first: dict[float, list[Trained]] = {}
     for rate in training.rates:
         try:
-            first[rate] = [train(p, features, training, rate, seeds[0], device) for p in folds]
+            first[rate] = trained(rate, seeds[0])
         except Diverged as error:
             logging.warning("rate %g: %s", rate, error)
     if not first:
@@ -101,9 +111,7 @@ def judge(
         notes.append(f"with the rate {', '.join(diverged)} the loss was not finite")
     tested = Verdict(means, best, notes=notes)
     for seed in seeds:
-        chosen = first[best]
-        if seed != seeds[0]:
-            chosen = [train(p, features, training, best, seed, device) for p in folds]
+        chosen = first[best] if seed == seeds[0] else trained(best, seed)
         parts = [
             problem.score(outputs_of(t.probe, problem, features, TEST, device), TEST, t.settings)[0]
             for problem, t in zip(folds, chosen, strict=True)
@@ -161,6 +169,32 @@ def train(
                 best = Trained(dev, weights, copy.deepcopy(probe), settings)
     assert best is not None
     return best
+
+
+def _train_once(
+    problem: Problem,
+    features: Features,
+    training: Training,
+    rate: float,
+    seed: int,
+    device: str,
+    kept: KeptTrainings | None,
+    name: str,
+) -> Trained:
+    """`train`, or what it gave before an interruption."""
+    if kept is None:
+        return train(problem, features, training, rate, seed, device)
+    values = kept.load(name)
+    if values is None:
+        found = train(problem, features, training, rate, seed, device)
+        state = {key: value.cpu() for key, value in found.probe.state_dict().items()}
+        kept.save(name, {"dev": found.dev, "settings": found.settings, "probe": state})
+        return found
+    logging.info("rate %g, seed %d: trained before", rate, seed)
+    probe = Probe(features.description.layers, problem.build(features.description.dim))
+    probe.load_state_dict(values["probe"])
+    weights = probe.sum.weights().detach().numpy()
+    return Trained(values["dev"], weights, probe.to(device), values["settings"])
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ class Told:
         rng = np.random.default_rng([ord(c) for c in utterance])
         signs = self._signs[utterance]
         layers = rng.normal(size=(len(signs), 3, 8)).astype(np.float32)
-        layers[:, self._layer] += 4 * np.eye(8, dtype=np.float32)[signs]
+        layers[:, self._layer] += 12 * np.eye(8, dtype=np.float32)[signs]
         return layers
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import yaml
 
-from speechlm.superb import metrics
+from speechlm.superb import metrics, training
 from speechlm.superb.judge import folds_of, judge_task
 from speechlm.superb.problems import marked, slots_of
 
-SETS = {"train": 16, "dev": 6, "test": 9}
+SETS = {"train": 16, "dev": 6, "test": 21}
 FAST = {"steps": 30, "batch": 8, "accumulate": 1, "evaluate": 30, "hidden": 16, "pooled": 16}
 
 
@@ -18,13 +18,13 @@ FAST = {"steps": 30, "batch": 8, "accumulate": 1, "evaluate": 30, "hidden": 16, 
 def judged(tmp_path, make_task):
     """Function: judge a task by some layers, with one rate and one seed."""
 
-    def run(kind, rows, signs, features, trials=(), rates=(3e-2,), seeds=(1,), **values):
+    def run(kind, rows, signs, features, trials=(), rates=(3e-2,), seeds=(1,), kept=None, **values):
         task, data = make_task(rows, {u: len(s) for u, s in signs.items()}, trials)
         task.write(tmp_path / "task")
         config = tmp_path / "config.yaml"
         own = {**FAST, "rates": list(rates), **values}
         config.write_text(yaml.safe_dump({kind: own} if kind != "qbe" else {}))
-        return judge_task(kind, tmp_path / "task", data, features, config, seeds)
+        return judge_task(kind, tmp_path / "task", data, features, config, seeds, "cpu", kept)
 
     return run
 
@@ -95,7 +95,7 @@ def test_slots(judged, told):
     labels = {u: f"A|O B|{'xy'[i % 2]}" for i, (_, u) in enumerate(utterances())}
     signs = {u: [1, 0, 2, 3 + i % 2, 4, 5, 0, 0] for i, (_, u) in enumerate(utterances())}
     rows = {u: (group, labels[u]) for group, u in utterances()}
-    tested = judged("sf", rows, signs, told(signs), rates=(2e-2,), steps=150, hidden=16)
+    tested = judged("sf", rows, signs, told(signs), rates=(1e-2,), steps=150, hidden=32)
     found = scores(tested)
     assert min(found["F1"]) > 90 and max(found["CER"]) < 20
 
@@ -197,7 +197,38 @@ def test_utterances_without_audio_are_noted_and_foreign_ones_refused(tmp_path, m
     kept = data.subset([u for u in rows if u != "test3"])
     tested = judge_task("ks", tmp_path / "task", kept, told(signs), config, [1])
     assert tested.notes[0] == "1 utterances were left out when audio was read: test3"
-    assert len(tested.scores["accuracy"][0]) == 8
+    assert len(tested.scores["accuracy"][0]) == 20
     task, other = make_task({"z": ("train", "c")}, {"z": 6})
     with pytest.raises(ValueError, match="1 utterances are in no set of the task: z"):
         judge_task("ks", tmp_path / "task", other, told(signs), config, [1])
+
+
+def test_an_interrupted_run_goes_on_with_the_next_training(judged, told, tmp_path, monkeypatch):
+    classes = {u: i % 3 for i, (_, u) in enumerate(utterances())}
+    signs = {u: [c] * 6 for u, c in classes.items()}
+    rows = {u: (group, f"c{classes[u]}") for group, u in utterances()}
+    task = ("ks", rows, signs, told(signs))
+    options = {"rates": (3e-2, 1e-3), "seeds": (1, 2)}
+    whole = judged(*task, **options)
+    original, done = training.train, []
+
+    def dies(problem, features, values, rate, seed, device):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append((rate, seed))
+        return original(problem, features, values, rate, seed, device)
+
+    kept = tmp_path / "trainings"
+    monkeypatch.setattr(training, "train", dies)
+    with pytest.raises(KeyboardInterrupt):
+        judged(*task, kept=kept, **options)
+    done.clear()
+    done.append("one more may run")
+    again = judged(*task, kept=kept, **options)
+    assert done[1:] == [(whole.rate, 2)]
+    assert again.rates == whole.rates and np.array_equal(again.weights, whole.weights)
+    assert scores(again) == scores(whole)
+    done.clear()
+    with pytest.raises(KeyboardInterrupt):  # another training has its own results
+        judged(*task, kept=kept, steps=31, **options)
+    assert done == [(3e-2, 1), (1e-3, 1)]
