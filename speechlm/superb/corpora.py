@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechlm.data.fluent_commands import read_fluent_commands
-from speechlm.data.iemocap import read_iemocap
+from speechlm.data.iemocap import SESSIONS, read_iemocap
 from speechlm.data.libri2mix import read_libri2mix
 from speechlm.data.librispeech_sets import read_librispeech_sets
 from speechlm.data.quesst import read_quesst
 from speechlm.data.report import Report
 from speechlm.data.snips import read_snips
 from speechlm.data.speech_commands import read_speech_commands
-from speechlm.data.task_data import DEV, TEST, TRAIN, TaskData
+from speechlm.data.task_data import DEV, DOC, TEST, TRAIN, TaskData
 from speechlm.data.voxceleb import read_speakers, read_verification
 from speechlm.tokenizers.covering_lexicon import cover
 
@@ -59,11 +59,29 @@ def read_task(task: str, corpus: str) -> tuple[TaskData, Report]:
         ValueError: the corpus lacks a part, or a class that is tested is in no training.
     """
     data, report = CORPORA[task].read(Path(corpus))
+    check_sets(task, data, corpus)
     if task == "pr":
         data = in_phones(data)
     if task in CLASSIFICATION and task != "er":
         check_classes(data, report)
     return data, report
+
+
+def check_sets(task: str, data: TaskData, corpus: str) -> None:
+    """Make sure that there is something to train on, to choose by and to test.
+
+    Raises:
+        ValueError: a set has no utterance, or verification no trials; the set is named.
+    """
+    groups = {"qbe": (DOC, DEV, TEST), "er": SESSIONS}.get(task, (TRAIN, DEV, TEST))
+    try:
+        for group in groups:
+            data.members(group)
+        if task == "asv":
+            for group in (DEV, TEST):
+                data.trials_of(group)
+    except ValueError as error:
+        raise ValueError(f"{corpus}: {task}: {error}") from None
 
 
 def in_phones(data: TaskData) -> TaskData:

@@ -5,7 +5,7 @@ import pytest
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Report
 from speechlm.data.task_data import TaskData
-from speechlm.superb.corpora import check_classes, in_phones
+from speechlm.superb.corpora import check_classes, check_sets, in_phones
 
 
 def task(rows: dict[str, tuple[str, str]]) -> TaskData:
@@ -42,3 +42,18 @@ def test_phones_of_known_and_unknown_words():
     )
     assert spoken.labels["a"] == "DH AH0 K AE1 T"
     assert len(spoken.labels["b"].split()) > 5 and spoken.labels["c"] == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "absent"),
+    [
+        ("pr", ("train", "test"), "dev"),
+        ("qbe", ("dev", "test", "train"), "doc"),
+        ("er", ("1", "2", "3", "5"), "4"),
+        ("asv", ("train", "dev", "test"), "trials of the set 'dev'"),
+    ],
+)
+def test_what_a_task_lacks_is_named(kind, groups, absent):
+    data = task({f"u{n}": (group, "x") for n, group in enumerate(groups)})
+    with pytest.raises(ValueError, match=f"place: {kind}: .*{absent}"):
+        check_sets(kind, data, "place")
