@@ -60,8 +60,9 @@ class MeanPoolLinear(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, T, D), valid frames (B,) -> (B, C)."""
         valid = valid_frames(lengths, x)[..., None]
-        mean = (self.hidden(x) * valid).sum(1) / lengths[:, None]
-        return self.final(mean)
+        # The mean of W x + b over frames is W times their mean + b: one product in place of T.
+        mean = (x * valid).sum(1) / lengths[:, None]
+        return self.final(self.hidden(mean))
 
 
 class Recurrent(nn.Module):
