@@ -112,6 +112,13 @@ setup(
             "matplotlib>=3.8",
         ],
         "hub": ["transformers>=5", "accelerate>=1.1"],
+        "superb": [
+            "kaldi-native-fbank>=1.20",
+            "kaldialign>=0.9",
+            "scikit-learn>=1.4",
+            "scipy>=1.12",
+            "matplotlib>=3.8",
+        ],
         "mini": ["espeakng-loader>=0.2"],
         "test": [
             "pytest>=8",

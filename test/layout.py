@@ -23,6 +23,7 @@ FLOORS = {
     "tokenizers": 5,
     "score": 6,
     "tasks": 7,
+    "superb": 7,
     "bin": 8,
 }
 """Rooms of `speechlm` from the ground up; rooms on one floor do not import each other."""

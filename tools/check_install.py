@@ -56,6 +56,7 @@ PARTS = (
         "translation", ("sentencepiece", "sacrebleu", "sacremoses"), "no translation recipes", False
     ),
     Part("hidden units", ("scikit-learn", "transformers"), "no k-means, no HuBERT", False),
+    Part("SUPERB", ("scikit-learn", "scipy", "kaldialign"), "no egs/superb", False),
 )
 
 

@@ -17,6 +17,7 @@ RUNS = (
     ("mini_st", "--systems scratch --stage 11"),
     ("librispeech", "--stop_stage 1"),
     ("librilight", "--stop_stage 1 --speech_corpus local"),
+    ("superb", "--models a=local --tasks ks"),
 )
 
 

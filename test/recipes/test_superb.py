@@ -1,0 +1,116 @@
+"""egs/superb: what it refuses, what it would run, and its corpora through their readers."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from speechlm.data.libri2mix import parse_turns
+from speechlm.superb.corpora import CORPORA, read_task
+
+TASKS = [task for task in CORPORA if task != "er"]
+
+
+@pytest.fixture(scope="module")
+def recipe(copy_recipe, tmp_path_factory):
+    """A copy of the recipe, and in it a folder `model`."""
+    folder = copy_recipe(tmp_path_factory.mktemp("superb"), "superb")
+    (folder / "model").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tasks", "ks xx"], "--tasks has 'xx'; it can have pr, asr, ks"),
+        (["--tasks", ""], "--tasks names none"),
+        (["--tasks", "er"], "er, which no synthesizer makes: --corpora er=FOLDER"),
+        (["--models", "model"], "--models has 'model'; NAME=FOLDER is expected"),
+        (["--models", "a/b=model"], "--models has 'a/b=model'"),
+        (["--models", "a=model a=model"], "have two called 'a'"),
+        (["--models", "fbank=model"], "have two called 'fbank'"),
+        (["--baselines", "noise"], "--baselines has 'noise'"),
+        (["--corpora", "yy=model"], "--corpora has 'yy=model'; TASK=FOLDER is expected"),
+        (["--config", "gone.yaml"], "--config is 'gone.yaml', which is no file"),
+        (["--seeds", "0"], "--seeds, --train_jobs"),
+    ],
+)
+def test_wrong_options_are_named(recipe, run_sh, words, message):
+    result = run_sh(recipe, "--dry_run", *words)
+    assert result.returncode == 1 and message in result.stderr
+
+
+def test_dry_run(recipe, run_sh):
+    result = run_sh(recipe, "--models", "a=model hub=me/hubert", "--tasks", "pr qbe", "--dry_run")
+    assert result.returncode == 0, result.stderr
+    text = result.stderr
+    assert text.count("superb_judge") == text.count("superb_features") == 2 * 5
+    assert "--upstream random:model" in text and "--upstream me/hubert" in text
+    assert text.count("make_superb.py") == 1 and "--seeds 1 2 3" in text
+    own = run_sh(
+        recipe,
+        "--models",
+        "a=model",
+        "--baselines",
+        "",
+        "--corpus",
+        "model",
+        "--dry_run",
+        "--corpora",
+        "ks=model er=model",
+        "--tasks",
+        "ks er pr",
+        "--on_the_fly",
+        "--config",
+        "",
+    )
+    assert own.returncode == 0, own.stderr
+    assert "make_superb" not in own.stderr and "superb_features" not in own.stderr
+    assert "--task pr --corpus model/LibriSpeech" in own.stderr
+    assert "--task er --corpus model " in own.stderr
+    assert "--config" not in own.stderr and own.stderr.count("--upstream model") == 3
+
+
+def test_a_missing_model_is_named(recipe, run_sh):
+    result = run_sh(recipe, "--models", "a=../gone/model", "--tasks", "ks", "--stage", "11")
+    assert result.returncode != 0
+    assert "../gone/model, which is not there; it is for you to provide" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def corpora(root, tmp_path_factory):
+    """The corpora that the recipe makes, a twentieth of their size."""
+    folder = tmp_path_factory.mktemp("made") / "corpora"
+    program = str(root / "egs" / "superb" / "local" / "make_superb.py")
+    command = [sys.executable, program, "--output", str(folder), "--scale", "0.05", "--nj", "2"]
+    subprocess.run(command, check=True, env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"})
+    return folder
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_made_corpora_are_read_whole(corpora, task):
+    data, report = read_task(task, str(corpora / CORPORA[task].folder))
+    assert report.ids_left_out() == set()
+    groups = {"doc", "dev", "test"} if task == "qbe" else {"train", "dev", "test"}
+    assert {*data.sets.values()} == groups
+    if task == "asv":
+        assert all(data.trials_of(group) for group in ("dev", "test"))
+    if task not in ("sid", "qbe", "asv"):
+        voices = {g: {data.data.utt2spk[u] for u in data.members(g)} for g in groups}
+        assert not voices["train"] & voices["test"]
+
+
+def test_turns_of_mixtures_are_where_their_sources_are_heard(corpora):
+    data, _ = read_task("sd", str(corpora / "Libri2Mix"))
+    for utterance, path in data.data.wav.items():
+        mixture, rate = soundfile.read(path)
+        turns = parse_turns(data.labels[utterance])
+        assert len({who for who, _, _ in turns}) == 2
+        silent = np.ones(len(mixture), bool)
+        for _, start, end in turns:
+            assert 0 <= start < end <= len(mixture) / rate + 0.01
+            silent[int(start * rate) : int(end * rate)] = False
+        if silent.any():  # what is left is noise alone
+            assert np.mean(mixture[silent] ** 2) < np.mean(mixture[~silent] ** 2)
