@@ -244,6 +244,12 @@ def _claim_run(path: Path, claim: Claim, say: Callable[[str], None], wait_s: flo
         time.sleep(LOOK_S)
 
 
+def living_jobs(folder: Path) -> list[Claim]:
+    """Return the claims of the jobs that are at work for an output."""
+    claims = [(path, *read_claim(path)) for path in sorted(folder.glob("job.*"))]
+    return [claim for path, claim, touched in claims if claim and is_alive(path, claim, touched)]
+
+
 def _wait_for_jobs(folder: Path, say: Callable[[str], None]) -> None:
     """Wait for the jobs that an earlier run of the step has left, as long as they run."""
     told = set()
