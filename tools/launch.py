@@ -220,6 +220,8 @@ def tail(log: Path) -> str:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - TAIL_BYTES))
             lines = file.read(TAIL_BYTES).decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return "    (there is none: the job has not begun)"
     except OSError as error:
         return f"    (it cannot be read: {error.strerror})"
     return "\n".join(f"    {line}" for line in lines[-TAIL_LINES:])

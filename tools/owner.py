@@ -27,6 +27,8 @@ LOOK_S = 0.2
 PROC = Path("/proc")
 TOKEN = "SPEECHLM_STEP"
 """The variable by which the processes of a step know its token."""
+RUN = "SPEECHLM_RUN"
+"""The variable with the number of the shell that runs a recipe, which its steps do not outlive."""
 
 
 class Taken(Exception):
@@ -157,11 +159,12 @@ def take_away(path: Path, token: str) -> None:
     grave.unlink()
 
 
-def keep_touched(path: Path, claim: Claim) -> int:
+def keep_touched(path: Path, claim: Claim, shell: int = 0) -> int:
     """Start a process that touches a claim while this one lives; return its number.
 
     Where the claim is lost (this machine was asleep for a while, and another took it over) this
-    process gets SIGTERM. When this process has ended the claim is removed.
+    process gets SIGTERM, and when the process `shell` ends, if one is given. When this process has
+    ended the claim is removed.
     """
     parent = os.getpid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -174,15 +177,19 @@ def keep_touched(path: Path, claim: Claim) -> int:
         null = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(null, stream)
-        _touch(path, claim, parent)
+        _touch(path, claim, parent, shell)
     finally:
         os._exit(0)
 
 
-def _touch(path: Path, claim: Claim, parent: int) -> None:
+def _touch(path: Path, claim: Claim, parent: int, shell: int) -> None:
     next_beat = time.monotonic() + BEAT_S
+    shell_start = started(shell) if shell else ""
     while os.getppid() == parent:
         time.sleep(LOOK_S)
+        if shell_start and started(shell) != shell_start:
+            os.kill(parent, signal.SIGTERM)
+            shell_start = ""
         if time.monotonic() < next_beat:
             continue
         next_beat += BEAT_S
@@ -237,6 +244,12 @@ def _claim_run(path: Path, claim: Claim, say: Callable[[str], None], wait_s: flo
         time.sleep(LOOK_S)
 
 
+def living_jobs(folder: Path) -> list[Claim]:
+    """Return the claims of the jobs that are at work for an output."""
+    claims = [(path, *read_claim(path)) for path in sorted(folder.glob("job.*"))]
+    return [claim for path, claim, touched in claims if claim and is_alive(path, claim, touched)]
+
+
 def _wait_for_jobs(folder: Path, say: Callable[[str], None]) -> None:
     """Wait for the jobs that an earlier run of the step has left, as long as they run."""
     told = set()
@@ -266,7 +279,8 @@ def owned(folder: Path, say: Callable[[str], None], wait_s: float) -> Iterator[s
     """
     claim, path = Claim(secrets.token_hex(8)), folder / "run"
     _claim_run(path, claim, say, wait_s)
-    keeper = keep_touched(path, claim)
+    shell = os.environ.get(RUN, "")
+    keeper = keep_touched(path, claim, int(shell) if shell.isdecimal() else 0)
     try:
         _wait_for_jobs(folder, say)
         yield claim.token

@@ -66,12 +66,22 @@ def say(text: str) -> None:
 
 
 def state_folder(call: Call) -> Path:
-    """Make the folder in which a call's jobs leave their exit codes: beside the log."""
+    """Make the folder in which a call's jobs leave their exit codes: beside the log.
+
+    Raises:
+        ValueError: It cannot be made.
+    """
     folder = Path(call.log).absolute().parent
     while call.variable and call.variable in folder.name:
         folder = folder.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=".slurm.", dir=folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".slurm.", dir=folder))
+    except OSError as error:
+        raise ValueError(
+            f"cannot write in {folder}, where log and script of the jobs are to be: "
+            f"{error.strerror}"
+        ) from None
 
 
 def array_words(numbers: list[int], limit: int | None) -> str:

@@ -17,6 +17,7 @@ import argparse
 import os
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from foreseen import Foreseen
-from owner import TOKEN, Taken, owned
+from owner import TOKEN, Taken, living_jobs, owned
 from process import (
     SAVE_S,
     SAVED,
@@ -352,6 +353,9 @@ def run_step(args: argparse.Namespace, owner: Path, token: str) -> int:
         return code
     if code != 0:
         say(args, f"failed with code {code} after {seconds:.1f} s")
+        if code in (-signal.SIGKILL, 128 + signal.SIGKILL):  # a launcher could not cancel its jobs
+            for claim in living_jobs(owner):
+                say(args, f"is at work still, and the next start waits for it: {claim}")
         return code if code > 0 else 128 - code
     for made in (args.output, *args.also):
         if not appears(made, APPEARS_S if is_elsewhere(args) else 0.0):

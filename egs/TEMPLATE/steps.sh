@@ -7,6 +7,8 @@
 # shellcheck source=launchers.sh
 . ../TEMPLATE/launchers.sh
 
+export SPEECHLM_RUN=$$ # when this shell is killed, its steps end
+
 listing=false
 [[ ${LISTING_STEPS:-} != true ]] || listing=true
 
@@ -178,7 +180,10 @@ side_by_side() {
       wait -n || exit 1
       running=$((running - 1))
     fi
-    "${function}" "${argument}" &
+    { # told to stop, it waits until its step has saved a training's state
+      trap 'exit 143' TERM
+      "${function}" "${argument}"
+    } &
     running=$((running + 1))
   done
   for (( ; running > 0; running--)); do wait -n || exit 1; done

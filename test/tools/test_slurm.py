@@ -188,6 +188,7 @@ def test_a_job_that_can_never_start_is_given_up(cluster):
     started = time.monotonic()
     code, errors = one.run("--retry", "3", "JOB=1:2", "l.JOB", "true")
     assert code == 1 and "job 2 (101_2) can never start (QOSMaxWallDurationPerJobLimit)" in errors
+    assert "there is none: the job has not begun" in errors
     assert time.monotonic() - started < NOTICED_S
     assert one.states() == ["COMPLETED", "CANCELLED"] and len(one.submitted()) == 1
 
@@ -281,3 +282,10 @@ def test_stopping_cancels_the_jobs(cluster, how):
     if how != "the parent":
         assert code == 128 + signum
     one.wait_for(lambda: one.states() == ["CANCELLED"] * 2)
+
+
+def test_a_log_in_what_is_no_folder_is_one_line(cluster):
+    one = cluster()
+    (one.work / "file").touch()
+    code, errors = one.run("file/l", "true")
+    assert code == 1 and f"error: cannot write in {one.work / 'file'}, where log" in errors

@@ -465,3 +465,16 @@ def test_changes_deep_in_a_corpus_are_seen(step, tmp_path):
         assert step(needs=("corpus",), command=make).returncode == 0
         assert "done already" in step(needs=("corpus",), command=make).stderr
     assert runs(tmp_path) == 3
+
+
+def test_jobs_of_a_launcher_that_was_killed_are_named(root, step):
+    code = (
+        "import os, pathlib, sys; sys.path.insert(0, sys.argv[1]); import owner\n"
+        "parent = os.getppid()\n"
+        "claim = owner.Claim('t', pid=parent, start=owner.started(parent), job='7')\n"
+        "owner.make_claim(pathlib.Path('.out.owner') / 'job.7', claim)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    result = step(command=(sys.executable, "-c", code, str(root / "tools")))
+    assert result.returncode == 137
+    assert "is at work still, and the next start waits for it: Slurm job 7" in result.stderr
