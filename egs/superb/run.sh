@@ -43,10 +43,12 @@ export LIST_STEPS
 unset LISTING_STEPS
 # shellcheck source=../TEMPLATE/path.sh
 . ../TEMPLATE/path.sh
-# shellcheck source=../TEMPLATE/cmd.sh
-. "$([[ -f cmd.sh ]] && echo ./cmd.sh || echo ../TEMPLATE/cmd.sh)"
 # shellcheck source=../TEMPLATE/steps.sh
 . ../TEMPLATE/steps.sh
+# shellcheck source=../TEMPLATE/dry_run.sh
+. ../TEMPLATE/dry_run.sh
+# shellcheck disable=SC2034  # read by parse_options.sh
+option_files=(../TEMPLATE/launchers.sh)
 # shellcheck source=../../tools/parse_options.sh
 . parse_options.sh
 
@@ -59,7 +61,9 @@ names=() chosen=() numbers=()
 
 main() {
   if ${list_steps}; then dry_run=true listing=true; fi
+  choose_launchers
   check_options
+  if ${dry_run} && ! ${listing}; then begin_dry_run; fi
   if ((stage <= 1 && stop_stage >= 1)); then stage_1; fi
   if ((stage <= 2 && stop_stage >= 2)); then stage_2; fi
   if ((stage <= 11 && stop_stage >= 11)); then stage_11; fi
@@ -151,24 +155,30 @@ stage_11() {
   side_by_side judge "${all[@]}"
 }
 
+# heavy NAME LOG [options of step] -- COMMAND...: a job with the GPUs and threads that were asked for.
+heavy() {
+  local name=$1 log=$2 cmd="${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads}"
+  shift 2
+  step "${name}" --log "${log}" --launcher "$(launcher "${cmd}" "$@") ${log@Q}" \
+    --jobs "$(describe 1 "${cmd}" "$@")" "$@"
+}
+
 # judge TASK/NAME: layers of a model, and heads on them.
 judge() {
-  local task=${1%%/*} name=${1#*/} layers=exp/layers/$1 output=exp/heads/$1 input=() needs=() launcher
-  launcher="${cuda_cmd} --gpu ${ngpu} --num_threads ${num_threads}"
+  local task=${1%%/*} name=${1#*/} layers=exp/layers/$1 output=exp/heads/$1 input=() needs=()
   mapfile -t needs < <(model_files "${name}")
   if ${on_the_fly}; then
     input=(--upstream "${upstream[${name}]}")
   else
     input=(--features "${layers}")
-    step "layers of ${name} for ${task}" --output "${layers}" --needs "dump/${task}" "${needs[@]}" \
-      --log "${layers}.log" --launcher "${launcher} ${layers}.log" -- \
+    heavy "layers of ${name} for ${task}" "${layers}.log" --output "${layers}" \
+      --needs "dump/${task}" "${needs[@]}" -- \
       python -m speechlm.bin.superb_features --upstream "${upstream[${name}]}" \
       --data_dir "dump/${task}" --output "${layers}" --ngpu "${ngpu}" --num_threads "${num_threads}"
     needs=("${layers}")
   fi
-  step "heads of ${task} on ${name}" --output "${output}" \
-    --needs "data/${task}" "dump/${task}" "${needs[@]}" ${config:+"${config}"} \
-    --log "${output}.log" --launcher "${launcher} ${output}.log" -- \
+  heavy "heads of ${task} on ${name}" "${output}.log" --output "${output}" \
+    --needs "data/${task}" "dump/${task}" "${needs[@]}" ${config:+"${config}"} -- \
     python -m speechlm.bin.superb_judge --task "${task}" --model "${name}" \
     --task_dir "data/${task}" --data_dir "dump/${task}" "${input[@]}" \
     ${config:+--config "${config}"} --seeds "${numbers[@]}" --output "${output}" \

@@ -193,7 +193,7 @@ def test_a_row_that_cannot_be_read(root, tmp_path, row):
 def test_every_row_is_a_program(root):
     """Else a program that was renamed would silently take what others do."""
     mains = {path.stem for path in (root / "speechlm" / "bin").glob("[!_]*.py")}
-    known = {"default", "make_corpus", "format_data_ends"} | mains
+    known = {"default", "make_corpus", "make_superb", "format_data_ends"} | mains
     for path in (root / "egs").glob("*/conf/resources.txt"):
         lines = path.read_text().splitlines()
         names = [line.split()[0] for line in lines if line.strip() and line[0] != "#"]

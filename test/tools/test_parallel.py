@@ -24,6 +24,12 @@ time.sleep(300)
 """
 
 
+def heed_signals() -> None:
+    """In a child: a shell cannot trap what it was started to ignore, as nohup and & start tests."""
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 @pytest.fixture
 def script(root, tmp_path):
     """Start parallel.sh with a launcher that waits, over a data directory of two utterances."""
@@ -43,6 +49,7 @@ def script(root, tmp_path):
         ],
         cwd=tmp_path,
         env={**os.environ, "PATH": ":".join(map(str, places)), "PYTHONPATH": str(root)},
+        preexec_fn=heed_signals,
     )
 
 
