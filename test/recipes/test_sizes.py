@@ -14,7 +14,11 @@ CONF = TEMPLATE / "conf"
 BLOCK = re.search(r'^size_table="\n(.*?)^"', (TEMPLATE / "sizes.sh").read_text(), re.M | re.S)[1]
 ROWS = [line.split() for line in BLOCK.splitlines() if not line.strip().startswith("#")]
 TABLE = {size: row for size, *row in ROWS}
-OF_RECIPES = sorted(set(TEMPLATE.parent.glob("*/conf/*.yaml")) - set(CONF.iterdir()))
+OF_RECIPES = [
+    path
+    for path in sorted(TEMPLATE.parent.glob("*/conf/*.yaml"))
+    if path.parent != CONF and (CONF / path.name).exists()
+]
 PAIRS = [(f"fast_{size}", size) for size in ("tiny", "base", "large")]
 
 
