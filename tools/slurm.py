@@ -35,7 +35,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -44,7 +43,7 @@ from pathlib import Path
 from launch import Call, Job, make_jobs, read_call, report, run_attempts
 from process import SAVED, Stopped, die_with_parent, not_stopped, raise_when_stopped, unblock
 from slurm_conf import read_configuration, sbatch_words
-from slurm_queue import ENDS, WELL, Question, ask, cancel, environment, largest_array, notify
+from slurm_queue import ENDS, NOT_THERE, WELL, Question, ask, cancel, largest_array, notify
 from slurm_script import NOTICE_S, job_script
 from slurm_watch import Submission, Watch, read_codes
 
@@ -199,26 +198,14 @@ def run_sbatch(command: list[str]) -> tuple[int, str, str]:
     Raises:
         ValueError: It cannot be run.
     """
-    try:
-        done = subprocess.run(
-            command,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SBATCH_S,
-            start_new_session=True,
-            preexec_fn=unblock,
-        )
-    except subprocess.TimeoutExpired:
-        return 124, "", f"timed out after {SBATCH_S:.0f} s"
-    except OSError as error:
+    own_session = {"start_new_session": True, "preexec_fn": unblock}
+    code, output, errors = ask(*command, seconds=SBATCH_S, **own_session)
+    if code == NOT_THERE:
         raise ValueError(
-            f"cannot run {command[0]} ({error.strerror}): is this a host of the cluster? "
+            f"cannot run {errors.strip()}: is this a host of the cluster? "
             "--cluster local runs jobs on this machine"
-        ) from None
-    return done.returncode, done.stdout, done.stderr
+        )
+    return code, output, errors
 
 
 def read_id(output: str) -> tuple[str, str] | None:

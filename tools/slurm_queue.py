@@ -5,9 +5,12 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from typing import Any
 
 ANSWER_S = 60.0
 """No command of Slurm is waited for longer than this."""
+NOT_THERE = 127
+"""Exit code of a command that cannot be started, as a shell has it."""
 
 ENDS = {
     "BOOT_FAIL": "did not start: its node could not boot",
@@ -58,8 +61,17 @@ def environment() -> dict[str, str]:
     return kept
 
 
-def ask(*words: str) -> tuple[int, str, str]:
-    """Return exit code, output and errors of one of Slurm's commands; 127 where it is not there."""
+def ask(*words: str, seconds: float = ANSWER_S, **options: Any) -> tuple[int, str, str]:
+    """Return exit code, output and errors of one of Slurm's commands.
+
+    Args:
+        words: The command.
+        seconds: After these it is given up: code 124.
+        options: Further ones of subprocess.
+
+    Returns:
+        Code `NOT_THERE` where the command cannot be started.
+    """
     try:
         done = subprocess.run(
             words,
@@ -68,12 +80,13 @@ def ask(*words: str) -> tuple[int, str, str]:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=ANSWER_S,
+            timeout=seconds,
+            **options,
         )
     except OSError as error:
-        return 127, "", f"{words[0]}: {error.strerror}"
+        return NOT_THERE, "", f"{words[0]}: {error.strerror}"
     except subprocess.TimeoutExpired:
-        return 124, "", f"{words[0]} did not answer in {ANSWER_S:.0f} s"
+        return 124, "", f"{words[0]} timed out after {seconds:.0f} s"
     return done.returncode, done.stdout, done.stderr
 
 

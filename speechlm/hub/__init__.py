@@ -23,8 +23,15 @@ except ImportError:
 
 from speechlm.hub.configuration import SpeechLMConfig  # noqa: E402
 from speechlm.hub.modeling import SpeechLMForCTC, SpeechLMForSequenceClassification, SpeechLMModel  # noqa: E402
+from speechlm.hub.tokenizer import SpeechLMTokenizer  # noqa: E402
 
-__all__ = ["SpeechLMConfig", "SpeechLMForCTC", "SpeechLMForSequenceClassification", "SpeechLMModel"]
+__all__ = [
+    "SpeechLMConfig",
+    "SpeechLMForCTC",
+    "SpeechLMForSequenceClassification",
+    "SpeechLMModel",
+    "SpeechLMTokenizer",
+]
 
 transformers.AutoConfig.register(SpeechLMConfig.model_type, SpeechLMConfig, exist_ok=True)
 for _auto, _class in (
@@ -32,7 +39,7 @@ for _auto, _class in (
     (transformers.AutoModelForCTC, SpeechLMForCTC),
     (transformers.AutoModelForAudioClassification, SpeechLMForSequenceClassification),
     (transformers.AutoFeatureExtractor, transformers.Wav2Vec2FeatureExtractor),
-    (transformers.AutoTokenizer, transformers.Wav2Vec2CTCTokenizer),
+    (transformers.AutoTokenizer, SpeechLMTokenizer),
     (transformers.AutoProcessor, transformers.Wav2Vec2Processor),
 ):
     _auto.register(SpeechLMConfig, _class, exist_ok=True)

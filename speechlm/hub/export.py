@@ -11,12 +11,12 @@ from pathlib import Path
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Processor
 
+from speechlm.checkpoints.fine_tuned import FineTuning
 from speechlm.checkpoints.hub_folder import CLASSES, HUB_CONFIG, PREFIX, VOCABULARY
-from speechlm.checkpoints.load_ctc import load_model
+from speechlm.checkpoints.load_ctc import check_ctc
 from speechlm.checkpoints.model_dir import (
-    CONFIG,
     TOKENS,
     WEIGHTS,
     Description,
@@ -24,12 +24,13 @@ from speechlm.checkpoints.model_dir import (
     read_description,
     read_weights,
 )
+from speechlm.checkpoints.pretrained import open_network
 from speechlm.conventions import EOS, PAD, SAMPLE_RATE, UNK
 from speechlm.data.atomic import library_writes, output_dir, write_text
 from speechlm.data.vocabulary import CharacterVocabulary
-from speechlm.data.yaml_file import read_yaml
 from speechlm.hub.card import Card, write_card
 from speechlm.hub.configuration import SpeechLMConfig
+from speechlm.hub.tokenizer import SpeechLMTokenizer
 
 FILES = (HUB_CONFIG, WEIGHTS, "README.md", "preprocessor_config.json", "processor_config.json")
 """What an export may have written beside the tokenizer."""
@@ -90,13 +91,13 @@ def read_trained(folder: str | os.PathLike[str]) -> Trained:
     Raises:
         ValueError: as there.
     """
-    values = read_yaml(Path(folder) / CONFIG, f": {folder} holds no trained model")
-    if "kind" not in values and values.get("encoder") == "speechlm":
-        tuned: dict[str, Tensor] = load_model(folder).state_dict()
-        weights = {_own_name(name): weight for name, weight in tuned.items()}
-        stored = SpeechLMConfig(values["encoder_conf"]["speechlm"]).network
+    tuned = FineTuning.find(folder)
+    if tuned is not None:
+        check_ctc(folder)
+        network, _ = open_network(folder, {})
         symbols = CharacterVocabulary.symbols
-        return Trained(Description(stored, "ctc", characters=symbols), weights, {})
+        description = Description(network.config, "ctc", characters=symbols)
+        return Trained(description, network.state_dict(), {})
     description = read_description(folder)
     if description.kind not in CLASSES.values():
         raise ValueError(
@@ -107,13 +108,6 @@ def read_trained(folder: str | os.PathLike[str]) -> Trained:
         check_characters(folder)
     weights, metadata = read_weights(folder)
     return Trained(description, weights, metadata)
-
-
-def _own_name(name: str) -> str:
-    """The authors' name of a weight of a `CTCModel`, which keeps the output layer by itself."""
-    if name.startswith("output."):
-        return "unit_encoder_ctc_head.5." + name.removeprefix("output.")
-    return name.removeprefix("encoder.").removeprefix("speechlm.")
 
 
 def hub_config(description: Description) -> SpeechLMConfig:
@@ -130,7 +124,7 @@ def hub_config(description: Description) -> SpeechLMConfig:
 
 
 def write_processor(folder: Path, description: Description) -> None:
-    """The stock feature extractor of wav2vec 2.0 and, for models that write text, its tokenizer.
+    """The stock feature extractor of wav2vec 2.0 and, for models that write text, a tokenizer.
 
     The blank is the tokenizer's padding, as transformers has it.
     """
@@ -144,7 +138,7 @@ def write_processor(folder: Path, description: Description) -> None:
         return
     ids = {symbol: id_ for id_, symbol in enumerate(description.characters)}
     write_text(folder / VOCABULARY, json.dumps(ids, ensure_ascii=False))
-    tokenizer = Wav2Vec2CTCTokenizer(
+    tokenizer = SpeechLMTokenizer(
         str(folder / VOCABULARY),
         pad_token="<s>",
         unk_token="<unk>",

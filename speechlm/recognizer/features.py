@@ -78,13 +78,17 @@ def _shifted(frames: np.ndarray, offset: int) -> np.ndarray:
 
 def deltas(frames: np.ndarray) -> np.ndarray:
     """(T, 20) cepstra -> (T, 39): the first 13 with first and second regression deltas."""
-    static = frames[:, :GMM_CEPS]
+    return with_slopes(frames[:, :GMM_CEPS])
+
+
+def with_slopes(frames: np.ndarray) -> np.ndarray:
+    """(T, D) -> (T, 3 D): with first and second regression deltas, edges repeated."""
 
     def slope(x: np.ndarray) -> np.ndarray:
         return sum(k * (_shifted(x, k) - _shifted(x, -k)) for k in (1, 2)) / 10.0
 
-    first = slope(static)
-    return np.concatenate([static, first, slope(first)], axis=1).astype(np.float32)
+    first = slope(frames)
+    return np.concatenate([frames, first, slope(first)], axis=1).astype(np.float32)
 
 
 def splice(frames: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ from scipy.ndimage import median_filter
 from torch import Tensor, nn
 
 from speechlm.conventions import SAMPLE_RATE
+from speechlm.data.ctc_lengths import frames_needed
+from speechlm.data.kaldi_dir import show_ids
 from speechlm.data.libri2mix import parse_turns
 from speechlm.data.task_data import TRAIN, TaskData
 from speechlm.decode.ctc_greedy import collapse
@@ -164,22 +166,20 @@ class Sequences:
                 if {*target} - known:
                     foreign.append(utterance)
                 continue
-            # Between two equal symbols CTC needs a blank.
-            repeats = sum(a == b for a, b in zip(target, target[1:], strict=False))
             frames = description.framing.frames(samples[utterance])
-            if not target or len(target) + repeats > frames:
+            if not target or frames_needed(np.array(target)) > frames:
                 impossible.append(utterance)
         self._impossible = {*impossible}
         notes = []
         if impossible:
             notes.append(
                 f"{len(impossible)} utterances are not trained on, as they have no symbol or more "
-                f"than their frames can hold: {shown(impossible)}"
+                f"than their frames can hold: {show_ids(impossible)}"
             )
         if foreign:
             notes.append(
                 f"{len(foreign)} utterances of dev and test have symbols that train lacks, which "
-                f"count as errors: {shown(foreign)}"
+                f"count as errors: {show_ids(foreign)}"
             )
         return notes
 
@@ -202,7 +202,7 @@ class Speakers:
         if lost := [u for u in short if u in used]:
             raise ValueError(
                 f"utterances of trials need {heads.CONTEXT} frames of {description.kind}; "
-                f"{len(lost)} have less: {shown(lost)}; leave them out for all models "
+                f"{len(lost)} have less: {show_ids(lost)}; leave them out for all models "
                 "(./run.sh --min_seconds)"
             )
         self._short = {*short}
@@ -210,7 +210,7 @@ class Speakers:
         if short:
             self.notes.append(
                 f"{len(short)} utterances are not trained on, with less than {heads.CONTEXT} "
-                f"frames: {shown(short)}"
+                f"frames: {show_ids(short)}"
             )
 
     def build(self, dim: int) -> nn.Module:
@@ -376,8 +376,3 @@ def slots_of(symbols: Iterable[str]) -> dict[str, list[str]]:
         else:
             text += symbol
     return found
-
-
-def shown(ids: Sequence[str]) -> str:
-    """The first few ids."""
-    return " ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from speechlm.conventions import PAPER_FRAMING, SAMPLE_RATE, WINDOW, Framing
+from speechlm.recognizer.features import with_slopes
 from speechlm.tokenizers.speech_features import chunks, fingerprint, normalized
 
 ACOUSTIC = ("fbank", "mfcc")
@@ -109,18 +110,10 @@ def _acoustic(kind: str) -> Upstream:
         extractor.accept_waveform(SAMPLE_RATE, waveform.astype(np.float32) * 32768.0)
         extractor.input_finished()
         count = _FRAMING.frames(len(waveform))
-        frames = np.array([extractor.get_frame(t) for t in range(count)], np.float32)
-        frames = np.concatenate([frames, first := _slope(frames), _slope(first)], 1)
+        frames = with_slopes(np.array([extractor.get_frame(t) for t in range(count)], np.float32))
         return ((frames - frames.mean(0)) / np.maximum(frames.std(0), 1e-6))[:, None]
 
     return Upstream(Description(kind, 1, 3 * size, WINDOW, _FRAMING.shift), compute)
-
-
-def _slope(frames: np.ndarray) -> np.ndarray:
-    """Regression over two frames on each side, edges repeated: (T, D) -> (T, D)."""
-    padded, count = np.pad(frames, ((2, 2), (0, 0)), mode="edge"), len(frames)
-    near, far = padded[3:][:count] - padded[1:][:count], padded[4:][:count] - padded[:count]
-    return (near + 2 * far) / 10.0
 
 
 def _speechlm(folder: str, random: bool, device: str) -> Upstream:

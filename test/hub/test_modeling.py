@@ -55,6 +55,15 @@ def test_pipeline_gives_the_text_of_the_own_decoder(size, trained, exported, wav
     assert [out["text"] for out in pipe(list(waves), batch_size=3)] == texts
 
 
+def test_a_delimiter_that_is_written_twice_is_one_blank(exported, transformers):
+    """Trained models write some so; wav2vec 2.0's tokenizer gives two blanks, our decoder one."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported("base"))
+    ids = tokenizer.convert_tokens_to_ids(["A", "|", "<s>", "|", "B", "B", "<s>", "B", "|"])
+    assert tokenizer.decode(ids) == greedy(np.eye(len(CharacterVocabulary.symbols))[ids]) == "A BB"
+    offsets = tokenizer.decode(ids, output_word_offsets=True)["word_offsets"]
+    assert [word["word"] for word in offsets] == ["A", "BB"]
+
+
 @pytest.mark.parametrize("size", ["base", "fast_base"])
 def test_times_of_words(size, trained, exported, waves, transformers):
     from speechlm.decode.word_times import greedy_words

@@ -52,14 +52,6 @@ def test_acoustic_features(kind, dim, data):
     assert np.allclose(layers.mean(0), 0, atol=1e-4) and np.allclose(layers.std(0), 1, atol=1e-2)
 
 
-def test_slopes_are_regressions_over_five_frames():
-    from speechlm.superb.upstream import _slope
-
-    x = np.random.default_rng(0).normal(size=(9, 2))
-    inner = _slope(x)[4]
-    assert np.allclose(inner, np.polyfit(np.arange(-2, 3), x[2:7], 1)[0])
-
-
 @pytest.mark.parametrize("kind", ["fbank", "folder"])
 def test_stored_layers_are_the_live_ones(kind, model_folder, data, tmp_path):
     name = str(model_folder()) if kind == "folder" else kind
