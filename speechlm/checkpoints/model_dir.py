@@ -212,11 +212,6 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     """
     path, held = Path(folder) / CONFIG, contents(folder)
     values = read_yaml(path, f": {folder} holds no trained model (found: {held})")
-    older = Path(folder) / "model.yaml"  # where early pre-trainings left it
-    if "speechlm" not in values and older.is_file():
-        config = changed_config(read_yaml(older).get("speechlm"), changes, older)
-        units = UnitVocabulary.read(_there(folder, TOKENS))
-        return Description(config, "pretrained", units, CharacterVocabulary.symbols)
     if not isinstance(values.get("speechlm"), dict):
         found = f"no finished training of a SpeechLM (found: {held})"
         if "speechlm" in (values.get("encoder_conf") or {}):

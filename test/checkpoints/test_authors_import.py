@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from omegaconf import OmegaConf
 
 import speechlm
@@ -300,17 +299,6 @@ def test_front_end_expressions():
     ):
         with pytest.raises(ValueError, match="conv_feature_layers"):
             conv_layers(bad, "file")
-
-
-def test_folders_of_early_trainings_open(tmp_path):
-    config = to_config(files.full_cfg()["model"], False)
-    model = SpeechLM(config, 24, 33)
-    save_speechlm(tmp_path, config, UnitVocabulary(map(str, range(19))), model.state_dict())
-    (tmp_path / "model.yaml").write_text(yaml.safe_dump({"speechlm": config.to_dict()}))
-    (tmp_path / "config.yaml").write_text("optim: adam\n")
-    (tmp_path / "characters.txt").unlink()
-    opened, units = load_speechlm(tmp_path)
-    assert units.n_ids == 24 and opened.config == config
 
 
 def test_command_lines(run_main, tmp_path):
