@@ -23,8 +23,11 @@ from speechlm.models import SpeechLM, SpeechLMConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# One thread a process: the suite's tensors are small, and jobs of a recipe run side by side.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# One thread a process, here (torch has read the environment already) and in those it starts: the
+# suite's tensors are small, jobs of a recipe run side by side, and tests fork, after which the child
+# of a process with several OpenMP threads waits for ever.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # A recipe starts a hundred programs. Where PYTHONDONTWRITEBYTECODE is set each of them compiles
 # torch (2 s) and ESPnet (4 s) again: the suite then keeps the bytecode in a folder of its own.
