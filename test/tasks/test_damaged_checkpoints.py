@@ -1,12 +1,12 @@
 """Two checkpoints are kept; a damaged one is noticed, and the one before takes its place."""
 
-import importlib.util
 import random
 import shutil
 import struct
 from pathlib import Path
 
 import pytest
+import regression
 import torch
 
 from speechlm.checkpoints.trainer_files import (
@@ -17,12 +17,6 @@ from speechlm.checkpoints.trainer_files import (
     last_epoch,
     load_weights_only,
 )
-
-_SPEC = importlib.util.spec_from_file_location(
-    "regression", Path(__file__).with_name("regression.py")
-)
-regression = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(regression)
 
 
 @pytest.fixture(scope="module")

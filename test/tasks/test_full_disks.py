@@ -1,23 +1,16 @@
 """Trainings on disks that are full or read-only: one line, and nothing is lost."""
 
-import importlib.util
 import logging
 import re
-from pathlib import Path
 
 import pytest
+import regression
 import torch
 
 from speechlm.checkpoints.trainer_files import last_epoch
 from speechlm.data.disk import CannotWrite
 from speechlm.tasks.logs import LogFile, log_to
 from speechlm.tasks.saving import save_file, tensor_bytes
-
-_SPEC = importlib.util.spec_from_file_location(
-    "regression", Path(__file__).with_name("regression.py")
-)
-regression = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(regression)
 
 
 @pytest.mark.parametrize("seen_before", [True, False])

@@ -1,12 +1,12 @@
 """Checkpoints inside an epoch: whenever a training stops, it goes on to the same bits."""
 
-import importlib.util
 import os
 import random
 import signal
 from pathlib import Path
 
 import pytest
+import regression
 import torch
 
 from speechlm.checkpoints.trainer_files import (
@@ -22,11 +22,6 @@ from speechlm.tasks.interrupts import INTERRUPTED, SIGNALS
 from speechlm.tasks.position import random_state, restore_random_state, without_first
 from speechlm.tasks.saving import save_file
 
-_SPEC = importlib.util.spec_from_file_location(
-    "regression", Path(__file__).with_name("regression.py")
-)
-regression = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(regression)
 BATCHES, EPOCHS, in_child, train = (
     *(regression.BATCHES, regression.EPOCHS, regression.in_child, regression.train),
 )

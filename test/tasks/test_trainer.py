@@ -1,12 +1,12 @@
 """Kills, resuming and bad losses of the trainer, with a model of a few numbers."""
 
-import importlib.util
 import os
 import re
 import signal
 from pathlib import Path
 
 import pytest
+import regression
 import torch
 
 import speechlm.tasks  # noqa: F401
@@ -18,11 +18,6 @@ from speechlm.tasks.trainer import STOPPED, SpeechLMTrainer, TrainingStopped
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.train.distributed_utils import DistributedOption  # isort: skip
 
-_SPEC = importlib.util.spec_from_file_location(
-    "regression", Path(__file__).with_name("regression.py")
-)
-regression = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(regression)
 BATCHES, EPOCHS, Regression = regression.BATCHES, regression.EPOCHS, regression.Regression
 contents, in_child, options, train = (
     *(regression.contents, regression.in_child, regression.options, regression.train),

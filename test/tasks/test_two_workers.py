@@ -1,6 +1,5 @@
 """Two workers make the updates of one that has all of their batches, with the same draws."""
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from threading import Timer
 
 import numpy as np
 import pytest
+import regression
 import torch
 import torch.distributed as dist
 
@@ -19,11 +19,6 @@ from speechlm.tasks.trainer import SpeechLMTrainer, Watch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.train.distributed_utils import DistributedOption  # isort: skip
 
-_SPEC = importlib.util.spec_from_file_location(
-    "regression", Path(__file__).with_name("regression.py")
-)
-regression = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(regression)
 UPDATES = 10
 
 

@@ -7,15 +7,10 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from fake_cluster import Cluster
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from fake_cluster import Cluster  # noqa: E402
-
-sys.path.remove(str(HERE))
 NOTICED_S = 90.0  # 5 s are promised; a machine may be very busy
 SLEEP = ("sh", "-c", "echo begun; exec sleep 300")
 

@@ -11,12 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from slurm_cluster import SlurmCluster, missing
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from slurm_cluster import SlurmCluster, missing  # noqa: E402
-
-sys.path.remove(str(HERE))
 pytestmark = pytest.mark.skipif(
     bool(missing()),
     reason=f"not installed: {', '.join(missing())} (Debian: slurmctld slurmd munge)",

@@ -6,15 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from fake_cluster import Cluster  # noqa: E402
-
-sys.path.remove(str(HERE))
+from fake_cluster import Cluster
 
 
 @pytest.fixture
