@@ -6,6 +6,7 @@
     python tools/benchmark.py extract --model large --dtype bfloat16
     python tools/benchmark.py pretrain-step --model fast_base --beside base
     python tools/benchmark.py operations --model fast_base --beside base
+    python tools/benchmark.py count --model base --gpu h100
     python tools/benchmark.py kernels
     python tools/benchmark.py text
     python tools/benchmark.py beam --model base --threads 1
@@ -27,6 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.count import GPUS, count
 from benchmarks.decoding import add_decode, decode
 from benchmarks.measure import report
 from benchmarks.operations import operations
@@ -81,6 +83,19 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--updates", type=int, default=400_000, help="of the whole training")
     command.add_argument("--gpus", type=int, default=32, help="with such a batch each")
     command.add_argument("--peak_tflops", type=float, default=989.0, help="of the GPU's data sheet")
+    command.add_argument("--threads", type=int, default=1)
+    command = commands.add_parser("count", help=count.__doc__, allow_abbrev=False)
+    command.set_defaults(run=count)
+    command.add_argument("--model", choices=SIZES, default="base")
+    command.add_argument("--beside", choices=SIZES, help="another model")
+    command.add_argument("--batch", type=int, default=8, help="utterances (and sentences)")
+    command.add_argument("--seconds", type=float, default=10.94, help="of each utterance")
+    command.add_argument("--text_units", type=int, default=547, help=UNITS_HELP)
+    command.add_argument("--features", action="store_true", help="features of all layers instead")
+    command.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    command.add_argument("--gpu", choices=list(GPUS), default="h100", help="of the estimate")
+    command.add_argument("--peak_tflops", type=float, help="in place of the GPU's own")
+    command.add_argument("--bandwidth_tb", type=float, help="in place of the GPU's own, TB/s")
     command.add_argument("--threads", type=int, default=1)
     command = commands.add_parser("text", help=text.__doc__, allow_abbrev=False)
     command.set_defaults(run=text)

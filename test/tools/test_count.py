@@ -1,0 +1,132 @@
+"""The counter of what a GPU would do: on operations whose numbers are known, and bounds of a step."""
+
+import argparse
+import importlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+META = "meta"
+PAPER_BATCH = {"batch": 8, "seconds": 10.94, "text_units": 547}
+
+
+@pytest.fixture(scope="module")
+def count(root):
+    """The modules of the counter."""
+    sys.path.insert(0, str(root / "tools"))
+    try:
+        names = ("count", "pretended_gpu", "trace")
+        yield SimpleNamespace(**{n: importlib.import_module(f"benchmarks.{n}") for n in names})
+    finally:
+        sys.path.remove(str(root / "tools"))
+
+
+def step(count, model, features=False, dtype="bfloat16", **batch):
+    args = argparse.Namespace(**{**PAPER_BATCH, **batch}, features=features, dtype=dtype)
+    return count.count.traced(model, args)
+
+
+def test_numbers_of_a_product_and_a_sum(count):
+    a, b = torch.empty(4, 8, device=META), torch.empty(8, 16, device=META)
+    trace = count.trace.Trace(lambda modules: "all", 0.5)
+    with trace:
+        c = a @ b
+        c = c + c[:1].expand(4, 16)
+        c.view(64).zero_()
+    assert [(call.name, call.read, call.written, call.flop) for call in trace.calls] == [
+        ("mm", 4 * (32 + 128), 4 * 64, 2 * 4 * 8 * 16),
+        ("add", 4 * (64 + 16), 4 * 64, 0),
+        ("zero_", 0, 4 * 64, 0),
+    ]
+    assert trace.waits == 0 and {call.part for call in trace.calls} == {"all"}
+
+
+def test_memory_is_given_back(count):
+    trace = count.trace.Trace(lambda modules: "", 0.5)
+    before = torch.empty(1000, device=META)
+    with trace:
+        trace.known([before])
+        one = before + 1
+        del one
+        for _ in range(3):
+            two = before.double()
+        del two
+    assert trace.peak_bytes == 16000 and trace.bytes_now == 0
+
+
+def test_waits_for_numbers(count):
+    trace = count.trace.Trace(lambda modules: "", 0.25)
+    with trace:
+        mask = torch.empty(4, 10, device=META) > 0
+        assert mask.flatten().nonzero().shape == (10, 1)
+        assert mask.sum().item() == 1
+    assert trace.waits == 2
+
+
+def test_types_are_those_of_autocast(count):
+    layer = torch.nn.Linear(8, 8, device=META)
+    x = torch.empty(2, 8, device=META)
+    trace = count.trace.Trace(lambda modules: "", 0.5)
+    with count.pretended_gpu.pretended_gpu(torch.bfloat16), trace:
+        assert torch.is_autocast_enabled(META)
+        y = layer(layer(x))
+        assert y.dtype == torch.bfloat16 and F.layer_norm(y, (8,)).dtype == torch.float32
+        assert torch.cat([x, y]).dtype == torch.float32 and F.gelu(y).dtype == torch.bfloat16
+        with torch.autocast(META, enabled=False):
+            assert layer(x).dtype == torch.float32
+    assert not torch.is_autocast_enabled("cpu")
+    # Weight and bias are cast once for both calls.
+    assert [call.name for call in trace.calls].count("_to_copy") == 2 + 1 + 1 + 1
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_a_bias_that_the_kernel_cannot_read_is_copied(count, aligned):
+    query = torch.empty(2, 4, 16, 8, device=META)
+    bias = torch.empty(2, 4, 16, 16 if aligned else 15, device=META)[..., :16]
+    key = query if aligned else query[:, :, :15]
+    trace = count.trace.Trace(lambda modules: "", 0.5)
+    with count.pretended_gpu.pretended_gpu(None), trace:
+        F.scaled_dot_product_attention(query, key, key, bias)
+    copies = [call for call in trace.calls if call.name != trace.calls[-1].name]
+    assert trace.calls[-1].kind == "attention kernel" and bool(copies) != aligned
+
+
+def test_an_estimate_is_the_roofline(count):
+    call = count.trace.Call("", "mm", 1, 1e9, 1e9, 0.0)
+    launch = count.count.LAUNCH_US / 1e3
+    by_bytes = 2e9 / (count.count.BANDWIDTH_SHARE * 1e12) * 1e3
+    assert count.count.milliseconds([call] * 2, 100.0, 1.0) == pytest.approx(
+        2 * (by_bytes + launch)
+    )
+    heavy = count.trace.Call("", "mm", 1, 1e9, 1e9, 1e13)
+    by_products = 1e13 / (count.count.PEAK_SHARE["products"] * 100e12) * 1e3
+    assert count.count.milliseconds([heavy], 100.0, 1.0) == pytest.approx(by_products + launch)
+
+
+# Upper bounds of a training step with the paper's batch: kernels, GB, TFLOP, waits, GiB at the peak.
+# They are what was reached, rounded up: a change that goes beyond them has made a step dearer.
+BOUNDS = {
+    "base": (2500, 68.0, 6.05, 3, 4.3),
+    "large": (4300, 182.0, 16.2, 3, 10.8),
+    "fast_base": (3700, 33.5, 1.9, 3, 2.0),
+}
+
+
+@pytest.mark.parametrize("model", BOUNDS)
+def test_a_step_takes_no_more_than_was_reached(count, model):
+    trace = step(count, model)
+    kernels, moved, flop, waits, peak = BOUNDS[model]
+    assert sum(call.kernels for call in trace.calls) <= kernels
+    assert sum(call.read + call.written for call in trace.calls) / 1e9 <= moved
+    assert 0.9 * flop <= sum(call.flop for call in trace.calls) / 1e12 <= flop
+    assert trace.waits <= waits
+    assert trace.peak_bytes / 2**30 <= peak
+
+
+def test_features_wait_for_nothing(count):
+    """Without padding nothing is masked, for any number of frames."""
+    for seconds in (10.0, 10.02):
+        assert step(count, "base", features=True, seconds=seconds).waits == 0

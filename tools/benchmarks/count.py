@@ -1,0 +1,184 @@
+"""What a training step asks of a GPU, counted without one."""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+import torch
+
+from benchmarks.measure import N_CHARACTERS, N_UNITS
+from benchmarks.operations import units_of
+from benchmarks.pretended_gpu import META, pretended_gpu
+from benchmarks.trace import Call, Trace
+from speechlm.conventions import SAMPLE_RATE, WINDOW
+from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.masking import span_mask
+
+GPUS = {"a100": (312.0, 2.04), "h100": (989.0, 3.35), "h200": (989.0, 4.8)}
+"""Peak of bfloat16 products (TFLOP/s) and bandwidth (TB/s), of the makers' data sheets (SXM)."""
+LAUNCH_US = 2.0
+"""What a kernel costs beside its work."""
+BANDWIDTH_SHARE = 0.8
+"""Of the data sheet's, that kernels reach."""
+PEAK_SHARE = {"products": 0.55, "attention kernel": 0.2, "convolutions": 0.25}
+"""Of the data sheet's, that kernels of a kind reach: estimates, not measurements."""
+
+PARTS = (
+    ("feature_extractor", "front end"),
+    ("pos_conv", "position convolution"),
+    ("self_attn", "attention"),
+    ("layers", "feed-forward, norms"),
+    ("unit_encoder_ctc_head", "CTC head"),
+)
+REST = "masks, embeddings, losses"
+
+
+def count(args: argparse.Namespace) -> dict[str, float]:
+    """Counts kernels, bytes, operations, waits and memory of a step on a GPU, without a GPU."""
+    peak, bandwidth = GPUS[args.gpu]
+    peak, bandwidth = args.peak_tflops or peak, args.bandwidth_tb or bandwidth
+    figures: dict[str, float] = {}
+    for name in dict.fromkeys((args.model, args.beside or args.model)):
+        trace = traced(name, args)
+        for title, sort in (("part", part_of_call), ("kind", kind_of_call)):
+            table(name, title, sort, trace.calls, peak, bandwidth)
+        figures |= {f"{name}_{key}": value for key, value in summary(trace, peak, bandwidth)}
+        milliseconds = figures[f"{name}_estimated_ms"]
+        figures[f"{name}_audio_seconds_per_second"] = round(
+            args.batch * args.seconds / milliseconds * 1e3
+        )
+    return figures
+
+
+def traced(name: str, args: argparse.Namespace) -> Trace:
+    """A forward and backward pass of that size of model, with layer drop off."""
+    drop = {"speech_layerdrop": 0.0, "shared_layerdrop": 0.0}
+    config = getattr(SpeechLMConfig, name)(**drop)
+    with torch.device(META), torch.no_grad():
+        model = SpeechLM(config, N_UNITS, N_CHARACTERS)
+    batch = meta_batch(config, args)
+    dtype = None if args.dtype == "float32" else getattr(torch, args.dtype)
+    trace = Trace(part_of, masked_share(config, args))
+    with pretended_gpu(dtype), trace:
+        trace.known([*model.parameters(), *model.buffers(), *batch])
+        if args.features:
+            model.extract_features(batch[0], None, "all")
+        else:
+            loss, _, _ = model.train()(*batch)
+            run_backward(loss)
+    return trace
+
+
+def run_backward(loss: torch.Tensor) -> None:
+    """loss.backward() for a step within modes, which that would leave.
+
+    What is computed again in the backward pass is cast as in the forward pass.
+    """
+    torch.autograd.graph._engine_run_backward(
+        (loss,),
+        (torch.ones_like(loss),),
+        False,
+        False,
+        (),
+        allow_unreachable=True,
+        accumulate_grad=True,
+    )
+
+
+def meta_batch(config: SpeechLMConfig, args: argparse.Namespace) -> list[torch.Tensor]:
+    """Waveforms, lengths, labels, units and characters that have shapes alone."""
+    samples = int(args.seconds * SAMPLE_RATE)
+    labels = (samples - WINDOW) // (SAMPLE_RATE // config.label_rate) + 1
+    integers = [(args.batch,), (args.batch, labels)]
+    if args.text_units:
+        integers.append((args.batch, units_of(config, args.text_units)))
+        integers.append((args.batch, args.text_units // 5))
+    return [
+        torch.empty(args.batch, samples, device=META),
+        *(torch.empty(shape, dtype=torch.int64, device=META) for shape in integers),
+    ]
+
+
+def masked_share(config: SpeechLMConfig, args: argparse.Namespace) -> float:
+    """Share of the frames that are masked: of a mask that is really drawn."""
+    frames = config.framing.frames(int(args.seconds * SAMPLE_RATE))
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.full((args.batch,), frames)
+    mask = span_mask(lengths, frames, config.mask_prob, config.mask_length, generator=generator)
+    return float(mask.float().mean())
+
+
+def part_of(modules: set[str]) -> str:
+    """The part of the model that modules of these names belong to."""
+    words = {word for name in modules for word in name.split(".")}
+    return next((part for word, part in PARTS if word in words), REST)
+
+
+def part_of_call(call: Call) -> str:
+    """Where it belongs in the model."""
+    return call.part
+
+
+def kind_of_call(call: Call) -> str:
+    """What sort of kernel it is."""
+    return call.kind
+
+
+def milliseconds(calls: Iterable[Call], peak: float, bandwidth: float) -> float:
+    """Roofline estimate: of each call the longer of its bytes and its products, and its launches.
+
+    Args:
+        calls: what is done, one after the other.
+        peak: of products, TFLOP/s.
+        bandwidth: of the memory, TB/s.
+    """
+    total = 0.0
+    for call in calls:
+        by_bytes = (call.read + call.written) / (BANDWIDTH_SHARE * bandwidth * 1e12)
+        by_products = call.flop / (PEAK_SHARE.get(call.kind, 1.0) * peak * 1e12)
+        total += max(by_bytes, by_products) + call.kernels * LAUNCH_US * 1e-6
+    return 1e3 * total
+
+
+def table(
+    name: str,
+    title: str,
+    sort: Callable[[Call], str],
+    calls: list[Call],
+    peak: float,
+    bandwidth: float,
+) -> None:
+    """Prints kernels, bytes, operations and the estimate of each part or kind, in Markdown."""
+    groups: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        groups[sort(call)].append(call)
+    print(f"\n| {name}: {title} | kernels | GB | TFLOP | estimated ms |\n|---|---|---|---|---|")
+    estimates = {key: milliseconds(own, peak, bandwidth) for key, own in groups.items()}
+    for key in sorted(groups, key=lambda key: -estimates[key]):
+        print(f"| {key} | {row(groups[key])} | {estimates[key]:.1f} |")
+    print(f"| **sum** | {row(calls)} | {sum(estimates.values()):.1f} |\n")
+
+
+def row(calls: list[Call]) -> str:
+    """Sums of some calls, as cells of a table."""
+    moved = sum(call.read + call.written for call in calls) / 1e9
+    flop = sum(call.flop for call in calls) / 1e12
+    return f"{sum(call.kernels for call in calls)} | {moved:.2f} | {flop:.2f}"
+
+
+def summary(trace: Trace, peak: float, bandwidth: float) -> list[tuple[str, float]]:
+    """Names and values of what the step takes as a whole."""
+    calls = trace.calls
+    flop = sum(call.flop for call in calls)
+    estimate = milliseconds(calls, peak, bandwidth)
+    return [
+        ("kernels", sum(call.kernels for call in calls)),
+        ("gigabytes", round(sum(call.read + call.written for call in calls) / 1e9, 2)),
+        ("tflop", round(flop / 1e12, 3)),
+        ("waits", trace.waits),
+        ("peak_gib", round(trace.peak_bytes / 2**30, 2)),
+        ("estimated_ms", round(estimate, 2)),
+        ("estimated_mfu", round(flop / (estimate / 1e3 * peak * 1e12), 3)),
+    ]

@@ -1,0 +1,172 @@
+"""What a run on the meta device would have a GPU do: kernels, bytes, operations, waits, memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+from torch.utils.module_tracker import ModuleTracker
+
+KINDS = {
+    "convolution": "convolutions",
+    "convolution_backward": "convolutions",
+    "_scaled_dot_product_efficient_attention": "attention kernel",
+    "_scaled_dot_product_efficient_attention_backward": "attention kernel",
+    **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), "products"),
+    **dict.fromkeys(("_to_copy", "clone", "copy_", "cat", "constant_pad_nd"), "copies and casts"),
+    **dict.fromkeys(
+        (
+            "native_layer_norm",
+            "native_layer_norm_backward",
+            "native_group_norm",
+            "native_group_norm_backward",
+        ),
+        "norms",
+    ),
+}
+OTHER = "other elementwise, sums, draws"
+
+# Kernels of an operation that is more than one, as far as torch's CUDA code has them apart.
+SEVERAL = {
+    "convolution_backward": 2,  # of inputs and of weights
+    "_scaled_dot_product_efficient_attention_backward": 2,
+    "native_layer_norm_backward": 2,  # of inputs, and of weight and bias
+    "native_group_norm": 2,
+    "native_group_norm_backward": 3,
+    "sort": 4,
+    "argsort": 4,
+    "nonzero": 3,
+    "_ctc_loss": 2,
+    "_ctc_loss_backward": 2,
+}
+NO_KERNEL = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
+NO_KERNEL |= {"detach", "_unsafe_view", "lift_fresh", "resize_", "set_"}
+WRITTEN_ONLY = {"copy_", "fill_", "zero_", "bernoulli_", "uniform_", "normal_", "random_"}
+"""They do not read what they write into."""
+PICKED = {"embedding", "index_select", "gather", "index"}
+"""They read as much of their first argument as they write."""
+WAITS = {"_local_scalar_dense": 1, "nonzero": 1, "_ctc_loss": 2}
+"""Times that the host waits for the GPU; CTC's lengths are copied to the host."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation that launches kernels."""
+
+    part: str
+    """Of the model; "" outside of all modules."""
+    name: str
+    kernels: int
+    read: float
+    written: float
+    """Bytes that go to and from memory, each number once."""
+    flop: float
+
+    @property
+    def kind(self) -> str:
+        """Which sort of kernel."""
+        return KINDS.get(self.name, OTHER)
+
+
+class Trace(TorchDispatchMode):
+    """Notes every operation on meta tensors while it is entered.
+
+    Args:
+        part_of: name of the part for the names of the modules that are running.
+        share_found: share of the elements that `nonzero` finds, which nobody knows here.
+    """
+
+    def __init__(self, part_of: Callable[[set[str]], str], share_found: float):
+        super().__init__()
+        self.part_of, self.share_found = part_of, share_found
+        self.calls: list[Call] = []
+        self.waits = 0
+        self.bytes_now = self.peak_bytes = 0
+        self._tracker = ModuleTracker()
+        self._seen: set[int] = set()
+
+    def __enter__(self) -> Trace:
+        self._tracker.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._tracker.__exit__(*error)
+
+    def known(self, tensors: Any) -> None:
+        """Do not count the memory of these, which was there before."""
+        self._seen.update(id(tensor.untyped_storage()) for tensor in tensors)
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = operation.overloadpacket.__name__
+        if not _on_meta(args, kwargs):
+            return operation(*args, **kwargs)
+        self.waits += WAITS.get(name, 0)
+        if name == "nonzero":
+            found = round(self.share_found * args[0].numel())
+            result = args[0].new_empty((found, args[0].dim()), dtype=torch.int64)
+        elif name == "_local_scalar_dense":
+            return 1
+        else:
+            result = operation(*args, **kwargs)
+        if not operation.is_view and name not in NO_KERNEL:
+            self._note(operation, name, args, kwargs, result)
+        self._remember(result)
+        return result
+
+    def _note(self, operation: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
+        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        written = float(sum(map(size_of, outputs)))
+        if written == 0:
+            return
+        if name in WRITTEN_ONLY:
+            inputs = inputs[1:]
+        read = float(sum(map(size_of, inputs)))
+        if name in PICKED:
+            read = float(sum(map(size_of, inputs[1:]))) + written
+        count = flop_registry.get(operation.overloadpacket)
+        flop = float(count(*args, **kwargs, out_val=result)) if count else 0.0
+        part = self.part_of(self._tracker.parents)
+        self.calls.append(Call(part, name, SEVERAL.get(name, 1), read, written, flop))
+
+    def _remember(self, result: Any) -> None:
+        """Keep account of the memory behind the results, until torch lets go of it."""
+        for tensor in tree_leaves(result):
+            if not isinstance(tensor, Tensor) or tensor.device.type != "meta":
+                continue
+            storage = tensor.untyped_storage()
+            if id(storage) in self._seen:
+                continue
+            self._seen.add(id(storage))
+            self.bytes_now += storage.nbytes()
+            self.peak_bytes = max(self.peak_bytes, self.bytes_now)
+            weakref.finalize(storage, self._forget, id(storage), storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.bytes_now -= size
+
+
+def _on_meta(args: Any, kwargs: Any) -> bool:
+    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    asked = kwargs.get("device")
+    return any(x.device.type == "meta" for x in tensors) or str(asked) == "meta"
+
+
+def size_of(tensor: Tensor) -> int:
+    """Bytes of the numbers that a tensor has in memory: one that is repeated counts once."""
+    count = 1
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        count *= size if stride or size == 0 else 1
+    return count * tensor.element_size()
