@@ -24,8 +24,8 @@ from speechlm.models import SpeechLM, SpeechLMConfig
 ROOT = Path(__file__).resolve().parents[1]
 
 # One thread a process, here (torch has read the environment already) and in those it starts: the
-# suite's tensors are small, jobs of a recipe run side by side, and tests fork, after which the child
-# of a process with several OpenMP threads waits for ever.
+# suite's tensors are small, jobs of a recipe run side by side, and tests fork, after which the
+# child of a process with several OpenMP threads waits for ever.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 

@@ -96,6 +96,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--gpu", choices=list(GPUS), default="h100", help="of the estimate")
     command.add_argument("--peak_tflops", type=float, help="in place of the GPU's own")
     command.add_argument("--bandwidth_tb", type=float, help="in place of the GPU's own, TB/s")
+    command.add_argument("--seed", type=int, default=0)
     command.add_argument("--threads", type=int, default=1)
     command = commands.add_parser("text", help=text.__doc__, allow_abbrev=False)
     command.set_defaults(run=text)

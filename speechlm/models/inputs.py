@@ -10,6 +10,31 @@ import torch
 from torch import Tensor, nn
 
 from speechlm.conventions import Framing
+from speechlm.models.config import SpeechLMConfig
+
+
+def to_device(x: Tensor | None, like: Tensor) -> Any:
+    """x on the device of `like`, without waiting for it; None stays None."""
+    return None if x is None else x.to(like.device, non_blocking=True)
+
+
+def unless_empty(mask: Tensor) -> Tensor | None:
+    """The mask; None where it is known on the host that nothing in it is True."""
+    return mask if mask.device.type != "cpu" or bool(mask.any()) else None
+
+
+def frame_padding(
+    sample_lengths: Tensor, samples: int, frames: int, config: SpeechLMConfig
+) -> Tensor:
+    """(B, T) bool, True on frames that are padding, of T frames for (B,) of S samples.
+
+    The authors cut the S samples into T equal slices, and a frame is padding if its whole slice
+    is. With ignore_padding the count is that of the front end instead.
+    """
+    index = torch.arange(frames, device=sample_lengths.device)
+    if config.ignore_padding:
+        return index >= config.framing.frames(sample_lengths).clamp(min=1)[:, None]
+    return index * (samples // frames) >= sample_lengths[:, None]
 
 
 def check_shapes(waveforms: Tensor, lengths: Tensor | None, framing: Framing) -> None:

@@ -100,7 +100,8 @@ def ctc_loss(logits: Tensor, frame_lengths: Tensor, characters: Tensor) -> Tenso
 
     Args:
         logits: (B, T', V) with T' >= max(frame_lengths).
-        frame_lengths: (B,) scored frames.
+        frame_lengths: (B,) scored frames; a GPU's logits wait for nothing if these and the
+            characters are on the host.
         characters: (B, U) ids, right-padded with PAD; a trailing EOS is not part of the target.
 
     Returns:
@@ -112,10 +113,10 @@ def ctc_loss(logits: Tensor, frame_lengths: Tensor, characters: Tensor) -> Tenso
     fits = ctc_fits(frame_lengths, characters)
     losses = F.ctc_loss(
         log_probs,
-        characters,
+        characters.to(logits.device, non_blocking=True),
         frame_lengths,
         ctc_targets(characters).sum(1) * fits,
         blank=BLANK,
         reduction="none",
     )
-    return (losses * fits).sum()
+    return (losses * fits.to(logits.device, non_blocking=True)).sum()

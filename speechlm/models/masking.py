@@ -9,6 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from speechlm.models.config import SpeechLMConfig
+from speechlm.models.outputs import SpeechDraws
+
 MIN_SPANS = 2
 """Spans that every utterance gets, however short it is."""
 
@@ -70,6 +73,26 @@ def span_mask(
     return _choose(mask, mask.sum(1).min().expand(rows), generator)
 
 
+def draw_masks(
+    padding: Tensor, config: SpeechLMConfig, draws: SpeechDraws
+) -> tuple[Tensor, Tensor]:
+    """Masked frames and swapped frames, (B, T) bool each; the two do not overlap.
+
+    Args:
+        padding: (B, T) bool, frames at the end that are neither.
+        config: shares and lengths of their spans.
+        draws: choices to use instead of drawing them.
+    """
+    frames, mask, swap = padding.shape[1], draws.mask, draws.swap
+    if mask is None or swap is None:
+        lengths = (~padding).sum(1)
+        drawn = span_mask(lengths, frames, config.mask_prob, config.mask_length)
+        mask = drawn if mask is None else mask
+        drawn = span_mask(lengths, frames, config.swap_prob, config.swap_length)
+        swap = drawn if swap is None else swap
+    return mask, swap & ~mask
+
+
 def channel_mask(x: Tensor, prob: float, span: int) -> Tensor:
     """Spans of the channels of x (B, T, D), the same number in each row: (B, D) bool."""
     batch, _, width = x.shape
@@ -80,7 +103,7 @@ def channel_mask(x: Tensor, prob: float, span: int) -> Tensor:
 def indices(mask: Tensor) -> Tensor:
     """Where a mask of any shape is True, as positions in its flattened form: (N,) int64.
 
-    Waits for the device: N is known there alone.
+    Waits for the mask's device: N is known there alone.
     """
     return mask.flatten().nonzero()[:, 0]
 

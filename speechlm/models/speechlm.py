@@ -41,11 +41,18 @@ from speechlm.models.front_end import (
 )
 from speechlm.models.heads import CTC_HEAD, UNIT_EMBEDDINGS, required
 from speechlm.models.initial import initialize_fast, initialize_paper
-from speechlm.models.inputs import check_shapes, check_speech, evaluating
+from speechlm.models.inputs import (
+    check_shapes,
+    check_speech,
+    evaluating,
+    frame_padding,
+    to_device,
+    unless_empty,
+)
 from speechlm.models.labels import align_labels
 from speechlm.models.log_mel import LogMelFrontEnd
 from speechlm.models.losses import UnitPrediction, ctc_fits, ctc_loss, predict_units, unit_logits
-from speechlm.models.masking import channel_mask, indices, span_mask
+from speechlm.models.masking import channel_mask, draw_masks, indices, span_mask
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
 from speechlm.models.swapping import swap_with_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
@@ -113,6 +120,9 @@ class SpeechLM(nn.Module):
         """One pre-training step: loss, statistics, weight (see `total_loss`).
 
         Arguments as in `forward_speech` and `forward_text`; without text, speech-only training.
+        A model on a GPU takes lengths, labels, units and characters from the host: what is padding
+        and what is masked is decided there, so that nothing waits for the GPU. From the GPU it
+        takes them, too, and waits for the number of masked frames and for the lengths of CTC.
         """
         speech = self.forward_speech(waveforms, sample_lengths, labels)
         text = None
@@ -143,7 +153,7 @@ class SpeechLM(nn.Module):
         draws = draws or SpeechDraws()
         check_shapes(waveforms, sample_lengths, self.framing)
         # Features, cut to the labels, and a target unit for each frame: (B, T, C), (B, T)
-        features = self._front_end(waveforms, sample_lengths)
+        features = self._front_end(waveforms, to_device(sample_lengths, waveforms))
         ratio = self.framing.labels_per_frame(label_rate or self.config.label_rate)
         offset = draws.label_offset
         if self.config.is_fast and offset is None:
@@ -151,33 +161,40 @@ class SpeechLM(nn.Module):
         features, targets = align_labels(features, labels, ratio, offset)
         feature_penalty = features.float().square().mean()
 
-        # Speech Transformer over features of which the masked ones are hidden: (B, T, D)
-        padding = self._frame_padding(sample_lengths, waveforms.shape[1], features.shape[1])
+        # Which frames are padding, masked, swapped, scored: known before anything waits for a GPU
+        sizes = waveforms.shape[1], features.shape[1]
+        padding = frame_padding(sample_lengths, *sizes, self.config)
         if self.config.is_fast:
             targets = targets.masked_fill(padding, PAD)  # labels of a rest that is no whole frame
-        masked, swapped = self._draw_masks(padding | (targets == PAD), draws)
+        without = targets == PAD
+        masked, swapped = draw_masks(padding | without, self.config, draws)
+        scored = indices(masked & ~padding)
+        others = indices(~masked & ~padding & ~without) if self.config.unmasked_weight > 0 else None
+        hidden, blank = (to_device(unless_empty(x), features) for x in (padding, without))
+        masked, swapped, targets = (to_device(x, features) for x in (masked, swapped, targets))
+
+        # Speech Transformer over features of which the masked ones are hidden: (B, T, D)
         x = self._mask_frames(self._project(features), masked)
-        middle = self.encoder(x, padding).last
+        middle = self.encoder(x, hidden).last
 
         # Shared Transformer over its states, some of them swapped for their units' embeddings
         units = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)(targets)
         shared_input = swap_with_units(middle, units, swapped)
-        shared_input = shared_input.masked_fill(padding[..., None], 0.0)
-        top = self.unit_encoder(shared_input, targets == PAD).last
+        if hidden is not None:
+            shared_input = shared_input.masked_fill(hidden[..., None], 0.0)
+        top = self.unit_encoder(shared_input, blank).last
 
         # Units of the N masked frames, predicted at both depths
-        depths = (middle, top)
-        scored = masked & ~padding
-        predicted = self._predict(depths, targets, scored)
+        predicted = self._predict((middle, top), targets, to_device(scored, features))
         unmasked = None
-        if self.config.unmasked_weight > 0:
-            unmasked = self._predict(depths, targets, ~masked & ~padding & (targets != PAD))
+        if others is not None:
+            unmasked = self._predict((middle, top), targets, to_device(others, features))
         return SpeechOutput(
             middle=predicted[0],
             top=predicted[1],
             unmasked=unmasked,
             feature_penalty=feature_penalty,
-            n_masked=predicted[0].logits.shape[0],
+            n_masked=len(scored),
             targets=targets,
             masked=masked,
             swapped=swapped,
@@ -197,18 +214,22 @@ class SpeechLM(nn.Module):
         padding = units == PAD
         lengths = (~padding).sum(1)
         outputs = lengths * self.config.ctc_outputs
+        fits = ctc_fits(outputs, characters)
         if mask is None:
             mask = span_mask(
                 lengths, units.shape[1], self.config.mask_prob, self.config.mask_length
             )
+        n_tokens, n_impossible = ((characters != PAD) & fits[:, None]).sum(), (~fits).sum()
+        hidden = to_device(unless_empty(padding), self.mask_emb)
+        mask, units = (to_device(x, self.mask_emb) for x in (mask, units))
+
         embed = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)
         x = self._mask_frames(embed(units), mask)
-        logits = required(self.unit_encoder_ctc_head, CTC_HEAD)(self.unit_encoder(x, padding).last)
-        fits = ctc_fits(outputs, characters)
+        logits = required(self.unit_encoder_ctc_head, CTC_HEAD)(self.unit_encoder(x, hidden).last)
         return TextOutput(
             ctc=ctc_loss(logits, outputs, characters),
-            n_tokens=((characters != PAD) & fits[:, None]).sum(),
-            n_impossible=(~fits).sum(),
+            n_tokens=to_device(n_tokens, logits),
+            n_impossible=to_device(n_impossible, logits),
             logits=logits,
         )
 
@@ -252,8 +273,8 @@ class SpeechLM(nn.Module):
             stats["loss_ctc"] = ctc.where(text.n_tokens > 0, float("nan"))
             stats["impossible_lines"] = text.n_impossible
         stats["loss"] = loss
-        stats["n_masked"] = loss.new_tensor(float(speech.n_masked))
-        weight = loss.new_tensor(float(count))
+        stats["n_masked"] = loss.new_full((), speech.n_masked)
+        weight = loss.new_full((), count)
         return loss, {key: value.detach().float() for key, value in stats.items()}, weight
 
     def encode(
@@ -276,7 +297,7 @@ class SpeechLM(nn.Module):
         batch, frames, _ = features.shape
         padding, lengths = None, torch.full((batch,), frames, device=features.device)
         if sample_lengths is not None:
-            padding = self._frame_padding(sample_lengths, waveforms.shape[1], frames)
+            padding = frame_padding(sample_lengths, waveforms.shape[1], frames, self.config)
             lengths = (~padding).sum(1)
         x = self._project(features)
         if augment is not None:
@@ -339,29 +360,6 @@ class SpeechLM(nn.Module):
             features = scale_gradient(features, factor)
         return features
 
-    def _frame_padding(self, sample_lengths: Tensor, samples: int, frames: int) -> Tensor:
-        """(B, T) bool, True on frames that are padding.
-
-        The authors cut the S samples into T equal slices, and a frame is padding if its whole
-        slice is. With ignore_padding the count is that of the front end instead.
-        """
-        index = torch.arange(frames, device=sample_lengths.device)
-        if self.config.ignore_padding:
-            return index >= self.framing.frames(sample_lengths).clamp(min=1)[:, None]
-        return index * (samples // frames) >= sample_lengths[:, None]
-
-    def _draw_masks(self, padding: Tensor, draws: SpeechDraws) -> tuple[Tensor, Tensor]:
-        """Masked frames and swapped frames, (B, T) bool each; the two do not overlap."""
-        config, frames = self.config, padding.shape[1]
-        mask, swap = draws.mask, draws.swap
-        if mask is None or swap is None:
-            lengths = (~padding).sum(1)
-            drawn = span_mask(lengths, frames, config.mask_prob, config.mask_length)
-            mask = drawn if mask is None else mask
-            drawn = span_mask(lengths, frames, config.swap_prob, config.swap_length)
-            swap = drawn if swap is None else swap
-        return mask, swap & ~mask
-
     def _project(self, features: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, D): layer norm, projection, dropout."""
         x = self.layer_norm(features)
@@ -385,10 +383,9 @@ class SpeechLM(nn.Module):
         return x
 
     def _predict(
-        self, depths: tuple[Tensor, Tensor], targets: Tensor, scored: Tensor
+        self, depths: tuple[Tensor, Tensor], targets: Tensor, frames: Tensor
     ) -> tuple[UnitPrediction, UnitPrediction]:
-        """UMLM at the two depths (B, T, D) for scored frames, (B, T) bool, of targets (B, T)."""
-        frames = indices(scored)
+        """UMLM at the two depths (B, T, D) for frames (N,), places in the flattened (B, T)."""
         middle, top = (
             predict_units(
                 self.unit_logits(hidden.flatten(0, 1)[frames], depth), targets.flatten()[frames]

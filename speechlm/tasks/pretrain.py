@@ -27,9 +27,11 @@ from speechlm.data.archives import read_unit_info
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.inputs import to_device
 from speechlm.tasks.common import OwnDataTask, sized_config
 from speechlm.tasks.epochs import EpochIterFactory
 from speechlm.tasks.joint import JointEpochs
+from speechlm.tasks.on_host import OnHost, taken
 from speechlm.tasks.speech_units import SpeechUnits
 from speechlm.tasks.text_units import StoredTextUnits, TextUnits
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
@@ -40,6 +42,10 @@ DATA_OPTIONS = (
     *("lexicon", "durations", "init_speech"),
 )
 """Files and folders to train on; `speechlm.bin.pretrain` says what they are."""
+
+
+COUNTS = ("lines_left_out", "impossible_lines", "unknown_words")
+"""What a batch says of its text, for the statistics."""
 
 
 class PretrainModel(AbsESPnetModel):
@@ -57,43 +63,34 @@ class PretrainModel(AbsESPnetModel):
         self.with_text, self.cpu_bfloat16 = with_text, cpu_bfloat16
 
     def forward(
-        self,
-        waveforms: torch.Tensor,
-        sample_lengths: torch.Tensor,
-        labels: torch.Tensor,
-        units: torch.Tensor | None = None,
-        characters: torch.Tensor | None = None,
-        lines_left_out: torch.Tensor | None = None,
-        impossible_lines: torch.Tensor | None = None,
-        unknown_words: torch.Tensor | None = None,
-        seed: torch.Tensor | None = None,
-        utt_id: list[str] | None = None,
+        self, utt_id: list[str] | None = None, **batch: torch.Tensor | OnHost
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Loss (1,) per masked frame, statistics (1,), and the number (1,) of masked frames.
 
-        Tensors as in `SpeechLM.forward`; the text's counts of lines and words (see `TextUnits`)
-        are passed on to the statistics. With `seed` (validation) masks are drawn from it and the
-        random state outside is left as it was.
+        The batch has tensors, on the host or where the model is: `waveforms`, `sample_lengths`,
+        `labels`, and with text `units` and `characters`, as in `SpeechLM.forward`; counts of lines
+        and words (see `TextUnits`), which are passed on to the statistics; and in validation
+        `seed`, from which masks are drawn, while the random state outside is left as it was.
         """
+        tensors = {name: taken(value) for name, value in batch.items()}
+        waveforms = to_device(tensors.pop("waveforms"), self.speechlm.mask_emb)
+        seed = tensors.pop("seed", None)
+        counts = {name: tensors.pop(name).float() for name in COUNTS if name in tensors}
         devices = [waveforms.device] if waveforms.is_cuda else []
         with torch.random.fork_rng(devices, enabled=seed is not None):
             if seed is not None:
                 torch.manual_seed(int(seed))
             with self._autocast(waveforms.device.type):
-                loss, stats, weight = self.speechlm(
-                    waveforms, sample_lengths, labels, units, characters
-                )
+                loss, stats, weight = self.speechlm(waveforms, **tensors)
         if self.with_text and "loss_ctc" not in stats:  # no line of the batch could be used
             stats["loss_ctc"] = torch.full_like(stats["loss"], float("nan"))
             stats["impossible_lines"] = torch.zeros_like(stats["loss"])
             head = self.speechlm.unit_encoder_ctc_head
             if head is not None:  # every batch gives every weight a gradient: see may_leave_unused
                 loss = loss + 0.0 * sum(weight.sum() for weight in head.parameters())
-        if lines_left_out is not None and unknown_words is not None:
-            counts = {"lines_left_out": lines_left_out, "unknown_words": unknown_words}
-            stats |= {name: value.float() for name, value in counts.items()}
-        if impossible_lines is not None:  # those left out before, and those the model met
-            stats["impossible_lines"] = stats["impossible_lines"] + impossible_lines
+        # Impossible lines are those left out before, and those the model met
+        for name, value in counts.items():
+            stats[name] = stats.get(name, 0.0) + to_device(value, loss)
         return force_gatherable((loss, stats, weight), loss.device)
 
     def _autocast(self, device: str) -> Any:
@@ -229,7 +226,7 @@ class SpeechLMPretrainTask(OwnDataTask):
             steps=iter_options.num_iters_per_epoch if train else None,
             train=train,
         )
-        return EpochIterFactory(epochs, args.num_workers, pin_memory=args.ngpu > 0)
+        return EpochIterFactory(epochs, args.num_workers, args.ngpu > 0, on_host=True)
 
 
 def model_units(args: argparse.Namespace, source: str) -> UnitVocabulary:

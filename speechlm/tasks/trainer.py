@@ -37,6 +37,7 @@ from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
+from torch import Tensor
 
 from speechlm.checkpoints.trainer_files import CHECKPOINT, choose_checkpoint, load_weights_only
 from speechlm.data.atomic import write_text
@@ -271,6 +272,16 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
     logging.info("%depoch:%s: cpu_seconds=%.2f", reporter.get_epoch(), reporter.key, total)
 
 
+def _as_numbers(stats: dict[str, Any], weight: Any) -> tuple[dict[str, Any], Any]:
+    """Statistics and weight as numbers, which come from a GPU in one copy; what is none stays."""
+    values = {**stats, None: weight}
+    tensors = {key: x for key, x in values.items() if isinstance(x, Tensor) and x.numel() == 1}
+    if tensors:
+        rows = [x.detach().double().flatten() for x in tensors.values()]
+        values |= zip(tensors, torch.cat(rows).tolist(), strict=True)
+    return {key: values[key] for key in stats}, values[None]
+
+
 class Watch:
     """Looks at each loss and gradient norm of an epoch.
 
@@ -310,7 +321,7 @@ class Watch:
             self.bad_updates += 1
             if self.bad_updates >= self.options.max_nonfinite_updates:
                 self._stop(f"the gradient norm was not finite in {self.bad_updates} updates")
-        self.register(stats, weight)
+        self.register(*_as_numbers(stats, weight))
 
     def _stop(self, what: str) -> None:
         utterances = from_all_workers(self.utterances)

@@ -18,6 +18,7 @@ from speechlm import kernels
 from speechlm.conventions import EOS, PAD
 from speechlm.models import SpeechDraws, SpeechLM, SpeechLMConfig
 from speechlm.models.heads import HEADS
+from speechlm.models.inputs import frame_padding
 from speechlm.models.losses import ctc_loss, predict_units
 from speechlm.models.masking import span_mask
 from speechlm.models.translation_decoder import TranslationDecoder, TranslationDecoderConfig
@@ -167,7 +168,7 @@ def step(model, rate):
     (loss * weight).backward()
     inputs |= {"speech_mask": speech.masked, "swap_selected": speech.swapped}
     frames = speech.targets.shape[1]
-    padding = model._frame_padding(samples, inputs["source"].shape[1], frames)
+    padding = frame_padding(samples, inputs["source"].shape[1], frames, model.config)
     found = {f"in.{name}": value for name, value in inputs.items()}
     found |= {"swap_indices": speech.swapped, "speech.frame_padding_mask": padding}
     found |= states(seen)

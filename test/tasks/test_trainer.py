@@ -5,6 +5,7 @@ import re
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import regression
 import torch
@@ -13,7 +14,7 @@ import speechlm.tasks  # noqa: F401
 from speechlm.checkpoints.trainer_files import last_epoch
 from speechlm.tasks.common import check_weights_file
 from speechlm.tasks.saving import atomic_saving
-from speechlm.tasks.trainer import STOPPED, SpeechLMTrainer, TrainingStopped
+from speechlm.tasks.trainer import STOPPED, SpeechLMTrainer, TrainingStopped, _as_numbers
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.train.distributed_utils import DistributedOption  # isort: skip
@@ -228,6 +229,15 @@ class LoadedBatches(AbsIterFactory):
         return torch.utils.data.DataLoader(
             range(4), collate_fn=make, num_workers=1, multiprocessing_context="fork"
         )
+
+
+def test_statistics_become_numbers_together():
+    """From a GPU they come in one copy; the numbers are those that ESPnet would take one by one."""
+    stats = {"loss": torch.tensor([0.1]), "n": torch.tensor(3), "time": 0.5, "lr": np.float32(2)}
+    values, weight = _as_numbers(stats, torch.tensor(7.0))
+    assert values == {"loss": stats["loss"].item(), "n": 3.0, "time": 0.5, "lr": 2.0}
+    assert list(values) == list(stats) and weight == 7.0
+    assert _as_numbers({"time": 0.5}, None) == ({"time": 0.5}, None)
 
 
 def test_the_log_has_the_cpu_seconds_of_each_epoch_with_those_of_the_loader(tmp_path, caplog):

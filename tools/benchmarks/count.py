@@ -14,7 +14,6 @@ from benchmarks.pretended_gpu import META, pretended_gpu
 from benchmarks.trace import Call, Trace
 from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.models.masking import span_mask
 
 GPUS = {"a100": (312.0, 2.04), "h100": (989.0, 3.35), "h200": (989.0, 4.8)}
 """Peak of bfloat16 products (TFLOP/s) and bandwidth (TB/s), of the makers' data sheets (SXM)."""
@@ -58,9 +57,10 @@ def traced(name: str, args: argparse.Namespace) -> Trace:
     config = getattr(SpeechLMConfig, name)(**drop)
     with torch.device(META), torch.no_grad():
         model = SpeechLM(config, N_UNITS, N_CHARACTERS)
-    batch = meta_batch(config, args)
+    torch.manual_seed(args.seed)
+    batch = host_batch(config, args)
     dtype = None if args.dtype == "float32" else getattr(torch, args.dtype)
-    trace = Trace(part_of, masked_share(config, args))
+    trace = Trace(part_of)
     with pretended_gpu(dtype), trace:
         trace.known([*model.parameters(), *model.buffers(), *batch])
         if args.features:
@@ -87,27 +87,20 @@ def run_backward(loss: torch.Tensor) -> None:
     )
 
 
-def meta_batch(config: SpeechLMConfig, args: argparse.Namespace) -> list[torch.Tensor]:
-    """Waveforms, lengths, labels, units and characters that have shapes alone."""
+def host_batch(config: SpeechLMConfig, args: argparse.Namespace) -> list[torch.Tensor]:
+    """Waveforms that have a shape alone; and on the host lengths, labels, units and characters."""
     samples = int(args.seconds * SAMPLE_RATE)
     labels = (samples - WINDOW) // (SAMPLE_RATE // config.label_rate) + 1
-    integers = [(args.batch,), (args.batch, labels)]
-    if args.text_units:
-        integers.append((args.batch, units_of(config, args.text_units)))
-        integers.append((args.batch, args.text_units // 5))
-    return [
+    batch = [
         torch.empty(args.batch, samples, device=META),
-        *(torch.empty(shape, dtype=torch.int64, device=META) for shape in integers),
+        torch.full((args.batch,), samples),
+        torch.randint(4, N_UNITS - 1, (args.batch, labels)),
     ]
-
-
-def masked_share(config: SpeechLMConfig, args: argparse.Namespace) -> float:
-    """Share of the frames that are masked: of a mask that is really drawn."""
-    frames = config.framing.frames(int(args.seconds * SAMPLE_RATE))
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.full((args.batch,), frames)
-    mask = span_mask(lengths, frames, config.mask_prob, config.mask_length, generator=generator)
-    return float(mask.float().mean())
+    if args.text_units:
+        units = units_of(config, args.text_units)
+        batch.append(torch.randint(4, N_UNITS - 1, (args.batch, units)))
+        batch.append(torch.randint(4, N_CHARACTERS - 1, (args.batch, args.text_units // 5)))
+    return batch
 
 
 def part_of(modules: set[str]) -> str:

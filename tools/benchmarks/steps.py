@@ -77,18 +77,17 @@ def training_step(args: argparse.Namespace) -> Callable[[], None]:
     changes = {"speech_layerdrop": 0.0, "shared_layerdrop": 0.0, "label_rate": args.label_rate}
     model = build(args, **changes).train()
     samples = int(args.seconds * SAMPLE_RATE)
-    lengths = torch.full((args.batch,), samples, device=args.device)
+    lengths = torch.full((args.batch,), samples)  # on the host, as all that decides on masks
     n_labels = (samples - WINDOW) // (SAMPLE_RATE // args.label_rate) + 1
     batch = [
         torch.randn(args.batch, samples, device=args.device),
         lengths,
-        torch.randint(4, N_UNITS - 1, (args.batch, n_labels), device=args.device),
+        torch.randint(4, N_UNITS - 1, (args.batch, n_labels)),
     ]
     if args.text_units:
         text = (args.batch, units_of(model.config, args.text_units))
-        batch.append(torch.randint(4, N_UNITS - 1, text, device=args.device))
-        characters = (args.batch, args.text_units // 5)
-        batch.append(torch.randint(4, N_CHARACTERS - 1, characters, device=args.device))
+        batch.append(torch.randint(4, N_UNITS - 1, text))
+        batch.append(torch.randint(4, N_CHARACTERS - 1, (args.batch, args.text_units // 5)))
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
