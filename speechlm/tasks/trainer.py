@@ -274,11 +274,11 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
 
 def _as_numbers(stats: dict[str, Any], weight: Any) -> tuple[dict[str, Any], Any]:
     """Statistics and weight as numbers, which come from a GPU in one copy; what is none stays."""
-    values = {**stats, None: weight}
+    values: dict[str | None, Any] = {**stats, None: weight}
     tensors = {key: x for key, x in values.items() if isinstance(x, Tensor) and x.numel() == 1}
     if tensors:
         rows = [x.detach().double().flatten() for x in tensors.values()]
-        values |= zip(tensors, torch.cat(rows).tolist(), strict=True)
+        values.update(zip(tensors, torch.cat(rows).tolist(), strict=True))
     return {key: values[key] for key in stats}, values[None]
 
 
