@@ -274,12 +274,13 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
 
 def _as_numbers(stats: dict[str, Any], weight: Any) -> tuple[dict[str, Any], Any]:
     """Statistics and weight as numbers, which come from a GPU in one copy; what is none stays."""
-    values: dict[str | None, Any] = {**stats, None: weight}
-    tensors = {key: x for key, x in values.items() if isinstance(x, Tensor) and x.numel() == 1}
-    if tensors:
-        rows = [x.detach().double().flatten() for x in tensors.values()]
-        values.update(zip(tensors, torch.cat(rows).tolist(), strict=True))
-    return {key: values[key] for key in stats}, values[None]
+    values = [*stats.values(), weight]
+    which = [i for i, x in enumerate(values) if isinstance(x, Tensor) and x.numel() == 1]
+    if which:
+        together = torch.cat([values[i].detach().double().flatten() for i in which]).tolist()
+        for i, number in zip(which, together, strict=True):
+            values[i] = number
+    return dict(zip(stats, values, strict=False)), values[-1]
 
 
 class Watch:
