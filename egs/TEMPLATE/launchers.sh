@@ -23,6 +23,19 @@ choose_launchers() {
   export step_cmd=${step_cmd:-${train_cmd}}
 }
 
+# check_torch: what trains on GPUs has a build of torch for them; jobs would find that out hours later. A
+# dry run warns.
+check_torch() {
+  local build said
+  ((${ngpu:-0} > 0)) || return 0
+  build=$(python -c 'from importlib.metadata import version; print(version("torch"))' 2> /dev/null) || true
+  [[ ${build} == *+cpu ]] || return 0
+  said="--ngpu ${ngpu}: torch ${build} is a build for CPUs; TORCH=cuda tools/install.sh in the project's folder"
+  said+=" brings that for NVIDIA's GPUs"
+  ${dry_run} || die "${said}"
+  echo "warning: ${said}" >&2
+}
+
 # is_local LAUNCHER: whether it is this machine's own.
 is_local() { [[ ${1%%[[:space:]]*} == *local.py ]]; }
 

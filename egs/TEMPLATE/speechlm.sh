@@ -138,6 +138,7 @@ main() {
     list_all_steps
     return
   fi
+  check_torch
   if ${dry_run}; then
     begin_dry_run
     warn_of_absent
