@@ -5,8 +5,9 @@
 # shellcheck disable=SC2034,SC2154  # options and helpers are those of the scripts that source this
 # <options>
 # Jobs
-cluster=local              # where jobs run: local, this machine; or slurm, a Slurm cluster. The launchers
-                           # themselves, with options of their own, can stand in the recipe's cmd.sh
+cluster=local              # where jobs run: local, this machine; or slurm, a Slurm cluster, whose partitions
+                           # conf/slurm.conf names (doc/clusters.md). The launchers themselves, with
+                           # options of their own, can stand in the recipe's cmd.sh
 job_ngpu=                  # GPUs of each job that runs a trained model over speech or text (features, units,
                            # decoding): 0 or 1; if empty, 1 where --ngpu is above 0
 # </options>
