@@ -57,8 +57,14 @@ def test_what_is_not_there_is_named_before_anything_is_made(recipe, run_sh, word
     result = run_sh(recipe, *words)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith(f"error: {message}")
-    assert f"warning: {message}" in run_sh(recipe, *words, "--dry_run").stderr
-    assert "not there" not in run_sh(recipe, *words, "--dry_run", "--stage", "14").stderr
+
+
+def test_a_dry_run_warns_of_what_is_not_there(recipe, run_sh):
+    words = ["--tasks", "ks", "--baselines", "", "--models", "a=./gone", "--corpus", "gone"]
+    last = run_sh(recipe, *words, "--dry_run", "--stage", "11", "--stop_stage", "11")
+    assert last.stderr.startswith("warning: './gone' is not there\n") and last.returncode == 0
+    first = run_sh(recipe, *words, "--dry_run", "--stop_stage", "1")
+    assert first.stderr.startswith("warning: 'gone/speech_commands' is not there\n")
 
 
 def test_dry_run(recipe, run_sh):
