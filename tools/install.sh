@@ -5,7 +5,8 @@
 #   VENV=DIR tools/install.sh   another environment than .venv
 #   PYTHON=FILE                 the interpreter to make it from (default: python3.11, or a python3
 #                               that is 3.11)
-#   TORCH=cpu|cuda              the build of torch (default: cuda where nvidia-smi finds a GPU)
+#   TORCH=cpu|cuda              the build of torch (default: cuda where nvidia-smi finds a GPU, or where it
+#                               was installed before)
 #
 # A killed install goes on where it stopped. The CPU build of torch comes from where pip is set up to
 # look (index or find-links), else from PyTorch's own index.
@@ -23,7 +24,15 @@ die() { echo "install: error: $*" >&2; exit 1; }
 choose_torch() {
   case "${TORCH:-}" in
     cpu | cuda) echo "${TORCH}" ;;
-    "") if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then echo cuda; else echo cpu; fi ;;
+    "")
+      if nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
+        echo cuda
+      elif grep -qs '^torch cuda;' "${stamp}"; then
+        echo cuda # a host without GPUs, of a cluster that has some
+      else
+        echo cpu
+      fi
+      ;;
     *) die "TORCH is '${TORCH}'; it can be cpu or cuda" ;;
   esac
 }

@@ -141,7 +141,7 @@ def check_job(nodes: int) -> None:
     if "SLURM_JOB_ID" not in os.environ:
         raise UsageError(
             f"{nodes} nodes are wanted (--num_nodes), and this is no job of Slurm, by which they "
-            "are reached: let cuda_cmd in cmd.sh be slurm.py, or leave --num_nodes out"
+            "are reached: give ./run.sh --cluster slurm, or leave --num_nodes out"
         )
     for name in ("srun", "scontrol"):
         if shutil.which(name) is None:

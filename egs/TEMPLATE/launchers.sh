@@ -5,8 +5,9 @@
 # shellcheck disable=SC2034,SC2154  # options and helpers are those of the scripts that source this
 # <options>
 # Jobs
-cluster=local              # where jobs run: local, this machine; or slurm, a Slurm cluster. The launchers
-                           # themselves, with options of their own, can stand in the recipe's cmd.sh
+cluster=local              # where jobs run: local, this machine; or slurm, a Slurm cluster, whose partitions
+                           # conf/slurm.conf names (doc/clusters.md). The launchers themselves, with
+                           # options of their own, can stand in the recipe's cmd.sh
 job_ngpu=                  # GPUs of each job that runs a trained model over speech or text (features, units,
                            # decoding): 0 or 1; if empty, 1 where --ngpu is above 0
 # </options>
@@ -21,6 +22,19 @@ choose_launchers() {
   # shellcheck source=/dev/null
   if [[ -f cmd.sh ]]; then . ./cmd.sh; fi
   export step_cmd=${step_cmd:-${train_cmd}}
+}
+
+# check_torch: what trains on GPUs has a build of torch for them; jobs would find that out hours later. A
+# dry run warns.
+check_torch() {
+  local build said
+  ((${ngpu:-0} > 0)) || return 0
+  build=$(python -c 'from importlib.metadata import version; print(version("torch"))' 2> /dev/null) || true
+  [[ ${build} == *+cpu ]] || return 0
+  said="--ngpu ${ngpu}: torch ${build} is a build for CPUs; TORCH=cuda tools/install.sh in the project's folder"
+  said+=" brings that for NVIDIA's GPUs"
+  ${dry_run} || die "${said}"
+  echo "warning: ${said}" >&2
 }
 
 # is_local LAUNCHER: whether it is this machine's own.

@@ -20,7 +20,7 @@ dry_run=false              # only say what would run
 list_steps=false           # only list the steps of all stages: stage, output and name, between tabs
 nj=4                       # parallel jobs of the CPU stages (the results do not depend on it)
 ngpu=0                     # GPUs of each training, on each of its nodes; 0 trains on CPUs
-num_nodes=1                # nodes of each pre-training and fine-tuning: more than one need a Slurm cluster (cmd.sh)
+num_nodes=1                # nodes of each pre-training and fine-tuning: more than one need --cluster slurm
 num_procs=1                # processes of these on each node, where --ngpu is 0; with GPUs each has one
 num_threads=2              # threads of each process of a training
 train_jobs=1               # trainings of different systems, and of the word Transformer, at the same time
@@ -138,6 +138,7 @@ main() {
     list_all_steps
     return
   fi
+  check_torch
   if ${dry_run}; then
     begin_dry_run
     warn_of_absent
@@ -195,7 +196,8 @@ check_options() {
   ((ngpu == 0 || num_procs == 1)) ||
     die "--num_procs ${num_procs} is for trainings without GPUs; with --ngpu ${ngpu} each GPU has a process"
   ((num_nodes == 1)) || [[ ! ${cuda_cmd} =~ ^[^[:space:]]*(local.py|run.pl)([[:space:]]|$) ]] ||
-    die "--num_nodes ${num_nodes}: cuda_cmd in cmd.sh is '${cuda_cmd}', which has one node; slurm.py has more"
+    die "--num_nodes ${num_nodes}: trainings are started by '${cuda_cmd}' (cuda_cmd), which has one node;" \
+      "--cluster slurm has more"
   for option in lexicon {phone_model,pretrain,finetune,text_to_unit}_config; do
     [[ -z ${!option} || -f ${!option} ]] || die "--${option} is '${!option}', which is no file"
   done

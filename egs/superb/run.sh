@@ -18,23 +18,24 @@ stage=1                    # first stage to run
 stop_stage=14              # last stage to run
 dry_run=false              # only say what would run
 list_steps=false           # only list the steps of all stages: stage, output and name, between tabs
-models="speech=../mini/exp/pretrain_speech speech_text=../mini/exp/pretrain_speech_text hidden_text=../mini/exp/pretrain_hidden_text"
-                           # what is judged, each NAME=FOLDER
-baselines="fbank mfcc random" # what stands beside it; random is the first model's network
-tasks="pr asr ks ic sid qbe sf asv sd" # and er, which needs IEMOCAP
-seeds=3                    # heads of each task and model, from seeds 1, 2, ...
+models="speech=../mini/exp/pretrain_speech speech_text=../mini/exp/pretrain_speech_text hidden_text=../mini/exp/pretrain_hidden_text" # what is judged: each NAME=FOLDER, or NAME=OWNER/NAME of the Hugging Face hub
+baselines="fbank mfcc random" # what stands beside it: filter banks, cepstra, and the first model's network
+                           # with random weights
+tasks="pr asr ks ic sid qbe sf asv sd" # any of these, and er, which needs IEMOCAP (doc/superb.md has their names)
+seeds=3                    # heads of each task and model, from seeds 1, 2, ...; the first chooses the rate
 corpus=                    # folder that has the corpora; without it they are made by espeak-ng
 corpora=                   # corpora that are elsewhere, each TASK=FOLDER
-scale=1.0                  # of the sizes of what espeak-ng makes
-corpus_seed=1              # of what it says
-config=conf/small.yaml     # steps, batches, widths and rates of the heads; empty: SUPERB's
+scale=1.0                  # size of what espeak-ng makes: 0.1 makes about a tenth of the recordings
+corpus_seed=1              # seed of what espeak-ng says
+config=conf/small.yaml     # YAML file of steps, batches, widths and rates of the heads, for a quick trial a
+                           # copy with fewer steps; if empty, SUPERB's own
 min_seconds=0.2            # shorter utterances are left out, for all models
 max_bad_share=0.1          # stages 1 and 2 stop if a larger share of a corpus is wrong
 on_the_fly=false           # compute layers whenever they are needed, in place of keeping them
 nj=2                       # parallel jobs of stages 1 and 2
-train_jobs=2               # tasks whose heads are trained at the same time
-ngpu=0                     # GPUs of each
-num_threads=1              # CPU threads of each
+train_jobs=2               # pairs of a task and a model that are worked on at the same time
+ngpu=0                     # GPUs of each of these: 0 or 1
+num_threads=1              # CPU threads of each of these
 # </options>
 
 given=("$@")
@@ -63,6 +64,7 @@ main() {
   if ${list_steps}; then dry_run=true listing=true; fi
   choose_launchers
   check_options
+  ${listing} || check_torch
   if ${dry_run} && ! ${listing}; then begin_dry_run; fi
   if ((stage <= 1 && stop_stage >= 1)); then stage_1; fi
   if ((stage <= 2 && stop_stage >= 2)); then stage_2; fi
@@ -101,8 +103,38 @@ check_options() {
     die "--tasks has er, which no synthesizer makes: --corpora er=FOLDER (IEMOCAP) is needed"
   ((seeds >= 1 && train_jobs >= 1 && nj >= 1 && num_threads >= 1)) ||
     die "--seeds, --train_jobs, --nj and --num_threads of 1 or more are expected"
+  ((ngpu <= 1)) || die "--ngpu is ${ngpu}; a task and a model take 0 or 1, and --train_jobs says how many run at once"
   mapfile -t numbers < <(seq "${seeds}")
   [[ -z ${config} || -f ${config} ]] || die "--config is '${config}', which is no file"
+  check_places
+}
+
+# Models and corpora that are not there are named before hours go into what comes first; a dry run warns.
+check_places() {
+  local name task place places=() seen=()
+  if ((stage <= 11 && stop_stage >= 11)); then
+    for name in "${names[@]}"; do
+      mapfile -t -O "${#places[@]}" places < <(model_files "${name}")
+    done
+  fi
+  if ((stage == 1)); then
+    for task in "${chosen[@]}"; do
+      if [[ -n ${corpus}${elsewhere[${task}]-} ]]; then places+=("$(corpus_of "${task}")"); fi
+    done
+  fi
+  for place in "${places[@]}"; do
+    among "${place}" "${seen[@]}" || check_place "${place}"
+    seen+=("${place}")
+  done
+}
+
+# check_place FOLDER
+check_place() {
+  local said="'$1' is not there"
+  [[ ! -e $1 ]] || return 0
+  if [[ $1 == ../mini/* ]]; then said+=": run egs/mini first, or give other models by --models"; fi
+  ${dry_run} || die "${said}"
+  ${listing} || echo "warning: ${said}" >&2
 }
 
 # add_model NAME UPSTREAM

@@ -128,9 +128,10 @@ def device_of(args: argparse.Namespace) -> str:
     """The torch device, after setting the threads."""
     import torch
 
+    from speechlm.kernels.devices import check_gpus
+
     torch.set_num_threads(args.num_threads)
-    if args.ngpu and not torch.cuda.is_available():
-        raise ValueError("--ngpu 1: torch finds no GPU here; use --ngpu 0")
+    check_gpus(args.ngpu)
     return "cuda" if args.ngpu else "cpu"
 
 

@@ -38,7 +38,7 @@ layers = model(**inputs, output_hidden_states=True).hidden_states  # outputs of 
 from transformers import pipeline
 
 recognise = pipeline("automatic-speech-recognition", model=folder)
-print(recognise(waveform)["text"])  # (samples,) at 16 kHz, or the name of a file
+print(recognise(waveform)["text"])  # (samples,) at 16 kHz; a file's name with ffmpeg
 print(recognise(waveform, return_timestamps="word")["chunks"])
 """,
 }

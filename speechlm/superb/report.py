@@ -94,9 +94,9 @@ def _explanation(results: Sequence[Result]) -> str:
     return (
         "A frozen network, a weighted sum of its layers, a small head for each task, whose "
         "learning rate alone is chosen, on dev. Scores are of the test set, means over the heads "
-        f"of the seeds {' '.join(map(str, seeds)) or '-'}; in brackets the interval of 95 %, from "
-        "resampled items and seeds. PER, WER, CER, EER and DER are errors: less is better. Query "
-        "by example trains nothing. `(best)` is the best mean, clear or not.\n"
+        f"of all seeds ({' '.join(map(str, seeds)) or '-'}); in brackets the interval of 95 %, "
+        "from resampled items and seeds. PER, WER, CER, EER and DER are errors: less is better. "
+        "Query by example trains nothing. `(best)` is the best mean, clear or not.\n"
     )
 
 

@@ -26,6 +26,7 @@ from speechlm.checkpoints.trainer_files import check_whole, load_weights_only
 from speechlm.conventions import INTERRUPTED, nearest
 from speechlm.data.atomic import library_writes, output_file
 from speechlm.data.yaml_file import read_yaml
+from speechlm.kernels.devices import check_gpus
 from speechlm.kernels.memory import reuse_memory
 from speechlm.models import SpeechLMConfig
 from speechlm.models.config import OtherArchitecture
@@ -272,8 +273,7 @@ def parse_espnet(
     for name, least in (("ngpu", 0), ("num_threads", 1)):
         if getattr(args, name) < least:
             raise ValueError(f"{name}: {least} or more expected, got {getattr(args, name)}")
-    if args.ngpu > torch.cuda.device_count():
-        raise ValueError(f"--ngpu {args.ngpu}: torch finds {torch.cuda.device_count()} GPUs here")
+    check_gpus(args.ngpu)
     check_conf("optim_conf", args.optim_conf, optim_classes[args.optim], ("params",))
     if args.scheduler is not None:
         chosen = scheduler_classes[args.scheduler]

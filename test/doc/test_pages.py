@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("doc/*.md"), *ROOT.glob("egs/*/RESULTS.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("doc/*.md"), *ROOT.glob("egs/*/*.md")])
 EXPLAIN = ("architecture", "extending", "paper_map", "speed")
 """Pages of doc/ whose every name of a class or function is looked up."""
 ROOMS = {path.parent.name for path in ROOT.glob("speechlm/*/__init__.py")}

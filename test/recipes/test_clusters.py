@@ -179,6 +179,24 @@ def test_the_gpus_that_a_program_is_told(root, tmp_path):
     assert call(root, tmp_path, code, TABLE)[1].split() == ["0", "3", "0", "0", "0"]
 
 
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+@pytest.mark.parametrize(
+    ("version", "ngpu", "fits"),
+    [("2.13.0+cpu", 8, False), ("2.13.0+cpu", 0, True), ("2.13.0", 8, True)],
+)
+def test_gpus_want_a_build_of_torch_for_them(root, tmp_path, version, ngpu, fits, dry_run):
+    """Said before the first stage: the first training comes hours later."""
+    own = f'die() {{ echo "error: $*"; exit 1; }}; python() {{ echo {version}; }}'
+    code, said = call(root, tmp_path, f"{own}; ngpu={ngpu} dry_run={dry_run}; check_torch")
+    assert code == (0 if fits or dry_run == "true" else 1)
+    assert bool(said) != fits
+    if not fits:
+        kind = "warning" if dry_run == "true" else "error"
+        assert said.startswith(
+            f"{kind}: --ngpu 8: torch 2.13.0+cpu is a build for CPUs; TORCH=cuda"
+        )
+
+
 @pytest.mark.parametrize(
     "row",
     ["a 1 4G 1:00:00", "a 0 4G - -", "a 1 4 GB - -", "a 1 4G 1h -", "a 1 4G - 2", "a here 1", "a"]

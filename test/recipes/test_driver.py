@@ -267,7 +267,7 @@ def test_textgrids_of_dev_add_a_comparison(recipe, tmp_path):
         (["--ngpu", "-1"], "--ngpu takes a number, not '-1'"),
         (["--num_procs", "0"], "--num_procs is 0; it can be 1 or more"),
         (["--num_procs", "2", "--ngpu", "1"], "with --ngpu 1 each GPU has a process"),
-        (["--num_nodes", "2"], "cuda_cmd in cmd.sh is 'local.py', which has one node"),
+        (["--num_nodes", "2"], "(cuda_cmd), which has one node; --cluster slurm has more"),
         (["--tag", "two words"], "--tag has 'two words', which cannot be part of a folder's"),
         (["--tag", "a/b"], "--tag has 'a/b'"),
         (["--tag", "a" * 101], "and '-', 100 at most"),

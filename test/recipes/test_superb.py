@@ -35,11 +35,36 @@ def recipe(copy_recipe, tmp_path_factory):
         (["--corpora", "yy=model"], "--corpora has 'yy=model'; TASK=FOLDER is expected"),
         (["--config", "gone.yaml"], "--config is 'gone.yaml', which is no file"),
         (["--seeds", "0"], "--seeds, --train_jobs"),
+        (["--ngpu", "2"], "--ngpu is 2; a task and a model take 0 or 1"),
     ],
 )
 def test_wrong_options_are_named(recipe, run_sh, words, message):
     result = run_sh(recipe, "--dry_run", *words)
     assert result.returncode == 1 and message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "'../mini/exp/pretrain_speech' is not there: run egs/mini first"),
+        (["--models", "a=./gone"], "'./gone' is not there"),
+        (["--models", "a=model", "--corpus", "gone"], "'gone/speech_commands' is not there"),
+        (["--models", "a=model", "--corpora", "ks=gone"], "'gone' is not there"),
+    ],
+)
+def test_what_is_not_there_is_named_before_anything_is_made(recipe, run_sh, words, message):
+    words = ["--tasks", "ks", "--baselines", "fbank", *words]
+    result = run_sh(recipe, *words)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(f"error: {message}")
+
+
+def test_a_dry_run_warns_of_what_is_not_there(recipe, run_sh):
+    words = ["--tasks", "ks", "--baselines", "", "--models", "a=./gone", "--corpus", "gone"]
+    last = run_sh(recipe, *words, "--dry_run", "--stage", "11", "--stop_stage", "11")
+    assert last.stderr.startswith("warning: './gone' is not there\n") and last.returncode == 0
+    first = run_sh(recipe, *words, "--dry_run", "--stop_stage", "1")
+    assert first.stderr.startswith("warning: 'gone/speech_commands' is not there\n")
 
 
 def test_dry_run(recipe, run_sh):

@@ -33,6 +33,30 @@ def torchaudio(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("stamp", "torch", "gpu", "expected"),
+    [
+        (None, "", False, "cpu"),
+        (None, "", True, "cuda"),
+        (None, "cuda", False, "cuda"),
+        ("torch cuda; 1 2 setup.py; /a", "", False, "cuda"),
+        ("torch cuda; 1 2 setup.py; /a", "cpu", False, "cpu"),
+        ("torch cpu; 1 2 setup.py; /a", "", False, "cpu"),
+    ],
+)
+def test_the_build_of_torch(root, tmp_path, stamp, torch, gpu, expected):
+    """A host without GPUs, which a cluster's jobs are submitted from, keeps what was asked for."""
+    if stamp:
+        (tmp_path / "stamp").write_text(f"{stamp}\n")
+    script = (root / "tools" / "install.sh").read_text()
+    function = script[script.index("choose_torch() {") : script.index("find_python() {")]
+    listing = "echo GPU 0" if gpu else "false"
+    code = f"stamp=stamp; nvidia-smi() {{ {listing}; }}; {function}\nchoose_torch"
+    command = ["env", f"TORCH={torch}", "bash", "-euo", "pipefail", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{expected}\n", "")
+
+
 def python(code, root, *paths):
     environment = {"PYTHONPATH": ":".join(map(str, [*paths, root])), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-W", "ignore", "-c", code]
