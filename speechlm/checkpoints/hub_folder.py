@@ -27,12 +27,11 @@ from speechlm.checkpoints.model_dir import (
     WEIGHTS,
     Description,
     changed_config,
-    check_names,
     outline,
     read_weights,
     save_model,
 )
-from speechlm.checkpoints.weight_checks import check_numbers
+from speechlm.checkpoints.weight_checks import check_names, check_numbers
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.data.whole_files import read_json

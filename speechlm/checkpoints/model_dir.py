@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from speechlm.checkpoints.folder_contents import contents
-from speechlm.checkpoints.weight_checks import check_table
+from speechlm.checkpoints.weight_checks import check_names, check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
@@ -323,37 +323,6 @@ def outline(
         reason = str(error).splitlines()[0]
         raise ValueError(f"{source}: no network has its configuration ({reason})") from None
     return own
-
-
-def check_names(
-    missing: Sequence[str],
-    unknown: Sequence[str],
-    shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
-    source: str,
-) -> None:
-    """Make sure that a file has the weights that a network needs, and no others.
-
-    Args:
-        missing: names that the network has and the file lacks.
-        unknown: names that the file has and the network lacks.
-        shapes: by name, (the shape that is there, the shape that is expected).
-        source: the file, for messages.
-
-    Raises:
-        ValueError: weights are missing, unknown, or differ in shape; they are named.
-    """
-    wrong = [
-        f"{name} {tuple(there)} where {tuple(expected)} is expected"
-        for name, (there, expected) in shapes.items()
-        if tuple(there) != tuple(expected)
-    ]
-    parts = (("missing", missing), ("not of this model", unknown), ("of another shape", wrong))
-    what = "; ".join(f"{len(n)} {w}: {', '.join(list(n)[:5])}" for w, n in parts if n)
-    if what:
-        raise ValueError(
-            f"{source} does not fit the model of its configuration ({what}); "
-            "both must be of one training, and whole"
-        )
 
 
 def changed_config(
