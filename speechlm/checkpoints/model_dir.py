@@ -8,7 +8,8 @@
     characters.txt     rows of the CTC head by id; not there without CTC head
     target_tokens.txt  rows of the translation decoder by id
 
-A pre-training adds its model to the config.yaml that ESPnet has written into its folder.
+A pre-training adds its model to the config.yaml that ESPnet has written into its folder. A SpeechLM
+in a folder of transformers (`hub_folder`) is read by the same functions.
 Reads and writes plain data only; needs no ESPnet.
 """
 
@@ -28,6 +29,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from speechlm.checkpoints.folder_contents import contents
+from speechlm.checkpoints.hub_folder import (
+    HUB_CHARACTERS,
+    HUB_CONFIG,
+    is_hub_folder,
+    is_hub_speechlm,
+    read_hub_folder,
+    read_hub_weights,
+)
 from speechlm.checkpoints.weight_checks import check_names, check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import library_writes, output_file, write_text
@@ -83,9 +92,14 @@ class Description:
 
 
 def is_speechlm(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a model of ours (config.yaml) and not Hugging Face's (config.json)."""
+    """Whether a folder holds a SpeechLM, and not another model of Hugging Face's (config.json).
+
+    Raises:
+        ValueError: config.json is damaged.
+    """
     path = Path(folder)
-    return (path / CONFIG).is_file() and not (path / "config.json").is_file()
+    ours = (path / CONFIG).is_file() and not (path / HUB_CONFIG).is_file()
+    return ours or is_hub_speechlm(folder)
 
 
 def save_model(
@@ -210,6 +224,10 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     Raises:
         ValueError: as `load_speechlm`.
     """
+    if is_hub_folder(folder):
+        hub = read_hub_folder(folder)
+        config = changed_config(hub.values, changes, Path(folder) / HUB_CONFIG)
+        return Description(config, hub.kind, hub.units, hub.characters)
     path, held = Path(folder) / CONFIG, contents(folder)
     values = read_yaml(path, f": {folder} holds no trained model (found: {held})")
     if not isinstance(values.get("speechlm"), dict):
@@ -240,8 +258,9 @@ def check_characters(folder: str | os.PathLike[str]) -> None:
     symbols = read_description(folder).characters
     if symbols is not None and tuple(symbols) != CharacterVocabulary.symbols:
         expected = CharacterVocabulary.symbols
+        name = HUB_CHARACTERS if is_hub_folder(folder) else CHARACTERS
         raise ValueError(
-            f"{Path(folder) / CHARACTERS}: the {len(expected)} characters {' '.join(expected)} "
+            f"{Path(folder) / name}: the {len(expected)} characters {' '.join(expected)} "
             f"expected, found {len(symbols)}: {' '.join(symbols[:40])}"
         )
 
@@ -252,6 +271,8 @@ def read_weights(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dic
     Raises:
         ValueError: missing or damaged.
     """
+    if is_hub_folder(folder):
+        return read_hub_weights(folder)
     path = Path(folder) / WEIGHTS
     with reading(path, "weights", "copy or train it again"), safe_open(path, "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
