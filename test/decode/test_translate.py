@@ -99,8 +99,8 @@ def test_it_writes_what_the_recipes_decoder_writes(translator, data, waves, tmp_
     expected = [expected[utterance] for utterance in DataDir.read(data).ids]
     texts = [found.text for found in expected]
     assert len(set(texts)) > 2
-    for ignore in (True, False):
-        model = speechlm.SpeechLM.from_pretrained(translator, ignore_padding=ignore).train()
+    for changes in ({}, {"ignore_padding": True}):  # the paper's model has it only where asked for
+        model = speechlm.SpeechLM.from_pretrained(translator, **changes).train()
         state = model.state_dict().keys()
         for batch_samples in (1, 50_000, 1_600_000):
             found = model.translate(waves, **SEARCH, batch_samples=batch_samples)
@@ -149,9 +149,9 @@ def test_wrong_input_is_explained(translator, waves):
     for audio, message in (
         (waves[0], "a list of files and waveforms expected"),
         ("hello.wav", "a list of files and waveforms expected"),
-        ([waves[0], waves[1][:300]], "waveform 1: too short, 300 samples, one frame has"),
+        ([waves[0], waves[1][:300]], "waveform 1: 300 samples, one frame has"),
         ([waves[0], waves[1] * float("nan")], "waveform 1: some samples are not finite"),
-        (["absent.wav"], "absent.wav: unreadable audio"),
+        (["absent.wav"], r"absent\.wav: .*no such file"),
     ):
         with pytest.raises(ValueError, match=message):
             model.translate(audio, **SEARCH)
