@@ -68,13 +68,15 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("kind", ["pretrained", "translation"])
-def test_a_model_of_another_kind_is_not_decoded_with(folder, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "advice"), [("pretrained", "fine-tune it"), ("translation", ".*it translates")]
+)
+def test_a_model_of_another_kind_is_not_decoded_with(folder, tmp_path, kind, advice):
     """Their CTC heads may have weights; what they write has nothing to do with the audio."""
     shutil.copytree(folder, tmp_path / "model")
     path = tmp_path / "model" / "config.yaml"
     path.write_text(path.read_text().replace("kind: ctc", f"kind: {kind}"))
-    with pytest.raises(ValueError, match=f"holds a model of kind {kind}, not ctc; fine-tune"):
+    with pytest.raises(ValueError, match=f"holds a model of kind {kind}, not ctc; {advice}"):
         load_model(tmp_path / "model")
 
 

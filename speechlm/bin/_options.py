@@ -77,6 +77,20 @@ def add_decoding(
     add_device(options)
 
 
+def add_beam(options: argparse.ArgumentParser) -> None:
+    """--beam, --length_penalty and --max_tokens of a translation."""
+    options.add_argument("--beam", type=int, default=5, help="hypotheses of an utterance")
+    options.add_argument(
+        "--length_penalty",
+        type=float,
+        default=1.0,
+        help="log-probabilities are divided by the length to this power",
+    )
+    options.add_argument(
+        "--max_tokens", type=at_least(1), default=512, help="of a translation: it ends there"
+    )
+
+
 def add_ctc_weights(options: argparse.ArgumentParser) -> None:
     """--weights of a CTC fine-tuning."""
     options.add_argument(

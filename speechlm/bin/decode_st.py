@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import logging
 
-from speechlm.bin._cli import at_least, parser, run
-from speechlm.bin._options import add_decoding, device_of
+from speechlm.bin._cli import parser, run
+from speechlm.bin._options import add_beam, add_decoding, device_of
 
 
 def options() -> argparse.ArgumentParser:
@@ -22,16 +22,7 @@ def options() -> argparse.ArgumentParser:
         batch_samples=1_600_000,
     )
     p.add_argument("--weights", help="file in the model's folder; none: valid.accuracy.ave.pth")
-    p.add_argument("--beam", type=int, default=5, help="hypotheses of an utterance")
-    p.add_argument(
-        "--length_penalty",
-        type=float,
-        default=1.0,
-        help="log-probabilities are divided by the length to this power",
-    )
-    p.add_argument(
-        "--max_tokens", type=at_least(1), default=512, help="of a translation: it ends there"
-    )
+    add_beam(p)
     return p
 
 

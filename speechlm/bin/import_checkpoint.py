@@ -33,7 +33,8 @@ def main() -> None:
 
     from speechlm.checkpoints.authors_import import import_checkpoint
     from speechlm.checkpoints.authors_text_to_unit import holds_text_to_unit, import_text_to_unit
-    from speechlm.checkpoints.hub_folder import import_hub_folder, is_hub_folder
+    from speechlm.checkpoints.hub_folder import is_hub_folder
+    from speechlm.checkpoints.hub_import import import_hub_folder
 
     if is_hub_folder(args.input):
         if args.unit_dictionary is not None or args.target_dictionary is not None:

@@ -13,13 +13,8 @@ import torch
 from torch import Tensor
 
 from speechlm.checkpoints.authors_config import check_authors_network, to_authors
-from speechlm.checkpoints.model_dir import (
-    DECODER,
-    WEIGHTS,
-    check_names,
-    read_description,
-    read_weights,
-)
+from speechlm.checkpoints.model_dir import DECODER, WEIGHTS, read_description, read_weights
+from speechlm.checkpoints.weight_checks import check_names
 from speechlm.data.atomic import library_writes, output_file
 from speechlm.models.heads import PARTS
 

@@ -37,12 +37,11 @@ from speechlm.checkpoints.model_dir import (
     TOKENS,
     WEIGHTS,
     Description,
-    check_names,
     outline,
     save_model,
 )
 from speechlm.checkpoints.torch_file import StoredTensor, TorchFile
-from speechlm.checkpoints.weight_checks import check_numbers, check_table
+from speechlm.checkpoints.weight_checks import check_names, check_numbers, check_table
 from speechlm.conventions import SPECIALS
 from speechlm.data.atomic import output_dir
 from speechlm.data.fairseq_format import read_dictionary

@@ -30,7 +30,7 @@ from speechlm.checkpoints.authors_export import (
 from speechlm.checkpoints.authors_import import check_output, stored_weights
 from speechlm.checkpoints.inert_pickle import Mapping as OrderedMapping
 from speechlm.checkpoints.inert_pickle import plain
-from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, check_names, read_weights
+from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, read_weights
 from speechlm.checkpoints.text_to_unit_dir import (
     PHONES,
     StoredTextToUnit,
@@ -38,7 +38,7 @@ from speechlm.checkpoints.text_to_unit_dir import (
     save_text_to_unit,
 )
 from speechlm.checkpoints.torch_file import TorchFile
-from speechlm.checkpoints.weight_checks import check_numbers
+from speechlm.checkpoints.weight_checks import check_names, check_numbers
 from speechlm.conventions import PAPER_FRAMING
 from speechlm.data.atomic import output_dir
 from speechlm.data.fairseq_format import read_dictionary

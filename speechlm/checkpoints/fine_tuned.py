@@ -17,6 +17,7 @@ from torch import Tensor
 
 from speechlm.checkpoints.ctc_encoder import OUTPUT_LAYER
 from speechlm.checkpoints.folder_contents import contents
+from speechlm.checkpoints.hub_folder import is_hub_folder
 from speechlm.checkpoints.model_dir import CONFIG, changed_config, load_speechlm, load_weights
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD
@@ -57,6 +58,8 @@ class FineTuning:
         Raises:
             ValueError: config.yaml is missing, damaged, or without the encoder's values.
         """
+        if is_hub_folder(folder):
+            return None
         path = Path(folder) / CONFIG
         values = read_yaml(path, f": {folder} holds no trained model (found: {contents(folder)})")
         conf = values.get("encoder_conf")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from speechlm.checkpoints.hub_folder import is_hub_speechlm
 from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.conventions import PAPER_FRAMING, Framing
 from speechlm.data.whole_files import DamagedFile, damage, read_json
@@ -73,10 +74,12 @@ def _is_here(name: str) -> bool:
         if not (path / "config.json").is_file():
             if (path / "config.yaml").is_file():
                 raise ValueError(
-                    f"{name} is a model folder of this project, not of Hugging Face's format, in "
-                    "which no SpeechLM can be written; give it as a SpeechLM (--features speechlm)"
+                    f"{name} is a model folder of this project, not of Hugging Face's format; "
+                    "give it as a SpeechLM (--features speechlm)"
                 )
             raise ValueError(_what_is_missing(name, FileNotFoundError()))
+        if is_hub_speechlm(path):
+            raise ValueError(f"{name} holds a SpeechLM: give it as such (--features speechlm)")
         return True
     if path.exists():
         raise ValueError(f"{name} is a file; the folder of a model is expected")

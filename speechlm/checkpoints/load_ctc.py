@@ -50,11 +50,13 @@ def check_ctc(folder: str | os.PathLike[str]) -> None:
         description = read_description(folder)
         kind, without = description.kind, description.without
     if kind != "ctc":
-        phones = "; its phones recognise data directories (decode_phones --speechlm)"
-        raise ValueError(
-            f"{folder} holds a model of kind {kind}, not ctc; fine-tune it first (finetune_asr)"
-            + (phones if kind == "pretrained" else "")
-        )
+        advice = {
+            "pretrained": "fine-tune it first (finetune_asr); its phones recognise data "
+            "directories (decode_phones --speechlm)",
+            "translation": "it does not transcribe, it translates: translate in Python and as a "
+            "program, decode_st for data directories",
+        }
+        raise ValueError(f"{folder} holds a model of kind {kind}, not ctc; {advice[kind]}")
     if "characters" in without:
         raise ValueError(f"{folder} holds a model without CTC head; fine-tune it first")
     if tuned is None:

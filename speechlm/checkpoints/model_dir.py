@@ -8,7 +8,8 @@
     characters.txt     rows of the CTC head by id; not there without CTC head
     target_tokens.txt  rows of the translation decoder by id
 
-A pre-training adds its model to the config.yaml that ESPnet has written into its folder.
+A pre-training adds its model to the config.yaml that ESPnet has written into its folder. A SpeechLM
+in a folder of transformers (`hub_folder`) is read by the same functions.
 Reads and writes plain data only; needs no ESPnet.
 """
 
@@ -28,7 +29,15 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from speechlm.checkpoints.folder_contents import contents
-from speechlm.checkpoints.weight_checks import check_table
+from speechlm.checkpoints.hub_folder import (
+    HUB_CHARACTERS,
+    HUB_CONFIG,
+    is_hub_folder,
+    is_hub_speechlm,
+    read_hub_folder,
+    read_hub_weights,
+)
+from speechlm.checkpoints.weight_checks import check_names, check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
@@ -83,9 +92,14 @@ class Description:
 
 
 def is_speechlm(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a model of ours (config.yaml) and not Hugging Face's (config.json)."""
+    """Whether a folder holds a SpeechLM, and not another model of Hugging Face's (config.json).
+
+    Raises:
+        ValueError: config.json is damaged.
+    """
     path = Path(folder)
-    return (path / CONFIG).is_file() and not (path / "config.json").is_file()
+    ours = (path / CONFIG).is_file() and not (path / HUB_CONFIG).is_file()
+    return ours or is_hub_speechlm(folder)
 
 
 def save_model(
@@ -210,6 +224,10 @@ def read_description(folder: str | os.PathLike[str], **changes: Any) -> Descript
     Raises:
         ValueError: as `load_speechlm`.
     """
+    if is_hub_folder(folder):
+        hub = read_hub_folder(folder)
+        config = changed_config(hub.values, changes, Path(folder) / HUB_CONFIG)
+        return Description(config, hub.kind, hub.units, hub.characters)
     path, held = Path(folder) / CONFIG, contents(folder)
     values = read_yaml(path, f": {folder} holds no trained model (found: {held})")
     if not isinstance(values.get("speechlm"), dict):
@@ -240,8 +258,9 @@ def check_characters(folder: str | os.PathLike[str]) -> None:
     symbols = read_description(folder).characters
     if symbols is not None and tuple(symbols) != CharacterVocabulary.symbols:
         expected = CharacterVocabulary.symbols
+        name = HUB_CHARACTERS if is_hub_folder(folder) else CHARACTERS
         raise ValueError(
-            f"{Path(folder) / CHARACTERS}: the {len(expected)} characters {' '.join(expected)} "
+            f"{Path(folder) / name}: the {len(expected)} characters {' '.join(expected)} "
             f"expected, found {len(symbols)}: {' '.join(symbols[:40])}"
         )
 
@@ -252,6 +271,8 @@ def read_weights(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dic
     Raises:
         ValueError: missing or damaged.
     """
+    if is_hub_folder(folder):
+        return read_hub_weights(folder)
     path = Path(folder) / WEIGHTS
     with reading(path, "weights", "copy or train it again"), safe_open(path, "pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
@@ -323,37 +344,6 @@ def outline(
         reason = str(error).splitlines()[0]
         raise ValueError(f"{source}: no network has its configuration ({reason})") from None
     return own
-
-
-def check_names(
-    missing: Sequence[str],
-    unknown: Sequence[str],
-    shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
-    source: str,
-) -> None:
-    """Make sure that a file has the weights that a network needs, and no others.
-
-    Args:
-        missing: names that the network has and the file lacks.
-        unknown: names that the file has and the network lacks.
-        shapes: by name, (the shape that is there, the shape that is expected).
-        source: the file, for messages.
-
-    Raises:
-        ValueError: weights are missing, unknown, or differ in shape; they are named.
-    """
-    wrong = [
-        f"{name} {tuple(there)} where {tuple(expected)} is expected"
-        for name, (there, expected) in shapes.items()
-        if tuple(there) != tuple(expected)
-    ]
-    parts = (("missing", missing), ("not of this model", unknown), ("of another shape", wrong))
-    what = "; ".join(f"{len(n)} {w}: {', '.join(list(n)[:5])}" for w, n in parts if n)
-    if what:
-        raise ValueError(
-            f"{source} does not fit the model of its configuration ({what}); "
-            "both must be of one training, and whole"
-        )
 
 
 def changed_config(

@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 
 from speechlm import models
 from speechlm.checkpoints.fine_tuned import FineTuning
+from speechlm.checkpoints.hub_folder import HUB_CONFIG, HUB_WEIGHTS, is_hub_folder
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, load_speechlm, read_description
 from speechlm.models.without_heads import drop_characters, drop_units
 
@@ -30,7 +31,8 @@ class SpeechLM(models.SpeechLM):
 
         Args:
             folder: written by a pre-training, a fine-tuning (CTC or translation; its best weights
-                in validation are taken) or by `speechlm.bin.import_checkpoint`.
+                in validation are taken), by `speechlm.bin.import_checkpoint`, or by
+                `speechlm.bin.export_huggingface`.
             changes: values of `SpeechLMConfig` to replace, e.g. `ignore_padding=True`.
 
         Returns:
@@ -89,6 +91,8 @@ def model_files(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         ValueError: there is no configuration, or a fine-tuning without weights.
     """
+    if is_hub_folder(folder):
+        return [Path(folder) / name for name in (HUB_CONFIG, HUB_WEIGHTS)]
     tuned = FineTuning.find(folder)
     weights = Path(folder) / WEIGHTS if tuned is None else tuned.weights_file()
     return [path for path in (Path(folder) / CONFIG, weights) if path.is_file()]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from speechlm.checkpoints.fine_tuned import FineTuning
-from speechlm.checkpoints.model_dir import load_translation
+from speechlm.checkpoints.model_dir import load_translation, load_weights, read_description
 from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.conventions import PAD, Framing
 from speechlm.data.target_text import TargetVocabulary
@@ -28,6 +28,7 @@ from speechlm.models.without_heads import without_heads
 
 VOCABULARY = "vocabulary"
 """Folder of the target vocabulary inside that of a fine-tuning."""
+_DECODER = "model.decoder."  # how the names of its weights begin in ESPnet's files
 
 
 class TranslationModel(nn.Module):
@@ -48,11 +49,7 @@ class TranslationModel(nn.Module):
         augment: AugmentOptions | None = None,
     ) -> None:
         super().__init__()
-        if decoder.encoder_dim != config.embed_dim:
-            raise ValueError(
-                f"decoder_conf: encoder_dim {decoder.encoder_dim}, but the encoder's width is "
-                f"{config.embed_dim}"
-            )
+        _check_width(config, decoder)
         self.speechlm = without_heads(SpeechLM(config, PAD + 1, CharacterVocabulary.n_ids))
         self.speechlm.mask_emb.requires_grad_(augment is not None and augment.time_prob > 0.0)
         self.decoder = TranslationDecoder(decoder, n_tokens)
@@ -91,11 +88,7 @@ def load_translator(
     Raises:
         ValueError: the folder holds no finished translation fine-tuning.
     """
-    tuned = FineTuning.find(folder)
-    if tuned is None or tuned.kind != "translation":
-        raise ValueError(f"{folder} holds no fine-tuning of translation (finetune_st makes one)")
-    vocabulary = TargetVocabulary.read(Path(folder) / VOCABULARY)
-    decoder = TranslationDecoderConfig.from_dict(tuned.values["decoder_conf"])
+    tuned, decoder, vocabulary = _read_translation(folder)
     model = TranslationModel(tuned.config({"ignore_padding": True}), decoder, len(vocabulary))
     path = tuned.weights_file(weights)
     own = {n.removeprefix("model."): w for n, w in load_weights_only(path).items()}
@@ -105,6 +98,60 @@ def load_translator(
         reason = " ".join(str(error).split())[:400]
         raise ValueError(f"{path} does not fit the model of its folder: {reason}") from None
     return model.eval().to(device), vocabulary
+
+
+def load_decoder(folder: str | os.PathLike[str]) -> tuple[TranslationDecoder, TargetVocabulary]:
+    """The decoder of a translation fine-tuning, in evaluation mode, and its vocabulary.
+
+    Its weights are those that are the best in validation, as `SpeechLM.from_pretrained` takes them.
+
+    Raises:
+        ValueError: as `load_translator`.
+    """
+    tuned, config, vocabulary = _read_translation(folder)
+    _check_width(tuned.config({}), config)
+    path = tuned.weights_file()
+    weights = {
+        name.removeprefix(_DECODER): weight
+        for name, weight in load_weights_only(path).items()
+        if name.startswith(_DECODER)
+    }
+    decoder = TranslationDecoder(config, len(vocabulary))
+    load_weights(decoder, weights, str(path))
+    return decoder.eval(), vocabulary
+
+
+def _read_translation(
+    folder: str | os.PathLike[str],
+) -> tuple[FineTuning, TranslationDecoderConfig, TargetVocabulary]:
+    """What a translation fine-tuning has beside its weights.
+
+    Raises:
+        ValueError: the folder holds another model (what it is, is said), or files are damaged.
+    """
+    tuned = FineTuning.find(folder)
+    if tuned is None or tuned.kind != "translation":
+        kind = read_description(folder).kind if tuned is None else tuned.kind
+        advice = {
+            "pretrained": "fine-tune it first (finetune_st)",
+            "ctc": "it does not translate, it transcribes: transcribe in Python and as a program, "
+            "decode_ctc for data directories",
+            "translation": "imported: fine-tune it first (finetune_st --init --init_decoder)",
+        }
+        raise ValueError(
+            f"{folder} holds no fine-tuning of translation, but a model of kind {kind}; "
+            f"{advice[kind]}"
+        )
+    vocabulary = TargetVocabulary.read(Path(folder) / VOCABULARY)
+    return tuned, TranslationDecoderConfig.from_dict(tuned.values["decoder_conf"]), vocabulary
+
+
+def _check_width(config: SpeechLMConfig, decoder: TranslationDecoderConfig) -> None:
+    if decoder.encoder_dim != config.embed_dim:
+        raise ValueError(
+            f"decoder_conf: encoder_dim {decoder.encoder_dim}, but the encoder's width is "
+            f"{config.embed_dim}"
+        )
 
 
 def read_decoder(

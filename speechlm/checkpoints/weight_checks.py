@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -41,4 +41,35 @@ def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
         raise ValueError(
             f"{source}: {len(odd)} weights hold numbers that are not finite: "
             f"{', '.join(odd[:5])}; its training has diverged or the file is damaged: take another"
+        )
+
+
+def check_names(
+    missing: Sequence[str],
+    unknown: Sequence[str],
+    shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
+    source: str,
+) -> None:
+    """Make sure that a file has the weights that a network needs, and no others.
+
+    Args:
+        missing: names that the network has and the file lacks.
+        unknown: names that the file has and the network lacks.
+        shapes: by name, (the shape that is there, the shape that is expected).
+        source: the file, for messages.
+
+    Raises:
+        ValueError: weights are missing, unknown, or differ in shape; they are named.
+    """
+    wrong = [
+        f"{name} {tuple(there)} where {tuple(expected)} is expected"
+        for name, (there, expected) in shapes.items()
+        if tuple(there) != tuple(expected)
+    ]
+    parts = (("missing", missing), ("not of this model", unknown), ("of another shape", wrong))
+    what = "; ".join(f"{len(n)} {w}: {', '.join(list(n)[:5])}" for w, n in parts if n)
+    if what:
+        raise ValueError(
+            f"{source} does not fit the model of its configuration ({what}); "
+            "both must be of one training, and whole"
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from speechlm.checkpoints.ctc_encoder import CTCModel
 from speechlm.checkpoints.load_ctc import load_model
-from speechlm.conventions import SAMPLE_RATE
+from speechlm.conventions import SAMPLE_RATE, Framing
 from speechlm.data.audio_parts import AudioError
 from speechlm.data.audio_stream import stream_mono
 from speechlm.data.kaldi_dir import read_table
@@ -43,6 +43,16 @@ class TooShort(AudioError):
     """A recording is shorter than a frame of the model."""
 
     kind = "too short"
+
+    @classmethod
+    def check(cls, name: str, samples: int, framing: Framing) -> None:
+        """Make sure that a recording has a frame.
+
+        Raises:
+            TooShort: it has none.
+        """
+        if not framing.frames(samples):
+            raise cls(name, f"{samples} samples, one frame has {framing.window}")
 
 
 class CTC(CTCModel):
@@ -92,12 +102,10 @@ class CTC(CTCModel):
                 frame (a ValueError; it says which one).
             ValueError: something else than a list of recordings, or a graph that cannot be used.
         """
-        if isinstance(audio, str | os.PathLike) or getattr(audio, "ndim", 2) < 2:
-            raise ValueError("a list of files and waveforms expected, got a single one")
+        named = named_blocks(audio)
         if isinstance(lm, str | os.PathLike):
             lm = open_graph(lm, self.folder)
         options = window or trained_windows(self.folder)
-        named = [_blocks(item, n) for n, item in enumerate(audio)]
         return [
             transcribe_blocks(self, name, blocks, lm, options, batch_samples)
             for name, blocks in named
@@ -191,8 +199,7 @@ def transcribe_blocks(
         if words:
             segments.append(Segment(words, complete))
         position += len(emissions)
-    if not framing.frames(counted.samples):
-        raise TooShort(name, f"{counted.samples} samples, one frame has {framing.window}")
+    TooShort.check(name, counted.samples, framing)
     return Transcript(counted.samples / SAMPLE_RATE, tuple(segments))
 
 
@@ -208,6 +215,20 @@ def _timed(found: Spoken, position: int, seconds: float) -> Word:
     """A word in seconds; `position` is the first frame of its segment."""
     start, end = ((position + frame) * seconds for frame in found.span)
     return Word(found.word, start, end, found.confidence)
+
+
+def named_blocks(audio: Sequence[Audio]) -> list[tuple[str, Iterable[np.ndarray]]]:
+    """Name and samples (S,), float32 at 16 kHz and block by block, of each of the recordings.
+
+    Args:
+        audio: files of any format, rate and length, and waveforms (S,), float in -1..1 at 16 kHz.
+
+    Raises:
+        ValueError: it is no list of these.
+    """
+    if isinstance(audio, str | os.PathLike) or getattr(audio, "ndim", 2) < 2:
+        raise ValueError("a list of files and waveforms expected, got a single one")
+    return [_blocks(item, n) for n, item in enumerate(audio)]
 
 
 def _blocks(audio: Any, number: int) -> tuple[str, Iterable[np.ndarray]]:

@@ -1,4 +1,7 @@
-"""Recordings in files and folders, transcribed in parallel jobs; each is a result or a failure."""
+"""Recordings in files and folders, transcribed or translated in parallel jobs.
+
+Each is a result or a failure.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,18 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from speechlm.data.audio import OTHER_SUFFIXES, SUFFIXES
 from speechlm.data.audio_parts import AudioError
 from speechlm.data.folders import files_below
 from speechlm.data.names import safe_id
 from speechlm.data.report import Report
-from speechlm.decode.transcript import Transcript
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A file to transcribe."""
+    """A file to transcribe or translate."""
 
     path: str
     name: str
@@ -30,14 +33,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a recording has no transcript."""
+    """Why a recording has no result."""
 
     kind: str
     reason: str
 
 
-Outcome = Transcript | Failure
-Transcriber = Callable[[str], Transcript]
+Outcome = Any  # Transcript, Translated or Failure
+Transcriber = Callable[[str], Any]
 _transcriber: Transcriber | None = None  # of a job's process
 
 
@@ -65,7 +68,7 @@ def find_recordings(paths: Sequence[str], report: Report) -> list[Recording]:
 def transcribe_files(
     recordings: Sequence[Recording], opener: Callable[[], Transcriber], n_jobs: int
 ) -> Iterator[tuple[Recording, Outcome]]:
-    """Transcripts, or what went wrong, in the order of the recordings.
+    """Transcripts or translations, or what went wrong, in the order of the recordings.
 
     Args:
         recordings: the files.

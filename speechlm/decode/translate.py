@@ -1,8 +1,8 @@
-"""Translation of a data directory with a fine-tuned model, resumable.
+"""Translation of recordings, and of a data directory, resumable.
 
-Finished utterances are appended to OUTPUT/partial.tsv. A run that starts again takes from there,
-and from the folders beside OUTPUT (the other jobs, however many there were), what was made of the
-same recordings by the same model with the same options.
+Of a data directory finished utterances are appended to OUTPUT/partial.tsv. A run that starts again
+takes from there, and from the folders beside OUTPUT (the other jobs, however many there were), what
+was made of the same recordings by the same model with the same options.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from speechlm.checkpoints.fine_tuned import FineTuning
 from speechlm.checkpoints.translation import TranslationModel, load_translator
@@ -26,6 +28,9 @@ from speechlm.data.target_text import TargetVocabulary
 from speechlm.decode.beam_search import BeamOptions, beam_search
 from speechlm.decode.extract import batches
 from speechlm.decode.hypotheses import write_hypotheses
+from speechlm.decode.transcribe import Audio, TooShort, named_blocks
+from speechlm.models import SpeechLM
+from speechlm.models.translation_decoder import TranslationDecoder
 
 PARTIAL = "partial.tsv"
 
@@ -52,22 +57,66 @@ def translate(
     A batch has at most `batch_samples` padded samples, but at least one utterance. Padding does
     not change results. Utterances shorter than a frame get an empty translation.
     """
-    device = next(model.parameters()).device
     samples, window = data.samples(), model.framing.window
     short = [u for u in data.ids if samples[u] < window]
     if short:
         yield dict.fromkeys(short, Translated("", 0.0))
     for ids in batches({u: n for u, n in samples.items() if n >= window}, batch_samples):
-        waves = [torch.from_numpy(data.waveform(u)) for u in ids]
-        lengths = torch.tensor([len(wave) for wave in waves])
-        padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-        with torch.inference_mode():
-            features, padding = model.encode(padded.to(device), lengths.to(device))
-        found = beam_search(model.decoder, features, padding, options)
-        yield {
-            utterance: Translated(vocabulary.decode(best[0].tokens), best[0].score)
-            for utterance, best in zip(ids, found, strict=True)
-        }
+        waves = [data.waveform(u) for u in ids]
+        found = translate_batch(model.speechlm, model.decoder, vocabulary, waves, options)
+        yield dict(zip(ids, found, strict=True))
+
+
+@torch.inference_mode()
+def translate_batch(
+    encoder: SpeechLM,
+    decoder: TranslationDecoder,
+    vocabulary: TargetVocabulary,
+    waves: Sequence[np.ndarray],
+    options: BeamOptions,
+) -> list[Translated]:
+    """Translations of waveforms (S,), float32 at 16 kHz, which are padded to one batch.
+
+    Encoder and decoder are in evaluation mode and on one device.
+    """
+    device = encoder.mask_emb.device
+    lengths = torch.tensor([len(wave) for wave in waves])
+    padded = pad_sequence([torch.from_numpy(wave) for wave in waves], batch_first=True)
+    encoded = encoder.encode(padded.to(device), lengths.to(device))
+    found = beam_search(decoder, encoded.features, encoded.padding, options)
+    return [Translated(vocabulary.decode(best[0].tokens), best[0].score) for best in found]
+
+
+def translate_audio(
+    encoder: SpeechLM,
+    decoder: TranslationDecoder,
+    vocabulary: TargetVocabulary,
+    audio: Sequence[Audio],
+    options: BeamOptions,
+    batch_samples: int,
+) -> list[Translated]:
+    """Translations of files and waveforms, in their order; arguments as in `translate_batch`.
+
+    Recordings that follow one another go together, as many as `batch_samples` padded samples hold
+    (at least one).
+
+    Raises:
+        AudioError: a recording is missing, damaged, empty or shorter than a frame.
+        ValueError: something else than a list of recordings.
+    """
+    done: list[Translated] = []
+    batch: list[np.ndarray] = []
+    for name, blocks in named_blocks(audio):
+        wave = np.concatenate([np.zeros(0, np.float32), *blocks])
+        TooShort.check(name, len(wave), encoder.framing)
+        longest = max(map(len, [*batch, wave]))
+        if batch and (len(batch) + 1) * longest > batch_samples:
+            done += translate_batch(encoder, decoder, vocabulary, batch, options)
+            batch = []
+        batch.append(wave)
+    if batch:
+        done += translate_batch(encoder, decoder, vocabulary, batch, options)
+    return done
 
 
 def translate_dir(

@@ -14,11 +14,16 @@ from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Processor
 
 from speechlm.checkpoints.fine_tuned import FineTuning
-from speechlm.checkpoints.hub_folder import CLASSES, HUB_CONFIG, PREFIX, VOCABULARY
+from speechlm.checkpoints.hub_folder import (
+    CLASSES,
+    HUB_CHARACTERS,
+    HUB_CONFIG,
+    HUB_UNITS,
+    HUB_WEIGHTS,
+    PREFIX,
+)
 from speechlm.checkpoints.load_ctc import check_ctc
 from speechlm.checkpoints.model_dir import (
-    TOKENS,
-    WEIGHTS,
     Description,
     check_characters,
     read_description,
@@ -32,7 +37,7 @@ from speechlm.hub.card import Card, write_card
 from speechlm.hub.configuration import SpeechLMConfig
 from speechlm.hub.tokenizer import SpeechLMTokenizer
 
-FILES = (HUB_CONFIG, WEIGHTS, "README.md", "preprocessor_config.json", "processor_config.json")
+FILES = (HUB_CONFIG, HUB_WEIGHTS, "README.md", "preprocessor_config.json", "processor_config.json")
 """What an export may have written beside the tokenizer."""
 SILENT = (PAD, EOS, UNK, CharacterVocabulary.mask)
 """Ids that stand for no character, beside the blank."""
@@ -69,16 +74,16 @@ def export_huggingface(
     trained = read_trained(folder)
     description = trained.description
     config = hub_config(description)
-    with output_dir(output, (TOKENS, "tokens.origin", VOCABULARY)) as path:
+    with output_dir(output, (HUB_UNITS, "tokens.origin", HUB_CHARACTERS)) as path:
         weights = {
             PREFIX + name: weight.detach().cpu().contiguous()
             for name, weight in trained.weights.items()
         }
         metadata = {**trained.metadata, "format": "pt"}
-        with library_writes(path / WEIGHTS, SafetensorError):
-            safetensors.torch.save_file(weights, path / WEIGHTS, metadata)
+        with library_writes(path / HUB_WEIGHTS, SafetensorError):
+            safetensors.torch.save_file(weights, path / HUB_WEIGHTS, metadata)
         if description.units is not None:
-            description.units.write(path / TOKENS)
+            description.units.write(path / HUB_UNITS)
         write_processor(path, description)
         write_card(path / "README.md", card, config)
         config.save_pretrained(path)
@@ -137,9 +142,9 @@ def write_processor(folder: Path, description: Description) -> None:
     if description.characters is None:
         return
     ids = {symbol: id_ for id_, symbol in enumerate(description.characters)}
-    write_text(folder / VOCABULARY, json.dumps(ids, ensure_ascii=False))
+    write_text(folder / HUB_CHARACTERS, json.dumps(ids, ensure_ascii=False))
     tokenizer = SpeechLMTokenizer(
-        str(folder / VOCABULARY),
+        str(folder / HUB_CHARACTERS),
         pad_token="<s>",
         unk_token="<unk>",
         bos_token=None,

@@ -1,5 +1,7 @@
 """Graphs for torch.export and ONNX hold for any number of utterances and samples."""
 
+import re
+
 import pytest
 import torch
 
@@ -43,18 +45,25 @@ def test_an_exported_program_gives_the_same(recogniser, graph):
     check(recogniser, lambda inputs: program.module()(**inputs).logits)
 
 
-def test_onnxruntime_gives_the_same(recogniser, graph, tmp_path):
+def test_onnxruntime_gives_the_same(recogniser, waves, root, tmp_path, monkeypatch, capsys):
+    """By the code of doc/hub.md, from the folder to the texts."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name, reason=f"{name} is not installed")
-    import onnxruntime
-
-    path = str(tmp_path / "model.onnx")
+    blocks = re.findall(r"```python\n(.*?)```", (root / "doc" / "hub.md").read_text(), re.S)
+    (code,) = (block for block in blocks if "torch.onnx.export" in block)
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "hub").symlink_to(recogniser.name_or_path)
+    monkeypatch.chdir(tmp_path)
+    names = {"waveforms": waves}
+    exec(code, names)
     with torch.no_grad():
-        torch.onnx.export(recogniser, (), path, output_names=["logits"], dynamo=True, **graph)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        logits = recogniser(**names["processor"](waves, return_tensors="pt", **names["options"]))
+    texts = names["processor"].batch_decode(logits.logits.argmax(-1))
+    assert capsys.readouterr().out.splitlines()[-1] == str(texts) and all(texts)
+    types = {name: value.numpy().dtype for name, value in names["example"].items()}
 
     def run(inputs):
-        arrays = {name: value.numpy() for name, value in inputs.items()}
-        return torch.from_numpy(session.run(["logits"], arrays)[0])
+        arrays = {name: value.numpy().astype(types[name]) for name, value in inputs.items()}
+        return torch.from_numpy(names["session"].run(["logits"], arrays)[0])
 
     check(recogniser, run)
