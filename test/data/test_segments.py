@@ -11,7 +11,7 @@ import soundfile
 from speechlm.data import audio
 from speechlm.data.audio import read_audio
 from speechlm.data.audio_blocks import BLOCK
-from speechlm.data.dir_parts import combine, split, write_split
+from speechlm.data.dir_parts import combine, split
 from speechlm.data.fairseq_format import cut_segments, export_audio, import_audio, read_manifest
 from speechlm.data.format import FormatOptions, format_data
 from speechlm.data.kaldi_dir import DataDir
@@ -125,10 +125,8 @@ def test_round_trip_split_and_combine(tmp_path, directory, helpers):
     data.write(tmp_path / "again")
     assert DataDir.read(tmp_path / "again") == data
     assert (tmp_path / "again/wav.scp").read_text().split()[0] == "r"
-    parts = split(data, 3)
-    for number, part in enumerate(parts):
-        part.write(tmp_path / str(number))
-    parts = [DataDir.read(tmp_path / str(number)) for number in range(3)]
+    split(directory, tmp_path / "parts", 3)
+    parts = [DataDir.read(tmp_path / "parts" / str(number)) for number in (1, 2, 3)]
     assert combine(parts) == data
     # with whole files, one of which has the name of a recording
     whole = DataDir({"r": "other.flac", "t": "t.flac"}, {"r": "r", "t": "t"}, {"r": "A", "t": "B"})
@@ -147,9 +145,8 @@ def test_round_trip_split_and_combine(tmp_path, directory, helpers):
 
 
 def test_an_older_split_of_parts_of_recordings_is_replaced(tmp_path, directory):
-    data = DataDir.read(directory)
-    write_split(tmp_path / "split", split(data, 3))
-    write_split(tmp_path / "split", split(data, 2))
+    split(directory, tmp_path / "split", 3)
+    split(directory, tmp_path / "split", 2)
     assert sorted(path.name for path in (tmp_path / "split").iterdir()) == ["1", "2"]
 
 
