@@ -260,10 +260,15 @@ def _check_names(data: DataDir, folder: Path) -> None:
         empty = (utterance for utterance, sentence in table.items() if not sentence.strip())
         odd += [f"{utterance!r}, translation into {language}: it is empty" for utterance in empty]
     if odd:
-        raise ValueError(
-            f"{folder}: {len(odd)} entries could not be read back and are not written:"
-            f" {'; '.join(odd[:MOST_SHOWN])}"
-        )
+        raise cannot_be_read_back(folder, odd, len(odd))
+
+
+def cannot_be_read_back(folder: Path, odd: Sequence[str], count: int) -> ValueError:
+    """The error for entries of tables that are not written: all or the first of them, how many."""
+    return ValueError(
+        f"{folder}: {count} entries could not be read back and are not written:"
+        f" {'; '.join(odd[:MOST_SHOWN])}"
+    )
 
 
 def translation_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -384,11 +389,7 @@ def show_ids(ids: Sequence[str], count: int | None = None) -> str:
 
 
 def check_number(value: str, path: Path, key: str) -> int:
-    """A number of samples, from a table.
-
-    Raises:
-        ValueError: the value is none.
-    """
+    """The number of samples that a value of a table is, or a ValueError."""
     if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS):
         raise ValueError(f"{path}: a number of samples expected for {key}, got {value!r}")
     return int(value)

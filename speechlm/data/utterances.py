@@ -15,7 +15,7 @@ from typing import IO, NoReturn, overload
 
 import numpy as np
 
-from speechlm.data.columns import open_columns, state_of, stored_or_made, write_columns
+from speechlm.data.columns import open_columns, portions, state_of, stored_or_made, write_columns
 from speechlm.data.dir_checks import check_dir
 from speechlm.data.kaldi_dir import NO_SAMPLES, parse_line
 from speechlm.data.segments import SEGMENTS, AudioRange, Segment, SegmentError
@@ -71,6 +71,11 @@ class Utterances:
         path = self._line(self._paths, int(self.columns[column][row]))[1]
         start = int(self.columns["start"][row]) if "start" in self.columns else 0
         return AudioRange(path).part(start, int(self.samples[row]))
+
+    def total_samples(self) -> int:
+        """Samples of all utterances together."""
+        read = (self.columns.read("samples", *rows) for rows in portions(len(self)))
+        return sum(int(samples.sum()) for samples in read)
 
     def blocks(self) -> Iterator[TableBlock]:
         """The lines of all utterances, some at a time."""

@@ -8,7 +8,8 @@ from typing import cast, overload
 import numpy as np
 
 from speechlm.data.kaldi_dir import MOST_SHOWN
-from speechlm.data.report import Item, Report
+from speechlm.data.report import Report
+from speechlm.data.report_items import Item, Items
 from speechlm.data.utterances import Utterances
 
 
@@ -75,7 +76,7 @@ class RowsLeftOut(Report):
         bare = np.arange(len(rows)) >= len(short)
         order = np.argsort(rows)
         items = _Items(*self._source, rows[order], bare[order])
-        super().__init__(cast("list[Item]", items))  # they are read, and none is added
+        super().__init__(cast("Items", items))  # they are read, and none is added
 
     def counts(self) -> dict[tuple[str, str], int]:
         """{(what, kind): number of items}, the most frequent first."""
@@ -97,7 +98,7 @@ class _Counted(Report):
     """Some items of many, with the numbers of all."""
 
     def __init__(self, items: list[Item], numbers: dict[tuple[str, str], int]) -> None:
-        super().__init__(items)
+        super().__init__(cast("Items", items))
         self._numbers = numbers
 
     def counts(self) -> dict[tuple[str, str], int]:
