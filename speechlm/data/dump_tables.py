@@ -29,13 +29,14 @@ class DumpTables:
         folder: an empty one.
         text: whether utterances have transcripts.
         languages: of their translations.
+        parts: whether some utterances may be parts of recordings.
 
     Attributes: `n`, utterances that were written.
     """
 
-    def __init__(self, folder: Path, text: bool, languages: Sequence[str]) -> None:
+    def __init__(self, folder: Path, text: bool, languages: Sequence[str], parts: bool) -> None:
         self.n = 0
-        self._folder = folder
+        self._folder, self._parts = folder, parts
         names = ["utt2spk", "utt2num_samples", *(["text"] if text else [])]
         self._names = [*names, *(f"text.{language}" for language in languages)]
         self._odd: list[str] = []
@@ -47,6 +48,8 @@ class DumpTables:
         self._files = [
             self._stack.enter_context(path.open("w", encoding="utf-8")) for path in opened
         ]
+        wav = self._folder / "wav.scp"
+        self._wav = self._stack.enter_context(wav.open("w", encoding="utf-8"))
         self._places = self._stack.enter_context(TemporaryFile(dir=self._folder))
         return self
 
@@ -56,10 +59,12 @@ class DumpTables:
         values = (found.speaker, result.n_samples, *texts, *found.translations)
         for file, value in zip(self._files, values, strict=True):
             file.write(f"{utterance} {value}\n")
-        place = utterance, result.path, str(result.segment or "")
-        self._places.write(f"{json.dumps(place)}\n".encode())
+        self._wav.write(f"{utterance} {result.path}\n")
+        if self._parts:
+            place = utterance, result.path, str(result.segment or "")
+            self._places.write(f"{json.dumps(place)}\n".encode())
+            self._n_parts += result.segment is not None
         self.n += 1
-        self._n_parts += result.segment is not None
         if problem := path_problem(result.path):
             self._n_odd += 1
             if self._n_odd <= MOST_SHOWN:
@@ -75,16 +80,14 @@ class DumpTables:
             if kind is None:
                 if self._n_odd:
                     raise cannot_be_read_back(self._folder, self._odd, self._n_odd)
-                lines = self._parts() if self._n_parts else self._whole_files()
-                with (self._folder / "wav.scp").open("wb") as file:
-                    file.writelines(lines)
+                if self._n_parts:  # else all are whole files
+                    self._wav.truncate(0)
+                    self._wav.seek(0)
+                    self._wav.writelines(line.decode() for line in self._recordings())
         if kind is None:
             write_spk2utt(self._folder)
 
-    def _whole_files(self) -> Iterator[bytes]:
-        return (f"{utterance} {path}\n".encode() for utterance, path, _ in self._written())
-
-    def _parts(self) -> Iterator[bytes]:
+    def _recordings(self) -> Iterator[bytes]:
         """Write segments, where whole files are parts, too; yields the lines of wav.scp."""
         recordings = {
             Segment.parse(segment).recording: path

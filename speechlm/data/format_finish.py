@@ -46,7 +46,7 @@ def finish_parts(
             raise ValueError(f"{path} expected, but job {job} of {n_jobs} has not written it")
     tables = read_source(source, folder)
     with output_dir(folder / ".tables") as staged:
-        with DumpTables(staged, tables.text, tables.languages) as written:
+        with DumpTables(staged, tables.text, tables.languages, tables.parts) as written:
             report = _write(
                 written, tables, _results(paths, options, tables, staged), options, folder
             )

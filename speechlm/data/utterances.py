@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import IO, NoReturn, overload
+from typing import IO, Any, NoReturn, Protocol, overload
 
 import numpy as np
 
@@ -156,10 +156,20 @@ class Utterances:
         raise ValueError(f"{self.folder}: a table changed while it was read; start again")
 
 
+class Rows(Protocol):
+    """Numbers of rows by index."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """A row, or several."""
+
+
 class Ids(Sequence[str]):
     """The ids of some utterances, by their rows; they are read when they are asked for."""
 
-    def __init__(self, utterances: Utterances, rows: np.ndarray) -> None:
+    def __init__(self, utterances: Utterances, rows: Rows) -> None:
         self._utterances, self._rows = utterances, rows
 
     def __len__(self) -> int:

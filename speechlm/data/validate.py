@@ -69,6 +69,7 @@ class CheckedTables:
         self.folder, self._room = Path(path), room
         if not self.folder.is_dir():
             raise ValueError(f"data directory expected, but {self.folder} is not there")
+        self._speakers = self.folder / "utt2spk"
         self.report = Report.read(self.folder / REPORT)
         self.text = (self.folder / "text").is_file()
         translations = translation_files(self.folder)
@@ -87,7 +88,7 @@ class CheckedTables:
         if self.parts:
             self._recordings = {n: e[0] for n, e in wav if e[0] is not None and not e[1]}
             wav = self._lines(self.folder / SEGMENTS)
-        speakers = self._lines(self.folder / "utt2spk")
+        speakers = self._lines(self._speakers)
         texts = [self._lines(table, empty=True) for table in self._texts]
         for utterance, entries in side_by_side([wav, speakers, *texts]):
             if (found := self._check(utterance, [e or _NO_LINE for e in entries])) is not None:
@@ -132,8 +133,7 @@ class CheckedTables:
                 self._reports[SEGMENTS].leave_out("no segment", utterance, where, why)
             return
         if speaker is not None:
-            where = self.folder / "utt2spk"
-            self._reports["speakers"].leave_out("speaker without audio", utterance, where)
+            self._reports["speakers"].leave_out("speaker without audio", utterance, self._speakers)
         for table, text in zip(self._texts, texts, strict=True):
             if text is not None:
                 kind, shown = f"{_what(table)} without audio", " ".join(text.split())[:60]
@@ -157,8 +157,9 @@ class CheckedTables:
         return self._recordings[segment.recording], None if whole else segment
 
     def _check_id(self, utterance: str, path: str, speaker: str | None) -> bool:
-        check_path(path, f"{self.folder / 'wav.scp'}, {utterance}")
-        report, table = self._reports["ids"], self.folder / "utt2spk"
+        if "|" in path:
+            check_path(path, f"{self.folder / 'wav.scp'}, {utterance}")
+        report, table = self._reports["ids"], self._speakers
         if problem := id_problem(utterance):
             source = self.folder / (SEGMENTS if self.parts else "wav.scp")
             report.leave_out("bad id", utterance, source, problem)

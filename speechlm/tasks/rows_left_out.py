@@ -13,6 +13,37 @@ from speechlm.data.report_items import Item, Items
 from speechlm.data.utterances import Utterances
 
 
+class RowsUsed:
+    """The rows of the utterances that are used, ascending; in memory are those of the others.
+
+    `rows[i]` are the rows of indices i, a number, (n,) int64 or a slice.
+
+    Args:
+        n: number of rows.
+        others: (m,) int64 rows that are not used, ascending.
+    """
+
+    def __init__(self, n: int, others: np.ndarray) -> None:
+        self._n, self._others = n, others
+        # Index i is row i + j if j of the others come before, the last of them being row < i + j.
+        self._gaps = others - np.arange(len(others))
+
+    def __len__(self) -> int:
+        return self._n - len(self._others)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
+        if isinstance(index, slice):
+            index = np.arange(*index.indices(len(self)))
+        elif not isinstance(index, np.ndarray):
+            index = range(len(self))[index]  # IndexError behind the last
+        return index + np.searchsorted(self._gaps, index, "right")
+
+    def of(self, column: np.ndarray, start: int) -> np.ndarray:
+        """Values of the rows that are used, from those of all rows from `start` on."""
+        first, last = np.searchsorted(self._others, (start, start + len(column)))
+        return np.delete(column, self._others[first:last] - start)
+
+
 class _Items(Sequence[Item]):
     """Items of the rows without units and of those that are too short, in the rows' order."""
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from speechlm.data.validate import transcript_problem
+from speechlm.data import checked_lines, sorting
+from speechlm.data.validate import CheckedTables, transcript_problem
 
 
 def kinds(report):
@@ -160,3 +161,46 @@ def test_tables_that_are_one_line_for_us_or_damaged(tmp_path, name, helpers):
     (tmp_path / name).write_text(tables[name] + "\0" * 100)  # the end was never written
     with pytest.raises(ValueError, match=rf"{name}:3: damaged: it has bytes of zero"):
         helpers.checked(tmp_path)
+
+
+@pytest.mark.parametrize("held", [1, 1 << 25])
+def test_tables_without_order_are_sorted_on_disk(source, helpers, monkeypatch, held):
+    """The same is found, and the same said of each utterance, in whatever order the lines are."""
+    monkeypatch.setattr(sorting, "_HELD", held)
+    ids = source[1]
+    edit(source, "text", lambda old: "\n".join([*old[:3], f"{ids[3]} 4", *old[5:], ""]))
+    edit(source, "utt2spk", lambda old: "\n".join([*old[:6], *old[7:], "x-1 x", ""]))
+    data, report = helpers.checked(source[0])
+    for name in ("wav.scp", "text", "utt2spk"):
+        edit(source, name, lambda old: "\n".join([*old[::-1], old[2], ""]))
+    again, more = helpers.checked(source[0])
+    assert again == data and set(report.items) < set(more.items)
+    added = [(i.kind, i.utterance) for i in more.items if i not in report.items]
+    tables = ("wav.scp", "utt2spk", "text")
+    assert sorted(added) == sorted([("table", t) for t in tables] + 3 * [("repeated line", ids[2])])
+
+
+def test_an_id_with_a_line_that_is_no_text_is_wrong_whatever_its_other_line_says(source, helpers):
+    ids = source[1]
+    edit(
+        source,
+        "text",
+        lambda old: "\n".join([*old, ""]).encode() + f"{ids[4]} CAF\u00c9\n".encode("latin-1"),
+    )
+    data, report = helpers.checked(source[0])
+    assert data.ids == [u for u in ids if u != ids[4]]
+    assert kinds(report) == {ids[4]: "not UTF-8 text"}
+
+
+def test_a_table_that_changes_while_it_is_read(source, monkeypatch):
+    lines = CheckedTables(source[0], source[0])
+    plain = checked_lines._is_right
+    monkeypatch.setattr(checked_lines, "_is_right", lambda *a: plain(*a) and spoil(source[0]))
+
+    def spoil(folder):
+        path = folder / "text"
+        path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+        return True
+
+    with pytest.raises(ValueError, match="text changed while it was read; start again"):
+        list(lines)
