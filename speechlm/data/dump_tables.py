@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryFile
 from types import TracebackType
 
 from speechlm.data.conversion import Result
@@ -15,7 +14,7 @@ from speechlm.data.dir_split import write_spk2utt
 from speechlm.data.kaldi_dir import MOST_SHOWN, cannot_be_read_back
 from speechlm.data.names import path_problem
 from speechlm.data.segments import SEGMENTS, Segment
-from speechlm.data.sorting import sort_lines
+from speechlm.data.sorting import scratch, sort_lines
 from speechlm.data.validate import Checked
 
 _Place = tuple[str, str, str]
@@ -50,7 +49,7 @@ class DumpTables:
         ]
         wav = self._folder / "wav.scp"
         self._wav = self._stack.enter_context(wav.open("w", encoding="utf-8"))
-        self._places = self._stack.enter_context(TemporaryFile(dir=self._folder))
+        self._places = self._stack.enter_context(scratch(self._folder))
         return self
 
     def add(self, found: Checked, result: Result) -> None:
@@ -96,7 +95,7 @@ class DumpTables:
         }
         with (
             (self._folder / SEGMENTS).open("w", encoding="utf-8") as file,
-            TemporaryFile(dir=self._folder) as whole,
+            scratch(self._folder) as whole,
         ):
             for utterance, path, segment in self._written():
                 if not segment:

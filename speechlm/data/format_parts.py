@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO, Any
 
 from speechlm.data.atomic import output_file, remove_leftovers, write_text
@@ -36,7 +35,7 @@ from speechlm.data.conversion import (
 from speechlm.data.format_options import FormatOptions
 from speechlm.data.report import kept_report
 from speechlm.data.segments import AudioRange, Segment
-from speechlm.data.sorting import sort_lines
+from speechlm.data.sorting import scratch, sort_lines
 from speechlm.data.validate import REPORT, Checked, CheckedTables
 
 PARTS = ".parts"
@@ -106,7 +105,7 @@ def plan_parts(
     if {path.name for path in folder.glob("*.list")} != lists:
         shutil.rmtree(folder)
         folder.mkdir()
-    with TemporaryFile(dir=folder) as items:
+    with scratch(folder) as items:
         for item in _items(places.noted(kept_reading(tables, room)), folder):
             size = len(item.parts) if isinstance(item, Recording) else 1
             items.write(f"{size} {json.dumps(_listed(item))}\n".encode())
@@ -244,7 +243,7 @@ def _is_folder(place: str, folder: Path) -> bool:
 def _items(utterances: Iterable[Checked], room: Path) -> Iterator[Item]:
     """Whole files in the order of their ids, then recordings in that of their first utterances."""
     numbers: dict[str, int] = {}
-    with TemporaryFile(dir=room) as parts:
+    with scratch(room) as parts:
         for found in utterances:
             if found.segment is None:
                 yield WholeFile(found.utterance, found.path)

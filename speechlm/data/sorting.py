@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TypeVar
+from typing import IO, TypeVar
+
+from speechlm.data.disk import writing_error
 
 _T = TypeVar("_T")
 _HELD = 1 << 25  # bytes of lines that are sorted in memory; about three times as many are used
+
+
+@contextmanager
+def scratch(folder: Path) -> Iterator[IO[bytes]]:
+    """A file without a name, for what would take too much memory; it is gone after the block.
+
+    Args:
+        folder: where there is room for it.
+
+    Raises:
+        CannotWrite: there is none.
+    """
+    try:
+        with TemporaryFile(dir=folder) as file:
+            yield file
+    except OSError as error:
+        raise writing_error(error, folder, folder) from None
 
 
 def side_by_side(
@@ -39,18 +58,21 @@ def side_by_side(
 def sort_lines(
     lines: Iterable[bytes], folder: Path, key: Callable[[bytes], bytes]
 ) -> Iterator[bytes]:
-    """Lines in the order of their keys, equal ones as they came, by files without names.
+    """Lines in the order of their keys, equal ones as they came, by scratch files.
 
     Args:
         lines: with line ends.
         folder: where there is room for as many bytes.
         key: of a line.
+
+    Raises:
+        CannotWrite: there is no room.
     """
     with ExitStack() as stack:
         runs: list[Iterable[bytes]] = []
         for held in _portions(lines):
             held.sort(key=key)
-            file = stack.enter_context(TemporaryFile(dir=folder))
+            file = stack.enter_context(scratch(folder))
             file.writelines(held)
             file.seek(0)
             runs.append(file)

@@ -1,11 +1,14 @@
 """Sorted lines of any number: side by side, and sorted on disk."""
 
+import errno
 import random
+from pathlib import Path
 
 import pytest
 
 from speechlm.data import sorting
-from speechlm.data.sorting import side_by_side, sort_lines
+from speechlm.data.disk import CannotWrite
+from speechlm.data.sorting import scratch, side_by_side, sort_lines
 
 
 @pytest.mark.parametrize("held", [1, 100, 1 << 25])
@@ -28,3 +31,13 @@ def test_tables_side_by_side():
         ("d", [None, None, 5]),
     ]
     assert list(side_by_side([])) == []
+
+
+def test_a_full_disk_is_said_and_where(tmp_path):
+    with (
+        pytest.raises(CannotWrite, match=f"{tmp_path} cannot be written: .*bytes free in"),
+        scratch(tmp_path),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileNotFoundError, match="corpus"), scratch(tmp_path):
+        Path("corpus").read_text()
