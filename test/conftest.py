@@ -18,6 +18,8 @@ import yaml
 from speechlm.checkpoints.ctc_encoder import split_weights
 from speechlm.checkpoints.model_dir import load_speechlm, save_speechlm
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
+from speechlm.data.dir_parts import split
+from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models import SpeechLM, SpeechLMConfig
 
@@ -286,3 +288,16 @@ def data_options(chords):
         "lexicon": chords / "lexicon",
         "seed": 3,
     }
+
+
+@pytest.fixture
+def parts_of(tmp_path):
+    """Cuts data into parts, as parallel jobs read them."""
+
+    def cut(data: DataDir, n: int) -> list[DataDir]:
+        data.write(tmp_path / "whole")
+        folder = tmp_path / f"parts{n}"
+        count = split(tmp_path / "whole", folder, n)
+        return [DataDir.read(folder / str(number)) for number in range(1, count + 1)]
+
+    return cut

@@ -45,8 +45,10 @@ def main() -> None:
     phase.add_argument("--finish", action="store_true", help="only put together what jobs found")
     args = options.parse_args()
 
-    from speechlm.data.format import FormatOptions, format_data
-    from speechlm.data.format_parts import finish_parts, plan_parts, prepare_part
+    from speechlm.data.format import format_data
+    from speechlm.data.format_finish import finish_parts
+    from speechlm.data.format_options import FormatOptions
+    from speechlm.data.format_parts import plan_parts, prepare_part
 
     wanted = FormatOptions(
         rate=args.rate,
@@ -65,7 +67,7 @@ def main() -> None:
         return
     make = finish_parts if args.finish else format_data
     data, report = make(args.input, args.output, wanted, args.nj)
-    hours = sum(data.samples().values()) / args.rate / 3600
+    hours = data.total_samples() / args.rate / 3600
     logging.info("%s: %d utterances, %.2f h; %s", args.output, len(data), hours, report.summary())
 
 

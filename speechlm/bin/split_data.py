@@ -25,13 +25,10 @@ def main() -> None:
     )
     args = options.parse_args()
 
-    from speechlm.data.dir_parts import kept_split, split, write_split
-    from speechlm.data.kaldi_dir import DataDir
+    from speechlm.data.dir_parts import kept_split, split
 
     if args.output:
-        parts = split(DataDir.read(args.input), args.n, args.by_speaker)
-        write_split(args.output, parts)
-        count = len(parts)
+        count = split(args.input, args.output, args.n, args.by_speaker)
     else:
         count = kept_split(args.input, args.n, args.by_speaker)
     if count < args.n:

@@ -37,7 +37,10 @@ def frames_for_letters(sentence: str) -> int:
 
 def why_too_long(sentence: str, n_samples: int, framing: Framing) -> str:
     """`24 frames, 77 needed` if the letters of a sentence do not fit into its audio, else ''."""
-    frames, needed = framing.frames(n_samples), frames_for_letters(sentence)
+    frames = framing.frames(n_samples)
+    if frames >= 2 * len(sentence):  # a pair, or the end of a word, for each letter at most
+        return ""
+    needed = frames_for_letters(sentence)
     return f"{frames} frames, {needed} needed" if frames < needed else ""
 
 

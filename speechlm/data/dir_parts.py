@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from speechlm.data.atomic import output_dir, write_text
 from speechlm.data.columns import State, state_of, turn
+from speechlm.data.dir_checks import check_dir
+from speechlm.data.dir_split import write_parts
 from speechlm.data.kaldi_dir import DataDir, show_ids, translation_files
 from speechlm.data.segments import SEGMENTS
 
@@ -40,45 +42,40 @@ def combine(parts: Sequence[DataDir]) -> DataDir:
     )
 
 
-def split(data: DataDir, n: int, by_speaker: bool = False) -> list[DataDir]:
-    """Cut into at most n parts of about equal audio length, in the order of the ids.
+def split(
+    source: str | os.PathLike[str], folder: str | os.PathLike[str], n: int, by_speaker: bool = False
+) -> int:
+    """Cut a data directory into folder/1 ... folder/N; what an earlier split left there is removed.
 
-    No part is empty: there are fewer parts if there are fewer utterances (or speakers, when
-    whole speakers are kept together). Without utt2num_samples utterances count the same.
-    """
-    if n < 1:
-        raise ValueError(f"a number of parts of at least 1 expected, got {n}")
-    if not data.wav:
-        raise ValueError("the data directory has no utterances to split")
-    groups = list(data.spk2utt.values()) if by_speaker else [[u] for u in data.ids]
-    weight = data.n_samples or dict.fromkeys(data.wav, 1)
-    sizes = [sum(weight[u] for u in group) for group in groups]
-    bounds = _balanced_bounds(sizes, min(n, len(groups)))
-    return [
-        data.subset(u for group in groups[first:last] for u in group)
-        for first, last in zip(bounds, bounds[1:], strict=False)
-    ]
+    Args:
+        source: the data directory.
+        folder: of the parts.
+        n: as in `write_parts`.
+        by_speaker: as in `write_parts`.
 
-
-def write_split(folder: str | os.PathLike[str], parts: Sequence[DataDir]) -> None:
-    """Write parts as folder/1 ... folder/N; what an earlier split left there is removed.
+    Returns:
+        The number of parts.
 
     Raises:
-        ValueError: the folder has such names for something else, such as a corpus's speakers.
+        ValueError: as `write_parts`, and if the folder has such names for something else, such as a
+            corpus's speakers.
     """
     target = Path(folder)
-    if target.exists():
-        old = [path for path in target.iterdir() if path.is_dir() and path.name.isdigit()]
-        others = sorted(path.name for path in old if not _is_part(path))
-        if others:
-            raise ValueError(
-                f"{target}: a folder for the parts expected, but {show_ids(others)} there "
-                "are no parts of a data directory; choose another folder"
-            )
+    target.mkdir(parents=True, exist_ok=True)
+    old = [path for path in target.iterdir() if path.is_dir() and path.name.isdigit()]
+    if others := sorted(path.name for path in old if not _is_part(path)):
+        raise ValueError(
+            f"{target}: a folder for the parts expected, but {show_ids(others)} there "
+            "are no parts of a data directory; choose another folder"
+        )
+    with output_dir(target / ".parts") as temporary:
+        count = write_parts(Path(source), temporary, n, by_speaker)
         for path in old:
             shutil.rmtree(path)
-    for number, part in enumerate(parts, 1):
-        part.write(target / str(number))
+        for part in list(temporary.iterdir()):
+            part.rename(target / part.name)
+    (target / ".parts").rmdir()
+    return count
 
 
 def kept_split(folder: str | os.PathLike[str], n: int, by_speaker: bool = False) -> int:
@@ -87,8 +84,8 @@ def kept_split(folder: str | os.PathLike[str], n: int, by_speaker: bool = False)
     Args:
         folder: the data directory. Its parts are .splitN/1, .splitN/2, ... in it, those of whole
             speakers in .splitN.speakers.
-        n: as in `split`.
-        by_speaker: as in `split`.
+        n: as in `write_parts`.
+        by_speaker: as in `write_parts`.
 
     Returns:
         The number of parts.
@@ -97,10 +94,10 @@ def kept_split(folder: str | os.PathLike[str], n: int, by_speaker: bool = False)
         ValueError: the directory is wrong, or cannot be written.
     """
     source = Path(folder)
-    if not (source / "wav.scp").is_file():
-        DataDir.read(source)  # says what is missing
+    if not ((source / "wav.scp").is_file() and (source / "utt2spk").is_file()):
+        check_dir(source)  # says what is missing
     target = source / f".split{n}{'.speakers' if by_speaker else ''}"
-    with turn(source / "wav.scp"):
+    with turn(source / "utt2spk"):  # on wav.scp is the lock of who makes the utterances' index
         tables = {name: source / name for name in _tables(source) if (source / name).exists()}
         made_of = state_of(tables)
         if (parts := _parts_of(target, made_of)) is None:
@@ -110,11 +107,9 @@ def kept_split(folder: str | os.PathLike[str], n: int, by_speaker: bool = False)
                 )
             shutil.rmtree(target, ignore_errors=True)
             with output_dir(target) as temporary:
-                made = split(DataDir.read(source), n, by_speaker)
-                write_split(temporary, made)
-                note = {"tables": made_of, "parts": len(made)}
+                parts = write_parts(source, temporary, n, by_speaker)
+                note = {"tables": made_of, "parts": parts}
                 write_text(temporary / _MADE_OF, json.dumps(note))
-                parts = len(made)
     return parts
 
 
@@ -152,17 +147,3 @@ def _merged(tables: Iterable[dict[str, _T]]) -> dict[str, _T]:
 def _merged_if_all(tables: Sequence[dict[str, _T] | None]) -> dict[str, _T] | None:
     there = [table for table in tables if table is not None]
     return _merged(there) if len(there) == len(tables) else None
-
-
-def _balanced_bounds(sizes: Sequence[int], n: int) -> list[int]:
-    """n + 1 bounds of non-empty runs: an item goes where its middle falls in n equal shares."""
-    total = max(1, sum(sizes))
-    bounds, done = [0], 0
-    for index, size in enumerate(sizes):
-        share = min(n - 1, (2 * done + size) * n // (2 * total))
-        rest = len(sizes) - index
-        new = len(bounds) <= share or rest == n - len(bounds)
-        if new and index > bounds[-1] and len(bounds) < n:
-            bounds.append(index)
-        done += size
-    return [*bounds, len(sizes)]

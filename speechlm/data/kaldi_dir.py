@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ MOST_SHOWN = 5
 """Ids that a message names."""
 MOST_DIGITS = 18
 """Of a number that fits into 64 bits."""
+NO_SAMPLES = "utt2num_samples expected, but it is not there; run format_data first"
+"""What is said of a directory without that table, where it is wanted."""
 _TRANSLATION = re.compile(r"text\.([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)")
 
 
@@ -48,7 +51,7 @@ class DataDir:
         return len(self.wav)
 
     def __post_init__(self) -> None:
-        tables = {name: getattr(self, name) for name in ("utt2spk", "text", "n_samples")}
+        tables = {"utt2spk": self.utt2spk, "text": self.text, "utt2num_samples": self.n_samples}
         tables |= {f"text.{language}": table for language, table in self.translations.items()}
         for name, table in tables.items():
             if table is not None and table.keys() != self.wav.keys():
@@ -112,7 +115,7 @@ class DataDir:
     def samples(self) -> dict[str, int]:
         """utt2num_samples, or a ValueError that says how to get it."""
         if self.n_samples is None:
-            raise ValueError("utt2num_samples expected, but it is not there; run format_data first")
+            raise ValueError(NO_SAMPLES)
         return self.n_samples
 
     @classmethod
@@ -257,10 +260,15 @@ def _check_names(data: DataDir, folder: Path) -> None:
         empty = (utterance for utterance, sentence in table.items() if not sentence.strip())
         odd += [f"{utterance!r}, translation into {language}: it is empty" for utterance in empty]
     if odd:
-        raise ValueError(
-            f"{folder}: {len(odd)} entries could not be read back and are not written:"
-            f" {'; '.join(odd[:MOST_SHOWN])}"
-        )
+        raise cannot_be_read_back(folder, odd, len(odd))
+
+
+def cannot_be_read_back(folder: Path, odd: Sequence[str], count: int) -> ValueError:
+    """The error for entries of tables that are not written: all or the first of them, how many."""
+    return ValueError(
+        f"{folder}: {count} entries could not be read back and are not written:"
+        f" {'; '.join(odd[:MOST_SHOWN])}"
+    )
 
 
 def translation_files(folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -281,28 +289,45 @@ def read_table(path: str | os.PathLike[str], empty: bool = False) -> dict[str, s
             value, out of order, an id again, CR LF at its end, a byte order mark. The message
             names the line.
     """
+    return dict(table_lines(path, empty))
+
+
+def table_lines(path: str | os.PathLike[str], empty: bool = False) -> Iterator[tuple[str, str]]:
+    """(id, value) of the lines of a table of any size, one after the other.
+
+    Args:
+        path: the table.
+        empty: whether values may be empty.
+
+    Raises:
+        ValueError: as `read_table`.
+    """
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"{file} expected, but it is not there")
     refuse_wide(file)
-    table: dict[str, str] = {}
     last = ""
     try:
         with file.open(encoding="utf-8", newline="\n") as lines:
             for number, line in enumerate(lines, 1):
                 key, value = parse_line(line, f"{file}:{number}", empty)
-                if key in table:
-                    raise ValueError(f"{file}:{number}: duplicate id {key}")
-                if key < last:
-                    raise ValueError(
-                        f"{file}:{number}: not sorted in the C locale: {key} comes after {last}"
-                        " (lines are `id value`; LC_ALL=C sort brings them into order)"
-                    )
-                table[key] = value
+                if key <= last:
+                    raise _out_of_order(file, number, key, last)
+                yield key, value
                 last = key
     except UnicodeDecodeError:
         raise not_utf8(file) from None
-    return table
+
+
+def _out_of_order(file: Path, number: int, key: str, last: str) -> ValueError:
+    """The error for a line whose id does not come after that of the line before."""
+    with file.open(encoding="utf-8", newline="\n") as lines:
+        if any(line.split(maxsplit=1)[0] == key for line in islice(lines, number - 1)):
+            return ValueError(f"{file}:{number}: duplicate id {key}")
+    return ValueError(
+        f"{file}:{number}: not sorted in the C locale: {key} comes after {last}"
+        " (lines are `id value`; LC_ALL=C sort brings them into order)"
+    )
 
 
 def parse_line(line: str, where: str, empty: bool = False) -> tuple[str, str]:
@@ -363,9 +388,12 @@ def show_ids(ids: Sequence[str], count: int | None = None) -> str:
     return " ".join(ids[:MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def check_number(value: str, path: Path, key: str) -> int:
+    """The number of samples that a value of a table is, or a ValueError."""
+    if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS):
+        raise ValueError(f"{path}: a number of samples expected for {key}, got {value!r}")
+    return int(value)
+
+
 def _read_numbers(path: Path) -> dict[str, int]:
-    table = read_table(path)
-    for key, value in table.items():
-        if not (value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS):
-            raise ValueError(f"{path}: a number of samples expected for {key}, got {value!r}")
-    return {key: int(value) for key, value in table.items()}
+    return {key: check_number(value, path, key) for key, value in table_lines(path)}

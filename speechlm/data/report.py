@@ -6,36 +6,27 @@ import logging
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from speechlm.data.atomic import output_file
 from speechlm.data.encoding import BOM, advice, refuse_wide
+from speechlm.data.report_items import Item, Items
 
 _LEFT_OUT, _FILTERED, _FIXED, _NOTED, _SORTED = "left out", "filtered", "fixed", "noted", "sorted"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One line of a report."""
-
-    what: str
-    """left out (wrong), filtered (sound, but not wanted), fixed (wrong, put right), noted (odd, but
-    no utterance is lost) or sorted."""
-    kind: str
-    utterance: str
-    path: str
-    detail: str
+_EXAMPLES = 5  # items that an error shows
 
 
 @dataclass
 class Report:
     """Collects items; `write` makes a table of kinds and counts, and below it all items."""
 
-    items: list[Item] = field(default_factory=list)
+    items: Items = field(default_factory=Items)
 
     def leave_out(
         self, kind: str, utterance: str, path: str | os.PathLike[str], detail: str = ""
@@ -88,15 +79,14 @@ class Report:
         Raises:
             Refused: nothing is left, or more than a share of the corpus is wrong.
         """
-        n_bad = len(self.ids_left_out())
-        total = n_kept + n_bad + len({i.utterance for i in self.items if i.what == _FILTERED})
+        n_bad = self._n_utterances(_LEFT_OUT)
+        total = n_kept + n_bad + self._n_utterances(_FILTERED)
         if n_kept and n_bad <= max_bad_share * total:
             return
-        examples = [i for i in self.items if i.what == _LEFT_OUT] or self.items
-        examples = _by_turns(examples)  # the first of each kind, then the second of each, ...
+        examples = _examples(i for i in self.items if i.what == _LEFT_OUT) or _examples(self.items)
         lines = "".join(
             f"\n  {i.utterance} ({i.path}): {i.kind}{', ' + i.detail if i.detail else ''}"
-            for i in examples[:5]
+            for i in examples
         )
         if n_bad > max_bad_share * total:
             raise Refused(
@@ -122,7 +112,7 @@ class Report:
             for (what, kind), n in self.counts().items():
                 file.write(f"# {what}, {kind}: {n}\n")
             for i in self.items:
-                file.write(f"{i.what}\t{i.kind}\t{i.utterance}\t{i.path}\t{i.detail}\n")
+                file.write(f"{i}\n")
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Report:
@@ -130,14 +120,21 @@ class Report:
         report = cls()
         if not Path(path).is_file():
             return report
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):
-            if not line or line.startswith("#"):
-                continue
-            fields = line.split("\t")
-            if len(fields) != 5:
-                raise ValueError(f"{path}:{number}: 5 fields expected, got {len(fields)}")
-            report.items.append(Item(*fields))
+        with open(path, encoding="utf-8", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                if line == "\n" or line.startswith("#"):
+                    continue
+                fields = line.removesuffix("\n").split("\t")
+                if len(fields) != 5:
+                    raise ValueError(f"{path}:{number}: 5 fields expected, got {len(fields)}")
+                report.items.append(Item(*fields))
         return report
+
+    def _n_utterances(self, what: str) -> int:
+        """How many utterances there are such items of."""
+        # 8 bytes for each: of 40 million, two have the same hash with a chance of 4e-5
+        hashes = (hash(item.utterance) for item in self.items if item.what == what)
+        return len(np.unique(np.fromiter(hashes, np.int64)))
 
     def _add(
         self, what: str, kind: str, utterance: str, path: str | os.PathLike[str], detail: str
@@ -179,15 +176,15 @@ def kept_report(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ValueError(f"{error} (report: {path})") from error
 
 
-def _by_turns(items: list[Item]) -> list[Item]:
-    """Items of all kinds by turns; those of a kind stay in their order."""
+def _examples(items: Iterable[Item]) -> list[Item]:
+    """Five items: the first of each kind, then the second of each, ..."""
     turns: Counter[str] = Counter()
-
-    def turn(item: Item) -> int:
+    first: list[tuple[int, int, Item]] = []
+    for place, item in enumerate(items):
         turns[item.kind] += 1
-        return turns[item.kind]
-
-    return sorted(items, key=turn)
+        if turns[item.kind] <= _EXAMPLES:
+            first.append((turns[item.kind], place, item))
+    return [item for *_, item in sorted(first, key=lambda entry: entry[:2])[:_EXAMPLES]]
 
 
 def tidy_lines(

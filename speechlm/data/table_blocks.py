@@ -1,7 +1,7 @@
 """Kaldi tables of any size, some ten thousand lines at a time, as arrays.
 
 A line is `id value`. Lines are cut up by numpy where they are written as this project writes them,
-else one by one; what is wrong in a table is said by `read_table` in either case.
+else one by one; what is wrong in a table is said by `table_lines` in either case.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,8 @@ from typing import IO
 import numpy as np
 
 from speechlm.data.encoding import not_utf8, refuse_wide
-from speechlm.data.kaldi_dir import MOST_DIGITS, parse_line, read_table, show_ids
+from speechlm.data.kaldi_dir import MOST_DIGITS, MOST_SHOWN, parse_line, show_ids, table_lines
+from speechlm.data.sorting import side_by_side
 
 _BLOCK = 1 << 22  # bytes that are read at a time
 _WIDEST = 4096  # bytes of an id or a value; arrays of longer ones would fill the memory
@@ -56,8 +58,12 @@ class TableBlock:
         return cut_out(self.file, self.text, self.blanks + 1, self.stops)
 
 
-def table_blocks(path: str | os.PathLike[str]) -> Iterator[TableBlock]:
+def table_blocks(path: str | os.PathLike[str], empty: bool = False) -> Iterator[TableBlock]:
     """The lines of a table, which are sorted by ids in the C locale, without duplicates.
+
+    Args:
+        path: the table.
+        empty: whether values may be empty; the blank before such a value stands.
 
     Raises:
         ValueError: as `read_table`.
@@ -68,13 +74,19 @@ def table_blocks(path: str | os.PathLike[str]) -> Iterator[TableBlock]:
     refuse_wide(file)
     last = np.array([b""])
     for number, at, lines in _whole_lines(file):
-        block = _cut_up(lines, file, number, at)
+        block = _cut_up(lines, file, number, at, empty)
         before = np.concatenate([last, block.ids[:-1]])
         if not (before < block.ids).all():
-            read_table(file)
-            raise AssertionError(f"{file}: out of order, but read_table has read it")
+            deque(table_lines(file, empty), 0)  # says what is wrong
+            raise AssertionError(f"{file}: out of order, but all its lines have been read")
         last = block.ids[-1:]
         yield block
+
+
+def has_command(block: TableBlock) -> bool:
+    """Whether a value is a command, which this project never runs, and no path."""
+    edges = np.concatenate([block.text[block.blanks + 1], block.text[block.stops - 1]])
+    return bool((edges == ord("|")).any())
 
 
 def count_lines(path: str | os.PathLike[str]) -> int:
@@ -121,14 +133,22 @@ def _lines(part: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _in_two(parts: Sequence[Path]) -> ValueError:
-    """The error for ids that are in two tables."""
-    seen: set[str] = set()
-    for part in parts:
-        table = read_table(part)
-        if double := sorted(table.keys() & seen):
-            return ValueError(f"{part}: ids that another job has too: {show_ids(double)}")
-        seen |= table.keys()
+    """The error for ids that are in two tables, of the first table that has some."""
+    double: list[list[str]] = [[] for _ in parts]
+    counts = [0] * len(parts)
+    for key, places in side_by_side([_places(part, n) for n, part in enumerate(parts)]):
+        for place in [place for place in places if place is not None][1:]:
+            counts[place] += 1
+            double[place] += [key] if counts[place] <= MOST_SHOWN else []
+    for part, shown, count in zip(parts, double, counts, strict=True):
+        if count:
+            return ValueError(f"{part}: ids that another job has too: {show_ids(shown, count)}")
     raise AssertionError(f"{parts}: no id is in two of them")
+
+
+def _places(part: Path, place: int) -> Iterator[tuple[str, int]]:
+    """(id, number of the table) of all lines."""
+    return ((key, place) for key, _ in table_lines(part))
 
 
 def cut_out(file: Path, text: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
@@ -182,14 +202,14 @@ def _whole_lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
         yield number, at, rest + b"\n"
 
 
-def _cut_up(lines: bytes, file: Path, number: int, at: int) -> TableBlock:
+def _cut_up(lines: bytes, file: Path, number: int, at: int, empty: bool) -> TableBlock:
     text = np.frombuffer(lines, np.uint8)
     stops = np.flatnonzero(text == ord("\n"))
     starts = np.concatenate([[0], stops[:-1] + 1])
     blanks = _first_blanks(text, starts)
     if _is_plain(lines, text, starts, blanks, stops):
         return TableBlock(file, text, at + starts, starts, blanks, stops)
-    tidy = np.frombuffer(_tidied(lines, file, number), np.uint8)
+    tidy = np.frombuffer(_tidied(lines, file, number, empty), np.uint8)
     ends = np.flatnonzero(tidy == ord("\n"))
     first = np.concatenate([[0], ends[:-1] + 1])
     return TableBlock(file, tidy, at + starts, first, _first_blanks(tidy, first), ends)
@@ -217,7 +237,7 @@ def _is_plain(
         return False
 
 
-def _tidied(lines: bytes, file: Path, number: int) -> bytes:
+def _tidied(lines: bytes, file: Path, number: int, empty: bool) -> bytes:
     """The same lines with one blank behind the id and none elsewhere around the value."""
     tidy = []
     for place, line in enumerate(lines.split(b"\n")[:-1]):
@@ -225,5 +245,5 @@ def _tidied(lines: bytes, file: Path, number: int) -> bytes:
             text = f"{line.decode()}\n"
         except UnicodeDecodeError:
             raise not_utf8(file) from None
-        tidy.append(" ".join(parse_line(text, f"{file}:{number + place}", False)))
+        tidy.append(" ".join(parse_line(text, f"{file}:{number + place}", empty)))
     return "".join(f"{line}\n" for line in tidy).encode()

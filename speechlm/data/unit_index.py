@@ -232,7 +232,7 @@ def _named(
     problems: dict[int, str], index: UnitIndex, utterances: Utterances, skipped: Collection[str]
 ) -> dict[str, str]:
     """The problems by ids; whatever has been skipped must have no units."""
-    ids = Ids(utterances, np.arange(len(utterances)))
+    ids = Ids(utterances, range(len(utterances)))
     for utterance in skipped:
         row = bisect_left(ids, utterance)
         if row < len(ids) and ids[row] == utterance:

@@ -11,14 +11,15 @@ import os
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import IO, NoReturn, overload
+from typing import IO, Any, NoReturn, Protocol, overload
 
 import numpy as np
 
-from speechlm.data.columns import open_columns, state_of, stored_or_made, write_columns
-from speechlm.data.kaldi_dir import DataDir, parse_line
+from speechlm.data.columns import open_columns, portions, state_of, stored_or_made, write_columns
+from speechlm.data.dir_checks import check_dir
+from speechlm.data.kaldi_dir import NO_SAMPLES, parse_line
 from speechlm.data.segments import SEGMENTS, AudioRange, Segment, SegmentError
-from speechlm.data.table_blocks import TableBlock, count_lines, numbers, table_blocks
+from speechlm.data.table_blocks import TableBlock, count_lines, has_command, numbers, table_blocks
 
 INDEX = ".utterances.idx"
 """Name of the columns inside a data directory."""
@@ -47,7 +48,7 @@ class Utterances:
         names = ("wav.scp", "utt2num_samples", *((SEGMENTS,) if parts else ()))
         self._sources = {name: self.folder / name for name in names}
         if not all(path.is_file() for path in self._sources.values()):
-            DataDir.read(self.folder).samples()  # says what is missing
+            self._explain()
         self._lines, self._paths = FileIO(self.table), FileIO(self.folder / "wav.scp")
         self.columns = stored_or_made(
             self.folder / INDEX,
@@ -71,6 +72,11 @@ class Utterances:
         start = int(self.columns["start"][row]) if "start" in self.columns else 0
         return AudioRange(path).part(start, int(self.samples[row]))
 
+    def total_samples(self) -> int:
+        """Samples of all utterances together."""
+        read = (self.columns.read("samples", *rows) for rows in portions(len(self)))
+        return sum(int(samples.sum()) for samples in read)
+
     def blocks(self) -> Iterator[TableBlock]:
         """The lines of all utterances, some at a time."""
         return table_blocks(self.table)
@@ -88,7 +94,7 @@ class Utterances:
         """Write the columns.
 
         Raises:
-            ValueError: what `DataDir.read` says of tables that do not go together.
+            ValueError: what `check_dir` says of tables that do not go together.
         """
         sources, parts = state_of(self._sources), self.table.name == SEGMENTS
         n = count_lines(self.table)
@@ -139,21 +145,31 @@ class Utterances:
         return {"path": np.array(paths, np.int64), "start": np.array(starts, np.int64)}
 
     def _check_paths(self, block: TableBlock) -> None:
-        """ValueError if a value of wav.scp is a command."""
-        edges = np.concatenate([block.text[block.blanks + 1], block.text[block.stops - 1]])
-        if (edges == ord("|")).any():
+        if has_command(block):
             self._explain()
 
     def _explain(self) -> NoReturn:
         """ValueError that says what is wrong with the tables."""
-        DataDir.read(self.folder).samples()
+        check_dir(self.folder)
+        if not (self.folder / "utt2num_samples").exists():
+            raise ValueError(NO_SAMPLES)
         raise ValueError(f"{self.folder}: a table changed while it was read; start again")
+
+
+class Rows(Protocol):
+    """Numbers of rows by index."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """A row, or several."""
 
 
 class Ids(Sequence[str]):
     """The ids of some utterances, by their rows; they are read when they are asked for."""
 
-    def __init__(self, utterances: Utterances, rows: np.ndarray) -> None:
+    def __init__(self, utterances: Utterances, rows: Rows) -> None:
         self._utterances, self._rows = utterances, rows
 
     def __len__(self) -> int:

@@ -6,20 +6,38 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from speechlm.data.kaldi_dir import DataDir, check_path, translation_files
+from speechlm.data.checked_lines import Entry, checked_lines
+from speechlm.data.kaldi_dir import check_path, translation_files
 from speechlm.data.names import id_problem
-from speechlm.data.report import Report, tidy_lines
+from speechlm.data.report import Report
 from speechlm.data.segments import SEGMENTS, Segment, SegmentError
+from speechlm.data.sorting import side_by_side
 
 REPORT = "report.tsv"
 """Name of the report inside a data directory."""
 
 _TRANSCRIPT = re.compile(r"[A-Z'][A-Z' ]*")
+_NO_LINE: Entry = (None, False)
 
 
-def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
-    """Read a data directory, leaving out and reporting what is wrong with ids and transcripts.
+class Checked(NamedTuple):
+    """An utterance whose tables are right."""
+
+    utterance: str
+    path: str
+    """Of the audio file that has it."""
+    speaker: str
+    text: str | None
+    translations: Sequence[str]
+    """In the order of `CheckedTables.languages`."""
+    segment: Segment | None
+    """Of an utterance that is a part of a recording."""
+
+
+class CheckedTables:
+    """The utterances of a data directory in the order of their ids, without those that are wrong.
 
     Left out: duplicate ids with different values, ids without audio, speaker or transcript (if
     there is a `text`), transcripts without audio, empty transcripts, characters other than A-Z,
@@ -32,41 +50,149 @@ def read_and_check(path: str | os.PathLike[str]) -> tuple[DataDir, Report]:
     segment, segments of recordings that wav.scp lacks or has twice, and ids without a segment.
     Whether a segment lies in its recording is seen where the audio is read.
 
+    The tables are read side by side: in memory are the paths of recordings that have segments, and
+    nothing of other utterances.
+
+    Args:
+        path: the directory.
+        room: a folder with room for tables that must be sorted.
+
+    Attributes: `folder`, the directory; `report`, complete when all utterances have been read,
+    which is done once; `text` and `parts`, whether there are tables `text` and `segments`;
+    `languages` of the translations.
+
     Raises:
         ValueError: wav.scp or utt2spk is not there.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise ValueError(f"data directory expected, but {folder} is not there")
-    report = Report.read(folder / REPORT)
-    n_known = len(report.items)
-    wav = _read_table(folder / "wav.scp", report)
-    twice = Report(report.items[n_known:]).ids_left_out()
-    utt2spk = _read_table(folder / "utt2spk", report)
-    file = folder / "text"
-    text = _read_table(file, report, empty=True) if file.is_file() else None
-    translations = {
-        language: _read_table(file, report, empty=True)
-        for language, file in translation_files(folder).items()
-    }
-    segments: dict[str, Segment] = {}
-    if (folder / SEGMENTS).is_file():
-        tables = [utt2spk, *translations.values(), *([] if text is None else [text])]
-        recordings = {name: path for name, path in wav.items() if name not in twice}
-        wav, segments = _read_segments(folder / SEGMENTS, recordings, tables, report)
-    source = folder / (SEGMENTS if (folder / SEGMENTS).is_file() else "wav.scp")
-    _check_ids(source, wav, utt2spk, report)
-    _check_texts(folder, wav, text, translations, report)
-    bad = Report(report.items[n_known:]).ids_left_out()
-    kept = sorted(wav.keys() - bad)
-    data = DataDir(
-        {u: wav[u] for u in kept},
-        {u: utt2spk[u] for u in kept},
-        None if text is None else {u: text[u] for u in kept},
-        translations={n: {u: table[u] for u in kept} for n, table in translations.items()},
-        segments={u: segments[u] for u in kept if u in segments},
-    )
-    return data, report
+
+    def __init__(self, path: str | os.PathLike[str], room: Path) -> None:
+        self.folder, self._room = Path(path), room
+        if not self.folder.is_dir():
+            raise ValueError(f"data directory expected, but {self.folder} is not there")
+        self._speakers = self.folder / "utt2spk"
+        self.report = Report.read(self.folder / REPORT)
+        self.text = (self.folder / "text").is_file()
+        translations = translation_files(self.folder)
+        self.languages = list(translations)
+        self._texts = [*([self.folder / "text"] if self.text else []), *translations.values()]
+        self.parts = (self.folder / SEGMENTS).is_file()
+        self._recordings: dict[str, str] = {}
+        self._used: set[str] = set()
+        # What is said of the tables one after the other, though they are read side by side.
+        names = ["wav.scp", "utt2spk", *(t.name for t in self._texts), SEGMENTS, "ids", "speakers"]
+        names += [f"{what} {t.name}" for t in self._texts for what in ("absent", "said")]
+        self._reports = {name: Report() for name in names}
+
+    def __iter__(self) -> Iterator[Checked]:
+        wav = self._lines(self.folder / "wav.scp")
+        if self.parts:
+            self._recordings = {n: e[0] for n, e in wav if e[0] is not None and not e[1]}
+            wav = self._lines(self.folder / SEGMENTS)
+        speakers = self._lines(self._speakers)
+        texts = [self._lines(table, empty=True) for table in self._texts]
+        for utterance, entries in side_by_side([wav, speakers, *texts]):
+            if (found := self._check(utterance, [e or _NO_LINE for e in entries])) is not None:
+                yield found
+        for name in sorted(self._recordings.keys() - self._used):
+            path = self._recordings[name]
+            self._reports[SEGMENTS].note("recording without segments", name, path, "not used")
+        for report in self._reports.values():
+            self.report.items += report.items
+
+    def _lines(self, table: Path, empty: bool = False) -> Iterator[tuple[str, Entry]]:
+        return checked_lines(table, self._reports[table.name], self._room, empty)
+
+    def _check(self, utterance: str, entries: Sequence[Entry]) -> Checked | None:
+        (place, _), (speaker, _), *texts = entries
+        if place is None:
+            self._without_audio(utterance, speaker, [text for text, _ in texts])
+            return None
+        right = not any(wrong for _, wrong in entries)
+        path, segment = place, None
+        if self.parts:
+            # An utterance whose segment is wrong goes on, so that what else is wrong is told, too.
+            found = self._segment(utterance, place)
+            right, path, segment = right and found is not None, *(found or ("", None))
+        right = self._check_id(utterance, path, speaker) and right
+        said = [
+            self._check_text(utterance, table, text)
+            for table, (text, _) in zip(self._texts, texts, strict=True)
+        ]
+        if not right or speaker is None or None in said:
+            return None
+        text, *translations = said if self.text else [None, *said]
+        return Checked(utterance, path, speaker, text, [t or "" for t in translations], segment)
+
+    def _without_audio(
+        self, utterance: str, speaker: str | None, texts: Sequence[str | None]
+    ) -> None:
+        """Report an utterance that the table of audio has not got."""
+        if self.parts:
+            if any(value is not None for value in (speaker, *texts)):
+                where, why = self.folder / SEGMENTS, "it is in other tables"
+                self._reports[SEGMENTS].leave_out("no segment", utterance, where, why)
+            return
+        if speaker is not None:
+            self._reports["speakers"].leave_out("speaker without audio", utterance, self._speakers)
+        for table, text in zip(self._texts, texts, strict=True):
+            if text is not None:
+                kind, shown = f"{_what(table)} without audio", " ".join(text.split())[:60]
+                self._reports[f"said {table.name}"].leave_out(kind, utterance, table, shown)
+
+    def _segment(self, utterance: str, value: str) -> tuple[str, Segment | None] | None:
+        """Path and segment of an utterance, which is a whole file without; None if it is wrong."""
+        report, table = self._reports[SEGMENTS], self.folder / SEGMENTS
+        try:
+            segment = Segment.parse(value)
+        except SegmentError as error:
+            if value:  # else it is reported already
+                report.leave_out(error.kind, utterance, table, error.detail)
+            return None
+        if segment.recording not in self._recordings:
+            why = f"{segment.recording} is not in wav.scp, or is wrong there"
+            report.leave_out("segment without a recording", utterance, table, why)
+            return None
+        self._used.add(segment.recording)
+        whole = segment == Segment(utterance)
+        return self._recordings[segment.recording], None if whole else segment
+
+    def _check_id(self, utterance: str, path: str, speaker: str | None) -> bool:
+        if "|" in path:
+            check_path(path, f"{self.folder / 'wav.scp'}, {utterance}")
+        report, table = self._reports["ids"], self._speakers
+        if problem := id_problem(utterance):
+            source = self.folder / (SEGMENTS if self.parts else "wav.scp")
+            report.leave_out("bad id", utterance, source, problem)
+        elif speaker is None:
+            report.leave_out("no speaker", utterance, table)
+        elif not utterance.startswith(speaker):
+            detail = f"speaker {speaker} is no prefix of the id"
+            report.leave_out("speaker not a prefix", utterance, table, detail)
+        else:
+            return True
+        return False
+
+    def _check_text(self, utterance: str, table: Path, text: str | None) -> str | None:
+        """A transcript or translation as it is used; None if it is wrong.
+
+        Transcripts are in capital letters. Where there are translations they may be of any
+        language, and whatever is said may have any characters.
+        """
+        if text is None:
+            self._reports[f"absent {table.name}"].leave_out(f"no {_what(table)}", utterance, table)
+            return None
+        report = self._reports[f"said {table.name}"]
+        plain = " ".join(text.split())  # other programs take a carriage return for the line's end
+        if self.languages:
+            problem = None if plain else (f"empty {_what(table)}", "")
+        else:
+            if plain.upper() != plain:
+                plain = plain.upper()
+                report.fix("lower case", utterance, table)
+            problem = transcript_problem(plain)
+        if problem:
+            report.leave_out(problem[0], utterance, table, problem[1])
+        return None if problem else plain
 
 
 def transcript_problem(transcript: str) -> tuple[str, str] | None:
@@ -74,7 +200,7 @@ def transcript_problem(transcript: str) -> tuple[str, str] | None:
     if not transcript:
         return "empty transcript", ""
     if _TRANSCRIPT.fullmatch(transcript):
-        if all(word.strip("'") for word in transcript.split()):
+        if "'" not in transcript or all(word.strip("'") for word in transcript.split()):
             return None
         return "non-speech characters", "an apostrophe stands alone"
     odd = sorted(set(re.sub(r"[A-Z' ]", "", transcript)))
@@ -82,138 +208,5 @@ def transcript_problem(transcript: str) -> tuple[str, str] | None:
     return "non-speech characters", f"{shown} (only A-Z, ' and space are)"
 
 
-def _read_table(path: Path, report: Report, empty: bool = False) -> dict[str, str]:
-    """As kaldi_dir.read_table, but reports instead of stopping."""
-    if not path.is_file():
-        raise ValueError(f"{path} expected, but it is not there")
-    table: dict[str, str] = {}
-    last, n_unsorted = "", 0
-    for number, key, value in _lines(path, report):
-        if key in table:
-            if table[key] == value:
-                report.fix("repeated line", key, path, f"line {number}")
-            else:
-                report.leave_out("duplicate id", key, path, f"line {number} has another value")
-            continue
-        if not value and not empty:
-            report.leave_out("id without a value", key, path, f"line {number}")
-        n_unsorted += key < last
-        table[key], last = value, key
-    if n_unsorted:
-        report.sort("table", path, f"{n_unsorted} lines were out of order")
-    return table
-
-
-def _read_segments(
-    path: Path, recordings: dict[str, str], tables: Sequence[dict[str, str]], report: Report
-) -> tuple[dict[str, str], dict[str, Segment]]:
-    """Paths and segments by utterance; ids that have no segment are taken out of the tables.
-
-    An utterance whose segment is wrong keeps its place, with no path, so that what else is wrong
-    with it is told as well.
-    """
-    wav: dict[str, str] = {}
-    segments: dict[str, Segment] = {}
-    used = set()
-    for utterance, value in _read_table(path, report).items():
-        wav[utterance] = ""
-        try:
-            segment = Segment.parse(value)
-        except SegmentError as error:
-            if value:  # else it is reported already
-                report.leave_out(error.kind, utterance, path, error.detail)
-            continue
-        if segment.recording not in recordings:
-            why = f"{segment.recording} is not in wav.scp, or is wrong there"
-            report.leave_out("segment without a recording", utterance, path, why)
-            continue
-        used.add(segment.recording)
-        wav[utterance] = recordings[segment.recording]
-        if segment != Segment(utterance):  # else a whole file
-            segments[utterance] = segment
-    for utterance in sorted(set().union(*tables) - wav.keys()):
-        report.leave_out("no segment", utterance, path, "it is in other tables")
-        for table in tables:
-            table.pop(utterance, None)
-    for name in sorted(recordings.keys() - used):
-        report.note("recording without segments", name, recordings[name], "not used")
-    return wav, segments
-
-
-def _lines(path: Path, report: Report) -> Iterator[tuple[int, str, str]]:
-    """(line number, id, value) of every line."""
-    for number, line in tidy_lines(path, report, _first_word):
-        key, *value = line.split(maxsplit=1)
-        yield number, key, "".join(value).strip()
-
-
-def _first_word(number: int, raw: bytes) -> str:
-    return raw.split(maxsplit=1)[0].decode("utf-8", errors="replace")
-
-
-def _check_ids(source: Path, wav: dict[str, str], utt2spk: dict[str, str], report: Report) -> None:
-    """Checks ids and speakers; `source` is the table that says which utterances there are."""
-    folder = source.parent
-    for utterance, value in wav.items():
-        check_path(value, f"{folder / 'wav.scp'}, {utterance}")
-        problem = id_problem(utterance)
-        if problem:
-            report.leave_out("bad id", utterance, source, problem)
-        elif utterance not in utt2spk:
-            report.leave_out("no speaker", utterance, folder / "utt2spk")
-        elif not utterance.startswith(utt2spk[utterance]):
-            detail = f"speaker {utt2spk[utterance]} is no prefix of the id"
-            report.leave_out("speaker not a prefix", utterance, folder / "utt2spk", detail)
-    for utterance in sorted(utt2spk.keys() - wav.keys()):
-        report.leave_out("speaker without audio", utterance, folder / "utt2spk")
-
-
-def _check_texts(
-    folder: Path,
-    wav: dict[str, str],
-    text: dict[str, str] | None,
-    translations: dict[str, dict[str, str]],
-    report: Report,
-) -> None:
-    """Checks transcripts and translations; what is translated may be of any language."""
-    if text is not None and not translations:
-        _check_transcripts(folder / "text", wav, text, report)
-    elif text is not None:
-        _check_sentences("transcript", folder / "text", wav, text, report)
-    for language, table in translations.items():
-        _check_sentences("translation", folder / f"text.{language}", wav, table, report)
-
-
-def _check_transcripts(
-    path: Path, wav: dict[str, str], text: dict[str, str], report: Report
-) -> None:
-    """Checks transcripts; lower case becomes upper case in place."""
-    for utterance in sorted(wav.keys() - text.keys()):
-        report.leave_out("no transcript", utterance, path)
-    for utterance in sorted(text):
-        if utterance not in wav:
-            report.leave_out("transcript without audio", utterance, path, text[utterance][:60])
-            continue
-        plain = " ".join(text[utterance].split())
-        if plain.upper() != plain:
-            plain = plain.upper()
-            report.fix("lower case", utterance, path)
-        text[utterance] = plain
-        problem = transcript_problem(plain)
-        if problem:
-            report.leave_out(problem[0], utterance, path, problem[1])
-
-
-def _check_sentences(
-    what: str, path: Path, wav: dict[str, str], table: dict[str, str], report: Report
-) -> None:
-    """Checks that every utterance has a sentence, of whatever characters."""
-    for utterance in sorted(wav.keys() - table.keys()):
-        report.leave_out(f"no {what}", utterance, path)
-    for utterance in sorted(table):
-        # other programs take a carriage return for the end of the line
-        table[utterance] = " ".join(table[utterance].split())
-        if utterance not in wav:
-            report.leave_out(f"{what} without audio", utterance, path, table[utterance][:60])
-        elif not table[utterance]:
-            report.leave_out(f"empty {what}", utterance, path)
+def _what(table: Path) -> str:
+    return "transcript" if table.name == "text" else "translation"

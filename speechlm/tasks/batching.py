@@ -11,6 +11,7 @@ import logging
 import math
 import os
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,31 +82,43 @@ class SpeechBatches:
             random = np.random.default_rng([self.seed, number])
             random.shuffle(utterances)
             random.shuffle(batches)
-        order = self._sorted(utterances)
-        mine = batches[rank :: self.workers][first:stop]
-        # copies, so that the order of the whole pass is not kept
-        return [order[self._bounds[i] : self._bounds[i + 1]].astype(np.int64) for i in mine]
+        return self._chosen(utterances, batches[rank :: self.workers][first:stop].copy())
 
-    def _sorted(self, utterances: np.ndarray) -> np.ndarray:
-        """Utterances sorted by length; equals stay in their order.
+    def _chosen(self, utterances: np.ndarray, batches: np.ndarray) -> list[np.ndarray]:
+        """These batches of all utterances, sorted by length; equals stay in their order.
 
-        Counting sort, a portion at a time: numpy's would take eight times the memory.
+        Counting sort, a portion at a time, whose result is kept for these batches alone: numpy's
+        sort of all would take ten times the memory.
         """
-        order = np.empty_like(utterances)
-        # places[s]: where the next utterance of s steps goes
-        places = np.append(0, self._ends[:-1])
+        starts = np.sort(self._bounds[batches])
+        sizes = np.diff(self._bounds)[np.searchsorted(self._bounds, starts)]
+        before = np.cumsum(sizes) - sizes  # in the batches before, of these
+        wanted = np.zeros(len(utterances), bool)
+        for first, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+            wanted[first : first + size] = True
+        chosen = np.empty(int(sizes.sum()), np.int64)
+        for places, found in self._sorted(utterances):
+            kept = wanted[places]
+            own, batch = places[kept], np.searchsorted(starts, places[kept], "right") - 1
+            chosen[own - starts[batch] + before[batch]] = found[kept]
+        del wanted
+        pieces = np.split(chosen, before[1:])
+        return [pieces[i] for i in np.searchsorted(starts, self._bounds[batches])]
+
+    def _sorted(self, utterances: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Some utterances at a time, with their places among all when these are sorted."""
+        # nexts[s]: where the next utterance of s steps goes
+        nexts = np.append(0, self._ends[:-1])
         for start, stop in portions(len(utterances)):
             steps = self._steps[utterances[start:stop]]
             by_steps = np.argsort(steps, kind="stable")
-            counts = np.bincount(steps, minlength=len(places))
-            # the n-th utterance of s steps goes to places[s] + n; its n is its place in the sorted
+            counts = np.bincount(steps, minlength=len(nexts))
+            # the n-th utterance of s steps goes to nexts[s] + n; its n is its place in the sorted
             # portion without the utterances of fewer steps
             before = np.cumsum(counts) - counts
-            order[np.repeat(places - before, counts) + np.arange(len(steps))] = utterances[
-                start + by_steps
-            ]
-            places += counts
-        return order
+            places = np.repeat(nexts - before, counts) + np.arange(len(steps))
+            yield places, utterances[start + by_steps]
+            nexts += counts
 
 
 def padded_batches(lengths: ArrayLike, limit: float, workers: int) -> list[list[np.ndarray]]:

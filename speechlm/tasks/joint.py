@@ -67,8 +67,9 @@ class JointEpochs:
         while len(chosen) < len(steps):
             # n batches in a pass: step s is batch s mod n of pass s div n
             turn, place = divmod(steps[len(chosen)], len(self.batches))
-            chosen += self.batches.worker_pass(turn, self.rank)[place:]
-        return JointBatches(self, steps, chosen[: len(steps)])
+            last = place + len(steps) - len(chosen)
+            chosen += self.batches.worker_pass(turn, self.rank, place, last)
+        return JointBatches(self, steps, chosen)
 
     def batch(self, step: int, chosen: np.ndarray) -> tuple[list[str], dict[str, torch.Tensor]]:
         """The batch of a step, with the utterances that have the indices `chosen`."""

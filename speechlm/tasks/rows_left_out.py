@@ -8,8 +8,40 @@ from typing import cast, overload
 import numpy as np
 
 from speechlm.data.kaldi_dir import MOST_SHOWN
-from speechlm.data.report import Item, Report
+from speechlm.data.report import Report
+from speechlm.data.report_items import Item, Items
 from speechlm.data.utterances import Utterances
+
+
+class RowsUsed:
+    """The rows of the utterances that are used, ascending; in memory are those of the others.
+
+    `rows[i]` are the rows of indices i, a number, (n,) int64 or a slice.
+
+    Args:
+        n: number of rows.
+        others: (m,) int64 rows that are not used, ascending.
+    """
+
+    def __init__(self, n: int, others: np.ndarray) -> None:
+        self._n, self._others = n, others
+        # Index i is row i + j if j of the others come before, the last of them being row < i + j.
+        self._gaps = others - np.arange(len(others))
+
+    def __len__(self) -> int:
+        return self._n - len(self._others)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
+        if isinstance(index, slice):
+            index = np.arange(*index.indices(len(self)))
+        elif not isinstance(index, np.ndarray):
+            index = range(len(self))[index]  # IndexError behind the last
+        return index + np.searchsorted(self._gaps, index, "right")
+
+    def of(self, column: np.ndarray, start: int) -> np.ndarray:
+        """Values of the rows that are used, from those of all rows from `start` on."""
+        first, last = np.searchsorted(self._others, (start, start + len(column)))
+        return np.delete(column, self._others[first:last] - start)
 
 
 class _Items(Sequence[Item]):
@@ -75,7 +107,7 @@ class RowsLeftOut(Report):
         bare = np.arange(len(rows)) >= len(short)
         order = np.argsort(rows)
         items = _Items(*self._source, rows[order], bare[order])
-        super().__init__(cast("list[Item]", items))  # they are read, and none is added
+        super().__init__(cast("Items", items))  # they are read, and none is added
 
     def counts(self) -> dict[tuple[str, str], int]:
         """{(what, kind): number of items}, the most frequent first."""
@@ -97,7 +129,7 @@ class _Counted(Report):
     """Some items of many, with the numbers of all."""
 
     def __init__(self, items: list[Item], numbers: dict[tuple[str, str], int]) -> None:
-        super().__init__(items)
+        super().__init__(cast("Items", items))
         self._numbers = numbers
 
     def counts(self) -> dict[tuple[str, str], int]:

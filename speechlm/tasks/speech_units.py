@@ -18,7 +18,7 @@ from speechlm.data.kaldi_dir import MOST_SHOWN, show_ids
 from speechlm.data.unit_index import NONE, UnitIndex
 from speechlm.data.utterances import Ids, Utterances
 from speechlm.tasks.left_out import list_left_out
-from speechlm.tasks.rows_left_out import RowsLeftOut
+from speechlm.tasks.rows_left_out import RowsLeftOut, RowsUsed
 from speechlm.tasks.text_units import pad
 
 _LOOKED_AT = 200  # utterances whose labels are read before training begins
@@ -77,28 +77,25 @@ class SpeechUnits:
 
     def _choose(
         self, units: str, min_samples: int, report: Path | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the utterances that are used, and of those whose labels do not fit; (n,) each.
+    ) -> tuple[RowsUsed, np.ndarray]:
+        """Rows of the utterances that are used, and (n,) of those of them whose labels do not fit.
 
         The others are listed.
         """
         n = len(self._utterances)
-        kind = np.min_scalar_type(n)
-        used: list[np.ndarray] = []
-        short, without, odd = list(used), list(used), list(used)
+        short, without, odd = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
         for start, stop in portions(n):
             samples = self._utterances.columns.read("samples", start, stop)
             archive = self._units.columns.read("archive", start, stop)
             labels = self._units.columns.read("labels", start, stop)
             there, long = archive != NONE, samples >= min_samples
             misfit = (labels < 0) | (abs(labels - n_labels(samples, self._shift)) > 1)
-            parts = (there & long, there & ~long, ~there, there & long & misfit)
-            for found, chosen in zip((used, short, without, odd), parts, strict=True):
-                found.append((start + np.flatnonzero(chosen)).astype(kind))
-        rows = np.concatenate(used)
-        left_out = RowsLeftOut(
-            self._utterances, units, min_samples, np.concatenate(short), np.concatenate(without)
-        )
+            parts = (there & ~long, ~there, there & long & misfit)
+            for found, chosen in zip((short, without, odd), parts, strict=True):
+                found.append(start + np.flatnonzero(chosen))
+        others = np.concatenate(short), np.concatenate(without)
+        rows = RowsUsed(n, np.sort(np.concatenate(others)))
+        left_out = RowsLeftOut(self._utterances, units, min_samples, *others)
         list_left_out(left_out, len(rows), self.folder, report)
         if not len(rows):
             left_out.refuse(str(self.folder))
@@ -148,12 +145,12 @@ class SpeechUnits:
     @property
     def lengths(self) -> np.ndarray:
         """(U,) samples as they enter a batch."""
-        lengths = np.empty(len(self), np.min_scalar_type(self.max_samples))
+        lengths, done = np.empty(len(self), np.min_scalar_type(self.max_samples)), 0
         for start, stop in portions(len(self._utterances)):
             samples = self._utterances.columns.read("samples", start, stop)
-            first, last = np.searchsorted(self._rows, (start, stop))
-            own = samples[self._rows[first:last] - start]
-            lengths[first:last] = np.minimum(own, self.max_samples)
+            own = self._rows.of(samples, start)
+            lengths[done : done + len(own)] = np.minimum(own, self.max_samples)
+            done += len(own)
         return lengths
 
     def batch(

@@ -11,11 +11,10 @@ from speechlm.data.audio import read_audio
 from speechlm.data.common_voice import plain_transcript, read_common_voice, short_names
 from speechlm.data.covost import Direction, read_covost
 from speechlm.data.dir_parts import combine, split
-from speechlm.data.format import FormatOptions, format_data
+from speechlm.data.format_options import FormatOptions
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.report import Refused, Report
 from speechlm.data.tsv import read_tsv, split_fields
-from speechlm.data.validate import read_and_check
 
 EN_DE = Direction("en", ["de"])
 SENTENCES = {
@@ -269,7 +268,8 @@ def test_data_directories_carry_translations(corpus, tmp_path):
     data.write(tmp_path / "data")
     again = DataDir.read(tmp_path / "data")
     assert again == data and (tmp_path / "data" / "text.de").is_file()
-    parts = split(again, 2)
+    split(tmp_path / "data", tmp_path / "parts", 2)
+    parts = [DataDir.read(tmp_path / "parts" / number) for number in "12"]
     assert combine(parts) == data
     parts[0].translations.clear()
     assert combine(parts).translations == {}
@@ -279,25 +279,25 @@ def test_data_directories_carry_translations(corpus, tmp_path):
         DataDir(data.wav, data.utt2spk, translations={"de": dict.fromkeys(data.ids[:3], "x")})
 
 
-def test_checks_of_data_directories_with_translations(corpus, tmp_path):
+def test_checks_of_data_directories_with_translations(corpus, tmp_path, helpers):
     write_split_form(corpus)
     read(corpus)[0].write(tmp_path / "data")
     for name, old, new in (("text", " NEVER", " ÉTÉ"), ("text.de", " So geht es.", "")):
         path = tmp_path / "data" / name
         path.write_text(path.read_text().replace(old, new))
-    data, report = read_and_check(tmp_path / "data")
+    data, report = helpers.checked(tmp_path / "data")
     assert data.text["speakerc-c"] == "ÉTÉ"
     assert kinds(report) == {"speakerd-d": "empty translation"}
 
 
-def test_mp3s_become_flac_and_bad_ones_are_listed(corpus, tmp_path):
+def test_mp3s_become_flac_and_bad_ones_are_listed(corpus, tmp_path, helpers):
     clips = corpus / "en" / "clips"
     write_split_form(corpus)
     (clips / "b.mp3").write_bytes(b"")
     (clips / "c.mp3").write_bytes(b"\x00" * 3000)
     read(corpus)[0].write(tmp_path / "data")
     options = FormatOptions(max_seconds=1.25, max_bad_share=1.0)
-    data, report = format_data(tmp_path / "data", tmp_path / "dump", options, n_jobs=2)
+    data, report = helpers.dump_of(tmp_path / "data", tmp_path / "dump", options, 2)
     assert kinds(report) == {
         "speakerb-b": "empty audio",
         "speakerc-c": "unreadable audio",
@@ -308,7 +308,7 @@ def test_mp3s_become_flac_and_bad_ones_are_listed(corpus, tmp_path):
     wave = read_audio(data.wav["speakera-a"])
     assert data.n_samples["speakera-a"] == len(wave) and abs(len(wave) - 16000) < 1500
     before = os.stat(data.wav["speakera-a"]).st_mtime_ns
-    format_data(tmp_path / "data", tmp_path / "dump", options)
+    helpers.dump_of(tmp_path / "data", tmp_path / "dump", options)
     assert os.stat(data.wav["speakera-a"]).st_mtime_ns == before
 
 
@@ -400,9 +400,9 @@ def test_speakers_that_look_alike_are_told_apart():
     assert all(len(name) <= 60 and name.replace("_", "").isalnum() for name in names.values())
 
 
-def test_excluded_clips_of_a_converted_data_directory(run_main, corpus, tmp_path):
+def test_excluded_clips_of_a_converted_data_directory(run_main, corpus, tmp_path, helpers):
     read(corpus, "test")[0].write(tmp_path / "data")
-    format_data(tmp_path / "data", tmp_path / "dump", FormatOptions())
+    helpers.dump_of(tmp_path / "data", tmp_path / "dump", FormatOptions())
     words = ["--release", corpus / "en", "--language", "en", "--output", tmp_path / "out"]
     for place in ("data", "dump", "data/wav.scp", "dump/wav.scp", "dump/text"):
         result = run_main("prepare_common_voice", *words, "--exclude", tmp_path / place)
@@ -441,7 +441,7 @@ def test_main(run_main, corpus):
     assert (corpus / "out" / "text.de").read_text() == "s1-a A.\n"
 
 
-def test_real_german_clips(shared, tmp_path):
+def test_real_german_clips(shared, tmp_path, helpers):
     release, tsv = shared / "data" / "cv-corpus-6.1" / "de", shared / "data" / "covost2"
     to_english = Direction("de", ["en"])
     data, report = read_covost(release, tsv / "de_en.rsample100_matched.tsv", to_english, "test")
@@ -454,7 +454,7 @@ def test_real_german_clips(shared, tmp_path):
         ("fixed", "doubled quotes"): 21,
     }
     data.write(tmp_path / "data")
-    dump, report = format_data(tmp_path / "data", tmp_path / "dump", FormatOptions())
+    dump, report = helpers.dump_of(tmp_path / "data", tmp_path / "dump", FormatOptions())
     assert (
         len(dump) == 5
         and not report.items

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from speechlm.data.audio import read_audio
-from speechlm.data.format import FormatOptions, format_data
+from speechlm.data.format_options import FormatOptions
 from speechlm.data.kaldi_dir import DataDir
 
 RATE = 16000
@@ -34,7 +34,7 @@ def formatted(tmp_path, helpers):
             paths[f"s-{name}"] = str(path)
         DataDir(paths, dict.fromkeys(paths, "s")).write(tmp_path / "data")
         wanted = FormatOptions(max_bad_share=1.0, **options)
-        data, report = format_data(tmp_path / "data", tmp_path / "dump", wanted)
+        data, report = helpers.dump_of(tmp_path / "data", tmp_path / "dump", wanted)
         for utterance in data.ids:
             waveform = read_audio(data.wav[utterance])
             assert len(waveform) == data.n_samples[utterance]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechlm.data.dir_parts import combine, split, write_split
+from speechlm.data.dir_parts import combine
 from speechlm.data.kaldi_dir import DataDir, read_table
 from speechlm.decode import write_emissions
 from speechlm.recognizer.gmm_training import load_corpus
@@ -106,61 +106,6 @@ def test_combine():
     assert combine([one, two]).text is None
     with pytest.raises(ValueError, match="10 ids are in two of the parts"):
         combine([one, one])
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
-def test_split_is_balanced_and_keeps_the_order(n):
-    data = make(40, 5)
-    parts = split(data, n)
-    assert len(parts) == n
-    assert [u for part in parts for u in part.ids] == data.ids
-    sizes = [sum(part.n_samples.values()) for part in parts]
-    mean = sum(data.n_samples.values()) / n
-    assert min(len(part) for part in parts) > 0
-    if n <= 7:
-        assert max(sizes) <= mean + max(data.n_samples.values())
-    assert [p.ids for p in split(data, n)] == [p.ids for p in parts]
-
-
-def test_split_with_one_giant():
-    data = make(5)
-    data.n_samples = {u: 10**9 if i == 0 else 1 for i, u in enumerate(data.ids)}
-    assert [len(part) for part in split(data, 5)] == [1] * 5
-    assert [len(part) for part in split(data, 2)] == [1, 4]
-
-
-def test_split_into_more_parts_than_utterances():
-    assert len(split(make(3), 8)) == 3
-    with pytest.raises(ValueError, match="at least 1"):
-        split(make(3), 0)
-    with pytest.raises(ValueError, match="no utterances"):
-        split(DataDir({}, {}), 2)
-
-
-def test_split_by_speaker():
-    parts = split(make(40, 5), 3, by_speaker=True)
-    speakers = [set(part.utt2spk.values()) for part in parts]
-    assert len(parts) == 3
-    assert sum(map(len, speakers)) == 5
-    assert len(split(make(40, 5), 9, by_speaker=True)) == 5
-
-
-def test_write_split_removes_an_older_split(tmp_path):
-    write_split(tmp_path, split(make(9), 4))
-    write_split(tmp_path, split(make(9), 2))
-    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
-    assert len(DataDir.read(tmp_path / "1")) + len(DataDir.read(tmp_path / "2")) == 9
-
-
-def test_write_split_removes_nothing_else(tmp_path):
-    write_split(tmp_path, split(make(9), 4))
-    (tmp_path / "103").mkdir()  # a speaker of LibriSpeech
-    (tmp_path / "103" / "wav.scp").write_text("precious")
-    (tmp_path / "103" / "a.flac").write_text("precious")
-    with pytest.raises(ValueError, match="103"):
-        write_split(tmp_path, split(make(9), 2))
-    assert sorted(os.listdir(tmp_path / "103")) == ["a.flac", "wav.scp"]
-    assert sorted(os.listdir(tmp_path)) == ["1", "103", "2", "3", "4"]
 
 
 def test_text_may_be_empty_but_paths_may_not(tmp_path):

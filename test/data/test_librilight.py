@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechlm.data.format import FormatOptions, format_data
+from speechlm.data.format_options import FormatOptions
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.librilight import read_librilight
 from speechlm.data.voice_activity import CutOptions
@@ -105,11 +105,13 @@ def test_segments_and_what_is_said_of_them(corpus):
     assert three == (data, report)
 
 
-def test_stage_2_keeps_the_long_files(corpus, tmp_path):
+def test_stage_2_keeps_the_long_files(corpus, tmp_path, helpers):
     data, report = read_librilight(corpus, ["small", "large"], OPTIONS)
     data.write(tmp_path / "data")
     report.write(tmp_path / "data" / "report.tsv")
-    dump, report = format_data(tmp_path / "data", tmp_path / "dump", FormatOptions(max_bad_share=1))
+    dump, report = helpers.dump_of(
+        tmp_path / "data", tmp_path / "dump", FormatOptions(max_bad_share=1)
+    )
     assert not (tmp_path / "dump" / "audio").exists()
     assert data.wav.keys() - dump.wav.keys() == {
         "12-sky-03_cut_off-000100", "12-sky-03_cut_off-002500"

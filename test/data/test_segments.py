@@ -11,14 +11,13 @@ import soundfile
 from speechlm.data import audio
 from speechlm.data.audio import read_audio
 from speechlm.data.audio_blocks import BLOCK
-from speechlm.data.dir_parts import combine, split, write_split
+from speechlm.data.dir_parts import combine, split
 from speechlm.data.fairseq_format import cut_segments, export_audio, import_audio, read_manifest
-from speechlm.data.format import FormatOptions, format_data
+from speechlm.data.format_options import FormatOptions
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.ranges import check_ranges
 from speechlm.data.report import Report
 from speechlm.data.segments import AudioRange, Segment, SegmentError
-from speechlm.data.validate import read_and_check
 
 LENIENT = FormatOptions(max_bad_share=1.0)
 
@@ -125,10 +124,8 @@ def test_round_trip_split_and_combine(tmp_path, directory, helpers):
     data.write(tmp_path / "again")
     assert DataDir.read(tmp_path / "again") == data
     assert (tmp_path / "again/wav.scp").read_text().split()[0] == "r"
-    parts = split(data, 3)
-    for number, part in enumerate(parts):
-        part.write(tmp_path / str(number))
-    parts = [DataDir.read(tmp_path / str(number)) for number in range(3)]
+    split(directory, tmp_path / "parts", 3)
+    parts = [DataDir.read(tmp_path / "parts" / str(number)) for number in (1, 2, 3)]
     assert combine(parts) == data
     # with whole files, one of which has the name of a recording
     whole = DataDir({"r": "other.flac", "t": "t.flac"}, {"r": "r", "t": "t"}, {"r": "A", "t": "B"})
@@ -147,9 +144,8 @@ def test_round_trip_split_and_combine(tmp_path, directory, helpers):
 
 
 def test_an_older_split_of_parts_of_recordings_is_replaced(tmp_path, directory):
-    data = DataDir.read(directory)
-    write_split(tmp_path / "split", split(data, 3))
-    write_split(tmp_path / "split", split(data, 2))
+    split(directory, tmp_path / "split", 3)
+    split(directory, tmp_path / "split", 2)
     assert sorted(path.name for path in (tmp_path / "split").iterdir()) == ["1", "2"]
 
 
@@ -169,14 +165,14 @@ def test_a_strict_reader_names_segments(tmp_path, recording):
         DataDir.read(folder)
 
 
-def test_what_is_wrong_is_left_out_and_listed(tmp_path, recording):
+def test_what_is_wrong_is_left_out_and_listed(tmp_path, recording, helpers):
     lines = ["s-0 r 1 2", "s-1 r 3 2", "s-2 absent 0 1", "s-3 r 0 1", "s-3 r 0 2", "s-4 r one 2"]
     lines += ["s-5 twice 0 1", "s-6 r 1 2 3 4 5", "s-7"]
     recordings = {"r": recording[0], "unused": recording[0], "twice": "a.flac"}
     folder = write_dir(tmp_path / "data", recordings, lines, more="s-8")
     with (folder / "wav.scp").open("a") as file:
         file.write("twice b.flac\n")
-    data, report = read_and_check(folder)
+    data, report = helpers.checked(folder)
     assert data.ids == ["s-0"] and data.audio("s-0") == AudioRange(recording[0], 16000, 32000)
     assert kinds(report) == {
         "s-1": "segment ends before it starts",
@@ -192,18 +188,18 @@ def test_what_is_wrong_is_left_out_and_listed(tmp_path, recording):
     }
     assert all(i.path.endswith("/segments") for i in report.items if i.utterance.startswith("s-"))
     with pytest.raises(ValueError, match="s-1 .*/segments"):
-        format_data(folder, tmp_path / "dump", FormatOptions())
+        helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
 
 
-def test_recordings_without_segments_do_not_hide_wrong_ones(tmp_path, recording):
+def test_recordings_without_segments_do_not_hide_wrong_ones(tmp_path, recording, helpers):
     recordings = {f"r{n}": recording[0] for n in range(50)}
     folder = write_dir(tmp_path / "data", recordings, ["s-1 r1 0 1", "s-2 r2 90 95"])
     with pytest.raises(ValueError, match="1 of 2 utterances are wrong"):
-        format_data(folder, tmp_path / "dump", FormatOptions())
+        helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
 
 
-def test_nothing_is_copied_of_16_khz_flac(tmp_path, directory, recording):
-    data, report = format_data(directory, tmp_path / "dump", FormatOptions())
+def test_nothing_is_copied_of_16_khz_flac(tmp_path, directory, recording, helpers):
+    data, report = helpers.dump_of(directory, tmp_path / "dump", FormatOptions())
     assert report.items == [] and not (tmp_path / "dump" / "audio").exists()
     assert data == DataDir.read(tmp_path / "dump")
     wave = recording[1]
@@ -213,13 +209,13 @@ def test_nothing_is_copied_of_16_khz_flac(tmp_path, directory, recording):
     np.testing.assert_array_equal(data.audio("s-3").read(), wave[96001:144000])
     assert (tmp_path / "dump/segments").read_text().splitlines()[2] == "s-3 r 6.0000625 9"
     # again, from what it made
-    again, _ = format_data(tmp_path / "dump", tmp_path / "dump2", FormatOptions())
+    again, _ = helpers.dump_of(tmp_path / "dump", tmp_path / "dump2", FormatOptions())
     assert again == data
 
 
-def test_a_recording_and_its_only_utterance_of_the_same_name(tmp_path, recording):
+def test_a_recording_and_its_only_utterance_of_the_same_name(tmp_path, recording, helpers):
     folder = write_dir(tmp_path / "data", {"s-a": recording[0]}, ["s-a s-a 1.00 3.00"])
-    data, _ = format_data(folder, tmp_path / "dump", FormatOptions())
+    data, _ = helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
     assert data.n_samples == {"s-a": 32000}
     np.testing.assert_array_equal(data.audio("s-a").read(), recording[1][16000:48000])
 
@@ -231,7 +227,7 @@ def test_checks_are_those_of_the_range(tmp_path, helpers):
     lines = ["s-1 a 0 2", "s-2 a 2 4", "s-3 a 3.9 4.1", "s-4 a 9 10.02", "s-5 a 9 10.2"]
     lines += ["s-6 a 11 12", "s-7 a 4 4.02", "s-8 a 0 2 1", "s-9 a 2 -1"]
     folder = write_dir(tmp_path / "data", {"a": tmp_path / "a.flac"}, lines)
-    data, report = format_data(folder, tmp_path / "dump", LENIENT)
+    data, report = helpers.dump_of(folder, tmp_path / "dump", LENIENT)
     assert data.ids == ["s-1", "s-3", "s-4", "s-9"]
     assert kinds(report) == {
         "s-2": "empty audio",
@@ -247,31 +243,33 @@ def test_checks_are_those_of_the_range(tmp_path, helpers):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_a_damaged_recording_takes_all_its_utterances(tmp_path, directory, recording, quick):
+def test_a_damaged_recording_takes_all_its_utterances(
+    tmp_path, directory, recording, quick, helpers
+):
     content = Path(recording[0]).read_bytes()
     Path(recording[0]).write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(ValueError, match="no utterance is left.*5 truncated audio"):
-        format_data(directory, tmp_path / "dump", FormatOptions(quick=quick, max_bad_share=1))
+        helpers.dump_of(directory, tmp_path / "dump", FormatOptions(quick=quick, max_bad_share=1))
     report = Report.read(tmp_path / "dump" / "report.tsv")
     assert set(kinds(report)) == {f"s-{n}" for n in range(1, 6)}
 
 
-def test_a_recording_is_decoded_once(tmp_path, recording, samples_read):
+def test_a_recording_is_decoded_once(tmp_path, recording, samples_read, helpers):
     lines = [f"s-{n:03d} r {n / 10} {n / 10 + 5}" for n in range(100)]
     folder = write_dir(tmp_path / "data", {"r": recording[0]}, lines)
-    data, _ = format_data(folder, tmp_path / "dump", FormatOptions())
+    data, _ = helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
     assert len(data) == 100 and sum(samples_read) == len(recording[1])
 
 
 @pytest.mark.parametrize("suffix", ["wav", "ogg", "mp3"])
-def test_other_formats_become_a_file_an_utterance(tmp_path, suffix):
+def test_other_formats_become_a_file_an_utterance(tmp_path, suffix, helpers):
     time = np.arange(5 * 44100) / 44100
     # the pitch tells the second
     wave = 0.4 * np.sin(2 * np.pi * (300 * time + 100 * time**2))
     soundfile.write(tmp_path / f"a.{suffix}", wave, 44100)
     lines = ["s-1 a 0.5 1.5", "s-2 a 3 4.25"]
     folder = write_dir(tmp_path / "data", {"a": tmp_path / f"a.{suffix}"}, lines)
-    data, report = format_data(folder, tmp_path / "dump", FormatOptions())
+    data, report = helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
     assert report.items == [] and not data.segments
     assert data == DataDir.read(tmp_path / "dump")
     assert data.wav["s-2"] == str(tmp_path / "dump/audio/s-2.flac")
@@ -312,7 +310,7 @@ def test_channels(tmp_path, helpers):
     both = soundfile.read(tmp_path / "a.flac", dtype="float32")[0]
     lines = ["s-1 a 1 2 0", "s-2 a 1 2 1", "s-3 a 1 2 2", "s-4 a 1 2"]
     folder = write_dir(tmp_path / "data", {"a": tmp_path / "a.flac"}, lines)
-    data, report = format_data(folder, tmp_path / "dump", LENIENT)
+    data, report = helpers.dump_of(folder, tmp_path / "dump", LENIENT)
     assert kinds(report) == {
         "s-3": "segment outside of its recording",
         "s-4": "more than one channel",
@@ -321,7 +319,7 @@ def test_channels(tmp_path, helpers):
         found, expected = data.audio(utterance).read(), both[16000:32000, channel]
         np.testing.assert_allclose(found, expected, atol=4e-5)
     options = FormatOptions(mix_channels=True, max_bad_share=1)
-    mixed, _ = format_data(folder, tmp_path / "mixed", options)
+    mixed, _ = helpers.dump_of(folder, tmp_path / "mixed", options)
     expected = both[16000:32000].mean(axis=1)
     np.testing.assert_allclose(mixed.audio("s-4").read(), expected, atol=4e-5)
     np.testing.assert_allclose(mixed.audio("s-2").read(), both[16000:32000, 1], atol=4e-5)
@@ -334,7 +332,7 @@ def test_parts_that_are_not_finite_or_silent_elsewhere(tmp_path, helpers):
     soundfile.write(tmp_path / "a.wav", wave, 16000, "FLOAT")
     lines = ["s-1 a 0 1", "s-2 a 1 2", "s-3 a 2 3", "s-4 a 2.5 4"]
     folder = write_dir(tmp_path / "data", {"a": tmp_path / "a.wav"}, lines)
-    data, report = format_data(folder, tmp_path / "dump", LENIENT)
+    data, report = helpers.dump_of(folder, tmp_path / "dump", LENIENT)
     assert kinds(report) == {"s-2": "unreadable audio", "s-3": "empty audio"}
     assert data.ids == ["s-1", "s-4"]
 
@@ -344,7 +342,7 @@ def test_kept_and_converted_recordings_together(tmp_path, recording, helpers):
     soundfile.write(tmp_path / "b.wav", helpers.tone(4, 8000), 8000)
     lines = ["s-1 s-2 0 2", "s-2 b 1 3"]
     folder = write_dir(tmp_path / "data", {"s-2": recording[0], "b": tmp_path / "b.wav"}, lines)
-    format_data(folder, tmp_path / "dump", FormatOptions())
+    helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
     data = DataDir.read(tmp_path / "dump")
     np.testing.assert_array_equal(data.audio("s-1").read(), recording[1][:32000])
     assert data.wav["s-2"] == str(tmp_path / "dump/audio/s-2.flac")
@@ -354,15 +352,15 @@ def test_kept_and_converted_recordings_together(tmp_path, recording, helpers):
 def test_other_times_are_converted_again(tmp_path, helpers):
     soundfile.write(tmp_path / "a.wav", helpers.tone(4, 8000), 8000)
     folder = write_dir(tmp_path / "data", {"a": tmp_path / "a.wav"}, ["s-1 a 0 2"])
-    made = format_data(folder, tmp_path / "dump", FormatOptions())[0].wav["s-1"]
+    made = helpers.dump_of(folder, tmp_path / "dump", FormatOptions())[0].wav["s-1"]
     before = os.stat(made).st_ino
-    format_data(folder, tmp_path / "dump", FormatOptions())
+    helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
     assert os.stat(made).st_ino == before
     (folder / "segments").write_text("s-1 a 1 3\n")
-    data, _ = format_data(folder, tmp_path / "dump", FormatOptions())
+    data, _ = helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
     later = read_audio(data.wav["s-1"])
     (folder / "segments").write_text("s-1 a 0 2\n")
-    data, _ = format_data(folder, tmp_path / "dump", FormatOptions())
+    data, _ = helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
     assert not np.array_equal(read_audio(data.wav["s-1"]), later)
 
 
@@ -372,16 +370,16 @@ def test_jobs_do_not_change_the_result(tmp_path, recording, helpers):
     lines = ["s-1 b 0 2", "s-2 a 1 3", "s-3 a 30 40", "s-4 a 3 -1", "s-9 s-9 0 -1"]
     lines += ["s-5 b 3.999 4", "s-6 a 30 31", "s-7 b 9 10", "s-8 b 3.99 4"]
     folder = write_dir(tmp_path / "data", recordings, lines)
-    one, first = format_data(folder, tmp_path / "one", LENIENT, 1)
-    three, second = format_data(folder, tmp_path / "three", LENIENT, 3)
+    one, first = helpers.dump_of(folder, tmp_path / "one", LENIENT, 1)
+    three, second = helpers.dump_of(folder, tmp_path / "three", LENIENT, 3)
     assert one.n_samples == three.n_samples and first == second
     assert one.segments == three.segments and set(one.segments) == {"s-2", "s-4"}
-    again = format_data(folder, tmp_path / "one", LENIENT, 1)[1]
+    again = helpers.dump_of(folder, tmp_path / "one", LENIENT, 1)[1]
     assert again == first and [i.utterance[2:] for i in again.items] == list("35678")
 
 
-def test_a_manifest_gets_files(tmp_path, directory, recording):
-    data, _ = format_data(directory, tmp_path / "dump", FormatOptions())
+def test_a_manifest_gets_files(tmp_path, directory, recording, helpers):
+    data, _ = helpers.dump_of(directory, tmp_path / "dump", FormatOptions())
     with pytest.raises(ValueError, match=r"5 utterances are parts of recordings \(segments\)"):
         export_audio(data, tmp_path / "train.tsv")
     chosen = data.subset(["s-1", "s-2", "s-3"])
@@ -397,7 +395,9 @@ def test_a_manifest_gets_files(tmp_path, directory, recording):
 
 
 @pytest.mark.parametrize("suffix", ["ogg", "mp3"])
-def test_parts_beyond_the_first_block_of_a_compressed_recording(tmp_path, suffix, monkeypatch):
+def test_parts_beyond_the_first_block_of_a_compressed_recording(
+    tmp_path, suffix, monkeypatch, helpers
+):
     monkeypatch.setattr(audio, "read_blocks", partial(audio.read_blocks, size=30000))
     time = np.arange(10 * 16000) / 16000
     wave = 0.4 * np.sin(2 * np.pi * (300 * time + 100 * time**2))
@@ -405,7 +405,7 @@ def test_parts_beyond_the_first_block_of_a_compressed_recording(tmp_path, suffix
     whole = soundfile.read(tmp_path / f"a.{suffix}", dtype="float32")[0]
     lines = [f"s-{n} a {n} {n + 2.5}" for n in range(8)] + ["s-9 a 9 -1"]
     folder = write_dir(tmp_path / "data", {"a": tmp_path / f"a.{suffix}"}, lines)
-    data, report = format_data(folder, tmp_path / "dump", FormatOptions())
+    data, report = helpers.dump_of(folder, tmp_path / "dump", FormatOptions())
     assert len(data) == 9 and report.items == []
     for utterance in data.ids:
         start = 16000 * int(utterance[2:])

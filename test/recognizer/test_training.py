@@ -8,7 +8,6 @@ import pytest
 
 from speechlm.data.archives import ArchiveReader, merge_archives
 from speechlm.data.audio import read_audio
-from speechlm.data.dir_parts import split
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.unit_index import check_units
 from speechlm.data.vocabulary import phone_id
@@ -43,7 +42,7 @@ def test_flat_start_finds_the_boundaries(trained, tmp_path):
     assert bands.frames_right(ArchiveReader(tmp_path / "units.1.scp"), spans) > 0.9
 
 
-def test_labels_do_not_depend_on_the_number_of_jobs(trained, tmp_path):
+def test_labels_do_not_depend_on_the_number_of_jobs(trained, tmp_path, parts_of):
     folder, data, _, model, pronunciations, lexicon = trained
     for n in (1, 3):
         states_of = states_of_transcripts(data, model, lexicon)
@@ -51,7 +50,7 @@ def test_labels_do_not_depend_on_the_number_of_jobs(trained, tmp_path):
         output.mkdir()
         for job in range(1, n + 1):
             adapt_data(data, model, states_of, speakers, job=job, n_jobs=n)
-        for job, part in enumerate(split(data, n), 1):
+        for job, part in enumerate(parts_of(data, n), 1):
             align_data(part, model, load_speakers(speakers), pronunciations, output, job=job)
         merge_archives(output, n)
         data.write(output / "data")
@@ -228,7 +227,7 @@ def test_silence_is_label_one():
     assert SILENCE_ID == 1
 
 
-def test_units_without_transcripts(trained, tmp_path):
+def test_units_without_transcripts(trained, tmp_path, parts_of):
     """Labels of every frame, in any number of jobs and from the tokenizer alike."""
     folder, data, _, model, pronunciations, lexicon = trained
     bands.decoder_of(folder, data, model, pronunciations)
@@ -238,7 +237,7 @@ def test_units_without_transcripts(trained, tmp_path):
     speakers = adapt_data(unknown, model, states_of, tmp_path / "speakers", max_seconds=10)
     decoder = WordDecoder(graph, SearchConfig())
     for n in (1, 2):
-        for job, part in enumerate(split(unknown, n), 1):
+        for job, part in enumerate(parts_of(unknown, n), 1):
             decode_data(
                 part,
                 model,

@@ -5,7 +5,6 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from speechlm.data.dir_parts import split
 from speechlm.tokenizers.frame_sample import (
     FrameSample,
     Sampling,
@@ -82,11 +81,11 @@ def test_memory_does_not_grow_with_the_corpus():
 
 
 @pytest.mark.parametrize("n_jobs", [1, 3])
-def test_jobs_give_the_sample_of_the_whole(tmp_path, tones, n_jobs):
+def test_jobs_give_the_sample_of_the_whole(tmp_path, tones, n_jobs, parts_of):
     data, source = tones[1], open_features("mfcc")
     sampling = Sampling(7, 0.8, 150)
     whole = sample_data(data, source, sampling, {})
-    for job, part in enumerate(split(data, n_jobs), 1):
+    for job, part in enumerate(parts_of(data, n_jobs), 1):
         write_sample(part, source, sampling, tmp_path, job)
     merged = merge_samples([tmp_path / f"sample.{job}.npz" for job in range(1, n_jobs + 1)])
     assert merged.config == source.config

@@ -11,7 +11,7 @@ import soundfile
 
 from speechlm.data.archives import ArchiveReader, merge_archives, n_labels, read_unit_info
 from speechlm.data.audio import read_audio
-from speechlm.data.dir_parts import split, write_split
+from speechlm.data.dir_parts import split
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.unit_index import check_units
 from speechlm.tokenizers.feature_stream import FeatureArchive, write_features
@@ -30,7 +30,7 @@ def work(tmp_path_factory, make_tones):
     with open(data.wav[data.ids[-2]], "wb") as file:
         file.write(b"no audio")
     data.write(folder / "data")
-    write_split(folder / "data" / "split3", split(data, 3))
+    split(folder / "data", folder / "data" / "split3", 3)
     return folder
 
 
