@@ -50,6 +50,7 @@ from records import (
     write_record,
 )
 from step_options import parse_arguments
+from trouble import in_words
 
 WAIT_FOR_OTHER_S = 30.0
 STOP_S = SAVE_S + 15.0
@@ -323,8 +324,11 @@ def main(argv: list[str]) -> int:
     except Taken as other:
         print(f"error: another run is making {args.output} right now: {other}", file=sys.stderr)
         return 1
-    except (StepError, OSError) as error:
+    except StepError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {in_words(error, args.output)}", file=sys.stderr)
         return 1
     except Stopped as stopped:
         say(args, f"stopped by {stopped}")
