@@ -201,6 +201,19 @@ class Submitter:
             self.doubtful = script
         return " ".join((errors or output).split()) or f"nothing, with code {code}"
 
+    def _find_doubtful(self, script: Path) -> None:
+        """Add what Slurm took without sbatch's saying so."""
+        for _ in range(4):
+            ids = find_script(script)
+            if ids is not None:
+                known = {one.id for one in self.submissions}
+                self.submissions += [Submission(id, "", {}) for id in ids if id not in known]
+                return
+            time.sleep(1.0)
+        say(
+            f"Slurm may have taken a job, and squeue does not say: look for '{job_name(self.call)}'"
+        )
+
     def notify(self) -> None:
         """Pass SIGUSR1 on: it asks trainings to save their states, and go on later."""
         for one in list(self.submissions):
@@ -209,9 +222,7 @@ class Submitter:
     def cancel(self) -> None:
         """Cancel all jobs that may still run, and wait a little until Slurm has ended them."""
         if self.doubtful:
-            known = {one.id for one in self.submissions}
-            found = [id for id in find_script(self.doubtful) or [] if id not in known]
-            self.submissions += [Submission(id, "", {}) for id in found]
+            self._find_doubtful(self.doubtful)
         for cluster in {one.cluster for one in self.submissions}:
             ids = [one.id for one in self.submissions if one.cluster == cluster]
             for _ in range(3):

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -40,14 +39,19 @@ def test_variables_of_sbatch_that_would_change_what_a_job_is(module, monkeypatch
     assert names == {"SBATCH_WAIT_ALL_NODES", "SBATCH_PARTITION"}
 
 
-@pytest.mark.parametrize("word", ["--array=1-2", "-a 1-2", "-a1-2", "--wait", "-W", "--test-only"])
-def test_words_that_only_the_launcher_may_give(cluster, word):
+def test_words_that_only_the_launcher_may_give(module):
+    check = module("slurm_conf").check_words
+    for word in ("--array=1-2", "-a", "-a1-2", "--wait", "-W", "--test-only", "--wrap=true"):
+        with pytest.raises(ValueError, match="is for slurm.py to give, not for a.conf"):
+            check(["sbatch", "-A", "x", word], "a.conf")
+    check(["sbatch", "-A", "x", "--array-inx", "-w", "n1", "--account=a"], "a.conf")
+
+
+def test_such_a_word_submits_nothing(cluster):
     one = cluster()
-    (one.work / "conf").mkdir()
-    (one.work / "conf" / "slurm.conf").write_text(f"command sbatch {word}\n")
-    code, errors = one.run("l", "true")
-    assert code == 1 and not (one.home / "submitted").exists()
-    assert f"{word.split()[0]} is for slurm.py to give, not for conf/slurm.conf" in errors
+    code, errors = one.run("-a", "1-2", "l", "true")
+    assert code == 1 and "-a is for slurm.py to give" in errors
+    assert not (one.home / "submitted").exists()
 
 
 def test_a_configuration_that_names_a_variable_which_is_not_set(module, monkeypatch, tmp_path):
@@ -155,15 +159,3 @@ def test_a_full_disk_is_named_where_a_code_could_not_be_written(module, tmp_path
     followed.entry, followed.doubts = queue.Entry("FAILED"), 1
     assert one._ended_by_list(followed, None)
     assert job.reason == f"failed (FAILED) without a word: {tmp_path}: No space left on device"
-
-
-def test_a_host_without_the_fake_cluster_is_not_asked(root, tmp_path):
-    """--help needs nothing."""
-    done = subprocess.run(
-        [sys.executable, root / "tools" / "slurm.py", "--help"],
-        env={"PATH": str(tmp_path), "SLURM_CONF": "/none"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0 and "--max_jobs_run" in done.stdout
