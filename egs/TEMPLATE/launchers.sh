@@ -51,10 +51,10 @@ bad_resources() {
 
 # warn_of_unknown_programs: of rows whose name no program has, so that nothing would take them.
 warn_of_unknown_programs() {
-  local program files
+  local program files root=${BASH_SOURCE[0]%/*}/../..
   for program in "${!resource_table[@]}"; do
-    files=("${BASH_SOURCE[0]%/*}/../../speechlm/bin/${program%_ends}.py" ../*/local/"${program}".py)
-    if [[ ${program} != default && ! -f ${files[0]} && ! -f ${files[1]} ]]; then
+    files=("${root}/speechlm/bin/${program%_ends}.py" "local/${program}.py" "${root}"/egs/*/local/"${program}".py)
+    if [[ ${program} != default && ! -f ${files[0]} && ! -f ${files[1]} && ! -f ${files[2]} ]]; then
       echo "warning: ${resource_file}: the row of '${program}' is not used: no program of speechlm/bin or of a\
  recipe's local/ has this name" >&2
     fi

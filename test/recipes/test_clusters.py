@@ -190,13 +190,18 @@ def test_the_gpus_that_a_program_is_told(root, tmp_path):
         "a 1 4G - 2",
         "a here 1",
         "a",
-    ]
-    + ["default here"],
+    ],
 )
 def test_a_row_that_cannot_be_read(root, tmp_path, row):
     code, said = call(root, tmp_path, "echo not yet", f"default 1 2G - -\n{row}\n")
     assert code == 1 and said.startswith("error: conf/resources.txt: ") and "not yet" not in said
-    assert ("the row of a is" if row[0] == "a" else "no row of cores") in said
+    assert "the row of a is" in said
+
+
+@pytest.mark.parametrize("table", ["default here\n", "a 1 2G - -\n", ""])
+def test_a_table_without_a_row_for_the_rest(root, tmp_path, table):
+    code, said = call(root, tmp_path, "echo not yet", table)
+    assert code == 1 and "there is no row of cores, memory, time and GPU for default" in said
 
 
 def test_a_table_of_another_editor(root, tmp_path):
