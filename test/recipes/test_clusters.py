@@ -239,3 +239,18 @@ def test_every_row_is_a_program(root):
 def test_clusters_that_are_not_known(copy_recipe, run_sh, tmp_path, words):
     done = run_sh(copy_recipe(tmp_path, "mini"), "--dry_run", *words)
     assert done.returncode == 1 and f"error: {words[0]} is '{words[1]}'; it can be" in done.stderr
+
+
+def test_a_recipe_runs_in_its_own_folder(copy_recipe, tmp_path):
+    """Also where CDPATH has another folder with the same names."""
+    copy_recipe(tmp_path / "a", "mini")
+    (tmp_path / "b" / "egs" / "mini").mkdir(parents=True)
+    done = subprocess.run(
+        ["egs/mini/run.sh", "--help"],
+        cwd=tmp_path / "a",
+        env={**os.environ, "CDPATH": str(tmp_path / "b")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0 and "--cluster" in done.stdout + done.stderr, done.stderr
