@@ -11,7 +11,7 @@
 # A killed install goes on where it stopped. The CPU build of torch comes from where pip is set up to
 # look (index or find-links), else from PyTorch's own index.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=${VENV:-.venv}
 lock=tools/requirements.lock.txt

@@ -2,7 +2,7 @@
 # Builds lmplz (KenLM's n-gram estimator) into tools/bin, from KenLM's source package.
 # Optional: without it the built-in estimator is used. Needs a C++ compiler, cmake and Boost's headers.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=0.3.0
 bin=${PWD}/tools/bin
 python=.venv/bin/python

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lints Python with ruff, checks its types with mypy, and lints every shell script with shellcheck.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bin=.venv/bin
 "${bin}/ruff" check .
 "${bin}/ruff" format --check --quiet .

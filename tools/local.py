@@ -38,6 +38,7 @@ from process import (
     start,
     stop,
 )
+from trouble import in_words
 
 POLL_S = 0.02
 
@@ -111,7 +112,7 @@ def start_job(job: Job, gpus: tuple[str, ...], num_threads: int) -> Running:
             log.flush()
             start_process(running, environment, log)
     except OSError as error:
-        job.reason = f"cannot write its log: {error.strerror}"
+        job.reason = f"cannot write its log: {in_words(error, job.log)}"
     if running.process is None:
         end_job(running, 127)
     return running
@@ -140,7 +141,7 @@ def end_job(running: Running, code: int) -> None:
             ended = f"# Ended (code {job.code}) at {now()}, elapsed time {seconds:.1f} seconds"
             log.write(f"#\n{ended}\n")
     except OSError as error:  # a full disk does not make a job fail that ended well
-        print(f"local.py: cannot write to {job.log}: {error.strerror}", file=sys.stderr)
+        print(f"local.py: cannot write: {in_words(error, job.log)}", file=sys.stderr)
 
 
 def run_jobs(jobs: list[Job], limit: int, groups: list[tuple[str, ...]], num_threads: int) -> None:

@@ -5,7 +5,8 @@ step's own, and `job.ID` is that of each job that runs for it by way of a cluste
 is a file that only one can make (O_EXCL); it names host, process and a token, and is touched every
 few seconds by a process beside the one that holds it. On its own machine a claim lives as long as
 the process, or another one that has the token in its environment; on others as long as it is
-touched. A dead claim is taken over. A job begins only while the `run` of its own step is there, so
+touched, and so do claims of other users, whose processes may be hidden here. A dead claim is taken
+over. A job begins only while the `run` of its own step is there, so
 that one which waited in a queue meanwhile does nothing.
 """
 
@@ -23,6 +24,8 @@ from pathlib import Path
 BEAT_S = 10.0
 STALE_S = 60.0
 """A claim of another machine that was not touched for so long is dead."""
+WATCH_S = 2.5 * BEAT_S
+"""Seconds for which it must be seen untouched, too: the clocks of hosts may differ by hours."""
 LOOK_S = 0.2
 PROC = Path("/proc")
 TOKEN = "SPEECHLM_STEP"
@@ -128,11 +131,32 @@ def mark(path: Path, token: str) -> str:
     return token if path.name == "run" else f"{token}.{path.name}"
 
 
+_SEEN: dict[Path, tuple[float, float]] = {}
+
+
+def untouched_s(path: Path, touched: float) -> float:
+    """Return for how many seconds this process has seen a claim with the same time of its file."""
+    if _SEEN.get(path, (0.0, 0.0))[0] != touched:
+        _SEEN[path] = touched, time.monotonic()
+    return time.monotonic() - _SEEN[path][1]
+
+
+def _is_mine(path: Path) -> bool:
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except OSError:
+        return True
+
+
 def is_alive(path: Path, claim: Claim | None, touched: float) -> bool:
     """Whether a claim is held by a process that still runs, as far as can be seen from here."""
     if claim is not None and claim.machine == machine():
-        return started(claim.pid) == claim.start != "" or _has_token(mark(path, claim.token))
-    # By the clock of the file system, which is not always this machine's.
+        if started(claim.pid) == claim.start != "" or _has_token(mark(path, claim.token)):
+            return True
+        if _is_mine(path):
+            return False
+    # By the clock of the file system, which is not always this machine's; some keep that of
+    # whoever touched the file.
     look = path.with_name(f"look.{secrets.token_hex(8)}")  # hosts may have the same process numbers
     try:
         with look.open("w") as file:
@@ -140,7 +164,7 @@ def is_alive(path: Path, claim: Claim | None, touched: float) -> bool:
     except FileNotFoundError:  # its owner has removed the folder meanwhile
         return False
     look.unlink()
-    return now - touched < STALE_S
+    return untouched_s(path, touched) < (STALE_S if now - touched < STALE_S else WATCH_S)
 
 
 def take_away(path: Path, token: str) -> None:
@@ -239,7 +263,8 @@ def _claim_run(path: Path, claim: Claim, say: Callable[[str], None], wait_s: flo
         if certain and waited > wait_s:
             raise Taken(str(other))
         if waited > 1 and not told:
-            say(f"waits for another run: {other or 'unknown'}")
+            unknown = f"its claim {path} cannot be read, and counts for {STALE_S:.0f} s"
+            say(f"waits for another run: {other or unknown}")
             told = True
         time.sleep(LOOK_S)
 
@@ -260,7 +285,8 @@ def _wait_for_jobs(folder: Path, say: Callable[[str], None]) -> None:
                 path.unlink(missing_ok=True)
             elif touched and path.name not in told:
                 told.add(path.name)
-                say(f"an earlier run is at work still, and is waited for: {claim}")
+                verb = "is" if time.time() - touched < STALE_S else "may be"
+                say(f"an earlier run {verb} at work still, and is waited for: {claim}")
         time.sleep(LOOK_S)
 
 

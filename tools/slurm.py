@@ -42,10 +42,22 @@ from pathlib import Path
 
 from launch import Call, Job, make_jobs, read_call, report, run_attempts
 from process import SAVED, Stopped, die_with_parent, not_stopped, raise_when_stopped, unblock
-from slurm_conf import read_configuration, sbatch_words
-from slurm_queue import ENDS, NOT_THERE, WELL, Question, ask, cancel, largest_array, notify
+from slurm_conf import check_words, read_configuration, sbatch_words
+from slurm_queue import (
+    ENDS,
+    NOT_THERE,
+    WELL,
+    Question,
+    ask,
+    cancel,
+    check_site,
+    environment,
+    largest_array,
+    notify,
+)
 from slurm_script import NOTICE_S, job_script
 from slurm_watch import Submission, Watch, read_codes
+from trouble import in_words
 
 # What sbatch says when the controller has no time, not when it refuses the job.
 BUSY = re.compile(
@@ -78,8 +90,7 @@ def state_folder(call: Call) -> Path:
         return Path(tempfile.mkdtemp(prefix=".slurm.", dir=folder))
     except OSError as error:
         raise ValueError(
-            f"cannot write in {folder}, where log and script of the jobs are to be: "
-            f"{error.strerror}"
+            f"cannot write log and script of the jobs: {in_words(error, folder)}"
         ) from None
 
 
@@ -107,11 +118,14 @@ class Submitter:
     def __init__(self, call: Call, state: Path) -> None:
         conf = read_configuration(call.options.get("config"))
         self.words = sbatch_words(conf, call.options) + call.dashed
+        check_words(self.words, conf.source)
+        check_site()
         # Before the configuration's words, which may give another name.
         own = ["--parsable", f"--job-name={job_name(call)}"]
         self.words[1:1] = [*own, "--requeue", f"--signal=B:USR1@{NOTICE_S}"]
         self.call, self.state = call, state
         self.submissions: list[Submission] = []
+        self.doubtful: Path | None = None  # a script of which it is not known whether it was taken
 
     def submit(self, jobs: list[Job]) -> list[Submission]:
         """Submit the jobs, in as few arrays as Slurm allows.
@@ -155,23 +169,50 @@ class Submitter:
 
     def _sbatch(self, command: list[str], script: Path, jobs: dict[str, Job]) -> None:
         """Add what sbatch submits to `submissions`; wait where the controller is busy."""
+        taken: list[str] | None = []
         for wait in (*BUSY_WAITS_S, None):
-            with not_stopped():  # a job whose id is lost could not be cancelled
-                code, output, errors = run_sbatch(command)
-                if found := read_id(output):
-                    self.submissions.append(Submission(*found, jobs))
-                    return
-            said = " ".join((errors or output).split()) or f"nothing, with code {code}"
-            if wait is None or not BUSY.search(said):
-                raise ValueError(
-                    f"sbatch did not take the job; it says: {said}\n  {shlex.join(command)}"
-                )
+            if taken is not None:  # else the job may be there: two would do the same
+                said = self._try(command, script, jobs)
+                if not said:
+                    break
+            busy = wait is not None and BUSY.search(said) is not None
+            if busy:
+                say(f"sbatch: {said}; again in {wait} s")
+                time.sleep(wait or 0)
             # It may have taken the job all the same: then the job is in the list.
-            if id := find_script(script):
-                self.submissions.append(Submission(id, "", jobs))
+            taken = find_script(script)
+            if taken:
+                self.submissions.append(Submission(taken[0], "", jobs))
+                break
+            if not busy:
+                raise ValueError(refused(said, taken is None, command))
+        if self.doubtful:  # attempts that Slurm was late to know
+            others = set(find_script(script) or []) - {self.submissions[-1].id}
+            cancel(sorted(others), "")
+            self.doubtful = None
+
+    def _try(self, command: list[str], script: Path, jobs: dict[str, Job]) -> str:
+        """Add what sbatch submits to `submissions`; return what it says if that is no id."""
+        with not_stopped():  # a job whose id is lost could not be cancelled
+            code, output, errors = run_sbatch(command)
+            if found := read_id(output):
+                self.submissions.append(Submission(*found, jobs))
+                return ""
+            self.doubtful = script
+        return " ".join((errors or output).split()) or f"nothing, with code {code}"
+
+    def _find_doubtful(self, script: Path) -> None:
+        """Add what Slurm took without sbatch's saying so."""
+        for _ in range(4):
+            ids = find_script(script)
+            if ids is not None:
+                known = {one.id for one in self.submissions}
+                self.submissions += [Submission(id, "", {}) for id in ids if id not in known]
                 return
-            say(f"sbatch: {said}; again in {wait} s")
-            time.sleep(wait)
+            time.sleep(1.0)
+        say(
+            f"Slurm may have taken a job, and squeue does not say: look for '{job_name(self.call)}'"
+        )
 
     def notify(self) -> None:
         """Pass SIGUSR1 on: it asks trainings to save their states, and go on later."""
@@ -180,6 +221,8 @@ class Submitter:
 
     def cancel(self) -> None:
         """Cancel all jobs that may still run, and wait a little until Slurm has ended them."""
+        if self.doubtful:
+            self._find_doubtful(self.doubtful)
         for cluster in {one.cluster for one in self.submissions}:
             ids = [one.id for one in self.submissions if one.cluster == cluster]
             for _ in range(3):
@@ -210,18 +253,35 @@ def run_sbatch(command: list[str]) -> tuple[int, str, str]:
 
 def read_id(output: str) -> tuple[str, str] | None:
     """Return the id and cluster in sbatch's output, whatever a site's plug-ins print beside it."""
-    found = re.findall(r"^(?:Submitted batch job )?(\d+)(?:;(\S+))?\s*$", output, re.MULTILINE)
-    return found[-1] if found else None
+    pattern = r"^(?:Submitted batch job )?(\d+)(?:;(\S+)| on cluster (\S+))?\s*$"
+    found = re.findall(pattern, output, re.MULTILINE)
+    return (found[-1][0], found[-1][1] or found[-1][2]) if found else None
 
 
-def find_script(script: Path) -> str:
-    """Return the id of the job that was submitted with a script ("" if there is none)."""
-    _, listed, _ = ask("squeue", "-h", "-t", "all", "--me", "-o", "%F|%o")
-    for line in listed.splitlines():
-        id, _, name = line.partition("|")
-        if name.strip() == str(script) and id.isdecimal():
-            return id
-    return ""
+def refused(said: str, unknown: bool, command: list[str]) -> str:
+    """Return the error that a job could not be submitted.
+
+    Args:
+        said: What sbatch said.
+        unknown: Whether squeue did not say if the job was taken all the same.
+        command: What was called.
+    """
+    text = f"sbatch did not take the job; it says: {said}"
+    if unknown:
+        text += ". Nor does squeue answer: look for the job there, and scancel it, before you go on"
+    if names := sorted(name for name in environment() if name.startswith("SBATCH_")):
+        text += f". Your environment has a say, too: {', '.join(names)}"
+    return f"{text}\n  {shlex.join(command)}"
+
+
+def find_script(script: Path) -> list[str] | None:
+    """Return the ids of jobs that were submitted with a script; None where squeue says nothing."""
+    code, listed, _ = ask("squeue", "-h", "-t", "all", "--me", "-o", "%F|%o")
+    if code != 0:
+        return None
+    # A path may have newlines.
+    entries = re.findall(r"^(\d+)\|(.*?)(?=^\d+\||\Z)", listed, re.MULTILINE | re.DOTALL)
+    return list(dict.fromkeys(id for id, name in entries if name.strip() == str(script)))
 
 
 def wait_until_gone(ids: list[str], cluster: str, seconds: float) -> list[str]:
@@ -270,7 +330,8 @@ def main(argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         if submitter is not None:
             submitter.cancel()
-        say(f"error: {error}")
+        place = state or Path(call.log)
+        say(f"error: {in_words(error, place) if isinstance(error, OSError) else error}")
         return 1
     except Stopped as stopped:
         if submitter is not None:

@@ -11,15 +11,20 @@ The words are read as a shell reads them, quotes and variables of the environmen
 shell is started.
 """
 
+import math
 import os
 import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from launch import UNITS, parse_memory
+
 PLACE = Path("conf/slurm.conf")
 OWN = ("config", "max_jobs_run", "retry", "restarts")
 """Options of the launcher itself, which no configuration describes."""
+RESERVED = ("--array", "-a", "--wait", "-W", "--test-only", "--wrap", "--parsable")
+"""Words of sbatch that only the launcher may give: it would not know its jobs any longer."""
 
 DEFAULT = """
 command sbatch
@@ -48,9 +53,13 @@ class Configuration:
 def _split(text: str, place: str) -> list[str]:
     try:
         # $0 is not the environment's.
-        return [os.path.expandvars(word) for word in shlex.split(text)]
+        words = [os.path.expandvars(word) for word in shlex.split(text)]
     except ValueError as error:
         raise ValueError(f"{place}: {error}: {text}") from None
+    for name in re.findall(r"\$(\w+|\{\w+\})", text):
+        if name != "0" and name.strip("{}") not in os.environ:
+            raise ValueError(f"{place}: the variable ${name} is not set: {text}")
+    return words
 
 
 def _read_line(line: str, place: str, conf: Configuration) -> None:
@@ -78,9 +87,9 @@ def read_configuration(given: str | None) -> Configuration:
         ValueError: The file cannot be read or understood.
     """
     path = Path(given) if given else PLACE
-    if given or path.exists():
+    if given or os.path.lexists(path):
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"--config {path} cannot be read: {error}") from None
     else:
@@ -105,6 +114,8 @@ def sbatch_words(conf: Configuration, options: dict[str, str]) -> list[str]:
     for name, value in {**conf.defaults, **options}.items():
         if name in OWN:
             continue
+        if name == "mem":
+            value = whole_memory(value)
         exact = conf.words.get((name, value))
         found = exact if exact is not None else conf.words.get((name, "*"))
         if found is None:
@@ -115,3 +126,25 @@ def sbatch_words(conf: Configuration, options: dict[str, str]) -> list[str]:
             )
         words += [word.replace("$0", value) for word in found]
     return words
+
+
+def whole_memory(text: str) -> str:
+    """Return an amount of memory as Slurm reads it: 1.5G, which it does not, in whole MiB."""
+    if re.fullmatch(r"\d+[KMGT]?", text, re.IGNORECASE):
+        return text
+    return f"{math.ceil(parse_memory(text) / UNITS['M'])}M"
+
+
+def check_words(words: list[str], source: str) -> None:
+    """Stop where the words have an option that is the launcher's own.
+
+    Raises:
+        ValueError: One is there.
+    """
+    for word in words:
+        name = word.partition("=")[0]
+        if name in RESERVED or re.fullmatch(r"-a[\d,%:-]+", name):
+            raise ValueError(
+                f"{name} is for slurm.py to give, not for {source}, cmd.sh or the call: "
+                "remove it there (--max_jobs_run N limits the jobs at once)"
+            )

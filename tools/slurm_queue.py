@@ -3,12 +3,15 @@
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from typing import Any
 
 ANSWER_S = 60.0
 """No command of Slurm is waited for longer than this."""
+SILENT_S = 10.0
+"""Seconds after which a command that has not answered is named."""
 NOT_THERE = 127
 """Exit code of a command that cannot be started, as a shell has it."""
 
@@ -51,14 +54,30 @@ def environment() -> dict[str, str]:
     """Return the environment without what would make Slurm's commands answer otherwise.
 
     SLURM_* of a job in which the launcher itself runs would reach its jobs, CUDA's devices are
-    those of this host, and jobs are no processes of the step (owner.py).
+    those of this host, and jobs are no processes of the step (owner.py). A single job must not
+    become an array, nor sbatch wait for its end, whatever the user's SBATCH_* say.
     """
     removed = ("SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_", "SPEECHLM_STEP", "SPEECHLM_OWNER")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(removed)}
-    if "SLURM_CONF" in os.environ:
+    if os.environ.get("SLURM_CONF"):
         kept["SLURM_CONF"] = os.environ["SLURM_CONF"]
-    kept.pop("CUDA_VISIBLE_DEVICES", None)
+    for name in ("CUDA_VISIBLE_DEVICES", "SBATCH_ARRAY_INX", "SBATCH_WAIT"):
+        kept.pop(name, None)
     return kept
+
+
+def check_site() -> None:
+    """Stop where SLURM_CONF names no file: each of Slurm's commands would try for a minute.
+
+    Raises:
+        ValueError: That is so.
+    """
+    path = os.environ.get("SLURM_CONF")
+    if path and not os.path.isfile(path):
+        raise ValueError(
+            f"the variable SLURM_CONF names {path}, which is no file; "
+            "unset it, or give the configuration of the cluster"
+        )
 
 
 def ask(*words: str, seconds: float = ANSWER_S, **options: Any) -> tuple[int, str, str]:
@@ -72,22 +91,39 @@ def ask(*words: str, seconds: float = ANSWER_S, **options: Any) -> tuple[int, st
     Returns:
         Code `NOT_THERE` where the command cannot be started.
     """
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     try:
-        done = subprocess.run(
-            words,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            **options,
+        process = subprocess.Popen(
+            words, env=environment(), stdin=subprocess.DEVNULL, errors="replace", **pipes, **options
         )
     except OSError as error:
         return NOT_THERE, "", f"{words[0]}: {error.strerror}"
+    with process:
+        try:
+            output, errors = _hear(process, words[0], seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return 124, "", f"{words[0]} timed out after {seconds:.0f} s"
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode, output, errors
+
+
+def _hear(process: subprocess.Popen, name: str, seconds: float) -> tuple[str, str]:
+    """Return a command's output and errors; say what is waited for where that takes long."""
+    try:
+        return process.communicate(timeout=min(SILENT_S, seconds))
     except subprocess.TimeoutExpired:
-        return 124, "", f"{words[0]} timed out after {seconds:.0f} s"
-    return done.returncode, done.stdout, done.stderr
+        if seconds <= SILENT_S:
+            raise
+    print(
+        f"slurm.py: {name} has not answered for {SILENT_S:.0f} s, and is waited for, up to "
+        f"{seconds:.0f} s; 'scontrol ping' says whether Slurm's controller is there",
+        file=sys.stderr,
+        flush=True,
+    )
+    return process.communicate(timeout=seconds - SILENT_S)
 
 
 class Question:

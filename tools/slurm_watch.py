@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launch import Job
 from slurm_queue import ENDS, NEVER, QUEUED, USUAL, WELL, Entry, Question, accounted, cancel
+from trouble import refusal
 
 ASK_S = 3.0
 """Seconds between two looks at Slurm's list; at least twice as long as an answer takes."""
@@ -204,7 +205,9 @@ class Watch:
             return self._end(one, code, "")
         reason = f"{ENDS[entry.state]} ({entry.state})"
         if entry.state == "FAILED":
-            reason += f" without a word: killed, or {self.state.parent} is not there on its node"
+            wrote = refusal(self.state)  # a full disk, for one
+            lost = f"killed, or {self.state.parent} is not there on its node"
+            reason += f" without a word: {wrote or lost}"
         return self._end(one, code or 1, reason)
 
     def _end(self, one: Followed, code: int, reason: str) -> bool:

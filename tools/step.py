@@ -49,6 +49,8 @@ from records import (
     record_path,
     write_record,
 )
+from step_options import parse_arguments
+from trouble import in_words
 
 WAIT_FOR_OTHER_S = 30.0
 STOP_S = SAVE_S + 15.0
@@ -64,70 +66,6 @@ START = "init.pth"
 
 class StepError(Exception):
     """A reason why the step cannot run, in words for the user."""
-
-
-def parse_arguments(argv: list[str]) -> argparse.Namespace:
-    """Return the options and the command."""
-    parser = argparse.ArgumentParser(
-        prog="step.py",
-        usage="step.py --name NAME --stage N --output PATH [OPTION...] -- COMMAND [ARGUMENT...]",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--name", required=True, help="what the step does, in a few words")
-    add("--stage", required=True, help="the stage it belongs to")
-    add("--output", required=True, type=Path, help="the file or folder that it makes")
-    add(
-        "--also",
-        nargs="+",
-        action="extend",
-        default=[],
-        type=Path,
-        metavar="PATH",
-        help="further files that the command makes, outside of the output",
-    )
-    add(
-        "--needs",
-        nargs="*",
-        action="extend",
-        default=[],
-        metavar="PATH",
-        help="inputs: what other steps make, or the user's own",
-    )
-    add(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="OPTION",
-        help="an option of the command that does not change its result",
-    )
-    add(
-        "--launcher",
-        default="",
-        metavar="WORDS",
-        type=shlex.split,
-        help="words to put before the command: how it runs, not what it does",
-    )
-    add(
-        "--ranks",
-        default="",
-        metavar="WORDS",
-        type=shlex.split,
-        help="words to put directly before the command, in its job: what starts it several times",
-    )
-    add("--log", help="where the command writes what it does, to be told to the user")
-    add("--training", type=Path, metavar="FOLDER", help="where the command resumes its work")
-    add("--times", type=Path, default=Path("exp/times.tsv"), help="where its time is noted")
-    add("--dry_run", action="store_true", help="only say what would run")
-    add("--jobs", default="", metavar="WORDS", help="what a dry run says of a cluster's jobs")
-    cut = argv.index("--") if "--" in argv else len(argv)
-    args = parser.parse_args(argv[:cut])
-    args.command = argv[cut + 1 :]
-    if not args.command:
-        parser.error("the command goes behind a '--'")
-    return args
 
 
 def say(args: argparse.Namespace, text: str) -> None:
@@ -370,7 +308,7 @@ def run_step(args: argparse.Namespace, owner: Path, token: str) -> int:
 
 def main(argv: list[str]) -> int:
     """Run the step, or say what it would do; return the exit code."""
-    args = parse_arguments(argv)
+    args = parse_arguments(__doc__ or "", argv)
     die_with_parent()
     raise_when_stopped()
     try:
@@ -386,8 +324,11 @@ def main(argv: list[str]) -> int:
     except Taken as other:
         print(f"error: another run is making {args.output} right now: {other}", file=sys.stderr)
         return 1
-    except (StepError, OSError) as error:
+    except StepError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {in_words(error, args.output)}", file=sys.stderr)
         return 1
     except Stopped as stopped:
         say(args, f"stopped by {stopped}")

@@ -22,6 +22,7 @@ choose_launchers() {
   # shellcheck source=/dev/null
   if [[ -f cmd.sh ]]; then . ./cmd.sh; fi
   export step_cmd=${step_cmd:-${train_cmd}}
+  warn_of_unknown_programs
 }
 
 # check_torch: what trains on GPUs has a build of torch for them; jobs would find that out hours later. A
@@ -41,31 +42,46 @@ check_torch() {
 is_local() { [[ ${1%%[[:space:]]*} == *local.py ]]; }
 
 declare -A resource_table
+resource_file=conf/resources.txt
+[[ -f ${resource_file} ]] || resource_file=${BASH_SOURCE[0]%/*}/${resource_file}
 read_resources() {
-  local file=conf/resources.txt program row
-  [[ -f ${file} ]] || file=${BASH_SOURCE[0]%/*}/${file}
-  while read -r program row; do
+  local program row
+  while read -r program row || [[ -n ${program} ]]; do # the last line may have no end
+    row=${row//$'\r'/} program=${program//$'\r'/}
     row=${row%%#*}
     if [[ -n ${program} && ${program} != "#"* ]]; then
       check_resources "${program}" "${row}"
       resource_table[${program}]=${row}
     fi
-  done < "${file}"
+  done < "${resource_file}"
   [[ -n ${resource_table[default]:-} && ${resource_table[default]} != here* ]] ||
     bad_resources "there is no row of cores, memory, time and GPU for default"
 }
 
 bad_resources() {
-  echo "error: conf/resources.txt: $1" >&2
+  echo "error: ${resource_file}: $1" >&2
   exit 1
+}
+
+# warn_of_unknown_programs: of rows whose name no program has, so that nothing would take them.
+warn_of_unknown_programs() {
+  local program files root=${BASH_SOURCE[0]%/*}/../..
+  for program in "${!resource_table[@]}"; do
+    files=("${root}/speechlm/bin/${program%_ends}.py" "local/${program}.py" "${root}"/egs/*/local/"${program}".py)
+    if [[ ${program} != default && ! -f ${files[0]} && ! -f ${files[1]} && ! -f ${files[2]} ]]; then
+      echo "warning: ${resource_file}: the row of '${program}' is not used: no program of speechlm/bin or of a\
+ recipe's local/ has this name" >&2
+    fi
+  done
 }
 
 # check_resources PROGRAM ROW
 check_resources() {
   local blank='[[:space:]]+' row time='(-|([0-9]+-)?[0-9]+(:[0-9]+){0,2})'
-  row="([1-9][0-9]*|nj)${blank}[1-9][0-9]*[KMGT]?${blank}${time}${blank}(-|1|ngpu)"
+  [[ -z ${resource_table[$1]:-} ]] || bad_resources "there are two rows of $1; keep one"
+  row="([1-9][0-9]*|nj)${blank}[1-9][0-9]*[KMGTkmgt]?${blank}${time}${blank}(-|1|ngpu)"
   [[ $2 =~ ^(here|${row})[[:space:]]*$ ]] ||
-    bad_resources "the row of $1 is '$2'; wanted are cores (a number or nj), memory (4G), time \
+    bad_resources "the row of $1 is '$2'; wanted are cores (a number or nj), memory (4G or 1500M; whole numbers), time \
 (4:00:00, 1-0 or -) and GPU (-, 1 or ngpu), or the word here"
 }
 
@@ -111,7 +127,7 @@ resources_of() {
   [[ ${cores} != nj ]] || cores=${nj:-1}
   if [[ ${gpu} == ngpu ]] && ((gpus == 0)); then cores=${num_threads:-1}; fi
   if [[ ${gpu} == ngpu ]] && ((gpus > 1)); then
-    number=${memory%[KMGT]}
+    number=${memory%[KMGTkmgt]}
     cores=$((cores * gpus)) memory=$((number * gpus))${memory#"${number}"}
   fi
   for name in cores:num[-_]threads memory:mem time:time gpus:gpu; do

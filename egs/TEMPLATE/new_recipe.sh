@@ -8,7 +8,7 @@
 # NAME: small letters, digits and underscores, 100 at most. local/data.sh says what DIR must have, and
 # what to change where a corpus looks different.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 die() {
   echo "error: $*" >&2

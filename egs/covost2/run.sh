@@ -9,7 +9,7 @@
 #                                                 from a SpeechLM-Fast: its size, and its folder
 # ./run.sh --help: options.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/speechlm.sh \
   --task st \
   --source_lang en \

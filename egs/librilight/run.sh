@@ -12,7 +12,7 @@
 # are parts of its recordings. local/data.sh --help lists what decides how they are cut; such options
 # go into --data_opts: ./run.sh --data_opts "--segment_seconds 20 --max_pause 1". --help: options.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/speechlm.sh \
   --paired_parts train-clean-100 \
   --finetune_parts "train-clean-100 train-clean-360 train-other-500" \

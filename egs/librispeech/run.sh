@@ -13,7 +13,7 @@
 # With hidden units of a HuBERT Base in Hugging Face's format (folder or hub name):
 #   ./run.sh --unit_type hidden --hidden_model facebook/hubert-base-ls960 --hidden_layer 9
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/speechlm.sh \
   --paired_parts train-clean-100 \
   --speech_parts "train-clean-100 train-clean-360 train-other-500" \

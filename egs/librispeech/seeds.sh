@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
 # This recipe with several seeds: ../TEMPLATE/seeds.sh says how (--help).
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/seeds.sh "$@"

@@ -10,7 +10,7 @@
 #   ./run.sh --text_lines 1000                      less text in pre-training
 # ./run.sh --help: options.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/speechlm.sh \
   --paired_parts train-paired \
   --speech_parts "train-paired train-unpaired" \

@@ -5,7 +5,7 @@
 # two on sentences that no part of the training has.
 # ./run.sh --help: options.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/speechlm.sh \
   --task st \
   --source_lang en \

@@ -11,7 +11,7 @@
 # Stages: 1 data, 2 dump, 11 layers and heads, 14 report (exp/RESULTS.md). The others are not needed.
 # Options (the value in brackets is the default):
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # <options>
 stage=1                    # first stage to run

@@ -199,13 +199,48 @@ def test_gpus_want_a_build_of_torch_for_them(root, tmp_path, version, ngpu, fits
 
 @pytest.mark.parametrize(
     "row",
-    ["a 1 4G 1:00:00", "a 0 4G - -", "a 1 4 GB - -", "a 1 4G 1h -", "a 1 4G - 2", "a here 1", "a"]
-    + ["default here"],
+    [
+        "a 1 4G 1:00:00",
+        "a 1 1.5G - -",
+        "a 0 4G - -",
+        "a 1 4 GB - -",
+        "a 1 4G 1h -",
+        "a 1 4G - 2",
+        "a here 1",
+        "a",
+    ],
 )
 def test_a_row_that_cannot_be_read(root, tmp_path, row):
     code, said = call(root, tmp_path, "echo not yet", f"default 1 2G - -\n{row}\n")
     assert code == 1 and said.startswith("error: conf/resources.txt: ") and "not yet" not in said
-    assert ("the row of a is" if row[0] == "a" else "no row of cores") in said
+    assert "the row of a is" in said
+
+
+@pytest.mark.parametrize("table", ["default here\n", "a 1 2G - -\n", ""])
+def test_a_table_without_a_row_for_the_rest(root, tmp_path, table):
+    code, said = call(root, tmp_path, "echo not yet", table)
+    assert code == 1 and "there is no row of cores, memory, time and GPU for default" in said
+
+
+def test_a_table_of_another_editor(root, tmp_path):
+    """Ends of lines as Windows has them, none behind the last line, small units."""
+    table = "default 1 2G - -\r\nb 2 4g 1-0 ngpu\r\nc 3 1000 - 1"
+    code = "nj=6 ngpu=2 num_threads=5; launcher x.pl c.py --ngpu 1; launcher x.pl b.py --ngpu 2"
+    wanted = "x.pl --num_threads 3 --mem 1000 --gpu 1\n"
+    wanted += "x.pl --num_threads 4 --mem 8g --time 1-0 --gpu 2\n"
+    assert call(root, tmp_path, code + "; gpus_of c", table) == (0, wanted + "1\n")
+
+
+def test_two_rows_of_a_program(root, tmp_path):
+    code, said = call(root, tmp_path, "true", "default 1 2G - -\na 1 2G - -\na 1 4G - -\n")
+    assert code == 1 and "there are two rows of a; keep one" in said
+
+
+def test_a_row_that_no_program_takes_is_named(root, tmp_path):
+    table = "default 1 2G - -\npretrian 1 2G - -\npretrain 1 2G - -\nformat_data_ends 1 2G - -\n"
+    code, said = call(root, tmp_path, "warn_of_unknown_programs", table)
+    assert code == 0 and said.count("warning: conf/resources.txt: the row of") == 1
+    assert "'pretrian' is not used" in said
 
 
 def test_every_row_is_a_program(root):
@@ -222,3 +257,18 @@ def test_every_row_is_a_program(root):
 def test_clusters_that_are_not_known(copy_recipe, run_sh, tmp_path, words):
     done = run_sh(copy_recipe(tmp_path, "mini"), "--dry_run", *words)
     assert done.returncode == 1 and f"error: {words[0]} is '{words[1]}'; it can be" in done.stderr
+
+
+def test_a_recipe_runs_in_its_own_folder(copy_recipe, tmp_path):
+    """Also where CDPATH has another folder with the same names."""
+    copy_recipe(tmp_path / "a", "mini")
+    (tmp_path / "b" / "egs" / "mini").mkdir(parents=True)
+    done = subprocess.run(
+        ["egs/mini/run.sh", "--help"],
+        cwd=tmp_path / "a",
+        env={**os.environ, "CDPATH": str(tmp_path / "b")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0 and "--cluster" in done.stdout + done.stderr, done.stderr

@@ -19,6 +19,7 @@ def owner(root, monkeypatch):
     import owner
 
     monkeypatch.setattr(owner, "LOOK_S", 0.02)
+    monkeypatch.setattr(owner, "WATCH_S", 0.1)
     return owner
 
 
@@ -119,6 +120,54 @@ def test_another_machine_is_given_time_to_show_that_it_lives(owner, folder, monk
         pass
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_clocks_of_hosts_may_differ(owner, folder, monkeypatch, hours):
+    """A living claim keeps its owner and a dead one does not, whatever the times of their files."""
+    monkeypatch.setattr(owner, "STALE_S", 2.0)
+    monkeypatch.setattr(owner, "WATCH_S", 1.0)
+    path = claim_of(owner, folder, "run", 0.0)
+    over = threading.Event()
+
+    def touch():
+        while not over.wait(0.1):
+            other = time.time() + 3600 * hours
+            os.utime(path, (other, other))
+
+    beats = threading.Thread(target=touch)
+    beats.start()
+    time.sleep(0.3)
+    try:
+        with pytest.raises(owner.Taken, match="process 4711 on login2"):
+            owner.owned(folder, print, 0).__enter__()
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            assert owner.is_alive(path, *owner.read_claim(path))
+            time.sleep(0.05)
+    finally:
+        over.set()
+        beats.join()
+    with owner.owned(folder, print, 60) as token:
+        assert owner.read_claim(path)[0].token == token
+
+
+def test_hidden_processes_of_another_user_are_believed_by_their_beats(owner, folder, monkeypatch):
+    """As on hosts whose /proc shows a user's own processes alone."""
+    path = claim_of(owner, folder, "run", 0.0, machine=owner.machine(), start="1")
+    assert not owner.is_alive(path, *owner.read_claim(path))
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    assert owner.is_alive(path, *owner.read_claim(path))
+
+
+def test_a_claim_that_cannot_be_read_is_named(owner, folder, monkeypatch):
+    monkeypatch.setattr(owner, "STALE_S", 2.0)
+    path = claim_of(owner, folder, "run", 0.0)
+    path.write_text("{")
+    said: list[str] = []
+    with owner.owned(folder, said.append, 0):
+        pass
+    assert len(said) == 1 and f"its claim {path} cannot be read" in said[0]
+
+
 def test_jobs_of_an_earlier_run_are_named_and_waited_for(owner, folder):
     living = claim_of(owner, folder, "job.34", 1.0, job="34", host="n1")
     claim_of(owner, folder, "job.33", owner.STALE_S + 1, job="33")
@@ -126,12 +175,15 @@ def test_jobs_of_an_earlier_run_are_named_and_waited_for(owner, folder):
 
     def say(text: str) -> None:
         said.append(text)
-        threading.Timer(0.3, living.unlink).start()
+        if "34" in text:
+            threading.Timer(0.3, living.unlink).start()
 
     with owner.owned(folder, say, 0):
         assert not living.exists()
-    assert len(said) == 1 and "Slurm job 34, process 4711 on n1" in said[0]
-    assert "scancel 34 ends it" in said[0] and not folder.exists()
+    dead, at_work = said
+    assert "may be at work still, and is waited for: Slurm job 33" in dead
+    assert "is at work still, and is waited for: Slurm job 34, process 4711 on n1" in at_work
+    assert "scancel 34 ends it" in at_work and not folder.exists()
 
 
 def test_a_claim_that_came_meanwhile_is_put_back(owner, folder):

@@ -283,4 +283,5 @@ def test_a_log_in_what_is_no_folder_is_one_line(cluster):
     one = cluster()
     (one.work / "file").touch()
     code, errors = one.run("file/l", "true")
-    assert code == 1 and f"error: cannot write in {one.work / 'file'}, where log" in errors
+    assert code == 1 and "error: cannot write log and script of the jobs: " in errors
+    assert f"{one.work / 'file'} is there already, and is no folder" in errors

@@ -4,7 +4,7 @@
 #   ./run.sh --corpus DIR --config_size tiny     the paper's model, small, in place of SpeechLM-Fast
 # ./run.sh --help: options. What stands below are this recipe's choices among them.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../TEMPLATE/speechlm.sh \
   --paired_parts train \
   --speech_parts train \
