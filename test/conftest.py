@@ -1,5 +1,6 @@
 """Fixtures that every test may use: where things are, a corpus of chords, very small models."""
 
+import dataclasses
 import importlib.util
 import os
 import resource
@@ -19,13 +20,14 @@ from speechlm.checkpoints.ctc_encoder import split_weights
 from speechlm.checkpoints.model_dir import load_speechlm, save_speechlm
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
 from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.kernels import KERNELS
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # One thread a process, here (torch has read the environment already) and in those it starts: the
-# suite's tensors are small, jobs of a recipe run side by side, and tests fork, after which the child
-# of a process with several OpenMP threads waits for ever.
+# suite's tensors are small, jobs of a recipe run side by side, and tests fork, after which the
+# child of a process with several OpenMP threads waits for ever.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -116,6 +118,24 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared data at {path} (set SPEECHLM_SHARED to where it is)")
     return path
+
+
+@pytest.fixture(scope="session")
+def like_a_gpu():
+    """Function: a context in which the CPU takes the kernels that are for GPUs, and no others."""
+
+    @contextmanager
+    def choose():
+        before = dict(KERNELS)
+        for name, row in before.items():
+            devices = () if "cpu" in row.devices else ("cpu",)
+            KERNELS[name] = dataclasses.replace(row, devices=devices)
+        try:
+            yield
+        finally:
+            KERNELS.update(before)
+
+    return choose
 
 
 @pytest.fixture
