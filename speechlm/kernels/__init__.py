@@ -95,6 +95,12 @@ KERNELS = {
         "kernels/test_tiled_convolution",
         "none of a step: it makes hidden units of text",
     ),
+    "taps": Kernel(
+        "depthwise convolution over time",
+        "torch.nn.functional.conv2d",
+        "models/test_fast_transformer",
+        "not measured; torch's takes a CPU longer than seven multiplications",
+    ),
     "channels_last": Kernel(
         "as `front_end`, of images whose channels lie side by side",
         "models.front_end.ConvolutionalFrontEnd.by_blocks",

@@ -21,6 +21,7 @@ USED = {
     "products": "speechlm.kernels.products._onednn",
     "gelu": "speechlm.kernels.products._Linear.apply",
     "dropout": "speechlm.kernels.dropout._SeededDropout.apply",
+    "taps": "speechlm.models.fast_transformer.by_taps",
     "channels_last": "speechlm.models.front_end.channels_last_stack",
     "tiles": "speechlm.kernels.tiled_convolution.TiledConvolution.forward",
 }
