@@ -108,6 +108,13 @@ KERNELS = {
         "counted, not timed (doc/speed.md)",
         GPUS,
     ),
+    "layers": Kernel(
+        "layers of a Transformer in autocast's type throughout, weights cast by one kernel",
+        "torch.autocast",
+        "kernels/test_low_layers",
+        "counted, not timed (doc/speed.md)",
+        GPUS,
+    ),
 }
 
 

@@ -23,6 +23,7 @@ USED = {
     "dropout": "speechlm.kernels.dropout._SeededDropout.apply",
     "taps": "speechlm.models.fast_transformer.by_taps",
     "channels_last": "speechlm.models.front_end.channels_last_stack",
+    "layers": "speechlm.models.transformer.low_layer",
     "tiles": "speechlm.kernels.tiled_convolution.TiledConvolution.forward",
 }
 """What runs where a kernel is on."""
