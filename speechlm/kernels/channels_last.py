@@ -101,9 +101,10 @@ def first_convolution(
 def window_statistics(windows: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     """Means (B, 1, K) and covariances (B, K, K) of the first lengths (B,) windows (B, T, K)."""
     batch, frames, kernel = windows.shape
+    count: int | Tensor = frames
     if lengths is None:
         mean = windows.mean(1, keepdim=True)
-        count, centred = frames, windows - mean
+        centred = windows - mean
     else:
         count = lengths.clamp(1, frames)[:, None, None]
         seen = torch.arange(frames, device=windows.device)[:, None] < count

@@ -35,7 +35,7 @@ class DepthwiseConvolution(nn.Module):
         kernel, dim = self.weight.shape
         # As images a pixel high, (B, D, 1, T), of which channels lie side by side: a convolution
         # over time would copy x to (B, D, T) before and its result back behind.
-        weight = self.weight.T[:, None, None]
+        weight = self.weight.to(x.dtype).T[:, None, None]
         y = F.conv2d(x.mT.unsqueeze(2), weight, padding=(0, kernel // 2), groups=dim)
         return y.squeeze(2).mT
 
