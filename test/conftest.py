@@ -1,5 +1,6 @@
 """Fixtures that every test may use: where things are, a corpus of chords, very small models."""
 
+import dataclasses
 import importlib.util
 import os
 import resource
@@ -21,6 +22,7 @@ from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
 from speechlm.data.dir_parts import split
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.kernels import KERNELS
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,6 +120,24 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no shared data at {path} (set SPEECHLM_SHARED to where it is)")
     return path
+
+
+@pytest.fixture(scope="session")
+def like_a_gpu():
+    """Function: a context in which the CPU takes the kernels that are for GPUs, and no others."""
+
+    @contextmanager
+    def choose():
+        before = dict(KERNELS)
+        for name, row in before.items():
+            devices = () if "cpu" in row.devices else ("cpu",)
+            KERNELS[name] = dataclasses.replace(row, devices=devices)
+        try:
+            yield
+        finally:
+            KERNELS.update(before)
+
+    return choose
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ from benchmarks.translation import beam
 from speechlm.kernels import KERNELS
 from speechlm.kernels.memory import reuse_memory
 
+KERNELS_HELP = "default: all of the device"
 UNITS_HELP = "of 20 ms, of each sentence; a model of other frames has as many as last as long"
 SIZES = ("tiny", "base", "large", "fast_tiny", "fast_base", "fast_large")
 
@@ -69,7 +70,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
             help="do not keep freed memory for the next allocation",
         )
         if name == "kernels":
-            command.add_argument("--kernels", nargs="+", choices=list(KERNELS), help="default: all")
+            command.add_argument("--kernels", nargs="+", choices=list(KERNELS), help=KERNELS_HELP)
         if name != "extract":
             command.add_argument("--text_units", type=int, default=1000, help=UNITS_HELP)
             command.add_argument("--label_rate", type=int, choices=[50, 100], default=50)

@@ -1,4 +1,4 @@
-"""What computes a definition fast on a CPU.
+"""What computes a definition fast, on CPUs or on GPUs.
 
 Everything here has a plain twin: the same definition in torch's own operations, which runs on
 every device, and which a reader should look at first. `KERNELS` says for each kernel what it
@@ -9,9 +9,9 @@ between the two; models call it where the ways part:
         return blocked_relative_attention(...)  # blocks of queries, in the cache
     return plain_relative_attention(...)
 
-Off a CPU the plain twins run, and in graphs that are compiled or exported. On a CPU they run inside
-`plain()`, or in the whole process where the environment has `SPEECHLM_PLAIN=all` (or the names of
-some kernels, between blanks or commas):
+Each kernel is for one sort of device. On others its plain twin runs, and so it does in graphs that
+are compiled or exported, inside `plain()`, and in the whole process where the environment has
+`SPEECHLM_PLAIN=all` (or the names of some kernels, between blanks or commas):
 
     with kernels.plain():                  # no kernel
     with kernels.plain("attention"):       # all but this one
@@ -43,8 +43,14 @@ class Kernel:
     """Test that compares the two."""
     gain: str
     """What a Base training step takes longer without the kernel, in per cent of its time, float32 /
-    bfloat16 (doc/speed.md: how it was measured); where time is not the aim, what is."""
+    bfloat16 (doc/speed.md: how it was measured); where time is not the aim, what is. Of kernels for
+    GPUs, what a step moves or launches more, as it was counted."""
+    devices: tuple[str, ...] = ("cpu",)
+    """Where it runs."""
 
+
+GPUS = ("cuda", "meta")
+"""GPUs, and tensors without numbers, which take a GPU's way."""
 
 KERNELS = {
     "attention": Kernel(
@@ -89,6 +95,26 @@ KERNELS = {
         "kernels/test_tiled_convolution",
         "none of a step: it makes hidden units of text",
     ),
+    "taps": Kernel(
+        "depthwise convolution over time",
+        "torch.nn.functional.conv2d",
+        "models/test_fast_transformer",
+        "not measured; torch's takes a CPU longer than seven multiplications",
+    ),
+    "channels_last": Kernel(
+        "as `front_end`, of images whose channels lie side by side",
+        "models.front_end.ConvolutionalFrontEnd.by_blocks",
+        "kernels/test_channels_last",
+        "counted, not timed (doc/speed.md)",
+        GPUS,
+    ),
+    "layers": Kernel(
+        "layers of a Transformer in autocast's type throughout, weights cast by one kernel",
+        "torch.autocast",
+        "kernels/test_low_layers",
+        "counted, not timed (doc/speed.md)",
+        GPUS,
+    ),
 }
 
 
@@ -97,7 +123,8 @@ def fast(name: str, x: Tensor) -> bool:
 
     Graphs that torch.compile and torch.export make are of the plain twins.
     """
-    return x.device.type == "cpu" and name not in _plain and not torch.compiler.is_compiling()
+    chosen = x.device.type in KERNELS[name].devices and name not in _plain
+    return chosen and not torch.compiler.is_compiling()
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels import fast
 from speechlm.kernels.dropout import dropout
+from speechlm.kernels.taps import by_taps
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.rotary import RotarySelfAttention, rotations
 from speechlm.models.transformer import EncoderOutput, FeedForwardLayer, run_layers
@@ -28,14 +30,14 @@ class DepthwiseConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """y_t = sum_k w_k x_(t + k - K // 2), channel by channel."""
-        kernel = len(self.weight)
-        padded = F.pad(x, (0, 0, kernel // 2, kernel // 2))
-        frames = x.shape[1]
-        weight = self.weight.to(x.dtype)
-        y = padded[:, :frames] * weight[0]
-        for tap in range(1, kernel):
-            y = torch.addcmul(y, padded[:, tap : tap + frames], weight[tap])
-        return y
+        if fast("taps", x):
+            return by_taps(x, self.weight)
+        kernel, dim = self.weight.shape
+        # As images a pixel high, (B, D, 1, T), of which channels lie side by side: a convolution
+        # over time would copy x to (B, D, T) before and its result back behind.
+        weight = self.weight.to(x.dtype).T[:, None, None]
+        y = F.conv2d(x.mT.unsqueeze(2), weight, padding=(0, kernel // 2), groups=dim)
+        return y.squeeze(2).mT
 
 
 class FastLayer(FeedForwardLayer):

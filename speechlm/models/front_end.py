@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from speechlm.conventions import Framing
 from speechlm.kernels import fast
+from speechlm.kernels.channels_last import channels_last_stack
 from speechlm.kernels.convolution_stack import convolution_stack
 from speechlm.models.config import SpeechLMConfig
 
@@ -101,6 +102,8 @@ class ConvolutionalFrontEnd(FrontEnd):
             lengths = (sample_lengths - conv.kernel_size[0]) // conv.stride[0] + 1
         if fast("front_end", waveforms) and not waveforms.requires_grad:
             return self._by_products(waveforms, lengths)
+        if fast("channels_last", waveforms) and not waveforms.requires_grad:
+            return self.channels_last(waveforms, lengths)
         return self.by_blocks(waveforms, lengths)
 
     def by_blocks(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
@@ -114,18 +117,27 @@ class ConvolutionalFrontEnd(FrontEnd):
                 x = block(x, lengths if index == 0 else None)
         return x.transpose(1, 2)
 
+    def channels_last(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
+        """The same by the kernel for GPUs; waveforms get no gradient."""
+        convolutions = [block.conv for block in self.blocks]
+        return channels_last_stack(waveforms, lengths, convolutions, *self._norms())
+
+    def _norms(self) -> tuple[nn.GroupNorm | None, list[nn.LayerNorm]]:
+        """The group norm of the first block, the layer norms of all, so far as there are any."""
+        norms = [getattr(block, "2")["1"] for block in self.blocks if block.norm == "layer"]
+        first = self.blocks[0]
+        return getattr(first, "2") if first.norm == "group" else None, norms
+
     def _by_products(self, waveforms: Tensor, lengths: Tensor | None) -> Tensor:
-        """The same by the kernel; waveforms get no gradient."""
-        blocks = self.blocks
-        norms = [getattr(block, "2")["1"] for block in blocks if block.norm == "layer"]
-        first, batch = blocks[0].conv, waveforms.shape[0]
-        if blocks[0].norm == "group":
-            norm = getattr(blocks[0], "2")
-            weight, bias = fold_group_norm(waveforms, lengths, first, norm)
+        """The same by the kernel for CPUs; waveforms get no gradient."""
+        group, norms = self._norms()
+        convolutions = [block.conv for block in self.blocks]
+        first, batch = convolutions[0], waveforms.shape[0]
+        if group is not None:
+            weight, bias = fold_group_norm(waveforms, lengths, first, group)
         else:
             weight = first.weight[:, 0].expand(batch, -1, -1)
             bias = weight.new_zeros(batch, first.out_channels)
-        convolutions = [block.conv for block in blocks]
         return convolution_stack(waveforms, weight, bias, convolutions, norms)
 
 

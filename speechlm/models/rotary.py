@@ -18,21 +18,28 @@ BASE = 10_000.0
 
 
 def rotations(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (T, d / 2) of the angles t / BASE^(2 i / d), for the frames of x (B, T, D).
+    """What `rotate` multiplies the frames of x (B, T, D) with, of the angles t / BASE^(2 i / d).
 
-    In the type in which products of x are done.
+    Returns:
+        (T, d) each, in the type in which products of x are done: cosines of the d / 2 angles,
+        twice, and their sines, once with the opposite sign.
     """
     pairs = torch.arange(0, width, 2, device=x.device, dtype=torch.float32)
     speeds = BASE ** (-pairs / width)
     angles = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)[:, None] * speeds
     kind = compute_type(x)
-    return angles.cos().to(kind), angles.sin().to(kind)
+    cosines, sines = angles.cos().to(kind), angles.sin().to(kind)
+    return torch.cat([cosines, cosines], 1), torch.cat([-sines, sines], 1)
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Turns the pairs (x_i, x_(i + d/2)) of x (B, H, T, d) by the angles of their frames."""
+    """Turns the pairs (x_i, x_(i + d/2)) of x (.., d) by the angles of their frames.
+
+    Cosines and sines of `rotations` broadcast to x.
+    """
+    # (a cos - b sin, b cos + a sin) = (a, b) (cos, cos) + (b, a) (-sin, sin)
     first, second = x.chunk(2, -1)
-    return torch.cat([first * cosines - second * sines, first * sines + second * cosines], -1)
+    return x * cosines + torch.cat([second, first], -1) * sines
 
 
 class RotarySelfAttention(nn.Module):
@@ -48,10 +55,12 @@ class RotarySelfAttention(nn.Module):
         """Attends x (B, T, D) to itself; `turns` of `rotations`, padding (B, T) bool or None."""
         batch, frames, dim = x.shape
         x = x.to(compute_type(x))
-        # (B, T, 3 D) -> three of (B, H, T, d)
+        # (B, T, 3 D) -> three of (B, H, T, d), of which two are turned at once
         qkv = linear(x, self.qkv_proj).view(batch, frames, 3, self.heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        query, key = rotate(query, *turns), rotate(key, *turns)
+        both, value = qkv.split((2, 1), 2)
+        cosines, sines = (turn[:, None, None] for turn in turns)
+        query, key = rotate(both, cosines, sines).permute(2, 0, 3, 1, 4)
+        value = value.squeeze(2).transpose(1, 2)
         seen = None if padding is None else ~padding[:, None, None]
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, seen, dropout)

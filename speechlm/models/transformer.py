@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from speechlm.conventions import PAD
 from speechlm.kernels import fast
 from speechlm.kernels.dropout import dropout
+from speechlm.kernels.low_layers import in_type, low_layer, low_type
 from speechlm.kernels.products import gelu_linear, linear
 from speechlm.kernels.tiled_convolution import grouped_convolution
 from speechlm.models.config import SpeechLMConfig
@@ -84,9 +85,12 @@ def run_layers(
         shared: what all layers get beside x.
     """
     outputs = []
+    low = low_type(x)
+    if low is not None:
+        x, *shared = in_type((x, *shared), low)
     for layer in layers:
         if not (training and layerdrop > 0.0 and torch.rand(()).item() < layerdrop):
-            x = layer(x, *shared)
+            x = layer(x, *shared) if low is None else low_layer(layer, x, *shared)
         outputs.append(x)
     return outputs
 

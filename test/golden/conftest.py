@@ -21,10 +21,11 @@ CORE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("SPEECHLM_SHARED", CORE.parents[2] / "shared")) / "golden"
 
 
-@pytest.fixture(params=["kernels", "plain"], autouse=True)
-def path(request):
-    """Every test runs with the CPU's kernels, and with their plain twins, which GPUs take."""
-    with kernels.plain() if request.param == "plain" else nullcontext():
+@pytest.fixture(params=["kernels", "plain", "gpu"], autouse=True)
+def path(request, like_a_gpu):
+    """Every test runs with the CPU's kernels, with plain twins, and with the kernels of GPUs."""
+    ways = {"kernels": nullcontext, "plain": kernels.plain, "gpu": like_a_gpu}
+    with ways[request.param]():
         yield request.param
 
 

@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -20,6 +21,9 @@ USED = {
     "products": "speechlm.kernels.products._onednn",
     "gelu": "speechlm.kernels.products._Linear.apply",
     "dropout": "speechlm.kernels.dropout._SeededDropout.apply",
+    "taps": "speechlm.models.fast_transformer.by_taps",
+    "channels_last": "speechlm.models.front_end.channels_last_stack",
+    "layers": "speechlm.models.transformer.low_layer",
     "tiles": "speechlm.kernels.tiled_convolution.TiledConvolution.forward",
 }
 """What runs where a kernel is on."""
@@ -49,21 +53,24 @@ def test_the_table_is_true(root):
         assert row.definition and row.gain, name
 
 
-def run_everything():
-    """A training step and a generation: every kernel's part of the two."""
+def run_everything(autocast):
+    """Training steps and a generation: every kernel's part of them."""
     torch.manual_seed(0)
-    config = SpeechLMConfig.tiny(attention_dropout=0.1, label_rate=50)
-    model = SpeechLM(config, 20, 12).train()
-    labels = torch.randint(4, 19, (1, 30))
-    text = torch.randint(4, 19, (1, 30)), torch.randint(4, 12, (1, 5))
-    model(torch.randn(1, 10000), torch.tensor([10000]), labels, *text)[0].backward()
+    for size in ("tiny", "fast_tiny"):
+        config = getattr(SpeechLMConfig, size)(attention_dropout=0.1, label_rate=50)
+        model = SpeechLM(config, 20, 12).train()
+        labels = torch.randint(4, 19, (1, 30))
+        text = torch.randint(4, 19, (1, 30)), torch.randint(4, 12, (1, 5))
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = model(torch.randn(1, 10000), torch.tensor([10000]), labels, *text)[0]
+        loss.backward()
     TextToUnit(TextToUnitConfig(embed_dim=8, ffn_dim=8), 46, 9).freeze().generate(
         [torch.tensor([5, 6, 2])]
     )
 
 
 @pytest.mark.parametrize("name", USED)
-def test_a_kernel_runs_unless_it_is_switched_off(monkeypatch, name):
+def test_a_kernel_runs_unless_it_is_switched_off(monkeypatch, like_a_gpu, name):
     if name == "products" and not products._onednn_types():
         pytest.skip("torch has no oneDNN here")
     owner, _, attribute = USED[name].rpartition(".")
@@ -75,11 +82,13 @@ def test_a_kernel_runs_unless_it_is_switched_off(monkeypatch, name):
         return real(*args)
 
     monkeypatch.setattr(find(owner), attribute, spy)
-    with plain(name):
-        run_everything()
-    assert not calls
-    run_everything()
-    assert calls
+    where = like_a_gpu() if "cuda" in KERNELS[name].devices else nullcontext()
+    with where:
+        with plain(name):
+            run_everything(autocast=name == "layers")
+        assert not calls
+        run_everything(autocast=name == "layers")
+        assert calls
 
 
 def test_plain_ends_with_its_block():
@@ -89,8 +98,10 @@ def test_plain_ends_with_its_block():
             assert not any(fast(name, x) for name in KERNELS)
         assert fast("attention", x) and not fast("dropout", x)
         raise KeyError
-    assert all(fast(name, x) for name in KERNELS)
-    assert not any(fast(name, x.to("meta")) for name in KERNELS)
+    for device in ("cpu", "meta"):
+        chosen = {name for name in KERNELS if fast(name, x.to(device))}
+        assert chosen == {name for name, row in KERNELS.items() if device in row.devices}
+    assert all(("cpu" in row.devices) != ("cuda" in row.devices) for row in KERNELS.values())
 
 
 @pytest.mark.parametrize(

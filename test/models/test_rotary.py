@@ -14,12 +14,13 @@ def turns(frames, width, dtype=torch.float64):
 
 def test_angles_are_those_of_the_definition():
     cosines, sines = turns(50, 8)
-    assert cosines.shape == sines.shape == (50, 4)
+    assert cosines.shape == sines.shape == (50, 8)
+    assert torch.equal(cosines[:, :4], cosines[:, 4:]) and torch.equal(sines[:, :4], -sines[:, 4:])
     for frame in (0, 1, 49):
         for pair in range(4):
             angle = frame / BASE ** (2 * pair / 8)
             assert cosines[frame, pair] == pytest.approx(math.cos(angle), abs=1e-5)
-            assert sines[frame, pair] == pytest.approx(math.sin(angle), abs=1e-5)
+            assert sines[frame, 4 + pair] == pytest.approx(math.sin(angle), abs=1e-5)
 
 
 def test_products_depend_on_the_distance_alone():

@@ -58,6 +58,8 @@ class PretendedGPU(TorchFunctionMode):
                 args, kwargs = _widest(args, kwargs)
         if name == "scaled_dot_product_attention":
             return efficient_attention(*args, **kwargs)
+        if name == "dropout":
+            return dropout(*args, **kwargs)
         return function(*args, **kwargs)
 
     def _cast(self, name: str, value: Any) -> Any:
@@ -110,6 +112,11 @@ def efficient_attention(
     )[0]
 
 
+def dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """CUDA's own: one kernel, which keeps a byte a number."""
+    return torch.native_dropout(x, p, True)[0] if training and 0.0 < p < 1.0 else x
+
+
 @contextmanager
 def pretended_gpu(dtype: torch.dtype | None) -> Iterator[PretendedGPU]:
     """The mode, with what models ask about autocast answered for the meta device."""
@@ -154,6 +161,16 @@ def _ctc_backward(gradient: Tensor, log_probs: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(log_probs)
 
 
+def _dropout(x: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(x, dtype=torch.bool)
+
+
+def _dropout_backward(gradient: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(gradient)
+
+
 _shapes = torch.library.Library("aten", "IMPL", "Meta")
 _shapes.impl("_ctc_loss.Tensor", _ctc)
 _shapes.impl("_ctc_loss_backward.Tensor", _ctc_backward)
+_shapes.impl("native_dropout", _dropout)
+_shapes.impl("native_dropout_backward", _dropout_backward)

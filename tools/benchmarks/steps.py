@@ -116,7 +116,8 @@ def kernels(args: argparse.Namespace) -> dict[str, float]:
 
     Also the tensors kept for the backward pass, in GiB.
     """
-    names = args.kernels or [name for name in KERNELS if name != "tiles"]
+    own = [name for name, row in KERNELS.items() if args.device in row.devices]
+    names = args.kernels or [name for name in own if name != "tiles"]
     step = training_step(args)
     times: dict[str, list[float]] = {name: [] for name in ("", *names)}
     for name, seconds in times.items():

@@ -20,7 +20,10 @@ KINDS = {
     "_scaled_dot_product_efficient_attention": "attention kernel",
     "_scaled_dot_product_efficient_attention_backward": "attention kernel",
     **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), "products"),
-    **dict.fromkeys(("_to_copy", "clone", "copy_", "cat", "constant_pad_nd"), "copies and casts"),
+    **dict.fromkeys(
+        ("_to_copy", "clone", "copy_", "_foreach_copy_", "cat", "constant_pad_nd"),
+        "copies and casts",
+    ),
     **dict.fromkeys(
         (
             "native_layer_norm",
@@ -128,6 +131,8 @@ class Trace(TorchDispatchMode):
     def _note(self, operation: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        if name == "_foreach_copy_":  # many tensors by one kernel: into the first list
+            outputs, inputs = list(args[0]), list(args[1])
         written = float(sum(map(size_of, outputs)))
         if written == 0:
             return
@@ -136,8 +141,7 @@ class Trace(TorchDispatchMode):
         read = float(sum(map(size_of, inputs)))
         if name in PICKED:
             read = float(sum(map(size_of, inputs[1:]))) + written
-        count = flop_registry.get(operation.overloadpacket)
-        flop = float(count(*args, **kwargs, out_val=result)) if count else 0.0
+        flop = _operations(operation, name, args, kwargs, result)
         part = self.part_of(self._tracker.parents)
         self.calls.append(Call(part, name, SEVERAL.get(name, 1), read, written, flop))
 
@@ -157,6 +161,16 @@ class Trace(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._seen.discard(key)
         self.bytes_now -= size
+
+
+def _operations(operation: Any, name: str, args: Any, kwargs: Any, result: Any) -> float:
+    if name == "convolution_backward":  # torch's own count takes groups for one group
+        d_y, _, weight, *_, wanted = args
+        # As many as forward for each of the two: a product for each weight and output frame
+        frames = d_y.numel() // d_y.shape[1]
+        return 2.0 * weight.numel() * frames * sum(wanted[:2])
+    count = flop_registry.get(operation.overloadpacket)
+    return float(count(*args, **kwargs, out_val=result)) if count else 0.0
 
 
 def _on_meta(args: Any, kwargs: Any) -> bool:

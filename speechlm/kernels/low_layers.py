@@ -1,0 +1,84 @@
+"""Layers of a Transformer in autocast's type throughout, for GPUs.
+
+Autocast by itself casts each weight on its own, takes norms and what is added to their results in
+float32, and casts what goes into each product back. Here all weights of a layer are cast by one
+kernel, and so are their gradients; norms (whose sums are in float32 as ever) and residuals are in
+autocast's type, which is less than half of the bytes between products.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.func import functional_call
+from torch.utils._pytree import tree_map
+
+from speechlm.kernels import fast
+from speechlm.kernels.products import compute_type
+
+LOW = (torch.bfloat16, torch.float16)
+
+
+def low_type(x: Tensor) -> torch.dtype | None:
+    """The type of layers that are computed in it throughout; None: they take autocast as it is."""
+    dtype = compute_type(x)
+    autocast = torch.is_autocast_enabled(x.device.type)
+    return dtype if autocast and dtype in LOW and fast("layers", x) else None
+
+
+def in_type(values: Any, dtype: torch.dtype) -> Any:
+    """The same tuple, list or dict with its floating-point tensors in that type."""
+
+    def cast(value: Any) -> Any:
+        floating = isinstance(value, Tensor) and value.is_floating_point()
+        return value.to(dtype) if floating else value
+
+    return tree_map(cast, values)
+
+
+def low_layer(layer: nn.Module, x: Tensor, *shared: Any) -> Tensor:
+    """layer(x, *shared), computed in the type of x without autocast.
+
+    Args:
+        layer: its weights may have another type.
+        x: (B, T, D).
+        shared: what it gets beside x, `in_type` of x.
+    """
+    names, weights = zip(*layer.named_parameters(), strict=True)
+    weights = _Cast.apply(x.dtype, *weights)
+    with torch.autocast(x.device.type, enabled=False):
+        return functional_call(layer, dict(zip(names, weights, strict=True)), (x, *shared))
+
+
+class _Cast(torch.autograd.Function):
+    """Tensors in another type, and their gradients back: one kernel each."""
+
+    @staticmethod
+    def forward(ctx, dtype: torch.dtype, *wide: Tensor) -> tuple[Tensor, ...]:
+        ctx.types = [tensor.dtype for tensor in wide]
+        ctx.set_materialize_grads(False)
+        copied = _copied(wide, [dtype] * len(wide))
+        trained = ctx.needs_input_grad[1:]
+        fixed = [x for x, needed in zip(copied, trained, strict=True) if not needed]
+        ctx.mark_non_differentiable(*fixed)
+        return tuple(copied)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *gradients: Tensor | None):
+        given = [(n, g) for n, g in enumerate(gradients) if g is not None]
+        copied = _copied([g for _, g in given], [ctx.types[n] for n, _ in given])
+        results: list[Tensor | None] = [None] * len(gradients)
+        for (number, _), gradient in zip(given, copied, strict=True):
+            results[number] = gradient
+        return None, *results
+
+
+def _copied(tensors: Any, types: list[torch.dtype]) -> list[Tensor]:
+    results = [torch.empty_like(x, dtype=t) for x, t in zip(tensors, types, strict=True)]
+    if results:
+        torch._foreach_copy_(results, list(tensors))
+    return results
