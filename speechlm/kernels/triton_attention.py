@@ -161,7 +161,7 @@ def _backward_queries(
     WIDTH: tl.constexpr, COLUMNS: tl.constexpr, POSITIONS: tl.constexpr,
     PADDED: tl.constexpr, DROPPED: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """dq but for its part through `relative`, drelative and mean (B, H, T), of a block of queries."""
+    """dq but for its part through `relative`, drelative, mean (B, H, T): a block of queries."""
     pair = tl.program_id(1)
     head_rows = (pair // heads).to(tl.int64) * frames * heads + pair % heads
     query = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)

@@ -24,8 +24,9 @@ def count(root):
         sys.path.remove(str(root / "tools"))
 
 
-def step(count, model, features=False, dtype="bfloat16", **batch):
-    args = argparse.Namespace(**{**PAPER_BATCH, **batch}, features=features, dtype=dtype)
+def step(count, model, features=False, dtype="bfloat16", triton=False, **batch):
+    options = {"features": features, "dtype": dtype, "triton": triton}
+    args = argparse.Namespace(**{**PAPER_BATCH, **batch}, **options)
     return count.count.traced(model, args)
 
 
