@@ -21,10 +21,18 @@ CORE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("SPEECHLM_SHARED", CORE.parents[2] / "shared")) / "golden"
 
 
-@pytest.fixture(params=["kernels", "plain"], autouse=True)
+PATHS = {"kernels": nullcontext, "plain": kernels.plain}
+if os.environ.get("TRITON_INTERPRET") == "1":
+    PATHS["triton"] = kernels.triton
+
+
+@pytest.fixture(params=PATHS, autouse=True)
 def path(request):
-    """Every test runs with the CPU's kernels, and with their plain twins, which GPUs take."""
-    with kernels.plain() if request.param == "plain" else nullcontext():
+    """Every test runs with the CPU's kernels, and with their plain twins, which GPUs take.
+
+    Where Triton's interpreter is on, it runs with the kernels in Triton, too.
+    """
+    with PATHS[request.param]():
         yield request.param
 
 

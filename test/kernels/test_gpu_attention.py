@@ -73,7 +73,17 @@ def test_numbers_in_tritons_interpreter(root):
     """What interpreted_attention.py tests, in a process with TRITON_INTERPRET=1 from its start."""
     tests = root / "test" / "kernels" / "interpreted_attention.py"
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "--noconftest", "-p", "no:cacheprovider", tests],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "--noconftest",
+            "-p",
+            "no:cacheprovider",
+            tests,
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "TRITON_INTERPRET": "1"},
