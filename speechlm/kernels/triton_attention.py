@@ -57,25 +57,29 @@ def _length(padding, row, frames, PADDED: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _places(head_rows, frame, stop, heads, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
-    """Offsets (frames, COLUMNS) of one head's numbers in (B, T, H, WIDTH), and which are there."""
+def _places(frame, stop, heads, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
+    """Offsets (frames, COLUMNS) of one head's numbers in (T, H, WIDTH), and which are there.
+
+    In 32 bits, as offsets of a block's every number take registers; where a row begins, which
+    needs 64, is added to the pointer.
+    """
     column = tl.arange(0, COLUMNS)
-    offset = head_rows * WIDTH + frame[:, None] * (heads * WIDTH) + column[None, :]
+    offset = frame[:, None] * (heads * WIDTH) + column[None, :]
     return offset, (frame < stop)[:, None] & (column < WIDTH)[None, :]
 
 
 @triton.jit
 def _load(x, head_rows, frame, stop, heads, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
     """A block (frames, COLUMNS) of one head; zeros from `stop` and from WIDTH on."""
-    offset, there = _places(head_rows, frame, stop, heads, WIDTH, COLUMNS)
-    return tl.load(x + offset, mask=there, other=0.0)
+    offset, there = _places(frame, stop, heads, WIDTH, COLUMNS)
+    return tl.load(x + head_rows * WIDTH + offset, mask=there, other=0.0)
 
 
 @triton.jit
 def _store(x, block, head_rows, frame, stop, heads, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
     """The inverse of _load."""
-    offset, there = _places(head_rows, frame, stop, heads, WIDTH, COLUMNS)
-    tl.store(x + offset, block.to(x.dtype.element_ty), mask=there)
+    offset, there = _places(frame, stop, heads, WIDTH, COLUMNS)
+    tl.store(x + head_rows * WIDTH + offset, block.to(x.dtype.element_ty), mask=there)
 
 
 @triton.jit
@@ -90,11 +94,9 @@ def _scores(
     q, k, relative, head_rows, query, key, frames, length, heads, scale, POSITIONS: tl.constexpr
 ):
     """S (Q, K) of a block, -inf for keys that are not seen."""
-    row = head_rows * POSITIONS + query * (heads * POSITIONS)
+    offset = query[:, None] * (heads * POSITIONS) + _column(query, key, POSITIONS)
     there = (query < frames)[:, None] & (key < length)[None, :]
-    at_distance = tl.load(
-        relative + row[:, None] + _column(query, key, POSITIONS), mask=there, other=0.0
-    )
+    at_distance = tl.load(relative + head_rows * POSITIONS + offset, mask=there, other=0.0)
     scores = (_product(q, tl.trans(k)) + at_distance) * scale
     return tl.where((key < length)[None, :], scores, float("-inf"))
 
@@ -177,7 +179,8 @@ def _backward_queries(
     # drelative's two outermost columns
     first = tl.zeros((BLOCK_Q,), tl.float32)
     last = tl.zeros((BLOCK_Q,), tl.float32)
-    d_row = d_relative + head_rows * POSITIONS + query[:, None] * (heads * POSITIONS)
+    d_head = d_relative + head_rows * POSITIONS
+    row = query[:, None] * (heads * POSITIONS)
     for start in range(0, length, BLOCK_K):
         key = start + tl.arange(0, BLOCK_K)
         k = _load(k_of, head_rows, key, length, heads, WIDTH, COLUMNS)
@@ -197,7 +200,7 @@ def _backward_queries(
         last += tl.sum(tl.where(column == POSITIONS - 1, d_scores, 0.0), 1)
         there = (query < frames)[:, None] & (key < length)[None, :]
         inner = there & (column > 0) & (column < POSITIONS - 1)
-        tl.store(d_row + column, d_scores.to(d_relative.dtype.element_ty), mask=inner)
+        tl.store(d_head + (row + column), d_scores.to(d_relative.dtype.element_ty), mask=inner)
     _store(d_q, d_query, head_rows, query, frames, heads, WIDTH, COLUMNS)
 
     # The outermost columns, and zeros at distances where a query has no key
@@ -210,7 +213,7 @@ def _backward_queries(
         outer = (column == 0) | (column == POSITIONS - 1)
         missing = (query < frames)[:, None] & (outer | (key < 0) | (key >= length))
         mask = missing & (column < POSITIONS)
-        tl.store(d_row + column, rest.to(d_relative.dtype.element_ty), mask=mask)
+        tl.store(d_head + (row + column), rest.to(d_relative.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=["frames", "threshold"])

@@ -79,8 +79,9 @@ def compare(inputs, padding, dropout, atol):
         ("out", "q", "k", "v", "table"), (got, *ours), (expected, *theirs), strict=True
     ):
         assert our.isfinite().all(), name
-        # The largest value is the measure: sums of many numbers have no other.
-        error = float((our.double() - their.double()).abs().max() / their.abs().max())
+        # The largest value is the measure, as of any sum of many numbers; one key has gradients of
+        # zero, where the inputs are: of the size of one.
+        error = float((our.double() - their.double()).abs().max() / their.abs().max().clamp(1.0))
         assert error < atol, (name, error)
 
 

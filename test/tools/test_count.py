@@ -1,4 +1,4 @@
-"""The counter of what a GPU would do: on operations whose numbers are known, and bounds of a step."""
+"""The counter of what a GPU would do: operations whose numbers are known, bounds of a step."""
 
 import argparse
 import importlib
@@ -107,7 +107,7 @@ def test_an_estimate_is_the_roofline(count):
     assert count.count.milliseconds([heavy], 100.0, 1.0) == pytest.approx(by_products + launch)
 
 
-# Upper bounds of a training step with the paper's batch: kernels, GB, TFLOP, waits, GiB at the peak.
+# Upper bounds of a training step with the paper's batch: kernels, GB, TFLOP, waits, GiB at peak.
 # They are what was reached, rounded up: a change that goes beyond them has made a step dearer.
 BOUNDS = {
     "base": (2500, 68.0, 6.05, 3, 4.3),
