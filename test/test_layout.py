@@ -25,7 +25,7 @@ FILES = {
 }
 """A small tree that keeps all rules."""
 LAZY = "def __getattr__(name):\n    from speechlm.checkpoints.pretrained import SpeechLM\n"
-IN_TRITON = "from speechlm.kernels import triton_attention\n"
+IN_TRITON = "import speechlm.kernels.triton_attention\n"
 TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
 
 

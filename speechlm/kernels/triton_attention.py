@@ -33,6 +33,10 @@ from torch import Tensor
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 STEPS = 1 << 24
 """Probabilities of dropout are rounded to multiples of 1 / STEPS."""
+BLOCK_BYTES = 128
+"""Of a column of a block: 64 frames in bfloat16, 32 in float32."""
+WARPS = 8
+"""Of a program. With four the forward pass has too few registers."""
 
 
 @triton.jit
@@ -281,7 +285,7 @@ def forward(
     out = torch.empty_like(query)
     log_sum = query.new_empty(batch, heads, frames, dtype=torch.float32)
     tensors = (query, key, value, relative, padding, seed, out, log_sum)
-    _launch(_forward, tensors, relative, padding, dropout, 4)
+    _launch(_forward, tensors, relative, padding, dropout)
     return out, log_sum
 
 
@@ -308,7 +312,7 @@ def backward_queries(
     mean = torch.empty_like(log_sum)
     tensors = (query, key, value, relative, padding, seed, out, log_sum, d_out)
     outputs = (d_query, d_relative, mean)
-    _launch(_backward_queries, tensors + outputs, relative, padding, dropout, 8)
+    _launch(_backward_queries, tensors + outputs, relative, padding, dropout)
     return d_query, d_relative, mean
 
 
@@ -332,15 +336,15 @@ def backward_keys(
     """
     d_key, d_value = torch.empty_like(key), torch.empty_like(value)
     tensors = (query, key, value, relative, padding, seed, log_sum, mean, d_out, d_key, d_value)
-    _launch(_backward_keys, tensors, relative, padding, dropout, 8)
+    _launch(_backward_keys, tensors, relative, padding, dropout)
     return d_key, d_value
 
 
-def _launch(kernel, tensors, relative: Tensor, padding: Tensor | None, dropout: float, warps: int):
+def _launch(kernel, tensors, relative: Tensor, padding: Tensor | None, dropout: float):
     """Runs a program for each block of frames of each row and head."""
     query = tensors[0]
     batch, frames, heads, width = query.shape
-    block = 64 if query.element_size() == 2 else 32
+    block = BLOCK_BYTES // query.element_size()
     threshold = round(dropout * STEPS)
     with torch.cuda.device_of(query):
         kernel[(triton.cdiv(frames, block), batch * heads)](
@@ -357,5 +361,5 @@ def _launch(kernel, tensors, relative: Tensor, padding: Tensor | None, dropout: 
             DROPPED=threshold > 0,
             BLOCK_Q=block,
             BLOCK_K=block,
-            num_warps=warps,
+            num_warps=WARPS,
         )
