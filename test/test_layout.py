@@ -25,6 +25,7 @@ FILES = {
 }
 """A small tree that keeps all rules."""
 LAZY = "def __getattr__(name):\n    from speechlm.checkpoints.pretrained import SpeechLM\n"
+IN_TRITON = "import speechlm.kernels.triton_attention\n"
 TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
 
 
@@ -41,6 +42,11 @@ def test_the_package_keeps_the_rules(root):
         {"speechlm/__init__.py": LAZY},
         {"speechlm/__init__.py": TYPES + "from speechlm.checkpoints.pretrained import SpeechLM\n"},
         {"speechlm/kernels/plain.py": "from . import products\nfrom .products import product\n"},
+        {"speechlm/kernels/triton_attention.py": "import triton\nimport triton.language as tl\n"},
+        {
+            "speechlm/kernels/triton_attention.py": "import triton\n",
+            "speechlm/kernels/gpu.py": f"def f():\n    {IN_TRITON}",
+        },
         {"speechlm/tasks/late.py": "import importlib\nimportlib.import_module('espnet2.x')\n"},
     ],
 )
@@ -87,6 +93,9 @@ WRONG = {
     ),
     "models_read_files": ("models/a.py", "import speechlm.data.audio\n", "models may import"),
     "models_need_scipy": ("models/a.py", "import scipy.signal\n", "needs only torch and numpy"),
+    "kernels_need_triton": ("kernels/a.py", "def f():\n    import triton\n", "needs only torch"),
+    "kernels_in_triton": ("kernels/triton_attention.py", "import yaml\n", "needs only torch"),
+    "kernels_open_triton": ("kernels/a.py", IN_TRITON, "needs triton, at once"),
     "kernels_need_yaml": ("kernels/a.py", "def f():\n    import yaml\n", "needs only torch"),
 }
 

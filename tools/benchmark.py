@@ -6,7 +6,7 @@
     python tools/benchmark.py extract --model large --dtype bfloat16
     python tools/benchmark.py pretrain-step --model fast_base --beside base
     python tools/benchmark.py operations --model fast_base --beside base
-    python tools/benchmark.py count --model base --gpu h100
+    python tools/benchmark.py count --model base --gpu h100 --triton
     python tools/benchmark.py kernels
     python tools/benchmark.py text
     python tools/benchmark.py beam --model base --threads 1
@@ -94,6 +94,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--text_units", type=int, default=547, help=UNITS_HELP)
     command.add_argument("--features", action="store_true", help="features of all layers instead")
     command.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    command.add_argument("--triton", action="store_true", help="as with SPEECHLM_TRITON=1")
     command.add_argument("--gpu", choices=list(GPUS), default="h100", help="of the estimate")
     command.add_argument("--peak_tflops", type=float, help="in place of the GPU's own")
     command.add_argument("--bandwidth_tb", type=float, help="in place of the GPU's own, TB/s")

@@ -15,6 +15,9 @@ are compiled or exported, inside `plain()`, and in the whole process where the e
 
     with kernels.plain():                  # no kernel
     with kernels.plain("attention"):       # all but this one
+
+One kernel is for GPUs, in Triton (`GPU_KERNELS`). It is off unless the environment has
+`SPEECHLM_TRITON=1`, as it has not run on a GPU yet; `on_gpu` decides.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from torch import Tensor
 
 VARIABLE = "SPEECHLM_PLAIN"
 """Environment variable that names the kernels to do without."""
+TRITON_VARIABLE = "SPEECHLM_TRITON"
+"""Environment variable that is 1 where GPUs take the kernels in Triton."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,15 @@ KERNELS = {
     ),
 }
 
+GPU_KERNELS = {
+    "attention": Kernel(
+        "softmax((q . k + q . e_(i-j)) / sqrt(d)) v over all keys, with dropout of the weights",
+        "models.relative_attention.plain_relative_attention",
+        "kernels/test_gpu_attention",
+        "not measured: it has not run on a GPU; doc/speed.md has what is counted",
+    )
+}
+
 
 def fast(name: str, x: Tensor) -> bool:
     """Whether the kernel of that name is to be used for x; else its plain twin is.
@@ -125,6 +139,30 @@ def fast(name: str, x: Tensor) -> bool:
     """
     chosen = x.device.type in KERNELS[name].devices and name not in _plain
     return chosen and not torch.compiler.is_compiling()
+
+
+def on_gpu(name: str, x: Tensor) -> bool:
+    """Whether the kernel of that name in Triton is to be used for x, which is not on a CPU.
+
+    Graphs of torch.compile have it, too; those of torch.export are of the plain twins. Triton's
+    interpreter (`TRITON_INTERPRET=1`) runs it on a CPU, for tests.
+    """
+    if not _triton or name in _plain:
+        return False
+    if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
+        return False
+    return x.device.type in ("cuda", "meta") or os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@contextmanager
+def triton() -> Iterator[None]:
+    """Kernels in Triton where `on_gpu` has a say, until the block ends, for the whole process."""
+    global _triton
+    before, _triton = _triton, True
+    try:
+        yield
+    finally:
+        _triton = before
 
 
 @contextmanager
@@ -159,4 +197,14 @@ def _from_environment(value: str) -> frozenset[str]:
     return _known(KERNELS if "all" in names else names, VARIABLE)
 
 
+def _triton_from_environment(value: str) -> bool:
+    if value not in ("", "0", "1"):
+        raise ValueError(
+            f"{TRITON_VARIABLE}: 1 takes the kernels in Triton on GPUs, 0 or nothing does not; "
+            f"got {value!r}"
+        )
+    return value == "1"
+
+
 _plain = _from_environment(os.environ.get(VARIABLE, ""))
+_triton = _triton_from_environment(os.environ.get(TRITON_VARIABLE, ""))

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechlm.kernels import fast
+from speechlm.kernels import fast, on_gpu
 from speechlm.kernels.blocked_attention import blocked_relative_attention
+from speechlm.kernels.gpu_attention import gpu_relative_attention, takes
 from speechlm.kernels.products import compute_type, linear
 
 ALIGNMENT = 8
@@ -46,6 +47,8 @@ def relative_attention(
     Returns:
         (B, H, T, d).
     """
+    if on_gpu("attention", query) and takes(query):
+        return gpu_relative_attention(query, key, value, table, padding, dropout)
     query = query * query.shape[3] ** -0.5
     if not fast("attention", query):
         return plain_relative_attention(query, key, value, table, padding, dropout)

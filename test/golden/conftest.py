@@ -21,10 +21,21 @@ CORE = Path(__file__).resolve().parent
 SHARED = Path(os.environ.get("SPEECHLM_SHARED", CORE.parents[2] / "shared")) / "golden"
 
 
-@pytest.fixture(params=["kernels", "plain", "gpu"], autouse=True)
+WAYS = ["kernels", "plain", "gpu", *["triton"] * (os.environ.get("TRITON_INTERPRET") == "1")]
+
+
+@pytest.fixture(params=WAYS, autouse=True)
 def path(request, like_a_gpu):
-    """Every test runs with the CPU's kernels, with plain twins, and with the kernels of GPUs."""
-    ways = {"kernels": nullcontext, "plain": kernels.plain, "gpu": like_a_gpu}
+    """Every test runs with the CPU's kernels, with plain twins, and with the kernels of GPUs.
+
+    Where Triton's interpreter is on, it runs with the kernels in Triton, too.
+    """
+    ways = {
+        "kernels": nullcontext,
+        "plain": kernels.plain,
+        "gpu": like_a_gpu,
+        "triton": kernels.triton,
+    }
     with ways[request.param]():
         yield request.param
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from speechlm import kernels
-from speechlm.kernels import KERNELS, fast, plain, products
+from speechlm.kernels import GPU_KERNELS, KERNELS, fast, on_gpu, plain, products, triton
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.text_to_unit import TextToUnit, TextToUnitConfig
 
@@ -45,7 +45,7 @@ def find(name):
 
 def test_the_table_is_true(root):
     assert USED.keys() == KERNELS.keys()
-    for name, row in KERNELS.items():
+    for name, row in [*KERNELS.items(), *GPU_KERNELS.items()]:
         for twin in row.twin.split(" of "):
             find(twin if twin.startswith("torch.") else f"speechlm.{twin}")
         text = (root / "test" / f"{row.test}.py").read_text()
@@ -104,6 +104,29 @@ def test_plain_ends_with_its_block():
     assert all(("cpu" in row.devices) != ("cuda" in row.devices) for row in KERNELS.values())
 
 
+def test_triton_is_off_until_it_is_asked_for():
+    x = torch.ones(1)
+    meta = x.to("meta")
+    assert not on_gpu("attention", meta)
+    with triton():
+        assert on_gpu("attention", meta) and not on_gpu("attention", x)
+        with plain("attention"):
+            assert not on_gpu("attention", meta)
+    assert not on_gpu("attention", meta)
+
+
+@pytest.mark.parametrize("value, on", [("", False), ("0", False), ("1", True)])
+def test_the_environment_asks_for_triton(value, on):
+    code = "import torch; from speechlm.kernels import on_gpu as o; "
+    code += "print(o('attention', torch.ones(1, device='meta')))"
+    assert run(code, value, kernels.TRITON_VARIABLE).stdout.split() == [str(on)]
+
+
+def test_what_asks_neither_for_triton_nor_against_it():
+    ended = run("import speechlm.kernels", "yes", kernels.TRITON_VARIABLE)
+    assert ended.returncode and "SPEECHLM_TRITON: 1 takes the kernels" in ended.stderr
+
+
 @pytest.mark.parametrize(
     "value, off",
     [("", set()), ("all", set(KERNELS)), ("dropout, position", {"dropout", "position"})],
@@ -120,9 +143,9 @@ def test_names_that_are_no_kernel():
     assert ended.returncode and "SPEECHLM_PLAIN: no kernel is called al" in ended.stderr
 
 
-def run(code, value):
-    """A process whose environment has SPEECHLM_PLAIN."""
-    environment = {**os.environ, kernels.VARIABLE: value}
+def run(code, value, variable=kernels.VARIABLE):
+    """A process whose environment has SPEECHLM_PLAIN, or another variable."""
+    environment = {**os.environ, variable: value}
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )

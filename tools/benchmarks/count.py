@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 import torch
 
@@ -13,6 +14,7 @@ from benchmarks.operations import units_of
 from benchmarks.pretended_gpu import META, pretended_gpu
 from benchmarks.trace import Call, Trace
 from speechlm.conventions import SAMPLE_RATE, WINDOW
+from speechlm.kernels import triton
 from speechlm.models import SpeechLM, SpeechLMConfig
 
 GPUS = {"a100": (312.0, 2.04), "h100": (989.0, 3.35), "h200": (989.0, 4.8)}
@@ -61,7 +63,7 @@ def traced(name: str, args: argparse.Namespace) -> Trace:
     batch = host_batch(config, args)
     dtype = None if args.dtype == "float32" else getattr(torch, args.dtype)
     trace = Trace(part_of)
-    with pretended_gpu(dtype), trace:
+    with pretended_gpu(dtype), triton() if args.triton else nullcontext(), trace:
         trace.known([*model.parameters(), *model.buffers(), *batch])
         if args.features:
             model.extract_features(batch[0], None, "all")

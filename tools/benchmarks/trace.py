@@ -19,6 +19,9 @@ KINDS = {
     "convolution_backward": "convolutions",
     "_scaled_dot_product_efficient_attention": "attention kernel",
     "_scaled_dot_product_efficient_attention_backward": "attention kernel",
+    "relative_attention": "attention kernel",
+    "relative_attention_queries": "attention kernel",
+    "relative_attention_keys": "attention kernel",
     **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), "products"),
     **dict.fromkeys(
         ("_to_copy", "clone", "copy_", "_foreach_copy_", "cat", "constant_pad_nd"),
