@@ -95,6 +95,10 @@ class Columns:
     def __getitem__(self, name: str) -> np.ndarray:
         return np.frombuffer(self._map, self._kinds[name], self._n, self._places[name])
 
+    def value(self, name: str, row: int) -> int:
+        """A value of a column, read and not mapped: the pages around it do not stay in memory."""
+        return int(self.read(name, row, row + 1)[0])
+
     def read(self, name: str, start: int, stop: int) -> np.ndarray:
         """Rows start .. stop - 1 of a column, read and not mapped: they do not stay in memory."""
         kind = self._kinds[name]

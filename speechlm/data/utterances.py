@@ -63,14 +63,14 @@ class Utterances:
 
     def id(self, row: int) -> str:
         """The id of an utterance."""
-        return self._line(self._lines, int(self.columns["line"][row]))[0]
+        return self._line(self._lines, self.columns.value("line", row))[0]
 
     def audio(self, row: int) -> AudioRange:
         """Where the samples of an utterance are, with their number."""
         column = "path" if "path" in self.columns else "line"
-        path = self._line(self._paths, int(self.columns[column][row]))[1]
-        start = int(self.columns["start"][row]) if "start" in self.columns else 0
-        return AudioRange(path).part(start, int(self.samples[row]))
+        path = self._line(self._paths, self.columns.value(column, row))[1]
+        start = self.columns.value("start", row) if "start" in self.columns else 0
+        return AudioRange(path).part(start, self.columns.value("samples", row))
 
     def total_samples(self) -> int:
         """Samples of all utterances together."""

@@ -122,7 +122,7 @@ class SpeechUnits:
 
     def _expected(self, row: int) -> int:
         """Labels that the audio of an utterance should have."""
-        return n_labels(int(self._utterances.samples[row]), self._shift)
+        return n_labels(self._utterances.columns.value("samples", row), self._shift)
 
     def _labels(self, index: int) -> np.ndarray:
         """(L,) int64 model ids of a whole utterance.
@@ -131,8 +131,9 @@ class SpeechUnits:
             ValueError: tokens.txt lacks one.
         """
         row, utterance = int(self._rows[index]), self.ids[index]
-        ark = self._units.archives[self._units.archive[row]]
-        labels = read_array(ark, int(self._units.offset[row]), utterance)
+        place = self._units.columns
+        ark = self._units.archives[place.value("archive", row)]
+        labels = read_array(ark, place.value("offset", row), utterance)
         labels = fit_to_audio(labels, self._expected(row), utterance)
         try:
             return self.vocabulary.to_model_ids(labels)
@@ -161,7 +162,8 @@ class SpeechUnits:
         Crops start at random places, or at the beginning if `random` is None. Labels are cropped
         with the audio: from round(start x rate / 16000), round(samples x rate / 16000) of them.
         """
-        samples = self._utterances.samples[self._rows[indices]]
+        rows = self._rows[indices].tolist()
+        samples = np.array([self._utterances.columns.value("samples", row) for row in rows])
         lengths = np.minimum(samples, self.max_samples)
         if not self.pad_audio:
             lengths = np.full_like(lengths, lengths.min())
