@@ -33,6 +33,7 @@ from speechlm.checkpoints.model_dir import (
     save_model,
 )
 from speechlm.checkpoints.weight_checks import check_numbers
+from speechlm.conventions import BLANK
 from speechlm.data.atomic import output_dir
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.data.whole_files import read_json
@@ -85,11 +86,24 @@ def import_hub_folder(
         UnitVocabulary.read(source / TOKENS) if there["units"] else None,
         _characters(source / VOCABULARY) if there["characters"] else None,
     )
+    _check_symbols(values, description.characters, source)
     _check_fit(description, weights, str(source / WEIGHTS))
     kept = {name: text for name, text in metadata.items() if name != _FORMAT}
     with output_dir(output, (TOKENS, "tokens.origin", CHARACTERS)) as path:
         save_model(path, description, weights, kept or None, imported_from=source.name)
     return description
+
+
+def _check_symbols(values: dict[str, Any], characters: Sequence[str] | None, folder: Path) -> None:
+    """What config.json says of the CTC head must be so in vocab.json; its blank is the first."""
+    if characters is None:
+        return
+    size, blank = values.get("vocab_size", len(characters)), values.get("pad_token_id", BLANK)
+    if (size, blank) != (len(characters), BLANK):
+        raise ValueError(
+            f"{folder / HUB_CONFIG}: vocab_size {len(characters)}, as {VOCABULARY} has, and blank "
+            f"(pad_token_id) {BLANK} expected, got {size!r} and {blank!r}; copy or export it again"
+        )
 
 
 def _check_fit(description: Description, weights: dict[str, Tensor], source: str) -> None:
@@ -114,7 +128,7 @@ def _kind(values: dict[str, Any], folder: Path) -> str:
         )
     classes = values.get("architectures")
     name = classes[0] if isinstance(classes, list) and len(classes) == 1 else classes
-    if name not in CLASSES:
+    if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(
             f"{folder} holds a {name}; {' or '.join(CLASSES)} expected, as model folders have no "
             "other heads: open it as a SpeechLMModel and save that"
