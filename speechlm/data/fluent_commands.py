@@ -14,6 +14,7 @@ from pathlib import Path
 
 from speechlm.data.report import Report
 from speechlm.data.task_data import DEV, TEST, TRAIN, Collector, TaskData
+from speechlm.data.whole_files import read_lines
 
 FILES = {TRAIN: "train_data.csv", DEV: "valid_data.csv", TEST: "test_data.csv"}
 SLOTS = ("action", "object", "location")
@@ -33,13 +34,15 @@ def read_fluent_commands(corpus: str | os.PathLike[str]) -> tuple[TaskData, Repo
         path = root / "data" / name
         if not path.is_file():
             raise ValueError(f"Fluent Speech Commands: {path} expected, but it is not there")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
+        rows = csv.DictReader(read_lines(path, "table"))
+        try:
             absent = [c for c in COLUMNS if c not in (rows.fieldnames or ())]
             if absent:
                 raise ValueError(f"{path}: a column {', '.join(absent)} expected, it is not there")
             for row in rows:
                 _add(found, row, root, group, f"{path}:{rows.line_num}")
+        except csv.Error as error:
+            raise ValueError(f"{path}:{rows.line_num}: no line of a table: {error}") from None
     return found.finish(), report
 
 

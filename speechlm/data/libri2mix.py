@@ -9,6 +9,7 @@ there are none, turns are found by the energy of the sources s1 and s2, which is
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from speechlm.data.audio import read_audio
 from speechlm.data.folders import files_below, part_folders
 from speechlm.data.report import Report
 from speechlm.data.task_data import DEV, TEST, TRAIN, Collector, TaskData
+from speechlm.data.whole_files import read_lines
 
 PARTS = {TRAIN: "train-100", DEV: "dev", TEST: "test"}
 MIXES = ("mix_both", "mix_clean")
@@ -61,17 +63,19 @@ def read_rttm(path: Path) -> dict[str, list[Turn]]:
     """{recording: turns} of lines `SPEAKER RECORDING 1 START SECONDS ... NAME ...`.
 
     Raises:
-        ValueError: a line of this kind is too short or has no times.
+        ValueError: a line of this kind is too short, or has no times from 0 on.
     """
     turns: dict[str, list[Turn]] = {}
     if not path.is_file():
         return turns
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(path, "turns"), 1):
         words = line.split()
         if words[:1] != ["SPEAKER"]:
             continue
         try:
             start, seconds, who = float(words[3]), float(words[4]), words[7]
+            if not (math.isfinite(start + seconds) and start >= 0 and seconds >= 0):
+                raise ValueError
         except (IndexError, ValueError):
             raise ValueError(
                 f"{path}:{number}: `SPEAKER RECORDING 1 START SECONDS <NA> <NA> NAME` expected, "

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from speechlm.data.report import Report
 from speechlm.data.task_data import DEV, DOC, TEST, Collector, TaskData, table_lines
+from speechlm.data.whole_files import read_lines
 
 LISTS = {DOC: "utterances", DEV: "dev", TEST: "eval"}
 ENGLISH = "nnenglish"
@@ -55,7 +56,7 @@ def _truth(folder: Path) -> dict[str, list[str]]:
         raise ValueError(f"QUESST 2014: {folder}/*.rttm expected, but there is none")
     truth: dict[str, list[str]] = {}
     for path in files:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_lines(path, "truth"):
             words = line.split()
             if words[:1] == ["LEXEME"] and len(words) >= 6:
                 truth.setdefault(words[5], []).append(words[1])

@@ -20,6 +20,7 @@ from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids, write_table
 from speechlm.data.names import path_problem, safe_id
 from speechlm.data.report import Report, tidy_lines
+from speechlm.data.whole_files import read_lines
 
 SETS, LABELS, TRIALS = "sets", "labels", "trials"
 TRAIN, DEV, TEST, DOC = "train", "dev", "test", "doc"
@@ -122,7 +123,7 @@ def read_trials(path: Path, name: Callable[[str], str]) -> list[Trial]:
         ValueError: a line is of another form.
     """
     trials = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(path, "trials"), 1):
         fields = line.split()
         if len(fields) != 3 or fields[0] not in ("0", "1"):
             raise ValueError(f"{path}:{number}: `1 FIRST SECOND` or `0 ...` expected, got {line!r}")

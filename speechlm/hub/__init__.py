@@ -16,10 +16,16 @@ from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 import_torchaudio()  # which transformers imports, and which a CPU build of torch cannot load
 try:
     import transformers
-except ImportError:
-    raise ImportError(
-        "speechlm.hub needs the package transformers: pip install transformers"
-    ) from None
+
+    found = f"is {transformers.__version__}"
+    old = int(transformers.__version__.split(".")[0]) < 5
+except ModuleNotFoundError:
+    found, old = "is not installed", True
+if old:
+    raise ModuleNotFoundError(
+        f"speechlm.hub needs the package transformers 5 or newer, which {found}",
+        name="transformers",
+    )
 
 from speechlm.hub.configuration import SpeechLMConfig  # noqa: E402
 from speechlm.hub.modeling import SpeechLMForCTC, SpeechLMForSequenceClassification, SpeechLMModel  # noqa: E402

@@ -38,7 +38,8 @@ layers = model(**inputs, output_hidden_states=True).hidden_states  # outputs of 
 from transformers import pipeline
 
 recognise = pipeline("automatic-speech-recognition", model=folder)
-print(recognise(waveform)["text"])  # (samples,) at 16 kHz; a file's name with ffmpeg
+print(recognise(waveform)["text"])  # (samples,) at 16 kHz; with ffmpeg also the name of a file
+print(recognise({"raw": waveform, "sampling_rate": 8000})["text"])  # other rates
 print(recognise(waveform, return_timestamps="word")["chunks"])
 """,
 }

@@ -42,13 +42,30 @@ class SpeechLMConfig(PreTrainedConfig):
         classifier_proj_size: int = 256,
         **kwargs: Any,
     ) -> None:
+        for name, given in (("speechlm", speechlm or {}), ("augment", augment or {})):
+            if not isinstance(given, Mapping):
+                raise ValueError(f"{name}: values by name expected, got {given!r}")
         self.speechlm = NetworkConfig.from_dict(speechlm or {}).to_dict()
         self.augment = dict(augment or {})
         self.vocab_size, self.silent_ids = vocab_size, list(silent_ids)
         self.classifier_proj_size = classifier_proj_size
         kwargs = {"pad_token_id": BLANK, "bos_token_id": None, "eos_token_id": EOS, **kwargs}
+        self._check_symbols(kwargs["pad_token_id"])
         super().__init__(**kwargs)
         self.augment_options  # noqa: B018  # its values are looked at
+
+    def _check_symbols(self, blank: Any) -> None:
+        """ValueError unless the CTC head writes symbols of which the blank and others are."""
+        size, silent = self.vocab_size, self.silent_ids
+        if not _is_id(size) or size < 2:
+            raise ValueError(f"vocab_size: a number of 2 or more expected, got {size!r}")
+        for name, ids in (("pad_token_id", [blank]), ("silent_ids", silent)):
+            odd = [i for i in ids if not _is_id(i) or i >= size]
+            if odd:
+                raise ValueError(
+                    f"{name}: ids of symbols expected, 0 to {size - 1} (vocab_size {size}), got "
+                    f"{odd[0]!r}"
+                )
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> SpeechLMConfig:
@@ -72,12 +89,22 @@ class SpeechLMConfig(PreTrainedConfig):
         """Masks of the input in training.
 
         Raises:
-            ValueError: `augment` has other names.
+            ValueError: `augment` has other names or values.
         """
         known = [field.name for field in dataclasses.fields(AugmentOptions)]
         odd = [name for name in self.augment if name not in known]
         if odd:
             raise ValueError(f"augment: {', '.join(known)} expected, got {', '.join(odd)}")
+        for name, value in self.augment.items():
+            share = name.endswith("_prob")
+            kinds, least, most = (int | float, 0, 1) if share else (int, 1, float("inf"))
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, kinds)
+                or not least <= value <= most
+            ):
+                wanted = "a share from 0 to 1" if share else "a whole number of 1 or more"
+                raise ValueError(f"augment: {name}: {wanted} expected, got {value!r}")
         return AugmentOptions(**self.augment)
 
     @property
@@ -105,3 +132,7 @@ class SpeechLMConfig(PreTrainedConfig):
         """Samples from one output of the CTC head to the next."""
         framing = self.network.ctc_framing
         return framing.shift // framing.parts
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

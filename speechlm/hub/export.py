@@ -14,12 +14,14 @@ from torch import Tensor
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Processor
 
 from speechlm.checkpoints.fine_tuned import FineTuning
+from speechlm.checkpoints.folder_contents import contents
 from speechlm.checkpoints.hub_folder import (
     CLASSES,
     HUB_CHARACTERS,
     HUB_CONFIG,
     HUB_UNITS,
     HUB_WEIGHTS,
+    MODEL_TYPE,
     PREFIX,
 )
 from speechlm.checkpoints.load_ctc import check_ctc
@@ -30,9 +32,11 @@ from speechlm.checkpoints.model_dir import (
     read_weights,
 )
 from speechlm.checkpoints.pretrained import open_network
+from speechlm.checkpoints.weight_checks import check_numbers
 from speechlm.conventions import EOS, PAD, SAMPLE_RATE, UNK
 from speechlm.data.atomic import library_writes, output_dir, write_text
 from speechlm.data.vocabulary import CharacterVocabulary
+from speechlm.data.whole_files import read_json
 from speechlm.hub.card import Card, write_card
 from speechlm.hub.configuration import SpeechLMConfig
 from speechlm.hub.tokenizer import SpeechLMTokenizer
@@ -112,6 +116,7 @@ def read_trained(folder: str | os.PathLike[str]) -> Trained:
     if description.kind == "ctc":
         check_characters(folder)
     weights, metadata = read_weights(folder)
+    check_numbers(weights, str(Path(folder) / HUB_WEIGHTS))
     return Trained(description, weights, metadata)
 
 
@@ -156,5 +161,13 @@ def write_processor(folder: Path, description: Description) -> None:
 
 def _check_output(output: Path) -> None:
     """ValueError if a folder is there that is no earlier export."""
-    if output.is_dir() and any(output.iterdir()) and not (output / HUB_CONFIG).is_file():
-        raise ValueError(f"{output} holds something else than an export; choose a new folder")
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    path = output / HUB_CONFIG
+    # Another model of transformers has files of the same names, which would be lost.
+    found = read_json(path, "configuration").get("model_type") if path.is_file() else None
+    if found != MODEL_TYPE:
+        what = f"a model of type {found}" if found else contents(output)
+        raise ValueError(
+            f"{output} holds something else than an export ({what}); choose a new folder"
+        )

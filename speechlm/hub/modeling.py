@@ -21,6 +21,7 @@ from transformers.modeling_outputs import (
 )
 
 from speechlm.conventions import PAD
+from speechlm.hub.checks import IGNORED, check_files, check_ids, valid_samples
 from speechlm.hub.configuration import SpeechLMConfig
 from speechlm.models import SpeechLM
 from speechlm.models.ctc_head import CTCHead
@@ -78,12 +79,17 @@ class SpeechLMPreTrainedModel(PreTrainedModel):
         A head that is not there starts at random, with a warning of transformers.
 
         Raises:
-            ValueError: weights of the encoder are missing; it is a model of another type.
+            ValueError: weights of the encoder are missing, damaged or of another shape; it is a
+                model of another type.
             OSError: there is no such model, or none in safetensors.
         """
         kwargs["use_safetensors"] = True
         wants_info = kwargs.pop("output_loading_info", False)
-        loaded: Any = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
+        check_files(name)
+        try:
+            loaded: Any = super().from_pretrained(name, *args, output_loading_info=True, **kwargs)
+        except RuntimeError as error:  # transformers has listed the weights in the log
+            raise ValueError(f"{name}: weights do not fit config.json: {error}") from None
         model, info = loaded
         absent = sorted(
             weight
@@ -237,11 +243,9 @@ class SpeechLMForCTC(SpeechLMPreTrainedModel):
             raise ValueError(
                 f"labels: ids of shape ({len(scores)}, longest) expected, got {tuple(labels.shape)}"
             )
-        if not torch.compiler.is_compiling() and labels.max() >= self.config.vocab_size:
-            raise ValueError(
-                f"labels: ids below vocab_size {self.config.vocab_size} expected, got "
-                f"{int(labels.max())}; make them with the tokenizer of the model's folder"
-            )
+        if not torch.compiler.is_compiling():
+            there = labels.masked_fill(labels < 0, IGNORED)
+            check_ids(there, self.config.vocab_size, "vocab_size", "the tokenizer of its folder")
         there = labels >= 0
         log_probs = scores.float().log_softmax(-1).transpose(0, 1)
         blank = self.config.pad_token_id
@@ -315,7 +319,7 @@ class SpeechLMForSequenceClassification(SpeechLMPreTrainedModel):
             `SequenceClassifierOutput` with `logits` (B, K) and `loss` (), the mean.
 
         Raises:
-            ValueError: as in `SpeechLMModel`.
+            ValueError: as in `SpeechLMModel`; labels are no classes.
         """
         encoded = self.encode(input_values, attention_mask)
         # sum_l softmax(w)_l h_l over the L layers: (B, T, D)
@@ -324,6 +328,13 @@ class SpeechLMForSequenceClassification(SpeechLMPreTrainedModel):
         valid = torch.arange(mixed.shape[1], device=mixed.device) < encoded.lengths[:, None]
         projected = self.projector(mixed).masked_fill(~valid[..., None], 0.0)
         logits = self.classifier(projected.sum(1) / encoded.lengths[:, None])
+        if labels is not None and not torch.compiler.is_compiling():
+            if labels.shape != logits.shape[:1]:
+                raise ValueError(
+                    f"labels: a class of each of {len(logits)} utterances expected, got shape "
+                    f"{tuple(labels.shape)}"
+                )
+            check_ids(labels, logits.shape[1], "num_labels", "label2id of the configuration")
         loss = None if labels is None else F.cross_entropy(logits.float(), labels)
         layers = self._layers(encoded, output_hidden_states)
         return as_asked(SequenceClassifierOutput(loss, logits, layers), self.config, return_dict)
@@ -331,30 +342,6 @@ class SpeechLMForSequenceClassification(SpeechLMPreTrainedModel):
     def freeze_base_model(self) -> None:
         """No gradient but for the weights of the layers and what follows them (SUPERB's rule)."""
         self.network.requires_grad_(False)
-
-
-def valid_samples(input_values: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-    """Samples (B,) that are no padding, of a mask (B, S); None: there is no mask.
-
-    Raises:
-        ValueError: the mask has another shape, or padding is not at the end alone.
-    """
-    if attention_mask is None:
-        return None
-    if attention_mask.shape != input_values.shape:
-        raise ValueError(
-            f"attention_mask: the shape of input_values, {tuple(input_values.shape)}, expected, "
-            f"got {tuple(attention_mask.shape)}"
-        )
-    mask = attention_mask.long()
-    if not torch.compiler.is_compiling():
-        rows = (mask.diff(dim=1) > 0).any(1).nonzero().flatten().tolist()
-        if rows:
-            raise ValueError(
-                "attention_mask: 1 on the samples and then 0 on the padding expected, but 0 comes "
-                f"before 1 in rows {', '.join(map(str, rows[:5]))}; pad on the right"
-            )
-    return mask.sum(1)
 
 
 def as_asked(output: ModelOutput, config: SpeechLMConfig, return_dict: bool | None) -> Any:

@@ -69,7 +69,8 @@ def check_speech(
         weight: one of the model's weights.
 
     Raises:
-        ValueError: anything else, or a length that is above S or below one frame.
+        ValueError: anything else, samples that are not finite, or a length that is above S or
+            below one frame.
     """
     if not isinstance(waveforms, Tensor):
         raise ValueError(
@@ -92,6 +93,10 @@ def check_speech(
     if lengths is not None:
         _check_lengths(lengths, waveforms.shape[1], framing)
         lengths = lengths.to(weight.device)
+    finite = waveforms.isfinite().all(1)
+    if not finite.all():
+        rows = ", ".join(map(str, (~finite).nonzero().flatten().tolist()[:5]))
+        raise ValueError(f"waveforms: finite samples expected, some of row {rows} are not")
     return waveforms.to(weight.dtype), lengths
 
 

@@ -72,6 +72,8 @@ class Classes:
         if len(widths) != 1 or widths[0] == 0:
             raise ValueError(f"labels of one number of words expected, got {widths}")
         self._classes = [sorted({*column}) for column in zip(*rows, strict=True)]
+        if all(len(names) == 1 for names in self._classes):
+            raise ValueError(f"two classes or more expected in {TRAIN}, got {labels[0]!r} alone")
         self._number = [{name: i for i, name in enumerate(names)} for names in self._classes]
         self.notes: list[str] = []
 
@@ -195,6 +197,8 @@ class Speakers:
     ) -> None:
         self._task, self._training = task, training
         names = sorted({task.labels[u] for u in task.members(TRAIN)})
+        if len(names) == 1:
+            raise ValueError(f"two speakers or more expected in {TRAIN}, got {names[0]!r} alone")
         self._number = {name: i for i, name in enumerate(names)}
         frames = description.framing.frames
         short = sorted(u for u in task.sets if frames(samples[u]) < heads.CONTEXT)

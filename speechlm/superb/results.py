@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from speechlm.data.atomic import output_dir
-from speechlm.data.whole_files import read_json
+from speechlm.data.whole_files import read_arrays, read_json
 from speechlm.score.compare import chunks, interval
 from speechlm.score.seeds import over_seeds
 from speechlm.superb.metrics import Scores, from_arrays, value
@@ -100,8 +100,8 @@ def read_result(folder: str | os.PathLike[str]) -> Result:
         for name in values["metrics"]:
             scores[name] = []
             for seed in values["seeds"]:
-                with np.load(path.parent / f"{name}.{seed}.npz", allow_pickle=False) as arrays:
-                    scores[name].append(from_arrays({key: arrays[key] for key in arrays}))
+                arrays = read_arrays(path.parent / f"{name}.{seed}.npz", (), "scores", advice)
+                scores[name].append(from_arrays(arrays))
         return Result(
             values["task"],
             values["model"],

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from speechlm.data.kaldi_dir import show_ids
 from speechlm.data.task_data import DEV, DOC, TEST, TaskData
 from speechlm.superb.features import Features
 from speechlm.superb.metrics import BETA, TermWeighted, value
@@ -60,6 +61,11 @@ def _find(task: TaskData, features: Features, group: str, layer: int) -> tuple[T
     arrays = {u: features[u][:, layer] for u in (*searched, *documents)}
     mean, deviation = _statistics(list(arrays.values()))
     unit = {u: _unit((a - mean) / deviation) for u, a in arrays.items()}
+    if short := [q for q in searched if len(arrays[q]) < _SHORTEST]:
+        notes.append(
+            f"{len(short)} queries of {group} have less than {_SHORTEST} frames, and are not "
+            f"searched for: {show_ids(short)}"
+        )
     ids = documents
     table = []
     for query in searched:

@@ -134,13 +134,19 @@ def train(
 
     Raises:
         Diverged: the loss is not finite.
+        ValueError: all utterances are too short for what is said in them.
     """
     torch.manual_seed(seed)
+    ids = problem.ids(TRAIN)
+    if not ids:
+        raise ValueError(
+            f"the set {TRAIN} has no utterance that can be trained on: {'; '.join(problem.notes)}"
+        )
     description = features.description
     probe = Probe(description.layers, problem.build(description.dim)).to(device)
     decay = training.weight_decay  # 0: AdamW is Adam
     optimizer = torch.optim.AdamW(probe.parameters(), rate, weight_decay=decay)
-    batches = _batches(problem.ids(TRAIN), training.batch, seed)
+    batches = _batches(ids, training.batch, seed)
     crops = np.random.default_rng([seed, 1])
     frames = description.framing.frames(int(training.seconds * SAMPLE_RATE))
     best: Trained | None = None

@@ -84,3 +84,26 @@ def test_as_a_process_it_is_quick_and_needs_no_packages(root):
         text=True,
     )
     assert done.returncode == 1 and done.stderr.startswith("error: No module named")
+
+
+@pytest.mark.parametrize(
+    ("module", "found"), [(None, "is not installed"), ('__version__ = "4.57.1"', "is 4.57.1")]
+)
+def test_transformers_that_are_absent_or_too_old_are_one_line(module, found, tmp_path, root):
+    """As where `pip install speechlm`, or its extra `hidden`, has brought what there is."""
+    code = "import sys; from speechlm.bin.__main__ import main; main()"
+    if module is None:
+        code = f"import sys; sys.modules['transformers'] = None; {code}"
+    else:
+        (tmp_path / "transformers.py").write_text(module)
+    (tmp_path / "torchaudio.py").touch()  # else it is imported, too
+    done = subprocess.run(
+        [sys.executable, "-c", code, "export_huggingface", "--input", "x", "--output", "y"],
+        env={"PYTHONPATH": f"{tmp_path}:{root}", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert f"needs the package transformers 5 or newer, which {found}" in done.stderr
+    assert "pip install 'speechlm[hub]' brings it" in done.stderr

@@ -72,8 +72,20 @@ def test_wrong_input_is_named(model_folder, tmp_path):
     for wrong in ([], [torch.zeros(1, 900)], [torch.zeros(0)]):
         with pytest.raises(ValueError, match=r"waveforms of shape \(samples,\) expected"):
             upstream(wrong)
+    for wrong, message in (
+        ([torch.zeros(900).short()], "divide 16-bit integers by 32768"),
+        (
+            [torch.zeros(900), torch.full((900,), torch.nan)],
+            "finite samples expected, some of row 1",
+        ),
+        ([[0.0] * 900], "a list of torch.Tensor expected, got list"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            upstream(wrong)
     with pytest.raises(ValueError, match="no trained model"):
         UpstreamExpert(tmp_path)
+    with pytest.raises(ValueError, match=r"folder of a SpeechLM expected .*-k FOLDER"):
+        UpstreamExpert(None)
 
 
 @pytest.mark.parametrize("where", [".", "s3prl"])

@@ -138,6 +138,19 @@ def test_who_may_read_is_up_to_the_umask(tmp_path, umask):
     assert modes == [0o666 & ~umask, 0o666 & ~umask, 0o640]
 
 
+def test_who_may_read_a_folders_files_is_up_to_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        with output_dir(tmp_path / "model") as temporary:
+            (temporary / "more").mkdir()
+            for name in ("a", "more/b"):
+                os.close(os.open(temporary / name, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(old)
+    for name in ("a", "more/b"):
+        assert (tmp_path / "model" / name).stat().st_mode & 0o777 == 0o640
+
+
 def test_a_link_may_name_a_file_that_is_not_there(tmp_path):
     """Such as that to an epoch's weights, which somebody has deleted."""
     with output_file(tmp_path / "best.pth") as temporary:

@@ -8,8 +8,8 @@ import soundfile
 
 from speechlm.data.fluent_commands import read_fluent_commands
 from speechlm.data.iemocap import read_iemocap
-from speechlm.data.libri2mix import parse_turns, read_libri2mix
-from speechlm.data.quesst import read_quesst
+from speechlm.data.libri2mix import parse_turns, read_libri2mix, read_rttm
+from speechlm.data.quesst import _truth, read_quesst
 from speechlm.data.snips import read_snips
 from speechlm.data.speech_commands import read_speech_commands, set_of
 from speechlm.data.task_data import TaskData, Trial
@@ -285,3 +285,43 @@ def test_a_set_without_utterances_is_named(voxceleb):
         task.members("doc")
     with pytest.raises(ValueError, match="trials of the set 'train' expected"):
         task.trials_of("train")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SPEAKER mix 1 0.5 -0.2 <NA> <NA> A",
+        "SPEAKER mix 1 nan 1.0 <NA> <NA> A",
+        "SPEAKER mix 1 -1.0 2.0 <NA> <NA> A",
+        "SPEAKER mix 1 0.0 inf <NA> <NA> A",
+    ],
+)
+def test_turns_of_impossible_times_are_refused(line, tmp_path):
+    (tmp_path / "x.rttm").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match=r"x.rttm:1: `SPEAKER RECORDING 1 START SECONDS"):
+        read_rttm(tmp_path / "x.rttm")
+
+
+def test_tables_that_are_no_utf8_text_are_named(voxceleb, tmp_path):
+    """Whichever reader: the message has the file and its line."""
+    damaged = "1 SPEAKER é\n".encode("latin-1")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "x.rttm").write_bytes(damaged)
+    (tmp_path / "veri_test2.txt").write_bytes(damaged)
+    (tmp_path / "data" / "train_data.csv").write_bytes(damaged)
+    for read, name in (
+        (lambda: read_rttm(tmp_path / "x.rttm"), "x.rttm"),
+        (lambda: read_verification(tmp_path), "veri_test2.txt"),
+        (lambda: read_fluent_commands(tmp_path), "train_data.csv"),
+        (lambda: _truth(tmp_path), "x.rttm"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name}.*UTF-8"):
+            read()
+
+
+def test_a_table_whose_quotes_do_not_end_is_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    head = "path,speakerId,action,object,location\n"
+    (tmp_path / "data" / "train_data.csv").write_text(head + '"a\n' + 200_000 * "b")
+    with pytest.raises(ValueError, match=r"train_data.csv:\d: no line of a table: field larger"):
+        read_fluent_commands(tmp_path)

@@ -9,7 +9,9 @@ import pytest
 import torch
 import yaml
 
+import speechlm
 from speechlm.checkpoints.ctc_encoder import CTCEncoder
+from speechlm.checkpoints.hub_folder import import_hub_folder
 from speechlm.checkpoints.load_ctc import load_model
 from speechlm.checkpoints.model_dir import read_description, read_weights
 from speechlm.data.vocabulary import CharacterVocabulary
@@ -177,3 +179,78 @@ def test_folders_of_another_kind_are_refused(trained, exported, run_main, tmp_pa
     refused(run_main, "import_checkpoint", hub, tmp_path / "o", "ids 0 to 32, one a symbol")
     (hub / "model.safetensors").unlink()
     refused(run_main, "import_checkpoint", hub, tmp_path / "o", "model.safetensors expected")
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [(0, "model.safetensors is empty"), (1000, "is cut off or damaged")]
+)
+def test_damaged_weights_are_named(size, message, exported, transformers, tmp_path):
+    folder = shutil.copytree(exported("base"), tmp_path / "hub")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:size])
+    with pytest.raises(ValueError, match=message):
+        transformers.AutoModelForCTC.from_pretrained(folder)
+
+
+def test_weights_of_another_size_are_refused(exported, transformers, tmp_path):
+    folder = shutil.copytree(exported("base"), tmp_path / "hub")
+    config = json.loads((folder / "config.json").read_text())
+    config["speechlm"]["ffn_dim"] *= 2
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="weights do not fit config.json"):
+        transformers.AutoModelForCTC.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_size": 40}, r"vocab_size 33, as vocab.json has, .* got 40 and 0"),
+        ({"pad_token_id": 7}, r"blank \(pad_token_id\) 0 expected, got 33 and 7"),
+        ({"architectures": [["SpeechLMForCTC"]]}, "SpeechLMModel or SpeechLMForCTC expected"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_not_imported(changes, message, exported, tmp_path):
+    folder = shutil.copytree(exported("base"), tmp_path / "hub")
+    config = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        import_hub_folder(folder, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_an_export_does_not_replace_another_model(trained, tmp_path):
+    """wav2vec 2.0's recognisers have files of the same names."""
+    from speechlm.hub.card import Card
+    from speechlm.hub.export import export_huggingface
+
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "wav2vec2"}')
+    (folder / "model.safetensors").write_text("precious")
+    with pytest.raises(ValueError, match="a model of type wav2vec2"):
+        export_huggingface(trained("base"), folder, Card())
+    assert (folder / "model.safetensors").read_text() == "precious"
+
+
+def test_who_may_read_an_export_is_up_to_the_umask(exported):
+    modes = {path.name: path.stat().st_mode for path in exported("base").iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_passed_on(value, trained, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    from speechlm.hub.card import Card
+    from speechlm.hub.export import export_huggingface
+
+    folder = shutil.copytree(trained("base"), tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["layer_norm.weight"][0] = value
+    save_file(weights, folder / "model.safetensors")
+    message = "1 weights hold numbers that are not finite: layer_norm.weight"
+    with pytest.raises(ValueError, match=message):
+        export_huggingface(folder, tmp_path / "hub", Card())
+    with pytest.raises(ValueError, match=message):
+        speechlm.SpeechLM.from_pretrained(folder)
+    assert not (tmp_path / "hub").exists()

@@ -11,6 +11,8 @@ from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.ctc_greedy import greedy
 
 SIZES = ("base", "large", "fast_base")
+IGNORED = torch.full((4, 3), -100)
+"""Labels of utterances in which nothing is said."""
 
 
 def ours(folder, waves):
@@ -193,6 +195,48 @@ def test_wrong_input_is_named(exported, batch, transformers):
         model(waveforms, (torch.arange(9000) < 20).long().expand(4, -1))
     with pytest.raises(ValueError, match="floating-point samples"):
         model(waveforms.long())
+    with pytest.raises(ValueError, match="attention_mask: a torch.Tensor expected, got list"):
+        model(waveforms, mask.tolist())
+    damaged = waveforms.clone()
+    damaged[1, 7], damaged[3, 9] = float("nan"), float("inf")
+    with pytest.raises(ValueError, match="finite samples expected, some of row 1, 3 are not"):
+        model(damaged, mask)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.ones(4, 2), "labels: integers expected, got torch.float32"),
+        (torch.full((4, 2), 33), "ids below vocab_size 33 expected, got 33"),
+    ],
+)
+def test_wrong_labels_of_a_recogniser_are_named(labels, message, exported, batch, transformers):
+    model = transformers.AutoModelForCTC.from_pretrained(exported("base"))
+    with pytest.raises(ValueError, match=message):
+        model(*batch[:2], labels=labels)
+
+
+def test_an_utterance_without_words_has_a_loss(exported, batch, transformers):
+    model = transformers.AutoModelForCTC.from_pretrained(exported("base"))
+    none = [model(*batch[:2], labels=labels).loss for labels in (IGNORED, IGNORED[:, :0])]
+    assert torch.isfinite(none[0]) and torch.equal(*none)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.ones(4), "labels: integers expected"),
+        (torch.ones(4, 1).long(), r"a class of each of 4 utterances expected, got shape \(4, 1\)"),
+        (torch.tensor([0, 1, 3, 0]), "ids below num_labels 3 expected, got 3"),
+        (torch.tensor([0, 1, -1, 0]), "ids below num_labels 3 expected, got -1"),
+    ],
+)
+def test_wrong_classes_are_named(labels, message, exported, batch, transformers):
+    model = transformers.AutoModelForAudioClassification.from_pretrained(
+        exported("base", "pretrained"), num_labels=3
+    )
+    with pytest.raises(ValueError, match=message):
+        model(*batch[:2], labels=labels)
 
 
 def test_wrong_configurations_are_named():
@@ -204,3 +248,24 @@ def test_wrong_configurations_are_named():
         SpeechLMConfig(augment={"mask": 1})
     with pytest.raises(ValueError, match="model_type speechlm expected, got hubert"):
         SpeechLMConfig.from_dict({"model_type": "hubert"})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"vocab_size": "33"}, "vocab_size: a number of 2 or more expected, got '33'"),
+        ({"pad_token_id": 33}, r"pad_token_id: .* 0 to 32 \(vocab_size 33\), got 33"),
+        ({"silent_ids": [1, 99]}, "silent_ids: .* got 99"),
+        ({"silent_ids": "a"}, "silent_ids: .* got 'a'"),
+        ({"augment": 5}, "augment: values by name expected, got 5"),
+        ({"speechlm": [1]}, r"speechlm: values by name expected, got \[1\]"),
+        ({"augment": {"time_prob": "a"}}, "time_prob: a share from 0 to 1 expected, got 'a'"),
+        ({"augment": {"time_prob": 1.5}}, "time_prob: a share from 0 to 1 expected, got 1.5"),
+        ({"augment": {"time_length": 0}}, "time_length: a whole number of 1 or more expected"),
+    ],
+)
+def test_values_that_fit_no_head_are_named(values, message):
+    from speechlm.hub import SpeechLMConfig
+
+    with pytest.raises(ValueError, match=message):
+        SpeechLMConfig(**values)

@@ -34,8 +34,12 @@ def recipe(copy_recipe, tmp_path_factory):
         (["--baselines", "noise"], "--baselines has 'noise'"),
         (["--corpora", "yy=model"], "--corpora has 'yy=model'; TASK=FOLDER is expected"),
         (["--config", "gone.yaml"], "--config is 'gone.yaml', which is no file"),
+        (["--corpora", "ks=model pr=model ks=data"], "--corpora has two folders of ks"),
+        (["--tasks", "ks pr ks"], "--tasks 'ks pr ks' names one twice"),
         (["--seeds", "0"], "--seeds, --train_jobs"),
         (["--ngpu", "2"], "--ngpu is 2; a task and a model take 0 or 1"),
+        (["--stage", "15"], "--stage is 15; stages are 1 to 14"),
+        (["--stage", "3", "--stop_stage", "2"], "--stop_stage is 2; it can be 3 (--stage) to 14"),
     ],
 )
 def test_wrong_options_are_named(recipe, run_sh, words, message):
@@ -98,11 +102,22 @@ def test_dry_run(recipe, run_sh):
     assert "--config" not in own.stderr and own.stderr.count("--upstream model") == 3
 
 
-def test_a_missing_model_is_named(recipe, run_sh):
-    alone = ("--baselines", "", "--train_jobs", "1")  # else another one may be the first to fail
-    result = run_sh(recipe, "--models", "a=../gone/model", "--tasks", "ks", "--stage", "11", *alone)
-    assert result.returncode != 0
-    assert "../gone/model, which is not there; it is for you to provide" in result.stderr
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("../gone/model", "no model is there"),
+        ("model/gone", "no model is there"),
+        ("model", "a folder with config.yaml (ours) or config.json (Hugging Face) is expected"),
+        ("run.sh", "but a file; the folder of a model is expected"),
+        ("../mini/exp/gone", "egs/mini/run.sh makes it"),
+    ],
+)
+def test_a_missing_model_is_named_before_anything_is_made(recipe, run_sh, place, message):
+    result = run_sh(recipe, "--models", f"a={place}", "--tasks", "ks")
+    assert result.returncode == 1 and f"--models has 'a={place}'" in result.stderr
+    assert message in result.stderr and "stage 1" not in result.stderr
+    planned = run_sh(recipe, "--models", f"a={place}", "--tasks", "ks", "--dry_run")
+    assert planned.returncode == 0 and f"warning: --models has 'a={place}'" in planned.stderr
 
 
 @pytest.fixture(scope="module")

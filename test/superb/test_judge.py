@@ -189,7 +189,7 @@ def test_the_rate_is_the_best_in_dev_and_seeds_give_the_same_again(judged, told)
 
 def test_utterances_without_audio_are_noted_and_foreign_ones_refused(tmp_path, make_task, told):
     signs = {u: [0] * 6 for _, u in utterances()}
-    rows = {u: (group, "c") for group, u in utterances()}
+    rows = {u: (group, f"c{i % 2}") for i, (group, u) in enumerate(utterances())}
     task, data = make_task(rows, dict.fromkeys(rows, 6))
     task.write(tmp_path / "task")
     config = tmp_path / "config.yaml"
@@ -232,3 +232,37 @@ def test_an_interrupted_run_goes_on_with_the_next_training(judged, told, tmp_pat
     with pytest.raises(KeyboardInterrupt):  # another training has its own results
         judged(*task, kept=kept, steps=31, **options)
     assert done == [(3e-2, 1), (1e-3, 1)]
+
+
+def test_a_set_of_which_ctc_can_write_nothing_is_refused(judged, told):
+    """Without an utterance to draw, batches would be waited for without end."""
+    signs = {u: [1] for _, u in utterances()}
+    rows = {u: (group, "A B") for group, u in utterances()}
+    with pytest.raises(ValueError, match="train has no utterance that can be .* 16 utterances are"):
+        judged("pr", rows, signs, told(signs))
+
+
+def test_one_class_alone_is_refused(judged, told):
+    signs = {u: [1] * 6 for _, u in utterances()}
+    rows = {u: (group, "yes") for group, u in utterances()}
+    with pytest.raises(ValueError, match="two classes or more expected in train, got 'yes' alone"):
+        judged("ks", rows, signs, told(signs))
+
+
+def test_one_speaker_alone_is_refused(judged, told):
+    signs = {u: [1] * 20 for _, u in utterances()}
+    rows = {u: (group, "ann") for group, u in utterances()}
+    trials = [(same, f"{g}0", f"{g}{n}") for g in ("dev", "test") for n, same in ((1, 1), (2, 0))]
+    with pytest.raises(ValueError, match="two speakers or more expected in train, got 'ann' alone"):
+        judged("asv", rows, signs, told(signs), trials)
+
+
+def test_queries_of_few_frames_are_noted(judged, told):
+    signs = {f"d{n}": [1, 2, 3, 4, 5, 6, 7, n] for n in range(4)}
+    rows = dict.fromkeys(signs, ("doc", "-"))
+    for group in ("dev", "test"):
+        for n, length in ((0, 6), (1, 4)):
+            signs[f"{group}{n}"] = [1, 2, 3, 4, 5, 6][:length]
+            rows[f"{group}{n}"] = (group, f"d{n}")
+    notes = judged("qbe", rows, signs, told(signs)).notes
+    assert "1 queries of test have less than 5 frames, and are not searched for: test1" in notes

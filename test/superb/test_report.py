@@ -35,9 +35,11 @@ def test_a_result_comes_back(result, tmp_path):
     assert (found.rate, found.rates, found.seeds) == (0.01, {0.1: 50.0, 0.01: 80.0}, [1, 2])
     assert found.description == DESCRIPTION and found.weights.shape == (2, 3)
     assert isinstance(found.scores["accuracy"][0], Ratio)
-    (tmp_path / "ks" / "m" / "accuracy.2.npz").unlink()
-    with pytest.raises(ValueError, match="no whole result"):
-        read_result(tmp_path / "ks" / "m")
+    file = tmp_path / "ks" / "m" / "accuracy.2.npz"
+    for content in (file.read_bytes()[:200], b"", None):
+        file.unlink() if content is None else file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"accuracy.2.npz .*run the task again"):
+            read_result(tmp_path / "ks" / "m")
 
 
 def test_the_report_has_scores_rates_and_notes(result, tmp_path):
