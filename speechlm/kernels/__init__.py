@@ -104,7 +104,7 @@ KERNELS = {
         "depthwise convolution over time",
         "torch.nn.functional.conv2d",
         "models/test_fast_transformer",
-        "not measured; torch's takes a CPU longer than seven multiplications",
+        "alone, torch's takes 0.35 / 1.5 times as long; in float32 it is there to keep the bits",
     ),
     "channels_last": Kernel(
         "as `front_end`, of images whose channels lie side by side",

@@ -1,4 +1,4 @@
-"""Depthwise convolution over time on a CPU: a tap at a time over all channels."""
+"""Depthwise convolution over time on a CPU, a tap at a time over all channels."""
 
 from __future__ import annotations
 
