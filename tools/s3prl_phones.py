@@ -68,7 +68,7 @@ def remembering(problem: type[Any]) -> type[Any]:
     """
     seen: dict[tuple[Any, ...], Any] = {}
 
-    class Remembering(problem):  # type: ignore[misc]
+    class Remembering(problem):
         def build_upstream(self, build_upstream: dict[str, Any]) -> Any:
             upstream = super().build_upstream(build_upstream)
             name, forward = tuple(build_upstream.values()), upstream.forward
