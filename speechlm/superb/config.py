@@ -32,7 +32,8 @@ class Training:
     weight_decay: float = 0.0
     """Of AdamW."""
     seconds: float = 0.0
-    """Longer utterances are cropped to so much in training; 0: none are."""
+    """Longer utterances are cropped to so much in training; 0: none are. Only where one label is
+    that of any part of an utterance (`CROPPED`)."""
 
     def __post_init__(self) -> None:
         names = ("steps", "batch", "accumulate", "evaluate", "hidden", "pooled")
@@ -44,11 +45,11 @@ class Training:
 
 
 SUPERB: Mapping[str, Training] = {
-    "pr": Training(100_000, 16, 2, rates=(1e-1, 1e-2, 1e-3)),
+    "pr": Training(100_000, 16, 2, 1000, rates=(1e-1, 1e-2, 1e-3)),
     "asr": Training(200_000, 32, rates=(1e-3, 1e-4, 1e-5), hidden=1024),
-    "ks": Training(200_000, 32),
-    "ic": Training(200_000, 32),
-    "sid": Training(200_000, 8, 4),
+    "ks": Training(200_000, 32, evaluate=5000),
+    "ic": Training(200_000, 32, evaluate=5000),
+    "sid": Training(200_000, 8, 4, 5000, seconds=8.0),
     "sf": Training(200_000, 32, rates=(1e-3, 1e-4, 1e-5), hidden=1024),
     "asv": Training(
         200_000, 10, 5, 20_000, (1e-3, 1e-4, 1e-5), hidden=512, weight_decay=0.01, seconds=8.0
@@ -56,7 +57,9 @@ SUPERB: Mapping[str, Training] = {
     "sd": Training(30_000, 8, 4, 500, hidden=512),
     "er": Training(30_000, 4, 8, 1000),
 }
-"""By task; query by example trains nothing."""
+"""By task, as in s3prl 0.4.18; query by example trains nothing."""
+CROPPED = ("ks", "ic", "sid", "asv", "er")
+"""Tasks whose utterances may be cropped in training: of the others labels would have to be cut."""
 
 
 def read_training(task: str, path: str | os.PathLike[str] | None) -> Training:
@@ -67,7 +70,7 @@ def read_training(task: str, path: str | os.PathLike[str] | None) -> Training:
         path: maps tasks to values of `Training`; None: no changes.
 
     Raises:
-        ValueError: an unknown task or value.
+        ValueError: an unknown task or value, or one that the task cannot have.
     """
     if path is None:
         return SUPERB[task]
@@ -81,9 +84,15 @@ def read_training(task: str, path: str | os.PathLike[str] | None) -> Training:
     if "rates" in values:
         values["rates"] = tuple(float(rate) for rate in values["rates"])
     try:
-        return dataclasses.replace(SUPERB[task], **values)
+        training = dataclasses.replace(SUPERB[task], **values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {task}: {error}") from None
+    if training.seconds and task not in CROPPED:
+        raise ValueError(
+            f"{path}: {task}: no `seconds` expected, got {training.seconds:g}: crops would keep "
+            f"the labels of whole utterances; it is for {' '.join(CROPPED)}"
+        )
+    return training
 
 
 def _check_names(given: Mapping[str, Any], known: list[str], where: str) -> None:
