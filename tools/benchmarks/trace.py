@@ -81,6 +81,16 @@ class Call:
         return KINDS.get(self.name, OTHER)
 
 
+class _Tracker(ModuleTracker):
+    """Which modules are running; of one that takes several tensors the first says when it ends.
+
+    A table that all layers share has its gradient only when the last layer is done.
+    """
+
+    def _fw_pre_hook(self, mod: Any, input: Any) -> None:
+        super()._fw_pre_hook(mod, input[:1])
+
+
 class Trace(TorchDispatchMode):
     """Notes every operation on meta tensors while it is entered.
 
@@ -94,7 +104,7 @@ class Trace(TorchDispatchMode):
         self.calls: list[Call] = []
         self.waits = 0
         self.bytes_now = self.peak_bytes = 0
-        self._tracker = ModuleTracker()
+        self._tracker = _Tracker()
         self._seen: set[int] = set()
 
     def __enter__(self) -> Trace:
