@@ -89,7 +89,7 @@ check_options() {
     [[ ${word} == [A-Za-z]*=?* && ${word%%=*} =~ ^[A-Za-z0-9_.-]+$ ]] ||
       die "--models has '${word}'; NAME=FOLDER is expected"
     add_model "${word%%=*}" "${word#*=}"
-    check_model "${word}" "${word#*=}"
+    ((stage > 11 || stop_stage < 11)) || check_model "${word}" "${word#*=}"
   done
   ((${#names[@]} > 0)) || die "--models names none"
   for word in ${baselines}; do
@@ -113,35 +113,7 @@ check_options() {
   ((ngpu <= 1)) || die "--ngpu is ${ngpu}; a task and a model take 0 or 1, and --train_jobs says how many run at once"
   mapfile -t numbers < <(seq "${seeds}")
   [[ -z ${config} || -f ${config} ]] || die "--config is '${config}', which is no file"
-  check_places
-}
-
-# Models and corpora that are not there are named before hours go into what comes first; a dry run warns.
-check_places() {
-  local name task place places=() seen=()
-  if ((stage <= 11 && stop_stage >= 11)); then
-    for name in "${names[@]}"; do
-      mapfile -t -O "${#places[@]}" places < <(model_files "${name}")
-    done
-  fi
-  if ((stage == 1)); then
-    for task in "${chosen[@]}"; do
-      if [[ -n ${corpus}${elsewhere[${task}]-} ]]; then places+=("$(corpus_of "${task}")"); fi
-    done
-  fi
-  for place in "${places[@]}"; do
-    among "${place}" "${seen[@]}" || check_place "${place}"
-    seen+=("${place}")
-  done
-}
-
-# check_place FOLDER
-check_place() {
-  local said="'$1' is not there"
-  [[ ! -e $1 ]] || return 0
-  if [[ $1 == ../mini/* ]]; then said+=": run egs/mini first, or give other models by --models"; fi
-  ${dry_run} || die "${said}"
-  ${listing} || echo "warning: ${said}" >&2
+  ((stage > 1)) || check_corpora
 }
 
 # add_model NAME UPSTREAM
@@ -166,9 +138,22 @@ check_model() {
   fi
 }
 
+# check_corpora: those that are not made here.
+check_corpora() {
+  local task place seen=()
+  for task in "${chosen[@]}"; do
+    place=$(corpus_of "${task}")
+    if [[ -n ${corpus}${elsewhere[${task}]-} && ! -e ${place} ]] && ! among "${place}" "${seen[@]}"; then
+      complain "'${place}' is not there, the corpus of ${task}"
+      seen+=("${place}")
+    fi
+  done
+}
+
 # complain WORDS: the end, or a warning where nothing is run.
 complain() {
-  if ${dry_run}; then echo "warning: $*" >&2; else die "$*"; fi
+  ${dry_run} || die "$*"
+  ${listing} || echo "warning: $*" >&2
 }
 
 # corpus_of TASK

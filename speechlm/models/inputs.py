@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from speechlm.conventions import Framing
-from speechlm.models.config import SpeechLMConfig
 
 
 def to_device(x: Tensor | None, like: Tensor) -> Any:
@@ -24,16 +23,16 @@ def unless_empty(mask: Tensor) -> Tensor | None:
 
 
 def frame_padding(
-    sample_lengths: Tensor, samples: int, frames: int, config: SpeechLMConfig
+    sample_lengths: Tensor, samples: int, frames: int, framing: Framing | None
 ) -> Tensor:
     """(B, T) bool, True on frames that are padding, of T frames for (B,) of S samples.
 
     The authors cut the S samples into T equal slices, and a frame is padding if its whole slice
-    is. With ignore_padding the count is that of the front end instead.
+    is. With a framing, that of the front end, the count is the front end's instead.
     """
     index = torch.arange(frames, device=sample_lengths.device)
-    if config.ignore_padding:
-        return index >= config.framing.frames(sample_lengths).clamp(min=1)[:, None]
+    if framing is not None:
+        return index >= framing.frames(sample_lengths).clamp(min=1)[:, None]
     return index * (samples // frames) >= sample_lengths[:, None]
 
 

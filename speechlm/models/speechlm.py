@@ -162,8 +162,7 @@ class SpeechLM(nn.Module):
         feature_penalty = features.float().square().mean()
 
         # Which frames are padding, masked, swapped, scored: known before anything waits for a GPU
-        sizes = waveforms.shape[1], features.shape[1]
-        padding = frame_padding(sample_lengths, *sizes, self.config)
+        padding = self._padding(sample_lengths, waveforms, features)
         if self.config.is_fast:
             targets = targets.masked_fill(padding, PAD)  # labels of a rest that is no whole frame
         without = targets == PAD
@@ -297,7 +296,7 @@ class SpeechLM(nn.Module):
         batch, frames, _ = features.shape
         padding, lengths = None, torch.full((batch,), frames, device=features.device)
         if sample_lengths is not None:
-            padding = frame_padding(sample_lengths, waveforms.shape[1], frames, self.config)
+            padding = self._padding(sample_lengths, waveforms, features)
             lengths = (~padding).sum(1)
         x = self._project(features)
         if augment is not None:
@@ -359,6 +358,11 @@ class SpeechLM(nn.Module):
         if factor > 0.0:
             features = scale_gradient(features, factor)
         return features
+
+    def _padding(self, sample_lengths: Tensor, waveforms: Tensor, features: Tensor) -> Tensor:
+        """(B, T) bool, True on frames that are padding."""
+        framing = self.framing if self.config.ignore_padding else None
+        return frame_padding(sample_lengths, waveforms.shape[1], features.shape[1], framing)
 
     def _project(self, features: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, D): layer norm, projection, dropout."""

@@ -168,7 +168,7 @@ def step(model, rate):
     (loss * weight).backward()
     inputs |= {"speech_mask": speech.masked, "swap_selected": speech.swapped}
     frames = speech.targets.shape[1]
-    padding = frame_padding(samples, inputs["source"].shape[1], frames, model.config)
+    padding = frame_padding(samples, inputs["source"].shape[1], frames, None)
     found = {f"in.{name}": value for name, value in inputs.items()}
     found |= {"swap_indices": speech.swapped, "speech.frame_padding_mask": padding}
     found |= states(seen)

@@ -11,7 +11,7 @@ import yaml
 
 import speechlm
 from speechlm.checkpoints.ctc_encoder import CTCEncoder
-from speechlm.checkpoints.hub_folder import import_hub_folder
+from speechlm.checkpoints.hub_import import import_hub_folder
 from speechlm.checkpoints.load_ctc import load_model
 from speechlm.checkpoints.model_dir import read_description, read_weights
 from speechlm.data.vocabulary import CharacterVocabulary

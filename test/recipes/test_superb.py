@@ -50,10 +50,9 @@ def test_wrong_options_are_named(recipe, run_sh, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "'../mini/exp/pretrain_speech' is not there: run egs/mini first"),
-        (["--models", "a=./gone"], "'./gone' is not there"),
-        (["--models", "a=model", "--corpus", "gone"], "'gone/speech_commands' is not there"),
-        (["--models", "a=model", "--corpora", "ks=gone"], "'gone' is not there"),
+        ([], "--models has 'speech=../mini/exp/pretrain_speech', but no model is there; egs/mini/"),
+        (["--models", "a=me/b", "--corpus", "gone"], "'gone/speech_commands' is not there"),
+        (["--models", "a=me/b", "--corpora", "ks=gone"], "'gone' is not there, the corpus of ks"),
     ],
 )
 def test_what_is_not_there_is_named_before_anything_is_made(recipe, run_sh, words, message):
@@ -66,9 +65,10 @@ def test_what_is_not_there_is_named_before_anything_is_made(recipe, run_sh, word
 def test_a_dry_run_warns_of_what_is_not_there(recipe, run_sh):
     words = ["--tasks", "ks", "--baselines", "", "--models", "a=./gone", "--corpus", "gone"]
     last = run_sh(recipe, *words, "--dry_run", "--stage", "11", "--stop_stage", "11")
-    assert last.stderr.startswith("warning: './gone' is not there\n") and last.returncode == 0
+    assert last.stderr.startswith("warning: --models has 'a=./gone', but no model is there\n")
+    assert last.returncode == 0
     first = run_sh(recipe, *words, "--dry_run", "--stop_stage", "1")
-    assert first.stderr.startswith("warning: 'gone/speech_commands' is not there\n")
+    assert first.stderr.startswith("warning: 'gone/speech_commands' is not there, the corpus of ks\n")
 
 
 def test_dry_run(recipe, run_sh):
