@@ -68,7 +68,8 @@ def test_a_dry_run_warns_of_what_is_not_there(recipe, run_sh):
     assert last.stderr.startswith("warning: --models has 'a=./gone', but no model is there\n")
     assert last.returncode == 0
     first = run_sh(recipe, *words, "--dry_run", "--stop_stage", "1")
-    assert first.stderr.startswith("warning: 'gone/speech_commands' is not there, the corpus of ks\n")
+    said = "warning: 'gone/speech_commands' is not there, the corpus of ks\n"
+    assert first.stderr.startswith(said)
 
 
 def test_dry_run(recipe, run_sh):
