@@ -36,7 +36,7 @@ STEPS = 1 << 24
 BLOCK_BYTES = 128
 """Of a column of a block: 64 frames in bfloat16, 32 in float32."""
 WARPS = 8
-"""Of a program. With four the forward pass has too few registers."""
+"""Of a program: a guess until it has run on a GPU, by the registers that the compiler asks for."""
 
 
 @triton.jit
