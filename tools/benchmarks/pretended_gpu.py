@@ -1,8 +1,8 @@
 """A GPU's way through a model, on tensors that have shapes and no numbers (torch's meta device).
 
 Every branch that asks for the device goes where a GPU goes. What only a GPU has is done here: the
-casts of CUDA's autocast, and which attention kernel takes a learned bias. What torch cannot do
-without numbers, CTC and the count of masked frames, gets results of the right shapes.
+casts of CUDA's autocast, its dropout, and which attention kernel takes a learned bias. CTC, which
+torch cannot do without numbers, gets results of the right shapes.
 """
 
 from __future__ import annotations
