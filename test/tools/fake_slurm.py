@@ -78,6 +78,8 @@ def run_once(name: str, script: str, place: str, environment: dict) -> None:
         run_once(name, script, place, environment)
     elif read(name)["state"] == "RUNNING":
         write(name, state="COMPLETED" if code == 0 else "FAILED")
+    elif read(name)["state"] == "COMPLETING":
+        write(name, state="CANCELLED")
 
 
 def follow(name: str, script: str, place: str, exported: str) -> None:
@@ -154,9 +156,10 @@ def scancel(words: list[str]) -> None:
             if "--signal=USR1" in words:
                 os.kill(job["pid"], signal.SIGUSR1)  # --batch: the shell
                 continue
-            if job["state"] in ("PENDING", "RUNNING"):
+            if job["state"] == "PENDING":
                 write(path.name, state="CANCELLED")
-            if job["state"] == "RUNNING":
+            if job["state"] == "RUNNING":  # as in Slurm, until its processes have ended
+                write(path.name, state="COMPLETING")
                 os.killpg(job["pid"], signal.SIGTERM)
 
 

@@ -17,14 +17,20 @@ def cluster(root, tmp_path):
     return lambda **plan: Cluster(root, tmp_path, **plan)
 
 
-# Runs until a signal; then, or in a second run, ends with the code in its argument.
+# Runs until a signal; then, or in a second run, ends with the code in its argument. It takes a
+# moment to save its state.
 SAVES = """
 import pathlib, signal, sys, time
+
+def save(*_):
+    time.sleep(1.0)
+    sys.exit(int(sys.argv[1]))
+
 runs = pathlib.Path("runs")
 before = runs.exists()
 runs.open("a").write("x")
 for number in (signal.SIGUSR1, signal.SIGTERM):
-    signal.signal(number, lambda *_: sys.exit(int(sys.argv[1])))
+    signal.signal(number, save)
 print("begun", flush=True)
 time.sleep(0 if before else 60)
 """
