@@ -149,6 +149,15 @@ launcher() {
   echo "$1$(left_out_given "${words}")"
 }
 
+# on_its_cores COMMAND...: sets `prefix`, the words before a command that runs here without a launcher, so that
+# it has the threads that it would have as a job: a product's last bits depend on their number.
+on_its_cores() {
+  local cores memory time gpus given name
+  resources_of local.py "$@"
+  prefix=(env)
+  for name in OMP MKL OPENBLAS; do prefix+=("${name}_NUM_THREADS=${cores}"); done
+}
+
 # left_out_given "NAME:OPTION=VALUE ...": those that are not in `given` or without a value, as words.
 left_out_given() {
   local word

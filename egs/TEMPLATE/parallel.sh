@@ -56,7 +56,8 @@ join() {
   if as_job "${step_cmd:-local.py}" "$@"; then
     start "$(launcher "${step_cmd}" "$@")" "${output}/log/join_${joins}.log" -- "$@"
   else
-    run "$@"
+    on_its_cores "$@"
+    run "${prefix[@]}" "$@"
   fi
 }
 

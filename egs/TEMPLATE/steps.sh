@@ -40,7 +40,7 @@ say() { echo "stage ${current} | $*" >&2; }
 # step NAME [--cmd LAUNCHER] [options of tools/step.py] -- COMMAND...: skipped when its output is there
 # already. The command is a job of LAUNCHER (step_cmd) on a cluster if conf/resources.txt says so.
 step() {
-  local name=$1 cmd=${step_cmd:-local.py} options=() output="" placed=false
+  local name=$1 cmd=${step_cmd:-local.py} options=() output="" placed=false prefix=()
   shift
   if ${listing}; then
     list_outputs "${name}" "$@"
@@ -58,9 +58,11 @@ step() {
   if ! ${placed} && as_job "${cmd}" "$@"; then
     output=$(log_of "${output}")
     options+=(--launcher "$(launcher "${cmd}" "$@") ${output@Q}" --jobs "$(describe 1 "${cmd}" "$@")")
+  elif ! ${placed}; then
+    on_its_cores "$@"
   fi
   if ${dry_run}; then options+=(--dry_run); fi
-  step.py --stage "${current}" --name "${name}" "${options[@]}" "$@"
+  "${prefix[@]}" step.py --stage "${current}" --name "${name}" "${options[@]}" "$@"
 }
 
 # list_outputs NAME [options of tools/step.py] -- COMMAND...

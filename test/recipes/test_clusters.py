@@ -171,6 +171,29 @@ def test_what_a_dry_run_says_of_jobs(root, tmp_path, launcher, command, expected
     assert (code, said.strip()) == (0, expected)
 
 
+def test_a_step_on_this_machine_has_the_threads_of_its_row(root, tmp_path, monkeypatch):
+    """As it would have as a job: products on more threads differ in their last bits."""
+    recipe, template = tmp_path / "egs" / "a corpus", root / "egs" / "TEMPLATE"
+    (recipe / "conf").mkdir(parents=True)
+    (recipe.parent / "TEMPLATE").symlink_to(template)
+    (recipe / "conf" / "resources.txt").write_text(TABLE)
+    program = "import os, sys\nnames = ('OMP', 'MKL', 'OPENBLAS')\n"
+    program += "said = [os.environ.get(f'{name}_NUM_THREADS') for name in names]\n"
+    program += "open(sys.argv[1], 'w').write(' '.join(map(str, said)))\n"
+    for name in "abde":
+        (recipe / f"{name}.py").write_text(program)
+    monkeypatch.setenv("OMP_NUM_THREADS", "17")
+    code = ". ../TEMPLATE/path.sh; current=1 dry_run=false nj=3 num_threads=5; "
+    code += ". ../TEMPLATE/steps.sh; "
+    code += "; ".join(f"step {n} --output {n}.txt -- python {n}.py {n}.txt" for n in "abde")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code], cwd=recipe, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = {n: (recipe / f"{n}.txt").read_text().split() for n in "abde"}
+    assert found == {"a": ["3"] * 3, "b": ["5"] * 3, "d": ["1"] * 3, "e": ["1"] * 3}
+
+
 def test_the_gpus_that_a_program_is_told(root, tmp_path):
     code = "for name in a b c d e; do gpus_of ${name}; done"
     assert call(root, tmp_path, f"ngpu=3; {code}", TABLE)[1].split() == ["0", "3", "1", "0", "0"]
