@@ -229,6 +229,25 @@ def test_inputs_removed_since_do_not_matter(step, tmp_path):
     assert result.returncode == 0 and "gone since" in result.stderr and runs(tmp_path) == 1
 
 
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        (
+            "kill -9 $$",
+            137,
+            "was killed (signal 9, by someone or by the system for want of memory)",
+        ),
+        ("exit 137", 137, "was killed (signal 9, by someone or by the system for want of memory)"),
+        ("kill -SEGV $$", 139, "was ended by signal 11 (SIGSEGV) after"),
+        ("exit 139", 139, "was ended by signal 11 (SIGSEGV) after"),
+        ("exit 130", 130, "failed with code 130"),
+    ],
+)
+def test_a_command_that_a_signal_ended_says_so(step, end, code, said):
+    result = step(command=("sh", "-c", end))
+    assert result.returncode == code and said in result.stderr
+
+
 def test_a_failed_command_leaves_no_record(step, tmp_path):
     result = step(command=("sh", "-c", "touch out; exit 5"))
     assert result.returncode == 5 and "failed with code 5" in result.stderr
