@@ -1,0 +1,1 @@
+"""What the fault campaign (tools/fault_campaign.py) does to a recipe, and what it says then."""

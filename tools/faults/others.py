@@ -1,0 +1,107 @@
+"""Two runs in one folder, a process that hangs, and a clock that jumps."""
+
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from faults.kills import command_name
+from faults.recipe import Recipe, Run, kill
+from faults.table import Outcome
+
+WAIT_S = 900.0
+DAY = 86400
+
+
+def run_twice(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Outcome]:
+    """Start a second run beside the first in several stages; then one beside a stopped process."""
+    recipe = Recipe(folder)
+    for words in (
+        "make the corpus: starts",
+        "Gaussian models: starts",
+        "pre-train hidden_text: starts",
+    ):
+        first = recipe.start()
+        first.wait_for_step(words)
+        second = recipe.start()
+        codes = [run.wait(WAIT_S if run is second else 5.0) for run in (second, first)]
+        told = next(
+            (line.strip() for line in second.lines if "another run" in line), second.last_words()
+        )
+        stop(first)
+        stop(second)
+        good = (
+            codes[0] not in (None, 0)
+            and "process" in told
+            and "Traceback" not in "\n".join(second.lines)
+        )
+        yield Outcome(
+            "a second run in the same folder", words, f"code {codes[0]}: {told}", "", good
+        )
+    yield hang(recipe)
+    yield finish(recipe)
+
+
+def stop(run: Run) -> None:
+    """Stop a run as Ctrl-C does, and wait until it has ended."""
+    if not run.ended():
+        kill(run.process.pid, signal.SIGTERM)
+    run.wait(WAIT_S)
+    run.wait_until_gone(90.0)
+    run.end()
+
+
+def hang(recipe: Recipe) -> Outcome:
+    """Stop a training (SIGSTOP), start a run beside it, then kill what hangs."""
+    words = "pre-train speech_text: starts"
+    first = recipe.start()
+    first.wait_for_step(words)
+    time.sleep(5.0)
+    hanging = [n for n in first.processes() if command_name(n) == "speechlm.bin.pretrain"]
+    for number in hanging:
+        kill(number, signal.SIGSTOP)
+    second = recipe.start()
+    second.wait(WAIT_S)
+    told = next(
+        (line.strip() for line in second.lines if "another run" in line), second.last_words()
+    )
+    for number in hanging:
+        kill(number, signal.SIGKILL)
+    code = first.wait(WAIT_S)
+    good = bool(hanging) and "process" in told and code not in (None, 0) and first.is_clear()
+    said = f"a second run: {told}; when what hangs is killed, the first: code {code}: "
+    said += first.last_words()
+    first.end()
+    second.end()
+    return Outcome("a training hangs (SIGSTOP)", words, said, "", good)
+
+
+def move_clock(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Outcome]:
+    """Let the clock jump a day forth, back and forth again while stages run."""
+    if shutil.which("faketime") is None:
+        yield Outcome("a clock that jumps", "", "left out: faketime is not installed", "", True)
+        return
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    recipe, file = Recipe(folder), folder / "clock"
+    file.write_text("+0")
+    run = recipe.start(
+        LD_PRELOAD=str(library),
+        FAKETIME_TIMESTAMP_FILE=str(file),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    for stage, days in ((2, 1), (4, -1), (8, 1), (10, -1), (12, 2)):
+        run.wait_for_stage(stage)
+        time.sleep(1.0)
+        file.write_text(f"{days * DAY:+d}")
+    code = run.wait(WAIT_S)
+    run.end()
+    yield Outcome(
+        "the clock jumps by days",
+        "stages 2, 4, 8, 10 and 12",
+        f"code {code}: {run.last_words()}",
+        "",
+        code == 0 and "Traceback" not in "\n".join(run.lines),
+    )
+    yield finish(recipe)
