@@ -29,8 +29,8 @@ STYLE = f"""text {{ font: 14px sans-serif; fill: #1b1f24; text-anchor: middle }}
 .left {{ text-anchor: start }}
 .line {{ fill: none; stroke: {GRAY}; stroke-width: 1.6; marker-end: url(#tip) }}
 .dash {{ stroke-dasharray: 5 4 }}"""
-TIP = f"""<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">
-<path d="M0 0 L8 4 L0 8 z" fill="{GRAY}"/></marker>"""
+TIP = f"""<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8"
+ markerHeight="8" orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="{GRAY}"/></marker>"""
 
 
 @dataclass(frozen=True)
