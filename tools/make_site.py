@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = ROOT / "doc" / "site" / "mkdocs.yml"
+CONFIG = "doc/site/mkdocs.yml"
 OPENED = ("speechlm.decode.pretrained.SpeechLM", "speechlm.decode.transcribe.CTC")
 """What users open, under its short names `speechlm.SpeechLM` and `speechlm.CTC`."""
 
@@ -112,7 +112,7 @@ def build_site(root: Path, source: Path, site: Path) -> None:
     shutil.rmtree(source, ignore_errors=True)
     copy_pages(root, source)
     write_reference(root, source)
-    config = load_config(str(CONFIG), docs_dir=str(source), site_dir=str(site), strict=True)
+    config = load_config(str(root / CONFIG), docs_dir=str(source), site_dir=str(site), strict=True)
     more = more_pages(config["nav"], source)
     if more:
         config["nav"].append({"More": more})
