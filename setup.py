@@ -120,6 +120,13 @@ setup(
             "matplotlib>=3.8",
         ],
         "mini": ["espeakng-loader>=0.2"],
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.6",
+            "mkdocstrings-python>=1.16",
+            "nbclient>=0.10",
+            "ipykernel>=6.29",
+        ],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.6",

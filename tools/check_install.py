@@ -51,6 +51,7 @@ PARTS = (
         "`make test` cannot run",
         False,
     ),
+    Part("site, notebook", ("mkdocs-material", "nbclient"), "`make docs` cannot run", False),
     Part("perplexity", ("kenlm",), "word models cannot be measured", False),
     Part(
         "translation", ("sentencepiece", "sacrebleu", "sacremoses"), "no translation recipes", False
@@ -139,7 +140,8 @@ def main() -> int:
     """Print the report; return the exit code."""
     argparse.ArgumentParser(description=__doc__, allow_abbrev=False).parse_args()
     print(f"{'python':>8}  {sys.version.split()[0]} ({sys.executable})")
-    complete = show_packages(read_lock(ROOT / "tools" / "requirements.lock.txt"))
+    locks = [ROOT / "tools" / f"requirements.{name}.txt" for name in ("lock", "docs")]
+    complete = show_packages(read_lock(locks[0]) | read_lock(locks[1]))
     show_torch()
     show_machine()
     print("All stages can run." if complete else "Something needed is missing: tools/install.sh")

@@ -2,6 +2,7 @@
 # Installs the toolkit into .venv, with the exact versions of tools/requirements.lock.txt.
 #
 #   tools/install.sh            does what is missing; with nothing missing it only says so
+#   tools/install.sh docs       and what builds the site and runs the notebook (requirements.docs.txt)
 #   VENV=DIR tools/install.sh   another environment than .venv
 #   PYTHON=FILE                 the interpreter to make it from (default: python3.11, or a python3
 #                               that is 3.11)
@@ -15,6 +16,7 @@ CDPATH="" cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv=${VENV:-.venv}
 lock=tools/requirements.lock.txt
+docs_lock=tools/requirements.docs.txt
 stamp=${venv}/.speechlm-installed
 torch_index=https://download.pytorch.org/whl/cpu
 
@@ -123,7 +125,19 @@ leave_to_its_owner() {
   say "${venv} is that of ${owner} (torch: ${flavour} build); it is used as it is"
 }
 
-main() {
+# What the site and the notebook need; an environment of another checkout is not changed here either.
+install_docs() {
+  local python=${venv}/bin/python there owner
+  "${python}" tools/verify_install.py "${docs_lock}" > /dev/null 2>&1 && return
+  there=$(cat "${stamp}") owner=${there##*; }
+  [ "${owner}" = "${PWD}" ] || die "${venv} belongs to ${owner}, and is not as ${docs_lock} says:" \
+    "call 'tools/install.sh docs' there, or make one of your own (VENV=DIR, or remove the link ${venv})"
+  say "$(grep -c == "${docs_lock}") packages of ${docs_lock}"
+  pip_install --no-deps --requirement "${docs_lock}"
+  "${python}" tools/verify_install.py "${docs_lock}" || die "${venv} is not as ${docs_lock} says"
+}
+
+install_toolkit() {
   local flavour version wanted start=${SECONDS}
   flavour=$(choose_torch)
   wanted="torch ${flavour}; $(cat "${lock}" setup.py | cksum); ${PWD}"
@@ -145,4 +159,11 @@ main() {
   say "done in $((SECONDS - start)) s"
 }
 
-main "$@"
+case "${1:-}" in
+  "") install_toolkit ;;
+  docs)
+    install_toolkit
+    install_docs
+    ;;
+  *) die "'$1' cannot be installed; it can be docs, or nothing" ;;
+esac

@@ -122,8 +122,8 @@ def _torch_names(module: str, name: str) -> Any:
 class TorchFile:
     """An open file of torch.save: `content`, and `read(tensor)` for the tensors in it.
 
-    with TorchFile("checkpoint.pt") as file:
-        weight = file.read(file.content["model"]["mask_emb"])
+        with TorchFile("checkpoint.pt") as file:
+            weight = file.read(file.content["model"]["mask_emb"])
 
     Raises:
         ValueError: the file is no such file, truncated, damaged, or asks for a function or class

@@ -58,10 +58,12 @@ def fit_to_audio(array: np.ndarray, expected: int, where: str, what: str = "labe
 
 
 class ArchiveWriter:
-    """Writes one job's archive; its files appear when the block ends well.
+    """Writes one job's archive.
 
-    with ArchiveWriter(folder, "units", job=3) as writer:
-        writer.write("103-1240-0000", labels)
+    Its files appear when the block ends well:
+
+        with ArchiveWriter(folder, "units", job=3) as writer:
+            writer.write("103-1240-0000", labels)
     """
 
     def __init__(self, folder: str | os.PathLike[str], name: str = "units", job: int = 1) -> None:

@@ -62,8 +62,8 @@ def damage(path: str | os.PathLike[str]) -> str:
 def reading(path: str | os.PathLike[str], what: str, advice: str = MAKE_AGAIN) -> Iterator[None]:
     """A block that reads a file; whatever fails in it becomes one line for the file's user.
 
-    with reading(path, "weights"):
-        weights = load_file(path)
+        with reading(path, "weights"):
+            weights = load_file(path)
 
     Args:
         path: the file.

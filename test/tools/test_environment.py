@@ -1,11 +1,14 @@
 """The environment that tools/install.sh makes: what is complete in it, and torchaudio loads."""
 
+import ast
 import importlib.util
 import subprocess
 import sys
 from importlib.metadata import PathDistribution
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 TORCHAUDIO = {
     "__init__.py": "from . import _extension\n",
@@ -81,13 +84,74 @@ def test_a_compiled_part_that_does_not_load_is_done_without(root, torchaudio):
     assert done.stdout == f"{torchaudio}/torchaudio/__init__.py\n", done.stderr
 
 
-def test_what_is_taken_out_is_missing_beside_cuda_alone(root, torchaudio):
+@pytest.fixture(scope="module")
+def verify(root):
+    """The module tools/verify_install.py."""
     spec = importlib.util.spec_from_file_location("verify", root / "tools" / "verify_install.py")
-    verify = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(verify)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_is_taken_out_is_missing_beside_cuda_alone(verify, torchaudio):
     dist = PathDistribution(torchaudio / "torchaudio-1.dist-info")
     assert verify.is_complete(dist, "cpu") and verify.is_complete(dist, "cuda")
     (torchaudio / "torchaudio" / "lib" / "_torchaudio.abi3.so").unlink()
     assert verify.is_complete(dist, "cpu") and not verify.is_complete(dist, "cuda")
     (torchaudio / "torchaudio" / "_extension" / "utils.py").unlink()
     assert not verify.is_complete(dist, "cpu")
+
+
+def test_the_lock_of_the_site_fits_the_toolkits_and_its_extra(root, verify):
+    """It goes into the same environment, without a resolver."""
+    base, more = (
+        {
+            canonicalize_name(package): version
+            for package, version in verify.read_lock(root / "tools" / f"{name}.txt").items()
+        }
+        for name in ("requirements.lock", "requirements.docs")
+    )
+    assert not base.keys() & more.keys()
+    setup = ast.parse((root / "setup.py").read_text(encoding="utf-8"))
+    (extras,) = [
+        ast.literal_eval(keyword.value)
+        for node in ast.walk(setup)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "extras_require"
+    ]
+    for requirement in map(Requirement, extras["docs"]):
+        assert requirement.specifier.contains(more[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize(
+    ("there", "owner", "code", "said"),
+    [
+        (True, "other", 0, ""),
+        (False, "other", 1, "and is not as tools/requirements.docs.txt says"),
+        (False, "own", 0, "packages of tools/requirements.docs.txt"),
+    ],
+)
+def test_packages_of_the_site_go_into_an_environment_of_ones_own(
+    root, tmp_path, there, owner, code, said
+):
+    """Nothing is put into that of another checkout."""
+    script = (root / "tools" / "install.sh").read_text()
+    function = script[script.index("install_docs() {") : script.index("install_toolkit() {")]
+    (tmp_path / "bin").mkdir()
+    answer = "exit 0" if there else "[ -e installed ]"
+    (tmp_path / "bin" / "python").write_text(f"#!/bin/sh\n{answer}\n")
+    (tmp_path / "bin" / "python").chmod(0o755)
+    place = tmp_path if owner == "own" else "/somewhere"
+    (tmp_path / "stamp").write_text(f"torch cpu; 1 2; {place}\n")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "requirements.docs.txt").write_text("mkdocs==1\n")
+    start = """venv=. stamp=stamp docs_lock=tools/requirements.docs.txt
+say() { echo "$*"; }
+die() { echo "$*" >&2; exit 1; }
+pip_install() { touch installed; }
+"""
+    command = ["bash", "-euo", "pipefail", "-c", f"{start}{function}\ninstall_docs"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == code and said in done.stdout + done.stderr
+    assert (tmp_path / "installed").exists() == (owner == "own")
