@@ -14,10 +14,11 @@ import torch.distributed as dist
 from speechlm.checkpoints.trainer_files import CHECKPOINT, load_weights_only
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.pretrain import PretrainModel
-from speechlm.tasks.trainer import SpeechLMTrainer, Watch
+from speechlm.tasks.trainer import SpeechLMTrainer
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.train.distributed_utils import DistributedOption  # isort: skip
+from espnet2.train.reporter import SubReporter  # isort: skip
 
 UPDATES = 10
 
@@ -55,16 +56,16 @@ class Batches(AbsIterFactory):
 
 def run(folder: Path, rank: int, workers: int, accumulated: int, layerdrop: float) -> tuple:
     """Loss and weight of each batch (of all workers) in training, and norms of gradients."""
-    reported, norms, register = [], [], Watch._register
+    reported, norms, register = [], [], SubReporter.register
 
     def note(self, stats, weight=None):
-        if "loss" in stats:
+        if "loss" in stats and self.key == "train":
             reported.append((float(stats["loss"]), float(weight)))
         if "grad_norm" in stats:
             norms.append(float(stats["grad_norm"]))
         register(self, stats, weight)
 
-    Watch._register = note
+    SubReporter.register = note
     network = model(layerdrop)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.98), eps=1e-6)
     try:
@@ -83,7 +84,7 @@ def run(folder: Path, rank: int, workers: int, accumulated: int, layerdrop: floa
             ),
         )
     finally:
-        Watch._register = register
+        SubReporter.register = register
     return reported, norms
 
 
