@@ -71,12 +71,19 @@ class TrainingTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """ESPnet's optimisers, and Muon; on the way the schedule gets its length."""
+        """ESPnet's optimisers, and Muon; on the way the schedule gets its length.
+
+        On GPUs Adam and AdamW are fused, which can leave out an update without asking the CPU.
+        """
         complete_schedule(args)
         if args.optim == "muon":
             if args.exclude_weight_decay:
                 raise ValueError("exclude_weight_decay: --optim muon has none; leave it out")
             return [MuonAndAdamW(muon_groups(model), **args.optim_conf)]
+        if args.ngpu and issubclass(optim_classes[args.optim], torch.optim.Adam):
+            # In a copy, as config.yaml says what is computed, and not on which device
+            conf = {"fused": True, **args.optim_conf}
+            args = argparse.Namespace(**{**vars(args), "optim_conf": conf})
         return super().build_optimizers(args, model)
 
     @classmethod
@@ -150,8 +157,10 @@ class TrainingTask(AbsTask):
             for item in args.init_param:
                 check_weights_file(item.split(":")[0])
         check_resumed(args)  # before ESPnet writes the new options over the old ones
-        # ESPnet's trainer calls autocast by its older name, which warns at every step.
+        # ESPnet calls the scaler by its older name, which warns.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
+        # ESPnet sets it to 1, with which the CPU waits for the end of each exchange between GPUs.
+        os.environ.setdefault("NCCL_BLOCKING_WAIT", "0")
         with on_signals(stop_at_once), log_failure():
             record(super().main_worker)(args)  # torchrun shows the error that came first
 

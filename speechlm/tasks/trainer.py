@@ -120,8 +120,7 @@ class SpeechLMTrainer(Trainer):
         strict: bool = True,
     ) -> None:
         """Restore the state of a checkpoint, and the folder that belongs to it."""
-        device = f"cuda:{torch.cuda.current_device()}" if ngpu > 0 else "cpu"
-        states = load_weights_only(checkpoint, device)
+        states = load_weights_only(checkpoint)  # on the host: each part takes what it needs
         missing = [key for key in _STATE if key not in states]
         if missing:
             raise ValueError(
