@@ -73,17 +73,18 @@ class TrainingTask(AbsTask):
     ) -> list[torch.optim.Optimizer]:
         """ESPnet's optimisers, and Muon; on the way the schedule gets its length.
 
-        On GPUs Adam and AdamW are fused, which can leave out an update without asking the CPU.
+        On GPUs Adam goes through all weights by one kernel, where torch would take nine on lists of
+        them: `optim_conf` may say `foreach: true` or `fused: false`.
         """
         complete_schedule(args)
+        chosen = {"fused", "foreach"} & args.optim_conf.keys()
+        if args.ngpu > 0 and args.optim in ("adam", "adamw") and not chosen:
+            fused = {**args.optim_conf, "fused": True}
+            args = argparse.Namespace(**{**vars(args), "optim_conf": fused})
         if args.optim == "muon":
             if args.exclude_weight_decay:
                 raise ValueError("exclude_weight_decay: --optim muon has none; leave it out")
             return [MuonAndAdamW(muon_groups(model), **args.optim_conf)]
-        if args.ngpu and issubclass(optim_classes[args.optim], torch.optim.Adam):
-            # In a copy, as config.yaml says what is computed, and not on which device
-            conf = {"fused": True, **args.optim_conf}
-            args = argparse.Namespace(**{**vars(args), "optim_conf": conf})
         return super().build_optimizers(args, model)
 
     @classmethod

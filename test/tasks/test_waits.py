@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from speechlm.models import SpeechLMConfig
-from speechlm.tasks import exchange, ledger, updates
+from speechlm.tasks import exchange, ledger, loop, updates
 
 SIZES = {"embed_dim": 16, "ffn_dim": 32, "heads": 2, "speech_layers": 1, "shared_layers": 1}
 
@@ -17,7 +17,7 @@ def update(root):
     """The module that runs updates on the pretended GPU."""
     sys.path.insert(0, str(root / "tools"))
     try:
-        yield importlib.import_module("benchmarks.update")
+        yield importlib.import_module("benchmarks.waits")
     finally:
         sys.path.remove(str(root / "tools"))
 
@@ -58,3 +58,15 @@ def test_an_optimiser_that_cannot_leave_out_a_step_costs_one_wait_an_update(upda
 def test_the_counter_sees_what_is_read_of_each_batch(update, monkeypatch):
     monkeypatch.setattr(ledger, "READ_EVERY", 1)
     assert count(update) == [1, 1, 0]
+
+
+def test_tensors_of_a_batch_are_copied_without_waiting(update):
+    class Echo(torch.nn.Linear):
+        def forward(self, x, utt_id):
+            loss = super().forward(x).sum()[None]
+            return loss, {"loss": loss, "none": None}, torch.ones_like(loss)
+
+    with update.pretended_gpu(None) as gpu, update.Trace(lambda modules: "") as trace:
+        loss, stats, _ = loop.call(Echo(3, 2, device="meta"), ["a"], {"x": torch.ones(4, 3)})
+    assert loss.device.type == "meta" and list(stats) == ["loss"]
+    assert trace.waits + gpu.waits == 0 and not stats["loss"].requires_grad

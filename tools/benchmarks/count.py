@@ -13,7 +13,7 @@ from benchmarks.measure import N_CHARACTERS, N_UNITS
 from benchmarks.operations import units_of
 from benchmarks.pretended_gpu import META, pretended_gpu
 from benchmarks.trace import Call, Trace
-from benchmarks.update import waits_of_updates
+from benchmarks.waits import waits_of_updates
 from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.kernels import triton
 from speechlm.models import SpeechLM, SpeechLMConfig
