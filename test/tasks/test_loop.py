@@ -44,15 +44,19 @@ class Scripted(torch.nn.Module):
             loss = loss * math.nan
         if kind == "loss is infinite, its gradient is not":
             loss = loss + math.inf
-        if kind == "gradient is infinite":
+        if kind == "gradient's norm is infinite":
             loss = loss * 1e25
         return loss, {"loss": loss}, torch.ones(1)
 
 
-BROKEN = ("loss is no number", "loss is infinite, its gradient is not", "gradient is infinite")
+BROKEN = (
+    "loss is no number",
+    "loss is infinite, its gradient is not",
+    "gradient's norm is infinite",
+)
 
 
-def learn(kinds, fused, accumulated=1):
+def learn(kinds, fused, accumulated=1, scaler=None):
     """Weights, state of the optimiser and norms of updates from batches of these kinds."""
     model = Scripted()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=fused or None)
@@ -62,8 +66,8 @@ def learn(kinds, fused, accumulated=1):
         output_dir="",
     )
     run = Run(options, model, [optimizer], [None])
-    updates = Updates(model, [optimizer], [None], None, options)
-    assert updates.on_device == fused
+    updates = Updates(model, [optimizer], [None], scaler, options)
+    assert updates.on_device == (fused and scaler is None)
     book = Ledger(SubReporter("train", 1, 0), run, torch.device("cpu"))
     book._report = lambda entry: seen.append(entry.update.norm if entry.update else None)
     seen: list = []
@@ -90,6 +94,17 @@ def test_a_broken_batch_breaks_the_whole_update(kind, late):
         found, norms = learn(["a", "bb", *broken, "c", "d"], True, 2)
         assert all(torch.equal(x, y) for x, y in zip(found, without, strict=True))
         assert [norm is None for norm in norms] == [True, False] * 3
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_float16_has_a_scale_that_falls_behind_a_broken_gradient(kind, fused):
+    """Updates are those without a scale; gradients that are no numbers have halved it twice."""
+    without, _ = learn(["a", "bb", "c", "d"], fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    found, _ = learn(["a", "bb", kind, "c", kind, "d"], fused, scaler=scaler)
+    assert all(torch.equal(x, y) for x, y in zip(found, without, strict=True))
+    assert scaler.get_scale() == (256.0 if kind == "loss is no number" else 1024.0)
 
 
 def reports(caplog) -> list[str]:

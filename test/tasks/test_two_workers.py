@@ -162,3 +162,42 @@ def test_workers_that_do_not_see_the_same_checkpoint_do_not_train(tmp_path, monk
     said = [path.read_text() for path in tmp_path.glob("error.*")]
     assert len(said) == (0 if appears else 2)
     assert all("is there for worker 0, but not so for 1: the folder of" in text for text in said)
+
+
+def uneven(rank: int, folder: Path, known: bool) -> None:
+    """A worker with six batches and one with four, of which two are an update."""
+    meet = f"file://{folder}/meet"
+    dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
+    batches = [(["a"], {"x": torch.ones(2, 8), "y": torch.ones(2, 3)})] * (6, 4)[rank]
+
+    class Uneven(AbsIterFactory):
+        def build_iter(self, epoch, shuffle=None):
+            return batches if known else iter(batches)
+
+    network = regression.Regression()
+    optimizer = torch.optim.AdamW(network.parameters())
+    SpeechLMTrainer.run(
+        model=network,
+        optimizers=[optimizer],
+        schedulers=[None],
+        train_iter_factory=Uneven(),
+        valid_iter_factory=Uneven(),
+        plot_attention_iter_factory=None,
+        trainer_options=regression.options(folder, max_epoch=2),
+        distributed_option=DistributedOption(distributed=True, dist_rank=rank, dist_world_size=2),
+    )
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_workers_make_as_many_batches_as_the_one_that_has_the_fewest(tmp_path, known):
+    children = start_two(uneven, tmp_path, known)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    states = load_weights_only(tmp_path / CHECKPOINT)
+    counts = [
+        epoch[part]["total_count"]
+        for epoch in states["reporter"]["stats"].values()
+        for part in epoch
+    ]
+    assert counts == [4, 4, 8, 8]  # train and valid, of two epochs
+    assert {int(state["step"]) for state in states["optimizers"][0]["state"].values()} == {4}
