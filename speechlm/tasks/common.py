@@ -158,7 +158,7 @@ class TrainingTask(AbsTask):
             for item in args.init_param:
                 check_weights_file(item.split(":")[0])
         check_resumed(args)  # before ESPnet writes the new options over the old ones
-        # ESPnet calls the scaler by its older name, which warns.
+        # ESPnet calls autocast and the scaler by older names, which warn.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
         # ESPnet sets it to 1, with which the CPU waits for the end of each exchange between GPUs.
         os.environ.setdefault("NCCL_BLOCKING_WAIT", "0")

@@ -124,11 +124,9 @@ class Ledger:
         self.entries.append(Entry(list(ids), [Group({"iter_time": seconds})]))
         return self.entries[-1]
 
-    def close(self) -> None:
-        """A batch is complete: read if it is time."""
-        due = len(self.entries) >= self.read_every
-        # Within an update only where reading costs nothing
-        if due and (self.read_every == 1 or self.entries[-1].update is not None):
+    def close(self, within_update: bool = False) -> None:
+        """A batch is complete: read if it is time, within an update only if that costs nothing."""
+        if len(self.entries) >= self.read_every and (self.read_every == 1 or not within_update):
             self.read()
 
     def fetch(self) -> None:

@@ -51,18 +51,22 @@ def train(
         entry = ledger.begin(ids, time.perf_counter() - asked)
         with timed(entry, "forward_time"), number_format(model, options):
             loss, stats, weight = call(model, ids, batch)
+
+        # Its part of the loss of the update, from the weights of all workers and batches
         told = tell(loss, stats, weight, run.wish())
         entry.loss, entry.finite, entry.wish = loss.detach(), told.finite, told.wish
         entry.groups.append(Group(told.stats, told.weight))
         loss = updates.accumulation.share(loss, weight, told.weight)
         with timed(entry, "backward_time"):
             updates.backward(loss, told.finite)
+
+        # The update, and what is told of it when it is read
         if count % options.accum_grad == 0:
             updates.make(ledger)
             assert entry.update is not None
             entry.update.rates["train_time"] = time.perf_counter() - begun
             begun = time.perf_counter()
-        ledger.close()
+        ledger.close(within_update=entry.update is None)
         if count % interval == 0:
             ledger.read()
             written(interval)

@@ -159,6 +159,25 @@ def test_no_checkpoint_is_made_of_what_has_not_been_read(tmp_path, monkeypatch):
     assert (position["epoch"], position["batches"]) == (2, 2)
 
 
+def test_a_validation_is_read_in_portions(tmp_path, monkeypatch):
+    """So that a signal to another worker is heard within it."""
+    monkeypatch.setattr(ledger, "read_every", lambda device: 2)
+    read, fetch = [], ledger.fetch
+
+    def noted(holders):
+        holders = list(holders)
+        read.append(sum("ids" in holder for holder in holders))
+        fetch(holders)
+
+    monkeypatch.setattr(ledger, "fetch", noted)
+    on_validation = lambda epoch, i, batch: read.append(f"batch {i}")  # noqa: E731
+    train(tmp_path, max_epoch=1, on_validation=on_validation)
+    begun = read.index("batch 0")
+    assert [x for x in read[begun:] if x] == [
+        *("batch 0", "batch 1", 2, "batch 2", "batch 3", 2, "batch 4", "batch 5", 2)
+    ]
+
+
 def test_gradients_that_are_read_late_stop_after_some_updates(tmp_path, late):
     def spoil(epoch, i, batch):
         if epoch == 2:
