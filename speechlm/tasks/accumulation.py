@@ -1,6 +1,6 @@
 """Updates of accumulated batches that count by what they hold, and exchange gradients once.
 
-ESPnet makes an update from A batches whose losses it divides by A. The loss of batch i is a mean
+An update is made from A batches, whose losses are divided by A. The loss of batch i is a mean
 over its n_i frames, sentences or tokens, of all workers, so that a sentence counts the less, the
 more others its batch has. The authors divide the sum over all A batches by n = n_1 + ... + n_A.
 n_i is what a model returns as weight; that of masked frames is drawn in the forward pass, and n is
@@ -28,7 +28,7 @@ class Accumulation:
     """The weights of the batches of an update.
 
     Args:
-        model: as ESPnet calls it.
+        model: as it is called.
         accumulated: A, batches of an update.
     """
 
@@ -37,17 +37,30 @@ class Accumulation:
         self.batches = 0
         self.first = self.sum = torch.tensor(0.0)
 
-    def weigh(self, _module: Any, _args: Any, output: tuple[Tensor, Any, Tensor]) -> Any:
-        """Forward hook of an ESPnet model: loss times n_i / n_1."""
-        loss, stats, weight = output
-        count = weight.detach().sum().float()
+    def share(self, loss: Tensor, weight: Tensor, total: Tensor) -> Tensor:
+        """A batch's part of the loss of its update, at this worker.
+
+        Args:
+            loss: a mean over the batch.
+            weight: what the mean is of, at this worker.
+            total: the same, at all workers.
+        """
+        if self.accumulated > 1:
+            loss = loss * self._weigh(total)
         if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(count)
+            # The mean over all workers; `DistributedDataParallel` divides by their number again
+            loss = (loss * weight.to(loss.dtype)).sum() / total
+            loss = loss * torch.distributed.get_world_size()
+        return loss / self.accumulated
+
+    def _weigh(self, total: Tensor) -> Tensor:
+        """n_i / n_1 of the next batch, from n_i."""
+        count = total.sum().float()
         if self.batches % self.accumulated == 0:
             self.first, self.sum = count.clamp(min=1.0), torch.zeros_like(count)
         self.sum = self.sum + count
         self.batches += 1
-        return loss * (count / self.first), stats, weight
+        return count / self.first
 
     def after_backward(self) -> None:
         """Behind the last backward pass of an update: gradient times A n_1 / n."""

@@ -71,8 +71,16 @@ class TrainingTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """ESPnet's optimisers, and Muon; on the way the schedule gets its length."""
+        """ESPnet's optimisers, and Muon; on the way the schedule gets its length.
+
+        On GPUs Adam goes through all weights by one kernel, where torch would take nine on lists of
+        them: `optim_conf` may say `foreach: true` or `fused: false`.
+        """
         complete_schedule(args)
+        chosen = {"fused", "foreach"} & args.optim_conf.keys()
+        if args.ngpu > 0 and args.optim in ("adam", "adamw") and not chosen:
+            fused = {**args.optim_conf, "fused": True}
+            args = argparse.Namespace(**{**vars(args), "optim_conf": fused})
         if args.optim == "muon":
             if args.exclude_weight_decay:
                 raise ValueError("exclude_weight_decay: --optim muon has none; leave it out")
@@ -150,8 +158,10 @@ class TrainingTask(AbsTask):
             for item in args.init_param:
                 check_weights_file(item.split(":")[0])
         check_resumed(args)  # before ESPnet writes the new options over the old ones
-        # ESPnet's trainer calls autocast by its older name, which warns at every step.
+        # ESPnet calls autocast and the scaler by older names, which warn.
         warnings.filterwarnings("ignore", message=r"`torch\.cuda\.amp\.", category=FutureWarning)
+        # ESPnet sets it to 1, with which the CPU waits for the end of each exchange between GPUs.
+        os.environ.setdefault("NCCL_BLOCKING_WAIT", "0")
         with on_signals(stop_at_once), log_failure():
             record(super().main_worker)(args)  # torchrun shows the error that came first
 

@@ -55,7 +55,9 @@ class CTCModelForTraining(ESPnetASRModel):
         stats: dict[str, Any] = {"loss": loss.detach()}
         if not self.training:
             stats |= greedy_errors(self.ctc.argmax(hidden), frames, text, text_lengths)
-        return force_gatherable((loss, stats, len(speech)), loss.device)
+        # Written by the device itself, where a number of the host would be waited for
+        sentences = torch.full((1,), len(speech), device=loss.device)
+        return force_gatherable((loss, stats, sentences), loss.device)
 
 
 def greedy_errors(

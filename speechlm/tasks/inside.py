@@ -47,6 +47,7 @@ class Run:
         self.position: dict[str, Any] | None = None
         self.progress: Progress | None = None
         self.last = "none yet"
+        self.heard = 0
         self.saved_at = time.monotonic()
 
     def resumed(self, states: dict[str, Any]) -> None:
@@ -68,17 +69,30 @@ class Run:
         else:
             self.last += f"(epoch {inside['epoch']}, {inside['batches']} batches)"
 
-    def wanted(self) -> int:
-        """What all workers do now: nothing (0), `_SAVE`, or `_STOP` if any has got a signal."""
+    @property
+    def done(self) -> int:
+        """Batches of the epoch that are behind the last update."""
+        return self.progress.batches if self.progress is not None else 0
+
+    def wish(self) -> int:
+        """What this worker asks of all: nothing (0), `_SAVE`, or `_STOP` if it has got a signal."""
         wish = _STOP if self.request.name else 0
         seconds = 60 * self.options.checkpoint_minutes
         if rank() == 0 and seconds and time.monotonic() - self.saved_at >= seconds:
             wish = max(wish, _SAVE)
-        if not torch.distributed.is_initialized():
-            return wish
-        wishes = torch.tensor(wish, device="cuda" if self.options.ngpu > 0 else "cpu")
-        torch.distributed.all_reduce(wishes, torch.distributed.ReduceOp.MAX)
-        return int(wishes)
+        return wish
+
+    def hear(self, wish: float) -> None:
+        """Note a wish that all workers have been told of."""
+        self.heard = max(self.heard, int(wish))
+
+    def wanted(self) -> int:
+        """What all workers do now: the largest wish that they have heard of.
+
+        Where there are several they tell each other with each batch (`exchange.tell`).
+        """
+        wanted, self.heard = self.heard, 0
+        return wanted if torch.distributed.is_initialized() else self.wish()
 
 
 class Progress:
@@ -87,7 +101,7 @@ class Progress:
     Args:
         run: the training.
         reporter: of the epoch's training part.
-        watch: the trainer's `Watch`, with what it saw of the updates.
+        ledger: of the epoch's training part, with what it read of the updates.
         scaler: of mixed precision, or None.
 
     Attributes:
@@ -95,8 +109,8 @@ class Progress:
         random: this worker's `random_state` when the training part had ended; None until then.
     """
 
-    def __init__(self, run: Run, reporter: Any, watch: Any, scaler: Any) -> None:
-        self.run, self.reporter, self.watch, self.scaler = run, reporter, watch, scaler
+    def __init__(self, run: Run, reporter: Any, ledger: Any, scaler: Any) -> None:
+        self.run, self.reporter, self.ledger, self.scaler = run, reporter, ledger, scaler
         self.batches = 0
         self.random: dict[str, Any] | None = None
         self.resume_at: dict[str, Any] | None = None
@@ -107,7 +121,8 @@ class Progress:
     def _restore(self, position: dict[str, Any]) -> None:
         self.batches = position["batches"]
         restore_statistics(self.reporter, position["statistics"])
-        self.watch.bad_updates, self.watch.updated = position["bad_updates"], position["updated"]
+        self.ledger.bad_updates = position["bad_updates"]
+        self.ledger.updated = position["updated"]
         workers = position["random"]
         if len(workers) == len(from_all_workers([rank()])):
             self.resume_at = workers[rank()]
@@ -159,7 +174,12 @@ class Progress:
             raise Interrupted
 
     def save(self) -> None:
-        """Write the checkpoint; all workers take part."""
+        """Write the checkpoint; all workers take part.
+
+        Raises:
+            TrainingStopped: what has not been read yet tells of a loss that is not finite.
+        """
+        self.ledger.read()
         run, epoch = self.run, self.reporter.get_epoch()
         workers = from_all_workers([self.random or random_state()])
 
@@ -174,8 +194,8 @@ class Progress:
                 INSIDE: {
                     "epoch": epoch,
                     "batches": self.batches,
-                    "bad_updates": self.watch.bad_updates,
-                    "updated": self.watch.updated,
+                    "bad_updates": self.ledger.bad_updates,
+                    "updated": self.ledger.updated,
                     "statistics": statistics_state(self.reporter),
                     "random": workers,
                 },
@@ -195,7 +215,7 @@ class TrainingBatches:
         self.progress, self.all, self.accumulation = progress, batches, accumulation
 
     def __len__(self) -> int:
-        """Batches of the whole epoch, from which ESPnet takes how often to write to the log."""
+        """Batches of the whole epoch, from which follows how often to write to the log."""
         return len(self.all)  # type: ignore[arg-type]  # of a loader; an iterator has none
 
     def __iter__(self) -> Iterator[Any]:
@@ -209,7 +229,7 @@ class TrainingBatches:
         for number, batch in enumerate(iterator, first + 1):
             last = (number - first) % self.accumulation.accumulated == 0
             with self.accumulation.exchange(last):
-                yield batch  # ESPnet's forward and backward pass, and the update
+                yield batch  # forward and backward pass, and the update
             if last:
                 progress.batches = number
                 progress.consider()

@@ -67,8 +67,10 @@ class MuonAndAdamW(torch.optim.Optimizer):
                 )
             )
         if others:
-            adamw = torch.optim.AdamW(others, lr, (betas[0], betas[1]), eps, weight_decay)
-            self._parts.append(adamw)
+            fused = others[0]["params"][0].is_cuda or None
+            self._parts.append(
+                torch.optim.AdamW(others, lr, (betas[0], betas[1]), eps, weight_decay, fused=fused)
+            )
         self._share()
 
     def _share(self) -> None:

@@ -32,6 +32,8 @@ HOW = (
 
 So may those of `dist_`, which say where it runs.
 """
+_COMPUTED = ("fused", "foreach", "capturable")
+"""Options of torch's optimisers that say how a step is computed, not what."""
 _FORMULAS = (LinearDecayLR, TristageLR, WarmupLR)
 """Schedules whose rate follows from the number of the update alone."""
 _POSITION = (
@@ -90,7 +92,12 @@ def restore_optimizer(
         }
         for group in optimizer.param_groups
     ]
-    optimizer.load_state_dict(state)
+    # A step's state lies where the step is computed: this run's device, whatever the last one's was
+    groups = [
+        {**old, **{name: new[name] for name in _COMPUTED if name in new}}
+        for old, new in zip(state["param_groups"], asked, strict=False)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
     changed: list[str] = []
     for group, new in zip(optimizer.param_groups, asked, strict=True):
         changed += (text for name in new for text in _changes(name, group.get(name), new[name]))

@@ -1,6 +1,7 @@
 """ESPnet's trainer, made safe against kills and against losses that are not numbers.
 
-GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. Added here:
+Epochs, best weights, averages, DDP and the reporter are ESPnet's; the loop over batches is ours
+(`loop`), as ESPnet's waits for a GPU several times an update. Added here:
 
 - every file of a training is written beside its final name and renamed, so that a kill never
   leaves half a checkpoint;
@@ -14,8 +15,8 @@ GPU, DDP, mixed precision, accumulation, logging and TensorBoard are ESPnet's. A
   SIGUSR1 asks the training to stop, which then ends with an exit code of its own (`interrupts`);
 - accumulated batches count by their frames, sentences or tokens (`accumulation`);
 - the log says after each epoch how many CPU seconds it took;
-- a loss that is not finite, or too many updates in a row with a gradient that is not, stop the
-  training with a message that says where.
+- an update with a loss or a gradient that is not finite is left out (`updates`); such a loss, or
+  too many such updates in a row, stop the training with a message that says where (`ledger`).
 """
 
 from __future__ import annotations
@@ -37,26 +38,22 @@ from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter, SubReporter
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
-from torch import Tensor
 
 from speechlm.checkpoints.trainer_files import CHECKPOINT, choose_checkpoint, load_weights_only
-from speechlm.data.atomic import write_text
-from speechlm.tasks.accumulation import Accumulation
+from speechlm.tasks import loop
 from speechlm.tasks.epoch_files import complete_epoch
+from speechlm.tasks.exchange import fewest
 from speechlm.tasks.inside import Progress, Run
 from speechlm.tasks.interrupts import on_signals
+from speechlm.tasks.ledger import STOPPED, Ledger
 from speechlm.tasks.resuming import restore_optimizer
 from speechlm.tasks.saving import atomic_saving, check_room_for_training
+from speechlm.tasks.updates import Updates
 from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
 
-STOPPED = "STOPPED.txt"
-"""Name of the file in the training's folder that says why it was stopped."""
 _SHOWN_S = 60.0  # in which a network file system shows what another machine has made
+_ESPNET_ONLY = ("grad_noise", "no_forward_run", "create_graph_in_tensorboard")
 _STATE = ("model", "reporter", "optimizers", "schedulers", "scaler")
-
-
-class TrainingStopped(ValueError):
-    """The training cannot go on; the message says where it stopped, and what to do."""
 
 
 @dataclass
@@ -98,10 +95,17 @@ class SpeechLMTrainer(Trainer):
         """Take our options from the parsed arguments.
 
         Raises:
-            ValueError: `checkpoint_minutes` is negative or no number.
+            ValueError: `checkpoint_minutes` is negative or no number; an option that only ESPnet's
+                own loop has.
         """
         if not 0 <= args.checkpoint_minutes < float("inf"):
             raise ValueError(f"checkpoint_minutes: 0 or more, got {args.checkpoint_minutes}")
+        wrong = [name for name in _ESPNET_ONLY if getattr(args, name)]
+        if wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: options of ESPnet's own training loop, which trainings here "
+                "do not have: leave them out"
+            )
         return build_dataclass(Options, args)
 
     @staticmethod
@@ -116,8 +120,7 @@ class SpeechLMTrainer(Trainer):
         strict: bool = True,
     ) -> None:
         """Restore the state of a checkpoint, and the folder that belongs to it."""
-        device = f"cuda:{torch.cuda.current_device()}" if ngpu > 0 else "cpu"
-        states = load_weights_only(checkpoint, device)
+        states = load_weights_only(checkpoint)  # on the host: each part takes what it needs
         missing = [key for key in _STATE if key not in states]
         if missing:
             raise ValueError(
@@ -170,9 +173,10 @@ class SpeechLMTrainer(Trainer):
     def train_one_epoch(
         cls, model: torch.nn.Module, reporter: SubReporter, options: Options, **kwargs: Any
     ) -> bool:
-        """One epoch of ESPnet's, or what is left of it, watched. True if no update could be made.
+        """One epoch, or what is left of it. True if no update could be made.
 
         Raises:
+            TrainingStopped: a loss is not finite, or too many gradients are not.
             Interrupted: a signal has come, and the state is saved.
         """
         assert cls._run is not None
@@ -182,20 +186,16 @@ class SpeechLMTrainer(Trainer):
         # Batches behind the last whole update of an epoch make none: a resumed training, which
         # does not have their gradients, goes on as the one that was never disturbed.
         model.zero_grad()
-        accumulation = Accumulation(model, options.accum_grad)
-        watch = Watch(reporter, cls._run, accumulation)
-        progress = cls._run.progress = Progress(cls._run, reporter, watch, kwargs["scaler"])
-        kwargs["iterator"] = progress.training(kwargs["iterator"], accumulation)
-        handles = [model.register_forward_hook(watch.check_loss, with_kwargs=True)]
-        if options.accum_grad > 1:
-            handles.append(model.register_forward_hook(accumulation.weigh))
-        try:
-            with _log_cpu_seconds(reporter):
-                super().train_one_epoch(model=model, reporter=reporter, options=options, **kwargs)
-            return not watch.updated
-        finally:
-            for handle in handles:
-                handle.remove()
+        lowest = loop.low_precision(options.use_amp, loop.device_of(model))
+        scaler = kwargs["scaler"] if lowest == torch.float16 else None
+        updates = Updates(model, kwargs["optimizers"], kwargs["schedulers"], scaler, options)
+        ledger = Ledger(reporter, cls._run, loop.device_of(model))
+        progress = cls._run.progress = Progress(cls._run, reporter, ledger, kwargs["scaler"])
+        batches = progress.training(kwargs["iterator"], updates.accumulation)
+        write = loop.log_to_reporter(reporter, kwargs["summary_writer"], options.use_wandb)
+        with _log_cpu_seconds(reporter):
+            loop.train(model, batches, updates, ledger, cls._run, write)
+        return not ledger.updated
 
     @classmethod
     def validate_one_epoch(
@@ -206,17 +206,18 @@ class SpeechLMTrainer(Trainer):
         options: Any,
         distributed_option: DistributedOption,
     ) -> None:
-        """ESPnet's validation; an error if it lacks a criterion of the best weights.
+        """Validation; an error if it lacks a criterion of the best weights.
 
         (ESPnet would choose no best weights then, and remove those of all epochs but the last.)
 
         Raises:
             ValueError: see above; the values that are there are named.
         """
-        if cls._run is not None and cls._run.progress is not None:
-            iterator = cls._run.progress.validation(iterator)
+        assert cls._run is not None and cls._run.progress is not None
+        ledger = Ledger(reporter, cls._run, loop.device_of(model))
+        batches = cls._run.progress.validation(iterator)
         with _log_cpu_seconds(reporter):
-            super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
+            loop.validate(model, batches, fewest(iterator), ledger)
         wanted = {key for phase, key, _ in options.best_model_criterion if phase == "valid"}
         missing = sorted(wanted - reporter.stats.keys())
         if missing:
@@ -270,73 +271,3 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
     spent = sum(os.times()[:4]) - sum(before[:4])  # user and system, of this process and children
     total = sum(from_all_workers([spent]))
     logging.info("%depoch:%s: cpu_seconds=%.2f", reporter.get_epoch(), reporter.key, total)
-
-
-def _as_numbers(stats: dict[str, Any], weight: Any) -> tuple[dict[str, Any], Any]:
-    """Statistics and weight as numbers, which come from a GPU in one copy; what is none stays."""
-    values = [*stats.values(), weight]
-    which = [i for i, x in enumerate(values) if isinstance(x, Tensor) and x.numel() == 1]
-    if which:
-        together = torch.cat([values[i].detach().double().flatten() for i in which]).tolist()
-        for i, number in zip(which, together, strict=True):
-            values[i] = number
-    return dict(zip(stats, values, strict=False)), values[-1]
-
-
-class Watch:
-    """Looks at each loss and gradient norm of an epoch.
-
-    Attributes:
-        bad_updates: in a row, the last ones, whose gradient norm was not finite.
-        updated: whether there was an update in the epoch.
-    """
-
-    def __init__(self, reporter: SubReporter, run: Run, accumulation: Accumulation) -> None:
-        self.reporter, self.run, self.options = reporter, run, run.options
-        self.accumulation = accumulation
-        self.utterances: list[str] = []
-        self.bad_updates, self.updated = 0, False
-        self.register = reporter.register
-        reporter.register = self._register
-
-    def check_loss(self, _module: Any, _args: Any, kwargs: dict, output: Any) -> None:
-        """Forward hook: stop if any worker's loss is not finite."""
-        self.utterances = list(kwargs.get("utt_id", ()))
-        loss = output["loss"] if isinstance(output, dict) else output[0]
-        finite = torch.isfinite(loss.detach()).all().to(torch.int32)
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(finite, torch.distributed.ReduceOp.MIN)
-        if not finite:
-            self._stop(f"the loss is not finite ({loss.detach().flatten().tolist()})")
-
-    def _register(self, stats: dict, weight: Any = None) -> None:
-        """In place of the reporter's, which ESPnet calls after each part of a batch.
-
-        It reports a gradient norm only if it is finite.
-        """
-        if "backward_time" in stats and self.options.accum_grad > 1:
-            self.accumulation.after_backward()
-        if "grad_norm" in stats:
-            self.bad_updates, self.updated = -1, True
-        if "train_time" in stats:  # the last report of an update
-            self.bad_updates += 1
-            if self.bad_updates >= self.options.max_nonfinite_updates:
-                self._stop(f"the gradient norm was not finite in {self.bad_updates} updates")
-        self.register(*_as_numbers(stats, weight))
-
-    def _stop(self, what: str) -> None:
-        utterances = from_all_workers(self.utterances)
-        iteration, total = self.reporter.count, self.reporter.total_count
-        message = (
-            f"training stopped: {what} in epoch {self.reporter.get_epoch()}, batch {iteration} "
-            f"of the epoch, batch {total} of the run "
-            f"(update {-(-total // self.options.accum_grad)}).\n"
-            f"utterances of the batch: {' '.join(utterances)}\n"
-            f"last good checkpoint: {self.run.last}\n"
-            "what to do: listen to these utterances and leave out what is broken, or lower the "
-            "learning rate; starting again goes on from the last good checkpoint."
-        )
-        if rank() == 0:
-            write_text(Path(self.options.output_dir, STOPPED), message + "\n")
-        logging.error(message)
-        raise TrainingStopped(message)

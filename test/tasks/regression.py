@@ -107,12 +107,13 @@ def train(
     on_batch=lambda epoch, i, batch: None,
     num_workers=0,
     on_validation=lambda epoch, i, batch: None,
+    fused=False,
     **changes,
 ) -> None:
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     model = Regression()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, fused=fused or None)
     SpeechLMTrainer.run(
         model=model,
         optimizers=[optimizer],

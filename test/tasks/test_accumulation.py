@@ -10,11 +10,10 @@ from speechlm.tasks.run_asr import finetune_asr
 
 
 def accumulate(model, batches, accumulation):
-    """What ESPnet's trainer does with the batches of an update."""
+    """What the loop does with the batches of an update."""
     for x in batches:
-        loss = model(x).square().mean()
-        loss, _, _ = accumulation.weigh(None, None, (loss, {}, torch.tensor([len(x)])))
-        (loss / len(batches)).backward()
+        weight = torch.tensor([len(x)])
+        accumulation.share(model(x).square().mean(), weight, weight).backward()
         accumulation.after_backward()
 
 
@@ -40,12 +39,16 @@ def test_an_update_is_the_mean_over_all_sentences():
 def test_sentences_of_all_workers_count(monkeypatch):
     """Here one of two workers; the other has 3 and 2 sentences."""
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    others = iter((3.0, 2.0))
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count: count.add_(next(others)))
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     model = torch.nn.Linear(1, 1, bias=False)
     accumulation = Accumulation(model, 2)
-    factors = [accumulation.weigh(None, None, (1.0, {}, torch.tensor([n])))[0] for n in (1, 4)]
-    assert [factor.item() for factor in factors] == [1.0, 6 / 4]
+    ours, others = (1, 4), (3, 2)
+    losses = [
+        accumulation.share(torch.ones(1), torch.tensor([n]), torch.tensor(float(n + more)))
+        for n, more in zip(ours, others, strict=True)
+    ]
+    # The mean over the workers, which are 2, of a batch of 4 and one of 6; an update has 2 batches
+    assert [loss.item() for loss in losses] == pytest.approx([1 / 4 * 2 / 2, 6 / 4 * 4 / 6 * 2 / 2])
     model.weight.grad = torch.ones(1, 1)
     accumulation.after_backward()
     assert model.weight.grad.item() == pytest.approx(2 * 4 / 10)

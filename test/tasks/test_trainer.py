@@ -13,8 +13,9 @@ import torch
 import speechlm.tasks  # noqa: F401
 from speechlm.checkpoints.trainer_files import last_epoch
 from speechlm.tasks.common import check_weights_file
+from speechlm.tasks.ledger import STOPPED, TrainingStopped, fetch
 from speechlm.tasks.saving import atomic_saving
-from speechlm.tasks.trainer import STOPPED, SpeechLMTrainer, TrainingStopped, _as_numbers
+from speechlm.tasks.trainer import SpeechLMTrainer
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.train.distributed_utils import DistributedOption  # isort: skip
@@ -234,10 +235,13 @@ class LoadedBatches(AbsIterFactory):
 def test_statistics_become_numbers_together():
     """From a GPU they come in one copy; the numbers are those that ESPnet would take one by one."""
     stats = {"loss": torch.tensor([0.1]), "n": torch.tensor(3), "time": 0.5, "lr": np.float32(2)}
-    values, weight = _as_numbers(stats, torch.tensor(7.0))
-    assert values == {"loss": stats["loss"].item(), "n": 3.0, "time": 0.5, "lr": 2.0}
-    assert list(values) == list(stats) and weight == 7.0
-    assert _as_numbers({"time": 0.5}, None) == ({"time": 0.5}, None)
+    wide, other = torch.ones(2), {"n": torch.tensor(2**40 + 1), "yes": torch.tensor(True)}
+    found = {**stats, "wide": wide}
+    fetch([found, other])
+    assert found.pop("wide") is wide
+    assert found == {"loss": stats["loss"].item(), "n": 3.0, "time": 0.5, "lr": 2.0}
+    assert list(found) == list(stats) and other == {"n": 2**40 + 1, "yes": 1.0}
+    fetch([{"time": 0.5}])
 
 
 def test_the_log_has_the_cpu_seconds_of_each_epoch_with_those_of_the_loader(tmp_path, caplog):

@@ -14,10 +14,11 @@ import torch.distributed as dist
 from speechlm.checkpoints.trainer_files import CHECKPOINT, load_weights_only
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.pretrain import PretrainModel
-from speechlm.tasks.trainer import SpeechLMTrainer, Watch
+from speechlm.tasks.trainer import SpeechLMTrainer
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory  # isort: skip
 from espnet2.train.distributed_utils import DistributedOption  # isort: skip
+from espnet2.train.reporter import SubReporter  # isort: skip
 
 UPDATES = 10
 
@@ -55,16 +56,16 @@ class Batches(AbsIterFactory):
 
 def run(folder: Path, rank: int, workers: int, accumulated: int, layerdrop: float) -> tuple:
     """Loss and weight of each batch (of all workers) in training, and norms of gradients."""
-    reported, norms, register = [], [], Watch._register
+    reported, norms, register = [], [], SubReporter.register
 
     def note(self, stats, weight=None):
-        if "loss" in stats:
+        if "loss" in stats and self.key == "train":
             reported.append((float(stats["loss"]), float(weight)))
         if "grad_norm" in stats:
             norms.append(float(stats["grad_norm"]))
         register(self, stats, weight)
 
-    Watch._register = note
+    SubReporter.register = note
     network = model(layerdrop)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.98), eps=1e-6)
     try:
@@ -83,7 +84,7 @@ def run(folder: Path, rank: int, workers: int, accumulated: int, layerdrop: floa
             ),
         )
     finally:
-        Watch._register = register
+        SubReporter.register = register
     return reported, norms
 
 
@@ -161,3 +162,42 @@ def test_workers_that_do_not_see_the_same_checkpoint_do_not_train(tmp_path, monk
     said = [path.read_text() for path in tmp_path.glob("error.*")]
     assert len(said) == (0 if appears else 2)
     assert all("is there for worker 0, but not so for 1: the folder of" in text for text in said)
+
+
+def uneven(rank: int, folder: Path, known: bool) -> None:
+    """A worker with six batches and one with four, of which two are an update."""
+    meet = f"file://{folder}/meet"
+    dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
+    batches = [(["a"], {"x": torch.ones(2, 8), "y": torch.ones(2, 3)})] * (6, 4)[rank]
+
+    class Uneven(AbsIterFactory):
+        def build_iter(self, epoch, shuffle=None):
+            return batches if known else iter(batches)
+
+    network = regression.Regression()
+    optimizer = torch.optim.AdamW(network.parameters())
+    SpeechLMTrainer.run(
+        model=network,
+        optimizers=[optimizer],
+        schedulers=[None],
+        train_iter_factory=Uneven(),
+        valid_iter_factory=Uneven(),
+        plot_attention_iter_factory=None,
+        trainer_options=regression.options(folder, max_epoch=2),
+        distributed_option=DistributedOption(distributed=True, dist_rank=rank, dist_world_size=2),
+    )
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_workers_make_as_many_batches_as_the_one_that_has_the_fewest(tmp_path, known):
+    children = start_two(uneven, tmp_path, known)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0]
+    states = load_weights_only(tmp_path / CHECKPOINT)
+    counts = [
+        epoch[part]["total_count"]
+        for epoch in states["reporter"]["stats"].values()
+        for part in epoch
+    ]
+    assert counts == [4, 4, 8, 8]  # train and valid, of two epochs
+    assert {int(state["step"]) for state in states["optimizers"][0]["state"].values()} == {4}

@@ -71,7 +71,7 @@ def test_dropout_is_one_kernel(count):
     trace = count.trace.Trace(lambda modules: "")
     with count.pretended_gpu.pretended_gpu(None), trace:
         y = F.dropout(x, 0.1)
-        count.count.run_backward(y.square().sum())
+        y.square().sum().backward()
         assert F.dropout(x, 0.1, training=False) is x
     calls = [call for call in trace.calls if "dropout" in call.name]
     assert [(call.read, call.written) for call in calls] == [(96, 96 + 24), (96 + 24, 96)]
@@ -97,6 +97,39 @@ def test_waits_for_numbers(count):
         assert mask.flatten().nonzero().shape == (20, 1)
         assert mask.sum().item() == 1
     assert trace.waits == 2
+
+
+HOST = torch.ones(3)
+WAITS = {
+    "a condition": lambda x: bool(x.sum() > 0),
+    "numbers": lambda x: x.tolist(),
+    "a copy to the host": lambda x: x.cpu(),
+    "a copy into a tensor of the host": lambda x: torch.ones(3).copy_(x),
+    "a copy to the GPU": lambda x: HOST.to(META),
+    "a copy into a tensor of the GPU": lambda x: x.copy_(HOST),
+    "a number of the host": lambda x: torch.tensor(1.0, device=META),
+    "a number of the host like x": lambda x: x.new_tensor(1.0),
+    "a list of the host": lambda x: torch.as_tensor([1, 2], device=META),
+    "places that the host has": lambda x: x[torch.tensor([0, 2])],
+    "a mask": lambda x: (x > 0).nonzero(),
+}
+NO_WAITS = {
+    "a copy that is not waited for": lambda x: HOST.to(META, non_blocking=True),
+    "the same into a tensor": lambda x: x.copy_(HOST, non_blocking=True),
+    "a number that a kernel writes": lambda x: torch.full((), 1.0, device=META),
+    "the same like x": lambda x: x.new_full((), 1.0),
+    "a cast": lambda x: x.double(),
+    "places that the GPU has": lambda x: x[torch.zeros(2, dtype=torch.int64, device=META)],
+    "what is on the host": lambda x: HOST.sum().item(),
+}
+
+
+@pytest.mark.parametrize("what", [*WAITS, *NO_WAITS])
+def test_every_kind_of_wait_is_seen(count, what):
+    x, trace = torch.empty(3, device=META), count.trace.Trace(lambda modules: "")
+    with count.pretended_gpu.pretended_gpu(None) as gpu, trace:
+        {**WAITS, **NO_WAITS}[what](x)
+    assert trace.waits + gpu.waits == (what in WAITS)
 
 
 def test_types_are_those_of_autocast(count):

@@ -13,6 +13,7 @@ from benchmarks.measure import N_CHARACTERS, N_UNITS
 from benchmarks.operations import units_of
 from benchmarks.pretended_gpu import META, pretended_gpu
 from benchmarks.trace import Call, Trace
+from benchmarks.waits import waits_of_updates
 from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.kernels import triton
 from speechlm.models import SpeechLM, SpeechLMConfig
@@ -46,6 +47,8 @@ def count(args: argparse.Namespace) -> dict[str, float]:
         for title, sort in (("part", part_of_call), ("kind", kind_of_call)):
             table(name, title, sort, trace.calls, peak, bandwidth)
         figures |= {f"{name}_{key}": value for key, value in summary(trace, peak, bandwidth)}
+        if not args.features:  # of the whole update, the loop and the optimiser included
+            figures[f"{name}_waits"] = waits(name, args)
         milliseconds = figures[f"{name}_estimated_ms"]
         figures[f"{name}_audio_seconds_per_second"] = round(
             args.batch * args.seconds / milliseconds * 1e3
@@ -61,32 +64,35 @@ def traced(name: str, args: argparse.Namespace) -> Trace:
         model = SpeechLM(config, N_UNITS, N_CHARACTERS)
     torch.manual_seed(args.seed)
     batch = host_batch(config, args)
-    dtype = None if args.dtype == "float32" else getattr(torch, args.dtype)
     trace = Trace(part_of)
-    with pretended_gpu(dtype), triton() if args.triton else nullcontext(), trace:
+    with pretended_gpu(low_type(args)), triton() if args.triton else nullcontext(), trace:
         trace.known([*model.parameters(), *model.buffers(), *batch])
         if args.features:
             model.extract_features(batch[0], None, "all")
         else:
             loss, _, _ = model.train()(*batch)
-            run_backward(loss)
+            loss.backward()
     return trace
 
 
-def run_backward(loss: torch.Tensor) -> None:
-    """loss.backward() for a step within modes, which that would leave.
+def waits(name: str, args: argparse.Namespace) -> float:
+    """How often the host waits for the GPU in an update of a training of many.
 
-    What is computed again in the backward pass is cast as in the forward pass.
+    What `READ_EVERY` updates report is read together.
     """
-    torch.autograd.graph._engine_run_backward(
-        (loss,),
-        (torch.ones_like(loss),),
-        False,
-        False,
-        (),
-        allow_unreachable=True,
-        accumulate_grad=True,
-    )
+    from speechlm.tasks.ledger import READ_EVERY  # and with it ESPnet
+
+    config = getattr(SpeechLMConfig, name)()
+    waveforms, *others = host_batch(config, args)
+    tensors = [torch.zeros(waveforms.shape), *others]
+    with triton() if args.triton else nullcontext():
+        *_, update, reading = waits_of_updates(config, tensors, low_type(args))
+    return update + reading / READ_EVERY
+
+
+def low_type(args: argparse.Namespace) -> torch.dtype | None:
+    """The type of mixed precision, if any."""
+    return None if args.dtype == "float32" else getattr(torch, args.dtype)
 
 
 def host_batch(config: SpeechLMConfig, args: argparse.Namespace) -> list[torch.Tensor]:

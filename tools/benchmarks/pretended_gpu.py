@@ -40,12 +40,17 @@ class PretendedGPU(TorchFunctionMode):
 
     Args:
         dtype: autocast's type; None: autocast is off.
+
+    Attributes:
+        waits: how often numbers of the host became a tensor of the GPU, for which the host waits;
+            `Trace` cannot see it.
     """
 
     def __init__(self, dtype: torch.dtype | None):
         super().__init__()
         self.dtype = dtype
         self.cast_weights: dict[int, Tensor] = {}
+        self.waits = 0
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -60,7 +65,13 @@ class PretendedGPU(TorchFunctionMode):
             return efficient_attention(*args, **kwargs)
         if name == "dropout":
             return dropout(*args, **kwargs)
-        return function(*args, **kwargs)
+        if name == "backward":  # what is computed again there is cast as in the forward pass
+            with self:
+                return run_backward(*args)
+        result = function(*args, **kwargs)
+        if name in ("tensor", "as_tensor", "new_tensor") and result.device.type == META:
+            self.waits += not (args and isinstance(args[0], Tensor) and name == "as_tensor")
+        return result
 
     def _cast(self, name: str, value: Any) -> Any:
         if not isinstance(value, Tensor) or value.dtype not in (torch.float32, self.dtype):
@@ -75,6 +86,19 @@ class PretendedGPU(TorchFunctionMode):
         if id(value) not in self.cast_weights:
             self.cast_weights[id(value)] = value.to(self.dtype)
         return self.cast_weights[id(value)]
+
+
+def run_backward(loss: Tensor) -> None:
+    """loss.backward() for a step within modes, which that would leave."""
+    torch.autograd.graph._engine_run_backward(
+        (loss,),
+        (torch.ones_like(loss),),
+        False,
+        False,
+        (),
+        allow_unreachable=True,
+        accumulate_grad=True,
+    )
 
 
 def _widest(args: Any, kwargs: Any) -> Any:

@@ -126,7 +126,7 @@ class Trace(TorchDispatchMode):
         name = operation.overloadpacket.__name__
         if not _on_meta(args, kwargs):
             return operation(*args, **kwargs)
-        self.waits += name in WAITS
+        self.waits += name in WAITS or _copies_and_waits(name, args, kwargs)
         if name == "_ctc_loss":  # copies its two tensors of lengths to the host
             self.waits += sum(lengths.device.type == "meta" for lengths in args[2:4])
         if name == "nonzero":
@@ -134,6 +134,10 @@ class Trace(TorchDispatchMode):
             result = args[0].new_empty((found, args[0].dim()), dtype=torch.int64)
         elif name == "_local_scalar_dense":
             return 1
+        elif name == "_to_copy" and str(kwargs.get("device")) == "cpu":
+            return torch.ones(args[0].shape, dtype=kwargs.get("dtype"))
+        elif name == "copy_" and args[0].device.type == "cpu":
+            return args[0]
         else:
             result = operation(*args, **kwargs)
         if not operation.is_view and name not in NO_KERNEL:
@@ -184,6 +188,22 @@ def _operations(operation: Any, name: str, args: Any, kwargs: Any, result: Any) 
         return 2.0 * weight.numel() * frames * sum(wanted[:2])
     count = flop_registry.get(operation.overloadpacket)
     return float(count(*args, **kwargs, out_val=result)) if count else 0.0
+
+
+def _copies_and_waits(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether it copies between host and GPU, and the host is held up until that is done."""
+    if name == "_to_copy":
+        source, target = args[0].device.type, str(kwargs.get("device") or args[0].device.type)
+    elif name == "copy_":
+        target, source = (x.device.type for x in args[:2])
+    elif name in ("index", "index_put_", "index_put"):  # places that the host knows
+        own = [x for x in args[1] if x is not None]
+        return args[0].device.type == "meta" and any(x.device.type != "meta" for x in own)
+    else:
+        return False
+    waits = "cpu" in (source, target) and source != target
+    to_gpu = source == "cpu" and bool(kwargs.get("non_blocking") or args[2:3] == (True,))
+    return waits and not to_gpu
 
 
 def _on_meta(args: Any, kwargs: Any) -> bool:
