@@ -20,11 +20,7 @@ class Outcome:
     def row(self) -> str:
         """Return the row of the table."""
         cells = (self.fault, self.where, self.said, self.afterwards)
-        return (
-            "| "
-            + " | ".join(cell.replace(" | ", ", ").replace("|", "\\|") for cell in cells)
-            + " |"
-        )
+        return "| " + " | ".join(cell.replace(" | ", ", ") for cell in cells) + " |"
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
