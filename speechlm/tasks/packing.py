@@ -9,7 +9,6 @@ import heapq
 
 import numpy as np
 
-
 STEP_SHARE = 0.015
 """Lengths that differ by less than this share count as equal, so that their order can be random."""
 
