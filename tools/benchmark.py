@@ -94,6 +94,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--batch", type=int, default=8, help="utterances (and sentences)")
     command.add_argument("--seconds", type=float, default=10.94, help="of each utterance")
     command.add_argument("--text_units", type=int, default=547, help=UNITS_HELP)
+    command.add_argument("--text_batch", type=int, help="sentences, if not as many as utterances")
     command.add_argument("--features", action="store_true", help="features of all layers instead")
     command.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     command.add_argument("--triton", action="store_true", help="as with SPEECHLM_TRITON=1")

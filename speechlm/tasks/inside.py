@@ -105,7 +105,9 @@ class Progress:
             run.position = None
 
     def _restore(self, position: dict[str, Any]) -> None:
-        self.batches = position["batches"]
+        # the same number of updates, though each may have fewer and larger batches now
+        updates = position["batches"] // position["accumulated"]
+        self.batches = updates * self.run.options.accum_grad
         restore_statistics(self.reporter, position["statistics"])
         self.watch.bad_updates, self.watch.updated = position["bad_updates"], position["updated"]
         workers = position["random"]
@@ -173,6 +175,7 @@ class Progress:
                 "scaler": self.scaler.state_dict() if self.scaler is not None else None,
                 INSIDE: {
                     "epoch": epoch,
+                    "accumulated": self.run.options.accum_grad,
                     "batches": self.batches,
                     "bad_updates": self.watch.bad_updates,
                     "updated": self.watch.updated,

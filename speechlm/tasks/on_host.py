@@ -65,4 +65,4 @@ def empty_to_share(rows: int, columns: int) -> Tensor:
         return torch.empty(rows, columns)
     size = torch.float32.itemsize * rows * columns
     storage = torch.UntypedStorage._new_shared(size)  # as torch's own collate functions do
-    return torch.empty(0).set_(storage, 0, (rows, columns))
+    return torch.empty(0).set_(storage, 0, (rows, columns), (columns, 1))

@@ -170,6 +170,8 @@ def trainings(tmp_path_factory, copy_recipe, run_sh, run_main):
             words = ["--dry_run", "--stage", stage, "--stop_stage", stage, "--config_size", size]
             if program.startswith("finetune"):
                 words += ["--systems", "given", "--init_model", "given"]
+            if program == "pretrain":  # what a GPU has of those that the file is written for
+                words += ["--pretrain_args", "--for_workers 1"]
             if program == "train_text_to_unit":
                 words += ["--unit_type", "hidden"]
             shown = run_sh(folder, *words).stderr
