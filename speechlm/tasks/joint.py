@@ -72,7 +72,8 @@ class JointEpochs:
     def _log_loss(self) -> None:
         """Say how unequal the lengths of a batch are, with a warning where that is much."""
         loss, count = self.batches.loss, len(self.batches) * self.batches.workers
-        advice = "; too few utterances for batches of this size" if loss > MOST_LOSS else ""
+        uneven = self.train and loss > MOST_LOSS
+        advice = "; too few utterances for batches of this size" if uneven else ""
         logging.log(
             logging.WARNING if advice else logging.INFO,
             "%s: %d batches of %d utterances; about %.1f %% of their samples are %s%s",

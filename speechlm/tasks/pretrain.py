@@ -35,7 +35,7 @@ from speechlm.tasks.joint import JointEpochs
 from speechlm.tasks.on_host import OnHost, taken
 from speechlm.tasks.speech_units import SpeechUnits
 from speechlm.tasks.text_units import StoredTextUnits, TextUnits
-from speechlm.tasks.update_size import share_update
+from speechlm.tasks.update_size import log_sharing, share_update
 from speechlm.tasks.workers import from_all_workers
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
@@ -243,7 +243,9 @@ class SpeechLMPretrainTask(OwnDataTask):
         if iter_options.distributed:
             rank = torch.distributed.get_rank()
             workers = torch.distributed.get_world_size()
-        check_same_sharing(args)
+        if train:
+            check_same_sharing(args)
+            log_sharing(args, workers)
         speech = SpeechUnits(
             args.speech_dir if train else args.dev_dir,
             args.units,

@@ -55,7 +55,7 @@ def share_update(args: argparse.Namespace, workers: int) -> None:
     if written_for is None:
         args.batches_at_once = args.batches_at_once or 1
         return
-    total, memory = written_for * args.accum_grad, _memory(args)
+    total = written_for * args.accum_grad
     each = total // workers
     if each * workers != total:
         fitting = [n for n in range(1, total + 1) if total % n == 0]
@@ -65,7 +65,7 @@ def share_update(args: argparse.Namespace, workers: int) -> None:
             f"{', '.join(map(str, fitting))} of them, or say with --for_workers {workers} that "
             f"an update is to have one batch of each of {workers} workers, times accum_grad"
         )
-    at_once = args.batches_at_once or _most_at_once(args, each, memory)
+    at_once = args.batches_at_once or _most_at_once(args, each)
     if each % at_once:
         raise ValueError(
             f"batches_at_once: one of {', '.join(map(str, divisors(each)))} expected, as each of "
@@ -76,7 +76,6 @@ def share_update(args: argparse.Namespace, workers: int) -> None:
     args.batches_at_once, args.accum_grad = at_once, each // at_once
     if args.num_iters_per_epoch is not None:
         args.num_iters_per_epoch = updates * args.accum_grad
-    _log(args, workers, total, memory)
 
 
 def divisors(n: int) -> list[int]:
@@ -84,8 +83,9 @@ def divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def _most_at_once(args: argparse.Namespace, each: int, memory: float | None) -> int:
+def _most_at_once(args: argparse.Namespace, each: int) -> int:
     """The largest divisor of the worker's batches that a GPU has memory for, by the estimates."""
+    memory = _memory(args)
     if memory is None or args.batch_gib is None:
         return 1
     return max(d for d in divisors(each) if d == 1 or needed(args, d) <= USED_SHARE * memory)
@@ -106,12 +106,15 @@ def _memory(args: argparse.Namespace) -> float | None:
     return min(torch.cuda.get_device_properties(d).total_memory for d in devices) / 2**30
 
 
-def _log(args: argparse.Namespace, workers: int, total: int, memory: float | None) -> None:
+def log_sharing(args: argparse.Namespace, workers: int) -> None:
+    """Say what `share_update` has chosen, with a warning where memory may not be enough."""
     logging.info(
         "an update has %d batches: %d workers x %d at once x %d by turns (--batches_at_once N "
         "chooses another number)",
-        *(total, workers, args.batches_at_once, args.accum_grad),
+        workers * args.batches_at_once * args.accum_grad,
+        *(workers, args.batches_at_once, args.accum_grad),
     )
+    memory = _memory(args)
     if memory is None or args.batch_gib is None:
         return
     wanted = needed(args, args.batches_at_once)

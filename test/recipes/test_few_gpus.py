@@ -12,7 +12,7 @@ import yaml
 
 from speechlm.tasks import update_size
 from speechlm.tasks.pretrain import check_same_sharing
-from speechlm.tasks.update_size import as_told, share_update
+from speechlm.tasks.update_size import as_told, log_sharing, share_update
 
 CONF = Path(__file__).parents[2] / "egs" / "TEMPLATE" / "conf"
 LARGE = [path for path in sorted(CONF.glob("*.yaml")) if re.search("_(base|large)", path.name)]
@@ -120,6 +120,7 @@ def test_the_memory_is_that_of_the_smallest_gpu(monkeypatch, caplog):
     )
     args = options("pretrain_base", ngpu=1)
     share_update(args, 8)
+    log_sharing(args, 8)
     assert (args.batches_at_once, args.accum_grad) == (2, 2)
     assert "32 batches: 8 workers x 2 at once x 2 by turns (--batches_at_once N" in caplog.text
     assert "an estimated 13.9 GiB of a GPU's 24.0" in caplog.text
@@ -132,6 +133,7 @@ def test_the_choice_can_be_changed(caplog):
     caplog.clear()
     args = options("pretrain_base", gpu_gib=16.0, batches_at_once=4)
     share_update(args, 8)
+    log_sharing(args, 8)
     assert (args.batches_at_once, args.accum_grad) == (4, 1)
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
     assert "26.3 GiB of a GPU's 16.0; if memory runs out" in warning
