@@ -30,9 +30,9 @@ class JointEpochs:
         seed: of orders, crops and text units.
         rank, workers: which worker this is, of how many.
         steps: batches of an epoch at a worker; None: one pass over the speech.
-        at_once: so many batches of these limits are put together as one, in training.
         train: False (validation): every epoch is the first one, in fixed order. Crops start at the
             beginning, and each batch has a `seed` of its own, from which the model draws its masks.
+        at_once: so many batches of these limits are put together as one, in training.
 
     Raises:
         ValueError: batches of these sizes cannot be made of the data; the file is named.
@@ -48,8 +48,8 @@ class JointEpochs:
         rank: int = 0,
         workers: int = 1,
         steps: int | None = None,
-        at_once: int = 1,
         train: bool = True,
+        at_once: int = 1,
     ) -> None:
         self.speech, self.text, self.train = speech, text, train
         self.seed, self.rank, self.workers = seed, rank, workers
