@@ -278,7 +278,7 @@ def check_same_sharing(args: argparse.Namespace) -> None:
     Raises:
         ValueError: they do not, as their GPUs have different memories.
     """
-    chosen = from_all_workers([args.batches_at_once])
+    chosen = from_all_workers([args.batches_at_once or 1])
     if len(set(chosen)) > 1:
         raise ValueError(
             "the workers' GPUs have room for different numbers of batches at once "

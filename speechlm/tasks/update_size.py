@@ -53,7 +53,6 @@ def share_update(args: argparse.Namespace, workers: int) -> None:
     if args.batches_at_once is not None and args.batches_at_once < 1:
         raise ValueError(f"batches_at_once: 1 or more expected, got {args.batches_at_once}")
     if written_for is None:
-        args.batches_at_once = args.batches_at_once or 1
         return
     total = written_for * args.accum_grad
     each = total // workers
@@ -108,16 +107,16 @@ def _memory(args: argparse.Namespace) -> float | None:
 
 def log_sharing(args: argparse.Namespace, workers: int) -> None:
     """Say what `share_update` has chosen, with a warning where memory may not be enough."""
+    at_once = args.batches_at_once or 1
     logging.info(
         "an update has %d batches: %d workers x %d at once x %d by turns (--batches_at_once N "
         "chooses another number)",
-        workers * args.batches_at_once * args.accum_grad,
-        *(workers, args.batches_at_once, args.accum_grad),
+        *(workers * at_once * args.accum_grad, workers, at_once, args.accum_grad),
     )
     memory = _memory(args)
     if memory is None or args.batch_gib is None:
         return
-    wanted = needed(args, args.batches_at_once)
+    wanted = needed(args, at_once)
     tight = wanted > USED_SHARE * memory
     logging.log(
         logging.WARNING if tight else logging.INFO,

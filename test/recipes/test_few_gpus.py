@@ -153,7 +153,7 @@ def test_numbers_of_batches_on_the_command_line_are_taken_as_they_are(caplog):
         args = options("pretrain_base", gpu_gib=80.0)
         as_told(args, ["--max_epoch", "3", word, "4"])
         share_update(args, 8)
-        assert (args.batches_at_once, args.accum_grad) == (1, 1)
+        assert (args.batches_at_once, args.accum_grad) == (None, 1)
         assert args.num_iters_per_epoch == 4000 and word in caplog.text
     args = options("pretrain_base", gpu_gib=80.0)
     as_told(args, ["--max_epoch", "3"])
