@@ -9,6 +9,7 @@
     python tools/benchmark.py count --model base --gpu h100 --triton
     python tools/benchmark.py kernels
     python tools/benchmark.py text
+    python tools/benchmark.py data --recordings DIR
     python tools/benchmark.py beam --model base --threads 1
     python tools/benchmark.py decode --emissions DIR --graph DIR --data_dir DIR --weights FILE
     python tools/benchmark.py decode --build lm.arpa words.txt --made_up_ngrams 1500000
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.count import GPUS, count
 from benchmarks.decoding import add_decode, decode
+from benchmarks.loading import data
 from benchmarks.measure import report
 from benchmarks.operations import operations
 from benchmarks.steps import extract, kernels, pretrain_step
@@ -92,6 +94,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--batch", type=int, default=8, help="utterances (and sentences)")
     command.add_argument("--seconds", type=float, default=10.94, help="of each utterance")
     command.add_argument("--text_units", type=int, default=547, help=UNITS_HELP)
+    command.add_argument("--text_batch", type=int, help="sentences, if not as many as utterances")
     command.add_argument("--features", action="store_true", help="features of all layers instead")
     command.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
     command.add_argument("--triton", action="store_true", help="as with SPEECHLM_TRITON=1")
@@ -106,6 +109,20 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     command.add_argument("--sentences", type=int, default=64, help="that get hidden units")
     command.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     command.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--repeats", type=int, default=3)
+    command.add_argument("--seed", type=int, default=0)
+    command = commands.add_parser("data", help=data.__doc__, allow_abbrev=False)
+    command.set_defaults(run=data)
+    command.add_argument("--recordings", help="folder of 16 kHz FLAC; none: made-up sounds")
+    command.add_argument("--utterances", type=int, default=100, help="that batches are made of")
+    command.add_argument("--seconds", type=float, default=12.0, help="of a made-up sound")
+    command.add_argument("--lines", type=int, default=10000, help="of the text")
+    command.add_argument("--batch_samples", type=int, default=1_400_000, help="of a batch")
+    command.add_argument("--batch_units", type=int, default=4375, help="of a batch")
+    command.add_argument("--batches_at_once", type=int, default=1, help="as in pre-training")
+    command.add_argument("--batches", type=int, default=40, help="of a measurement")
+    command.add_argument("--num_workers", type=int, default=6, help="that count each block of text")
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--repeats", type=int, default=3)
     command.add_argument("--seed", type=int, default=0)

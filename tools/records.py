@@ -22,7 +22,10 @@ HASH_IN_FOLDER_UP_TO = 2**20
 RECORDINGS = (".flac", ".wav", ".mp3", ".ogg", ".opus")
 # Options that say how a result is computed, not which result.
 HOW_OPTIONS = frozenset(
-    ("nj", "ngpu", "num_workers", "num_threads", "max_jobs", "cmd", "log", "gpu", "mem", "device")
+    (
+        *("nj", "ngpu", "num_workers", "num_threads", "max_jobs", "cmd", "log", "gpu", "mem"),
+        *("device", "batches_at_once", "gpu_gib"),
+    )
 )
 
 

@@ -2,9 +2,7 @@
 # SpeechLM Large as in the paper: pre-training on Libri-Light's 60,000 h of speech and LibriSpeech's
 # language model text, the phone recogniser on 100 h of LibriSpeech, fine-tuning on its 960 h, of which
 # the weights are kept that write dev-other best.
-#   ./run.sh --speech_corpus LIBRILIGHT [--corpus LIBRISPEECH] --ngpu 8 \
-#     --pretrain_args "--accum_grad 16 --num_iters_per_epoch 64000"    (other numbers of GPUs: in
-#                                                   ../TEMPLATE/conf/pretrain_large.yaml)
+#   ./run.sh --speech_corpus LIBRILIGHT [--corpus LIBRISPEECH] --ngpu 8
 # --config_size fast_large takes SpeechLM-Fast of Large's size, which is not the paper's (doc/fast.md).
 # LIBRILIGHT has the folders small, medium and large, unpacked from the archives that
 # github.com/facebookresearch/libri-light lists (577, 5193 and 51,934 h); --speech_parts small takes the

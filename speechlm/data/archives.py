@@ -22,7 +22,7 @@ import numpy as np
 from kaldiio import matio
 
 from speechlm.conventions import SAMPLE_RATE, WINDOW, Count, Framing
-from speechlm.data.ark_vectors import Vector, write_vectors
+from speechlm.data.ark_vectors import HEADER, LABEL, Vector, write_vectors
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import read_table
 from speechlm.data.table_blocks import merge_tables
@@ -309,9 +309,11 @@ def _kaldi_array(array: np.ndarray, ark: Path, utterance: str) -> np.ndarray:
 
 def _read_array(file, where: str) -> np.ndarray:
     """Binary Kaldi vectors and matrices only; kaldiio would also unpickle or run what it finds."""
-    if file.read(2) != b"\0B":
+    if (head := file.read(HEADER))[:2] != b"\0B":
         raise ValueError(f"{where}: no binary Kaldi array is there; write the archive again")
-    file.seek(-2, os.SEEK_CUR)
+    if head[2:3] == b"\4":  # a vector of integers of four bytes
+        return _read_labels(file, head, where)
+    file.seek(-len(head), os.SEEK_CUR)
     try:
         array = matio.read_kaldi(file)
     except (struct.error, AssertionError, ValueError, EOFError, OSError) as error:
@@ -320,3 +322,24 @@ def _read_array(file, where: str) -> np.ndarray:
             raise
         raise ValueError(f"{where}: truncated or damaged archive ({error})") from None
     return array
+
+
+def _read_labels(file, head: bytes, where: str) -> np.ndarray:
+    """A vector of integers behind its header, at once; kaldiio reads them one by one.
+
+    Raises:
+        ValueError: it ends too early, or has what are no integers of four bytes.
+    """
+    count = int.from_bytes(head[3:], "little", signed=True)
+    wrong = f"{where}: truncated or damaged archive"
+    if len(head) < HEADER or count < 0:
+        raise ValueError(f"{wrong} (no number of labels)")
+    # not more than there is: a damaged number is no reason to ask for gigabytes of memory
+    data = file.read(min(count * LABEL.itemsize, os.fstat(file.fileno()).st_size))
+    if len(data) < count * LABEL.itemsize:
+        found = len(data) // LABEL.itemsize
+        raise ValueError(f"{wrong} ({count} labels promised, found {found})")
+    labels = np.frombuffer(data, LABEL)
+    if (labels["size"] != 4).any():
+        raise ValueError(f"{wrong} (labels of four bytes expected)")
+    return labels["value"].astype(np.int32)

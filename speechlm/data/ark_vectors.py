@@ -17,8 +17,10 @@ import numpy as np
 from speechlm.data.atomic import output_file
 from speechlm.data.columns import open_columns, state_of, write_columns
 
-_HEADER = 7  # bytes: "\0B", 4 (the size of an integer), the number of labels as int32
-_LABEL = np.dtype([("size", "i1"), ("value", "<i4")])  # each label has its size before it
+HEADER = 7
+"""Bytes: 0 and B, 4 (the size of an integer), the number of labels as int32."""
+LABEL = np.dtype([("size", "i1"), ("value", "<i4")])
+"""Each label has its size before it."""
 _START = np.array([0, ord("B"), 4], np.uint8)
 _KINDS = {"offset": "<i8", "labels": "<i4", "least": "<i4", "most": "<i4"}
 
@@ -57,11 +59,11 @@ class ArkVectors:
         if self._columns is not None:
             places, found = self._places(offsets)
             return np.where(found, self._columns["labels"][places], -1)
-        if len(self._bytes) < _HEADER:
+        if len(self._bytes) < HEADER:
             return np.full(len(offsets), -1)
-        inside = (offsets >= 0) & (offsets + _HEADER <= len(self._bytes))
+        inside = (offsets >= 0) & (offsets + HEADER <= len(self._bytes))
         # (n, 7) bytes of the headers; 4 of them are the number of labels
-        heads = self._bytes[np.where(inside, offsets, 0)[:, None] + np.arange(_HEADER)]
+        heads = self._bytes[np.where(inside, offsets, 0)[:, None] + np.arange(HEADER)]
         counts = heads[:, len(_START) :].copy().view("<i4")[:, 0].astype(np.int64)
         right = inside & (heads[:, : len(_START)] == _START).all(1) & (counts >= 0)
         return np.where(right, counts, -1)
@@ -77,10 +79,10 @@ class ArkVectors:
             return self._columns["least"][places], self._columns["most"][places]
         least, most = np.zeros((2, len(offsets)), np.int64)
         for row, (offset, count) in enumerate(zip(offsets, self.counts(offsets), strict=True)):
-            if offset + _HEADER + _LABEL.itemsize * count > len(self._bytes):
+            if offset + HEADER + LABEL.itemsize * count > len(self._bytes):
                 raise ValueError(f"{self.ark} ends within the labels at byte {offset}")
             if count > 0:
-                labels = np.frombuffer(self._bytes, _LABEL, count, offset + _HEADER)["value"]
+                labels = np.frombuffer(self._bytes, LABEL, count, offset + HEADER)["value"]
                 least[row], most[row] = labels.min(), labels.max()
         return least, most
 

@@ -55,9 +55,10 @@ def flac_contents(
     while not only_first and (mark := _next_mark(data, headers[-1].frames)) >= 0:
         headers.append(_header(path, data, mark))
     ends = [header.start for header in headers[1:]] + [len(data)]
-    ends = [
-        before_tags(data, header.frames, end) for header, end in zip(headers, ends, strict=True)
-    ]
+    if not only_first or not headers[0].n_samples:  # else the header says where the samples end
+        ends = [
+            before_tags(data, header.frames, end) for header, end in zip(headers, ends, strict=True)
+        ]
     parts = [_part(path, data, header, end) for header, end in zip(headers, ends, strict=True)]
     note = f"{len(parts)} streams one after the other" if len(parts) > 1 else ""
     return Contents(parts, len(parts) == 1 and parts[0].n_samples is not None, note)

@@ -24,13 +24,14 @@ def span_mask(
     min_spans: int = MIN_SPANS,
     same_count: bool = False,
     generator: torch.Generator | None = None,
+    groups: int = 1,
 ) -> Tensor:
     """Draws masked spans for each row.
 
     A row of n valid frames gets max(min_spans, floor(prob * n / span + u)) spans, u uniform in
     [0, 1), whose starts are drawn without replacement in [0, n - span); spans may overlap and are
-    clipped to the row. Then each row loses random frames until all rows of the batch have the
-    smallest row's number of masked frames.
+    clipped to the row. Then each row loses random frames until all rows of the batch (with
+    `groups`, of its part of the batch) have the smallest number of masked frames among them.
 
     Args:
         lengths: (B,) valid frames of each row; nothing beyond them is masked.
@@ -40,6 +41,8 @@ def span_mask(
         min_spans: spans at least, per row.
         same_count: one u for the whole batch, as for channels, instead of one per row.
         generator: source of randomness on the device of `lengths` (default: torch's own).
+        groups: batches that were put together as this one; rows of each are equal among themselves,
+            as if they had stayed apart.
 
     Returns:
         (B, T) bool, True where masked.
@@ -70,11 +73,15 @@ def span_mask(
     covered[:, span:] = covered[:, span:] - covered[:, :-span].clone() if span < width else 0
     mask = (covered > 0) & (columns < lengths[:, None])
     # every row keeps as many masked frames as the row with the fewest has, chosen at random
-    return _choose(mask, mask.sum(1).min().expand(rows), generator)
+    counts, parts = mask.sum(1), min(groups, rows)
+    fewest = counts.min().expand(rows)
+    if parts > 1:
+        fewest = torch.cat([part.min().expand_as(part) for part in counts.tensor_split(parts)])
+    return _choose(mask, fewest, generator)
 
 
 def draw_masks(
-    padding: Tensor, config: SpeechLMConfig, draws: SpeechDraws
+    padding: Tensor, config: SpeechLMConfig, draws: SpeechDraws, groups: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Masked frames and swapped frames, (B, T) bool each; the two do not overlap.
 
@@ -82,13 +89,14 @@ def draw_masks(
         padding: (B, T) bool, frames at the end that are neither.
         config: shares and lengths of their spans.
         draws: choices to use instead of drawing them.
+        groups: as in `span_mask`.
     """
     frames, mask, swap = padding.shape[1], draws.mask, draws.swap
     if mask is None or swap is None:
         lengths = (~padding).sum(1)
-        drawn = span_mask(lengths, frames, config.mask_prob, config.mask_length)
+        drawn = span_mask(lengths, frames, config.mask_prob, config.mask_length, groups=groups)
         mask = drawn if mask is None else mask
-        drawn = span_mask(lengths, frames, config.swap_prob, config.swap_length)
+        drawn = span_mask(lengths, frames, config.swap_prob, config.swap_length, groups=groups)
         swap = drawn if swap is None else swap
     return mask, swap & ~mask
 

@@ -71,6 +71,9 @@ class SpeechLM(nn.Module):
     `find_unused_parameters` then.
     """
 
+    mask_groups = 1
+    """Batches that are put together as one in training: parts of its rows, in whose masks rows have
+    equally many frames (`span_mask`)."""
     unit_embed_tokens: nn.Embedding | None
     """None: taken out, see `without_heads`."""
     unit_encoder_ctc_head: CTCHead | None
@@ -103,6 +106,10 @@ class SpeechLM(nn.Module):
             initialize_fast(parts, (*self.final_proj_list, head.output_layer), embed)
         else:
             initialize_paper(self.encoder, self.unit_encoder, embed)
+
+    @property
+    def _groups(self) -> int:
+        return self.mask_groups if self.training else 1
 
     @property
     def framing(self) -> Framing:
@@ -166,7 +173,7 @@ class SpeechLM(nn.Module):
         if self.config.is_fast:
             targets = targets.masked_fill(padding, PAD)  # labels of a rest that is no whole frame
         without = targets == PAD
-        masked, swapped = draw_masks(padding | without, self.config, draws)
+        masked, swapped = draw_masks(padding | without, self.config, draws, self._groups)
         scored = indices(masked & ~padding)
         others = indices(~masked & ~padding & ~without) if self.config.unmasked_weight > 0 else None
         hidden, blank = (to_device(unless_empty(x), features) for x in (padding, without))
@@ -215,8 +222,9 @@ class SpeechLM(nn.Module):
         outputs = lengths * self.config.ctc_outputs
         fits = ctc_fits(outputs, characters)
         if mask is None:
+            config, width = self.config, units.shape[1]
             mask = span_mask(
-                lengths, units.shape[1], self.config.mask_prob, self.config.mask_length
+                lengths, width, config.mask_prob, config.mask_length, groups=self._groups
             )
         n_tokens, n_impossible = ((characters != PAD) & fits[:, None]).sum(), (~fits).sum()
         hidden = to_device(unless_empty(padding), self.mask_emb)

@@ -22,10 +22,8 @@ from numpy.typing import ArrayLike
 from speechlm.data.columns import portions
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.data.permutation import permute
-from speechlm.tasks.packing import halve, pack, runs, share
+from speechlm.tasks.packing import halve, length_steps, pack, runs, share
 
-LENGTH_STEP = 4000
-"""Utterances whose lengths fall into one step (samples; 0.25 s) count as equally long."""
 BLOCK_LINES = 8192
 """Lines of text that are counted, sorted and dealt to batches together, about."""
 _LEAST_LINES = 1024  # of a block of a smaller text: then it holds several passes
@@ -35,7 +33,7 @@ _SAFETY = 5  # standard deviations by which a block is expected to stay below it
 class SpeechBatches:
     """Utterances in batches of about equal length and limited size, in a new order every pass.
 
-    Utterances are sorted by length in steps of 0.25 s, equals in random order, and cut into
+    Utterances are sorted by length in steps of 1.5 %, equals in random order, and cut into
     batches of at most `max_samples` padded samples; batches come in random order. All workers
     have equally many batches in a pass, for which some batches are halved. Every utterance
     occurs once in a pass, at one worker.
@@ -46,6 +44,11 @@ class SpeechBatches:
         seed: of the order.
         workers: number of workers.
         shuffle: False: always sorted order (validation).
+        at_once: so many batches of like length are put together as one (see `pack`).
+
+    Attributes:
+        loss: about the share of a batch's samples that are padding, or that are lost where its
+            utterances are cropped to the shortest one.
 
     Raises:
         ValueError: an utterance is longer than `max_samples`; fewer utterances than the workers
@@ -53,7 +56,13 @@ class SpeechBatches:
     """
 
     def __init__(
-        self, lengths: ArrayLike, max_samples: int, seed: int, workers: int, shuffle: bool
+        self,
+        lengths: ArrayLike,
+        max_samples: int,
+        seed: int,
+        workers: int,
+        shuffle: bool,
+        at_once: int = 1,
     ) -> None:
         self.seed, self.workers, self.shuffle = seed, workers, shuffle
         samples = np.asarray(lengths)
@@ -62,11 +71,12 @@ class SpeechBatches:
                 f"an utterance of {samples.max()} samples does not fit into batches of "
                 f"{max_samples}; raise batch_samples or lower max_samples"
             )
-        self._steps, counts = _in_steps(samples)
         # Lengths are rounded up to steps, so that the bounds hold for every order of equals.
-        longest = np.minimum(np.arange(len(counts)) * LENGTH_STEP, max_samples)
+        longest = length_steps(int(samples.min()), int(samples.max()))
+        self._steps, counts = _in_steps(samples, longest)
         self._ends = np.cumsum(counts)  # of the utterances of each step, when they are sorted
-        self._bounds = share(longest, self._ends, max_samples, workers)
+        self._bounds = share(longest, self._ends, max_samples, workers, at_once)
+        self.loss = _padding(self._bounds, longest, self._ends)
 
     def __len__(self) -> int:
         """Batches of one worker in a pass."""
@@ -189,16 +199,30 @@ def limited_batches(
     return [[tuple(ids[i] for i in batch) for batch in batches] for batches in parts]
 
 
-def _in_steps(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lengths in steps of `LENGTH_STEP`, rounded up, and how many have each number of steps."""
-    largest = -(-int(samples.max()) // LENGTH_STEP)
-    steps = np.empty(len(samples), np.min_scalar_type(largest))
-    counts = np.zeros(largest + 1, np.int64)
+def _in_steps(samples: np.ndarray, longest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The step of each length, and how many lengths each of the steps has that end at `longest`."""
+    steps = np.empty(len(samples), np.min_scalar_type(len(longest)))
+    counts = np.zeros(len(longest), np.int64)
     for start, stop in portions(len(samples)):
-        part = -(-samples[start:stop].astype(np.int64) // LENGTH_STEP)
+        part = np.searchsorted(longest, samples[start:stop])
         steps[start:stop] = part
         counts += np.bincount(part, minlength=len(counts))
     return steps, counts
+
+
+def _padding(bounds: np.ndarray, longest: np.ndarray, ends: np.ndarray) -> float:
+    """About the share of padding in batches with these bounds.
+
+    Args:
+        bounds: of the batches, among sorted utterances.
+        longest, ends: the longest utterance of each step of lengths, and utterances up to its end.
+    """
+    middles = (longest + np.append(longest[:1], longest[:-1])) / 2
+    before = np.append(0, np.cumsum(middles * np.diff(ends, prepend=0)))
+    samples = np.interp(bounds, np.append(0, ends), before)  # of the utterances before a bound
+    last = longest[np.searchsorted(ends, bounds[1:])]  # of a batch the step of its last utterance
+    padded = (np.diff(bounds) * last).sum()
+    return float(1 - samples[-1] / padded) if padded else 0.0
 
 
 class CountedText(Protocol):
@@ -254,6 +278,7 @@ class TextBatches:
         seed: of the order.
         rank, workers: which worker this is, of how many.
         batches: K; None: as many as a block of some thousand lines needs.
+        at_once: so many batches of like length are put together as one (see `pack`).
 
     Raises:
         ValueError: no line has 1 to `max_units` units.
@@ -267,15 +292,16 @@ class TextBatches:
         rank: int = 0,
         workers: int = 1,
         batches: int | None = None,
+        at_once: int = 1,
     ) -> None:
         self.text, self.max_units, self.seed = text, max_units, seed
-        self.rank, self.workers = rank, workers
+        self.rank, self.workers, self.at_once = rank, workers, at_once
         if batches is None:
             self.block_lines = min(BLOCK_LINES, max(len(text), _LEAST_LINES))
             self.block_batches = self._batches_for(self._first_counts())
         else:
             self.block_lines = min(max(BLOCK_LINES, batches), max(len(text), batches))
-            self.block_lines = _first_that_fit(self._first_counts(), max_units, batches)
+            self.block_lines = _first_that_fit(self._first_counts(), max_units, batches, at_once)
             self.block_batches = batches
         logging.info(
             "%s: %d lines, of which %d at a time are dealt to %d batches",
@@ -304,7 +330,8 @@ class TextBatches:
 
     def _batches_for(self, units: np.ndarray) -> int:
         """K: batches that have room for the lines of any block, given the units of one."""
-        needed = len(pack(*runs(np.sort(units[units > 0])), self.max_units)) - 1
+        lengths = runs(np.sort(units[units > 0]))
+        needed = len(pack(*lengths, self.max_units, self.at_once)) - 1
         # Two blocks' sums of units differ with standard deviation sigma sqrt(2 n), relative to
         # their mean mu n; one more batch, as the last is seldom full, and one for rounding.
         spread = units.std() / units.mean() * np.sqrt(2 / len(units))
@@ -332,11 +359,11 @@ class TextBatches:
         """The K batches of a block."""
         numbers, passes = self.stream(block)
         units = self._usable(self.text.unit_counts(numbers, passes))
-        room = _first_that_fit(units, self.max_units, self.block_batches)
+        room = _first_that_fit(units, self.max_units, self.block_batches, self.at_once)
         usable = np.flatnonzero(units[:room])
         order = usable[np.argsort(units[usable], kind="stable")]
         rest = np.setdiff1d(np.arange(len(units)), order)
-        bounds = _level(units[order], self.max_units, self.block_batches)
+        bounds = _level(units[order], self.max_units, self.block_batches, self.at_once)
         batches = []
         for n in np.random.default_rng([self.seed, block]).permutation(self.block_batches):
             used = order[bounds[n] : bounds[n + 1]]
@@ -346,21 +373,25 @@ class TextBatches:
         return batches
 
 
-def _first_that_fit(units: np.ndarray, limit: int, count: int) -> int:
+def _first_that_fit(units: np.ndarray, limit: int, count: int, at_once: int) -> int:
     """How many of these lines, from the first on, `count` batches hold; some have no units."""
 
     def too_many(lines: int) -> bool:
         used = units[:lines]
-        return len(pack(*runs(np.sort(used[used > 0])), limit)) - 1 > count
+        return len(pack(*runs(np.sort(used[used > 0])), limit, at_once)) - 1 > count
 
     return bisect_left(range(len(units) + 1), True, key=too_many) - 1
 
 
-def _level(units: np.ndarray, limit: int, count: int) -> np.ndarray:
+def _level(units: np.ndarray, limit: int, count: int, at_once: int) -> np.ndarray:
     """Bounds of `count` batches of ascending units, the fullest of which is as small as can be.
 
     `limit` is one that `count` batches keep.
     """
     lengths = runs(units)
-    most = bisect_left(range(limit), True, key=lambda most: len(pack(*lengths, most)) - 1 <= count)
-    return halve(pack(*lengths, most), count)
+
+    def enough(most: int) -> bool:
+        return len(pack(*lengths, most, at_once)) - 1 <= count
+
+    most = bisect_left(range(limit), True, key=enough)
+    return halve(pack(*lengths, most, at_once), count)

@@ -119,7 +119,9 @@ class Progress:
             run.position = None
 
     def _restore(self, position: dict[str, Any]) -> None:
-        self.batches = position["batches"]
+        # the same number of updates, though each may have fewer and larger batches now
+        updates = position["batches"] // position["accumulated"]
+        self.batches = updates * self.run.options.accum_grad
         restore_statistics(self.reporter, position["statistics"])
         self.ledger.bad_updates = position["bad_updates"]
         self.ledger.updated = position["updated"]
@@ -193,6 +195,7 @@ class Progress:
                 "scaler": self.scaler.state_dict() if self.scaler is not None else None,
                 INSIDE: {
                     "epoch": epoch,
+                    "accumulated": self.run.options.accum_grad,
                     "batches": self.batches,
                     "bad_updates": self.ledger.bad_updates,
                     "updated": self.ledger.updated,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,9 @@ from torch.utils.data import Dataset
 from speechlm.tasks.batching import SpeechBatches, TextBatches
 from speechlm.tasks.speech_units import SpeechUnits
 from speechlm.tasks.text_units import TextUnits
+
+MOST_LOSS = 0.02
+"""Share of a batch's samples that may be padding, or cropped off, without a warning."""
 
 
 class JointEpochs:
@@ -28,6 +32,7 @@ class JointEpochs:
         steps: batches of an epoch at a worker; None: one pass over the speech.
         train: False (validation): every epoch is the first one, in fixed order. Crops start at the
             beginning, and each batch has a `seed` of its own, from which the model draws its masks.
+        at_once: so many batches of these limits are put together as one, in training.
 
     Raises:
         ValueError: batches of these sizes cannot be made of the data; the file is named.
@@ -44,20 +49,37 @@ class JointEpochs:
         workers: int = 1,
         steps: int | None = None,
         train: bool = True,
+        at_once: int = 1,
     ) -> None:
         self.speech, self.text, self.train = speech, text, train
         self.seed, self.rank, self.workers = seed, rank, workers
+        at_once = at_once if train else 1
         try:
-            self.batches = SpeechBatches(speech.lengths, batch_samples, seed, workers, train)
+            self.batches = SpeechBatches(
+                speech.lengths, batch_samples, seed, workers, train, at_once
+            )
         except ValueError as error:
             raise ValueError(f"{speech.folder}: {error}") from None
+        self._log_loss()
         self.steps = steps or len(self.batches)
         self.lines: TextBatches | None = None
         if text is not None:
             if train:
-                self.lines = TextBatches(text, batch_units, seed, rank, workers)
+                self.lines = TextBatches(text, batch_units, seed, rank, workers, at_once=at_once)
             else:  # one block for the batches of all workers, which take them by turns
                 self.lines = TextBatches(text, batch_units, seed, batches=self.steps * workers)
+
+    def _log_loss(self) -> None:
+        """Say how unequal the lengths of a batch are, with a warning where that is much."""
+        loss, count = self.batches.loss, len(self.batches) * self.batches.workers
+        uneven = self.train and loss > MOST_LOSS
+        advice = "; too few utterances for batches of this size" if uneven else ""
+        logging.log(
+            logging.WARNING if advice else logging.INFO,
+            "%s: %d batches of %d utterances; about %.1f %% of their samples are %s%s",
+            *(self.speech.folder, count, len(self.speech), 100 * loss),
+            *("padding" if self.speech.pad_audio else "cropped to equal lengths", advice),
+        )
 
     def epoch(self, number: int) -> JointBatches:
         """Epoch 1, 2, ..."""

@@ -9,6 +9,25 @@ import heapq
 
 import numpy as np
 
+STEP_SHARE = 0.015
+"""Lengths that differ by less than this share count as equal, so that their order can be random."""
+
+
+def length_steps(least: int, most: int) -> np.ndarray:
+    """Ascending ends of steps of lengths: each is longer by `STEP_SHARE` than the one before.
+
+    A length belongs to the first step whose end is not below it.
+
+    Args:
+        least: end of the first step.
+        most: end of the last step.
+    """
+    ends = [least]
+    while ends[-1] < most:
+        # at least one longer: short lengths have steps of their own
+        ends.append(min(most, max(ends[-1] + 1, int(ends[-1] * (1 + STEP_SHARE)))))
+    return np.array(ends, np.int64)
+
 
 def runs(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different values among ascending lengths (n,), and the number of items up to each.
@@ -20,13 +39,16 @@ def runs(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return lengths[ends - 1] if len(lengths) else lengths, ends[: len(lengths)]
 
 
-def share(values: np.ndarray, ends: np.ndarray, limit: float, workers: int) -> np.ndarray:
+def share(
+    values: np.ndarray, ends: np.ndarray, limit: float, workers: int, at_once: int = 1
+) -> np.ndarray:
     """Bounds of batches of ascending lengths, in a number that all workers can share equally.
 
     Args:
         values, ends: the lengths as `runs` gives them.
         limit: of (items x longest) of a batch.
         workers: number of workers.
+        at_once: batches that are put together as one.
 
     Returns:
         (batches + 1,) int64: batch i has the items bounds[i] .. bounds[i + 1] - 1.
@@ -34,7 +56,7 @@ def share(values: np.ndarray, ends: np.ndarray, limit: float, workers: int) -> n
     Raises:
         ValueError: fewer items than the workers need.
     """
-    bounds, items = pack(values, ends, limit), int(ends[-1])
+    bounds, items = pack(values, ends, limit, at_once), int(ends[-1])
     count = -(-(len(bounds) - 1) // workers) * workers
     if count > items:
         raise ValueError(
@@ -44,7 +66,7 @@ def share(values: np.ndarray, ends: np.ndarray, limit: float, workers: int) -> n
     return halve(bounds, count)
 
 
-def pack(values: np.ndarray, ends: np.ndarray, limit: float) -> np.ndarray:
+def pack(values: np.ndarray, ends: np.ndarray, limit: float, at_once: int = 1) -> np.ndarray:
     """Bounds of the fewest batches of ascending lengths with items x longest <= limit each.
 
     An item longer than the limit has a batch of its own.
@@ -52,12 +74,14 @@ def pack(values: np.ndarray, ends: np.ndarray, limit: float) -> np.ndarray:
     Args:
         values, ends: the lengths as `runs` gives them.
         limit: of (items x longest) of a batch.
+        at_once: a batch holds as many items as so many batches of that limit do, not as many as
+            one of a larger limit would: of items of 0.3 limits three batches hold nine.
     """
     pieces, last, start = [], 0, 0  # last: the bound before; start: the first item of a length
     for value, end in zip(values.tolist(), ends.tolist(), strict=True):
         # a batch that ends in this run has `most` items, but for the one that is open: that ends
         # where the run starts, if it has as many already
-        most = max(1, int(limit // value)) if value else end + 1
+        most = at_once * max(1, int(limit // value)) if value else end + 1
         new = range(max(last + most, start), end, most)
         if new:
             pieces.append(new)

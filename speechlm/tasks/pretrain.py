@@ -20,8 +20,9 @@ import torch.distributed
 from espnet2.tasks.abs_task import IteratorOptions
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
+from espnet2.train.distributed_utils import get_world_size
 from espnet2.utils.nested_dict_action import NestedDictAction
-from espnet2.utils.types import str2bool, str_or_none
+from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_none
 
 from speechlm.data.archives import read_unit_info
 from speechlm.data.lexicon import Lexicon
@@ -34,6 +35,8 @@ from speechlm.tasks.joint import JointEpochs
 from speechlm.tasks.on_host import OnHost, taken
 from speechlm.tasks.speech_units import SpeechUnits
 from speechlm.tasks.text_units import StoredTextUnits, TextUnits
+from speechlm.tasks.update_size import log_sharing, share_update
+from speechlm.tasks.workers import from_all_workers
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
@@ -157,6 +160,7 @@ class SpeechLMPretrainTask(OwnDataTask):
             default=False,
             help="pad batches to the longest utterance, not crop them to the shortest",
         )
+        cls.add_update_arguments(group)
         cls.add_common_arguments(parser)
         parser.set_defaults(
             iterator_type="task",
@@ -168,6 +172,40 @@ class SpeechLMPretrainTask(OwnDataTask):
             keep_nbest_models=[1],
         )
         parser.set_defaults(required=["output_dir", "speech_dir", "dev_dir"])
+
+    @classmethod
+    def add_update_arguments(cls, group: argparse._ActionsContainer) -> None:
+        """What decides how the workers share the batches of an update (`update_size`)."""
+        group.add_argument(
+            "--for_workers",
+            type=int_or_none,
+            help="workers for which batch sizes, accum_grad and num_iters_per_epoch are written; "
+            "with others an update has as many batches, and an epoch as many updates",
+        )
+        group.add_argument(
+            "--batches_at_once",
+            type=int_or_none,
+            help="so many batches are put together as one; none: with --for_workers as many as "
+            "the GPU has memory for, else 1",
+        )
+        group.add_argument("--gpu_gib", type=float_or_none, help="memory of a GPU; none: ask it")
+        group.add_argument(
+            "--batch_gib", type=float_or_none, help="estimate of what a batch takes of it"
+        )
+        group.add_argument(
+            "--state_gib",
+            type=float_or_none,
+            help="estimate of what weights, gradients and optimiser take of it",
+        )
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Share the batches of an update among the workers, and train."""
+        workers = 1
+        if args.distributed:
+            workers = get_world_size(args.dist_world_size, args.dist_launcher)
+        share_update(args, workers)
+        super().main_worker(args)
 
     @classmethod
     def may_leave_unused(cls, args: argparse.Namespace) -> bool:
@@ -191,6 +229,7 @@ class SpeechLMPretrainTask(OwnDataTask):
         vocabulary = model_units(args, f"{args.speech_dir}/{args.units}/tokens.txt")
         check_tokens(args, vocabulary)
         model = SpeechLM(config, vocabulary.n_ids, CharacterVocabulary.n_ids)
+        model.mask_groups = args.batches_at_once or 1
         return PretrainModel(model, args.text is not None, args.cpu_bfloat16)
 
     @classmethod
@@ -204,6 +243,9 @@ class SpeechLMPretrainTask(OwnDataTask):
         if iter_options.distributed:
             rank = torch.distributed.get_rank()
             workers = torch.distributed.get_world_size()
+        if train:
+            check_same_sharing(args)
+            log_sharing(args, workers)
         speech = SpeechUnits(
             args.speech_dir if train else args.dev_dir,
             args.units,
@@ -224,9 +266,24 @@ class SpeechLMPretrainTask(OwnDataTask):
             rank=rank,
             workers=workers,
             steps=iter_options.num_iters_per_epoch if train else None,
+            at_once=args.batches_at_once or 1,
             train=train,
         )
         return EpochIterFactory(epochs, args.num_workers, args.ngpu > 0, on_host=True)
+
+
+def check_same_sharing(args: argparse.Namespace) -> None:
+    """All workers must put together as many batches.
+
+    Raises:
+        ValueError: they do not, as their GPUs have different memories.
+    """
+    chosen = from_all_workers([args.batches_at_once or 1])
+    if len(set(chosen)) > 1:
+        raise ValueError(
+            "the workers' GPUs have room for different numbers of batches at once "
+            f"({', '.join(map(str, chosen))}): say --batches_at_once {min(chosen)} for all of them"
+        )
 
 
 def model_units(args: argparse.Namespace, source: str) -> UnitVocabulary:

@@ -19,6 +19,7 @@ from speechlm.models import SpeechLM
 from speechlm.tasks.common import is_first_worker, parse_training, sized_config, start_from
 from speechlm.tasks.pretrain import SpeechLMPretrainTask
 from speechlm.tasks.trainer import load_weights_only
+from speechlm.tasks.update_size import as_told
 
 LAST = "latest.pth"
 """Link to the weights after the last update, which are the trained model as the authors' are."""
@@ -46,6 +47,7 @@ def pretrain(
         ValueError: options, files or folders that cannot be used.
     """
     args = parse_training(SpeechLMPretrainTask, output, config, options, espnet)
+    as_told(args, espnet)
     args.model_conf = with_label_rate(args)
     folder = Path(output)
     if args.init_speech is not None:

@@ -18,6 +18,7 @@ from speechlm.data.kaldi_dir import MOST_SHOWN, show_ids
 from speechlm.data.unit_index import NONE, UnitIndex
 from speechlm.data.utterances import Ids, Utterances
 from speechlm.tasks.left_out import list_left_out
+from speechlm.tasks.on_host import empty_to_share
 from speechlm.tasks.rows_left_out import RowsLeftOut, RowsUsed
 from speechlm.tasks.text_units import pad
 
@@ -169,10 +170,11 @@ class SpeechUnits:
             lengths = np.full_like(lengths, lengths.min())
         spare = samples - lengths
         starts = np.zeros_like(spare) if random is None else random.integers(0, spare + 1)
-        waveforms = torch.zeros(len(indices), int(lengths.max()))
+        waveforms = empty_to_share(len(indices), int(lengths.max()))
         labels = []
         for row, (i, start, n) in enumerate(zip(indices, starts, lengths, strict=True)):
             waveforms[row, :n] = torch.from_numpy(self._waveform(i, int(start), int(n)))
+            waveforms[row, n:] = 0.0
             first = round(start * self.label_rate / SAMPLE_RATE)
             count = round(n * self.label_rate / SAMPLE_RATE)
             labels.append(self._labels(i)[first : first + count])

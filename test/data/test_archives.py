@@ -1,6 +1,7 @@
 """Kaldi archives of labels and features."""
 
 import pickle
+import time
 
 import kaldiio
 import numpy as np
@@ -11,6 +12,7 @@ from speechlm.data.archives import (
     ArchiveWriter,
     merge_archives,
     n_labels,
+    read_array,
     read_unit_info,
     write_unit_info,
 )
@@ -111,6 +113,46 @@ def test_truncated_archive_names_the_id(tmp_path):
     ark.unlink()
     with pytest.raises(ValueError, match="is not there"):
         ArchiveReader(tmp_path / "units.1.scp")["a"]
+
+
+HEAD = b"\0B\4"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (HEAD + b"\3\0", "no number of labels"),
+        (HEAD + b"\xff\xff\xff\xff" + bytes(50), "no number of labels"),
+        (HEAD + b"\xff\xff\xff\x7f" + b"\4\1\0\0\0" * 3, "2147483647 labels promised, found 3"),
+        (HEAD + b"\2\0\0\0" + b"\4\1\0\0\0" + b"\1\1\0\0\0", "labels of four bytes expected"),
+    ],
+)
+def test_a_damaged_vector_is_named(tmp_path, damage, said):
+    ark = tmp_path / "units.1.ark"
+    ark.write_bytes(b"a " + damage)
+    with pytest.raises(ValueError, match=f"a at byte 2: truncated or damaged archive .{said}"):
+        read_array(ark, 2, "a")
+
+
+def test_labels_are_read_as_kaldiio_reads_them(tmp_path):
+    rows = {"a": [3, -1, 2**31 - 1, -(2**31)], "b": [], "c": list(range(5000))}
+    with ArchiveWriter(tmp_path) as writer:
+        for utterance, row in rows.items():
+            writer.write(utterance, np.array(row, np.int64))
+    theirs = kaldiio.load_scp(str(tmp_path / "units.1.scp"))
+    ours = ArchiveReader(tmp_path / "units.1.scp")
+    for utterance, row in rows.items():
+        assert ours[utterance].dtype == np.int32 and ours[utterance].flags.writeable
+        assert ours[utterance].tolist() == theirs[utterance].tolist() == row
+
+
+def test_labels_are_not_read_one_by_one(tmp_path):
+    with ArchiveWriter(tmp_path) as writer:
+        writer.write("a", np.zeros(200_000, np.int64))
+    start = time.process_time()
+    for _ in range(5):
+        read_array(tmp_path / "units.1.ark", 2, "a")
+    assert time.process_time() - start < 0.2  # one by one they take a second
 
 
 class _Bomb:

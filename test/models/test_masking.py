@@ -89,3 +89,23 @@ def test_repeatable_with_a_seed():
     again = span_mask(lengths, 100, 0.8, 10, generator=torch.Generator().manual_seed(1))
     other = span_mask(lengths, 100, 0.8, 10, generator=torch.Generator().manual_seed(2))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_batches_put_together_are_masked_as_if_they_were_apart():
+    """A row loses frames to the row with the fewest: of 20 rows more than of 5."""
+    torch.manual_seed(0)
+    lengths = torch.full((20,), 546)
+    draws = [span_mask(lengths, 546, 0.8, 10, groups=4) for _ in range(60)]
+    parts = [part for mask in draws for part in mask.sum(1).tensor_split(4)]
+    assert all(len(part) == 5 and len(part.unique()) == 1 for part in parts)
+    assert any(len(mask.sum(1).unique()) > 1 for mask in draws)
+    apart = [span_mask(lengths[:5], 546, 0.8, 10) for _ in range(240)]
+    together, alone = (torch.cat(masks).float().mean().item() for masks in (draws, apart))
+    one = torch.cat([span_mask(lengths, 546, 0.8, 10) for _ in range(60)]).float().mean().item()
+    assert together == pytest.approx(alone, abs=0.005) and together > one + 0.01
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_fewer_rows_than_batches_put_together(rows):
+    mask = span_mask(torch.tensor([50, 90, 70])[:rows], 90, 0.8, 10, groups=4)
+    assert mask.shape == (rows, 90) and mask.any(1).all()

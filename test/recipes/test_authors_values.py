@@ -170,6 +170,8 @@ def trainings(tmp_path_factory, copy_recipe, run_sh, run_main):
             words = ["--dry_run", "--stage", stage, "--stop_stage", stage, "--config_size", size]
             if program.startswith("finetune"):
                 words += ["--systems", "given", "--init_model", "given"]
+            if program == "pretrain":  # what a GPU has of those that the file is written for
+                words += ["--pretrain_args", "--for_workers 1"]
             if program == "train_text_to_unit":
                 words += ["--unit_type", "hidden"]
             shown = run_sh(folder, *words).stderr
@@ -192,6 +194,24 @@ def test_a_training_has_the_authors_values(name, trainings):
         if not same.get(value, found[value] == authors)
     }
     assert not wrong, "\n".join(f"{value}: {how}" for value, how in wrong.items())
+
+
+def test_one_gpu_makes_the_updates_of_32(tmp_path, copy_recipe, run_sh, run_main):
+    """Of 40 GiB: four batches at once, eight times, in place of one batch of each of 32 GPUs."""
+    folder = copy_recipe(tmp_path, "librispeech")
+    started.make_inputs(folder)
+    words = ["--dry_run", "--stage", "10", "--stop_stage", "10", "--pretrain_args", "--gpu_gib 40"]
+    arguments = started.command_of(run_sh(folder, *words).stderr, "pretrain")
+    training = started.start(run_main, folder, "pretrain", arguments, 1)
+    assert (training.args.batches_at_once, training.options.accum_grad) == (4, 8)
+    assert training.scheduler.max_steps == 400_000
+    assert training.args.max_epoch * training.args.num_iters_per_epoch == 8 * 400_000
+    assert started.speech_model(training).mask_groups == 4
+    epochs = training.batches.epochs
+    largest = max(epochs.batches.worker_pass(0, 0), key=len)
+    assert len(largest) == 4 * (1_400_000 // started.LONG)
+    assert epochs.lines.at_once == 4 and epochs.lines.max_units == 4375
+    assert len(epochs.epoch(1)) == training.args.num_iters_per_epoch
 
 
 def test_text_to_unit_batches(trainings):

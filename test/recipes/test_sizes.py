@@ -81,7 +81,7 @@ def test_fast_sizes_see_as_many_seconds_and_mask_as_long(fast, paper):
 
 
 OWN = {
-    "pretrain": {"config_size", "batch_units", "grad_clip"},
+    "pretrain": {"config_size", "batch_units", "grad_clip", "batch_gib", "state_gib"},
     "ctc": {"config_size", "encoder_conf"},
     "st": {"config_size", "encoder_conf"},
 }

@@ -24,6 +24,81 @@ def test_every_utterance_once_a_pass_at_one_worker(workers):
         assert np.mean(spread) > 0.85  # batches hold utterances of about equal length
 
 
+def loss(lengths: np.ndarray, batches: SpeechBatches, pad: bool) -> float:
+    """Share of a pass's samples that is padding, or cropped off."""
+    cuts = [lengths[batch] for batch in batches.worker_pass(0, 0)]
+    if pad:
+        return 1 - lengths.sum() / sum(len(cut) * cut.max() for cut in cuts)
+    return 1 - sum(len(cut) * cut.min() for cut in cuts) / lengths.sum()
+
+
+def librispeech(n: int) -> np.ndarray:
+    """Samples of utterances that are spread as LibriSpeech's 960 h are, cropped as for training."""
+    shares = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1]
+    seconds = [1.4, 2.2, 3.6, 5.3, 11.2, 13.9, 15.2, 15.9, 16.2, 16.7, 24.5]
+    drawn = np.interp(np.random.default_rng(n).random(n), shares, seconds)
+    samples = (16000 * drawn).astype(int)
+    return np.minimum(samples[samples >= 32_000], 250_000)
+
+
+def short(n: int) -> np.ndarray:
+    """Samples of short sentences, 0.5 to 9 s, 3 s on average."""
+    seconds = np.random.default_rng(n).gamma(4.0, 0.75, n).clip(0.5, 9)
+    return (16000 * seconds).astype(int)
+
+
+@pytest.mark.parametrize("pad", [True, False])
+@pytest.mark.parametrize(
+    ("lengths", "limit", "at_once"),
+    [
+        (librispeech(50_000), 1_400_000, 1),
+        (librispeech(50_000), 1_400_000, 4),
+        (librispeech(50_000), 900_000, 16),
+        (librispeech(600), 1_400_000, 1),
+        (short(1800), 320_000, 1),
+        (short(5000), 1_400_000, 1),
+        (short(50_000), 1_400_000, 4),
+    ],
+)
+def test_at_most_two_per_cent_are_padding_or_cropped_off(lengths, limit, at_once, pad):
+    batches = SpeechBatches(lengths, limit, 3, 1, True, at_once)
+    found = loss(lengths, batches, pad)
+    assert found <= 0.02
+    assert batches.loss == pytest.approx(found, abs=0.005)
+
+
+def test_batches_put_together_are_as_many_updates_of_as_much():
+    """Four batches of 8 workers at once see in an update what one of 32 workers sees."""
+    lengths = librispeech(50_000)
+    apart = SpeechBatches(lengths, 1_400_000, 3, 32, True)
+    together = SpeechBatches(lengths, 1_400_000, 3, 8, True, at_once=4)
+    assert len(together) == pytest.approx(len(apart), rel=0.01)
+    larger = SpeechBatches(lengths, 5_600_000, 3, 8, True)
+    assert len(larger) < 0.95 * len(apart)  # which is what a larger limit would have come to
+    for rank in (0, 7):
+        for batch in together.worker_pass(2, rank):
+            assert len(batch) <= 4 * (1_400_000 // lengths[batch].max())
+
+
+def test_batches_of_few_utterances_say_that_they_are_unequal():
+    lengths = librispeech(100)
+    batches = SpeechBatches(lengths, 1_400_000, 3, 1, True, at_once=4)
+    found = loss(lengths, batches, True)
+    assert found > 0.03 and batches.loss == pytest.approx(found, abs=0.02)
+
+
+def test_equals_meet_others_in_every_pass():
+    """Steps are wide enough that a batch is not the same utterances again and again."""
+    lengths = librispeech(20_000)
+    batches = SpeechBatches(lengths, 1_400_000, 3, 1, True)
+    partners: list[set[int]] = []
+    for number in range(4):
+        found = batches.worker_pass(number, 0)
+        partners.append(next(set(batch.tolist()) for batch in found if 777 in batch) - {777})
+    assert all(partners) and not set.intersection(*partners)
+    assert len(set.union(*partners)) >= 0.8 * sum(map(len, partners))
+
+
 def test_passes_differ_and_can_be_made_again():
     def first(number, seed=5):
         return SpeechBatches(LENGTHS, 1_400_000, seed, 2, True).worker_pass(number, 1)[0].tolist()
@@ -63,6 +138,16 @@ def test_padded_batches_keep_the_limit(seed, workers):
         range(len(lengths))
     )
     assert all(0 < len(b) * lengths[b].max() <= limit for share in shares for b in share)
+
+
+def test_text_put_together_is_as_much_and_within_the_limit():
+    text = Text(9000, bad=0)
+    apart, together = (TextBatches(text, LIMIT, 1, at_once=n) for n in (1, 4))
+    assert together.block_batches == pytest.approx(apart.block_batches / 4, rel=0.04)
+    for step in range(together.block_batches):
+        lines = together[step]
+        units = text.unit_counts(lines.numbers, lines.passes)
+        assert lines.used.all() and len(units) <= 4 * (LIMIT // units.max())
 
 
 class Text:

@@ -96,6 +96,15 @@ def test_a_signal_saves_and_ends_with_a_code_of_its_own(tmp_path, undisturbed, n
     assert results(tmp_path) == undisturbed
 
 
+def test_it_goes_on_at_the_same_update_with_other_batches(tmp_path):
+    """Those of an update may be put together, on a GPU of more memory."""
+    seen = []
+    assert in_child(train, tmp_path, at(2, 2, kill, []), checkpoint_minutes=EVERY_UPDATE) < 0
+    assert load_weights_only(tmp_path / CHECKPOINT)[INSIDE]["batches"] == 2
+    train(tmp_path, at(0, 0, None, seen), accum_grad=1)
+    assert seen[0] == (2, 1)  # one update of two batches was made; the next has batch 1 alone
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_second_signal_does_not_change_the_end(tmp_path, number):
     def run():

@@ -1,5 +1,7 @@
 """Speech with units: what is left out, what is refused, and how labels follow the crops."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -249,3 +251,30 @@ def test_parts_of_recordings_are_as_good_as_files(folder, join_recordings, tmp_p
     assert len(set(DataDir.read(tmp_path / "joined").wav.values())) == 3
     for name, tensor in batches[0].items():
         np.testing.assert_array_equal(batches[1][name].numpy(), tensor.numpy())
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_batches_are_put_together_in_training_alone(folder, sentences, train):
+    """Twice the utterances and lines a batch; validations stay comparable."""
+    speech = SpeechUnits(folder, "units_phone", 100, 1000)
+    limit = int(speech.lengths.max())  # one or two utterances a batch
+    apart, together = (
+        JointEpochs(speech, sentences, limit, 800, 1, at_once=at_once, train=train)
+        for at_once in (1, 2)
+    )
+    rows = [[epochs.epoch(1)[n][1] for n in range(epochs.steps)] for epochs in (apart, together)]
+    sizes = [[len(batch["waveforms"]) for batch in batches] for batches in rows]
+    assert sum(sizes[0]) == sum(sizes[1]) == len(speech)
+    assert len(sizes[1]) == (-(-len(sizes[0]) // 2) if train else len(sizes[0]))
+    units = [max(batch["units"].numel() for batch in batches) for batches in rows]
+    assert units[0] <= 800 and (800 < units[1] <= 1600 if train else units[1] <= 800)
+
+
+def test_lengths_that_differ_much_are_told(folder, caplog):
+    caplog.set_level(logging.INFO)
+    speech = SpeechUnits(folder, "units_phone", 100, 1000)
+    epochs = JointEpochs(speech, None, 10**7, 800, 1)
+    (said,) = [record for record in caplog.records if "cropped to equal lengths" in record.message]
+    assert said.levelno == (logging.WARNING if epochs.batches.loss > 0.02 else logging.INFO)
+    assert f"about {100 * epochs.batches.loss:.1f} % of their samples" in said.message
+    assert epochs.batches.loss > 0.02 and "too few utterances" in said.message

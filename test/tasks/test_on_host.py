@@ -6,7 +6,7 @@ from espnet2.torch_utils.device_funcs import to_device
 
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.epochs import EpochIterFactory
-from speechlm.tasks.on_host import OnHost, keep_on_host, taken
+from speechlm.tasks.on_host import OnHost, empty_to_share, keep_on_host, taken
 from speechlm.tasks.pretrain import PretrainModel
 
 SAMPLES = 16000
@@ -60,3 +60,33 @@ def test_a_model_takes_both_to_the_same_end():
     assert all(torch.equal(value, others[1][name]) for name, value in stats.items())
     assert stats["lines_left_out"] == 2 and stats["unknown_words"] == 3
     assert stats["impossible_lines"] >= 1
+
+
+class Made:
+    """A batch whose waveforms are made where a loader can share them."""
+
+    def epoch(self, number):
+        return self
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        waveforms = empty_to_share(4, 100_000)
+        for row in range(4):
+            waveforms[row] = 10 * index + row
+        return ["a"], {"waveforms": waveforms, "labels": torch.arange(index + 5)}
+
+
+def test_a_loader_shares_what_is_large_and_sends_what_is_small():
+    batches = [tensors for _, tensors in EpochIterFactory(Made(), 2, False, True).build_iter(1)]
+    for index, tensors in enumerate(batches):
+        waveforms, labels = taken(tensors["waveforms"]), taken(tensors["labels"])
+        assert waveforms[:, ::50_000].tolist() == [[10.0 * index + row] * 2 for row in range(4)]
+        assert waveforms.is_shared() and not labels.is_shared()
+        assert labels.tolist() == list(range(index + 5))
+        labels += 1  # it is no view of what may not be written
+
+
+def test_nothing_is_shared_outside_of_a_loader():
+    assert not empty_to_share(2, 3).is_shared()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from speechlm.tasks import batching
-from speechlm.tasks.batching import LENGTH_STEP, SpeechBatches
-from speechlm.tasks.packing import halve, pack, runs
+from speechlm.tasks.batching import SpeechBatches
+from speechlm.tasks.packing import STEP_SHARE, halve, length_steps, pack, runs, share
 
 
 def plain_pack(lengths, limit: float) -> list[int]:
@@ -31,8 +31,9 @@ def plain_halve(bounds: list[int], count: int) -> list[int]:
 
 def plain_pass(lengths, limit: int, seed: int, workers: int, rank: int, number: int | None):
     """The batches of a worker in a pass; number None: without shuffling."""
-    steps = -(-lengths // LENGTH_STEP)
-    bounds = plain_pack(np.minimum(np.sort(steps) * LENGTH_STEP, limit).tolist(), limit)
+    ends = length_steps(lengths.min(), lengths.max())
+    steps = np.array([np.flatnonzero(ends >= length)[0] for length in lengths.tolist()])
+    bounds = plain_pack(ends[np.sort(steps)].tolist(), limit)
     bounds = plain_halve(bounds, -(-(len(bounds) - 1) // workers) * workers)
     ties, batches = np.arange(len(lengths)), np.arange(len(bounds) - 1)
     if number is not None:
@@ -78,3 +79,30 @@ def test_passes_are_those_of_whole_arrays(monkeypatch, workers, kind):
                     np.testing.assert_array_equal(a, b)
         # of the pass nothing else is kept
         assert all(batch.base.size == sum(map(len, ours)) for batch in ours)
+
+
+@pytest.mark.parametrize("least", [0, 1, 400, 32_000, 250_000])
+def test_steps_of_lengths_are_narrow_and_end_at_the_longest(least):
+    ends = length_steps(least, 250_000)
+    assert (ends[0], ends[-1]) == (least, 250_000) and (np.diff(ends) > 0).all()
+    wider = np.diff(ends) > 1  # one sample is no step too wide
+    assert (np.diff(ends)[wider] <= STEP_SHARE * ends[:-1][wider]).all()
+    assert len(ends) < 800
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_batches_put_together_hold_as_many_items_as_apart(seed):
+    """Of equal items exactly; of all others no batch has more than so many apart would."""
+    random = np.random.default_rng(seed)
+    limit, at_once = float(random.uniform(100, 2000)), int(random.integers(2, 9))
+    lengths = np.sort(random.integers(1, 100, 500))
+    bounds = pack(*runs(lengths), limit, at_once)
+    sizes, longest = np.diff(bounds), lengths[bounds[1:] - 1]
+    assert (sizes <= at_once * (limit // longest)).all() and sizes.sum() == 500
+    assert (sizes * longest <= at_once * limit).all()
+    equal = np.full(240, int(random.integers(1, 100)))
+    apart = np.diff(pack(*runs(equal), limit))
+    together = np.diff(pack(*runs(equal), limit, at_once))
+    assert together[0] == min(240, apart[:at_once].sum())
+    shared = np.diff(share(*runs(equal), limit, 3, at_once))
+    assert len(shared) % 3 == 0 and shared.sum() == 240 and shared.max() <= together[0]

@@ -159,6 +159,34 @@ def test_text(root):
     assert figures["text_to_unit_units_per_second"] > 0
 
 
+DATA = "data --batches 3 --repeats 1 --lines 60 --batch_samples 150000 --batch_units 1000"
+DATA_PARTS = ("audio", "units", "text", "rest", "handing_over")
+
+
+def test_data(root):
+    figures = benchmark(root, f"{DATA} --utterances 8 --seconds 3")
+    assert figures["recorded_seconds"] == 24 and figures["goal"] == 4861
+    for container in ("flac", "wav"):
+        whole = figures[f"{container}_audio_seconds_per_cpu_second"]
+        parts = [figures[f"{container}_{name}"] for name in DATA_PARTS]
+        assert whole > 0
+        # a second of audio takes what its parts take together, of which none is below 0
+        assert 1 / whole <= 1.1 * sum(1 / rate for rate in parts)
+        assert figures[f"{container}_cores_a_gpu"] == pytest.approx(4861 / whole, abs=0.01)
+    assert figures["flac_audio"] < figures["wav_audio"]
+
+
+def test_data_of_recordings(root, tmp_path):
+    import soundfile
+
+    sound = np.random.default_rng(0).normal(0, 0.1, 40_000)
+    (tmp_path / "deep").mkdir()
+    for number in range(3):
+        soundfile.write(tmp_path / "deep" / f"{number}.flac", sound, 16000)
+    figures = benchmark(root, f"{DATA} --recordings {tmp_path} --batches_at_once 2")
+    assert figures["recorded_seconds"] == 7.5 and figures["flac_audio"] > 0
+
+
 def test_beam(root):
     figures = benchmark(root, "beam --model tiny --utterances 4 --seconds 1 --repeats 1")
     assert figures["same_outputs"] == 4 and figures["tokens_written"] > 4 * 10

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 
 META = "meta"
-PAPER_BATCH = {"batch": 8, "seconds": 10.94, "text_units": 547}
+PAPER_BATCH = {"batch": 8, "seconds": 10.94, "text_units": 547, "text_batch": None}
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,24 @@ def test_a_step_takes_no_more_than_was_reached(count, model):
     assert 0.9 * flop <= sum(call.flop for call in trace.calls) / 1e12 <= flop
     assert trace.waits <= waits
     assert trace.peak_bytes / 2**30 <= peak
+
+
+# Utterances as long as crops are, and one or two lines of text that fill a batch.
+DEAREST = {
+    "base": {"batch": 5, "seconds": 15.6, "text_batch": 2, "text_units": 2187},
+    "large": {"batch": 3, "seconds": 15.6, "text_batch": 1, "text_units": 2812},
+}
+
+
+@pytest.mark.parametrize("model", ["base", "large", "fast_base", "fast_large"])
+def test_a_configuration_estimates_the_memory_that_is_counted(count, root, model):
+    """Of which the number of batches at once follows (`speechlm.tasks.update_size`)."""
+    conf = yaml.safe_load((root / f"egs/TEMPLATE/conf/pretrain_{model}.yaml").read_text())
+    assert conf["state_gib"] == pytest.approx(count.count.state_gib(model), rel=0.05)
+    batch = DEAREST[model.removeprefix("fast_")]
+    assert batch["batch"] * 250_000 <= conf["batch_samples"]
+    peak = step(count, model, **batch).peak_bytes / 2**30
+    assert peak <= conf["batch_gib"] <= 1.5 * peak  # more than needed would be wasted
 
 
 def test_operations_are_those_of_their_part_also_backwards(count):

@@ -49,11 +49,20 @@ def count(args: argparse.Namespace) -> dict[str, float]:
         figures |= {f"{name}_{key}": value for key, value in summary(trace, peak, bandwidth)}
         if not args.features:  # of the whole update, the loop and the optimiser included
             figures[f"{name}_waits"] = waits(name, args)
+        figures[f"{name}_state_gib"] = round(state_gib(name), 2)
         milliseconds = figures[f"{name}_estimated_ms"]
         figures[f"{name}_audio_seconds_per_second"] = round(
             args.batch * args.seconds / milliseconds * 1e3
         )
     return figures
+
+
+def state_gib(name: str) -> float:
+    """GiB of what a training keeps of a size of model: float32 weights, gradients, Adam's means."""
+    with torch.device(META):
+        model = SpeechLM(getattr(SpeechLMConfig, name)(), N_UNITS, N_CHARACTERS)
+    numbers = sum(weight.numel() for weight in model.parameters())
+    return 4 * 4 * numbers / 2**30
 
 
 def traced(name: str, args: argparse.Namespace) -> Trace:
@@ -105,9 +114,9 @@ def host_batch(config: SpeechLMConfig, args: argparse.Namespace) -> list[torch.T
         torch.randint(4, N_UNITS - 1, (args.batch, labels)),
     ]
     if args.text_units:
-        units = units_of(config, args.text_units)
-        batch.append(torch.randint(4, N_UNITS - 1, (args.batch, units)))
-        batch.append(torch.randint(4, N_CHARACTERS - 1, (args.batch, args.text_units // 5)))
+        units, rows = units_of(config, args.text_units), args.text_batch or args.batch
+        batch.append(torch.randint(4, N_UNITS - 1, (rows, units)))
+        batch.append(torch.randint(4, N_CHARACTERS - 1, (rows, args.text_units // 5)))
     return batch
 
 
