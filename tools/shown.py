@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from speechlm.progress import records, screen, words  # noqa: E402
-from speechlm.progress.screen import ERASE, is_terminal  # noqa: E402, F401
+from speechlm.progress import records, screen, words
+from speechlm.progress.screen import ERASE, is_terminal  # noqa: F401
 
 STDOUT, STDERR = 1, 2
 EVERY_S = 1.0

@@ -13,6 +13,6 @@ only, as steps are run without the package's other requirements.
 
 from __future__ import annotations
 
-from speechlm.progress.loop import Progress, progress
+from speechlm.progress.loop import Progress, progress, show_progress
 
-__all__ = ["Progress", "progress"]
+__all__ = ["Progress", "progress", "show_progress"]

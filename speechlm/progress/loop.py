@@ -36,6 +36,11 @@ def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iter
             shown.advance()
 
 
+def show_progress() -> None:
+    """From now on this process shows its loops itself; programs ask for it, libraries do not."""
+    Progress._by_hand = True
+
+
 class Progress:
     """A loop whose steps are said by `advance`; use it as a context, or `close` it.
 
@@ -49,6 +54,7 @@ class Progress:
     """
 
     _active: Progress | None = None
+    _by_hand = False
 
     def __init__(self, what: str, total: float | None = None, first: float = 0) -> None:
         self.what, self.total, self.first, self.done = what, total, first, first
@@ -62,11 +68,11 @@ class Progress:
     def _open(self) -> None:
         folder = os.environ.get(FOLDER, "")
         self._folder = Path(folder) if folder else None
-        self._draws = not folder and screen.is_terminal(_STDERR)
+        self._draws = Progress._by_hand and not folder and screen.is_terminal(_STDERR)
         self._process = os.getpid()
         self._lines = due_times()
         self._next_line = float("inf")
-        if not self._draws and not _is_shown_elsewhere():
+        if Progress._by_hand and not self._draws and not _is_shown_elsewhere():
             self._next_line = next(self._lines)
         self._due = 0.0
         self.advance(0)
@@ -98,6 +104,10 @@ class Progress:
         if seconds >= self._due:
             self._due = seconds + _EVERY_S
             self._show(seconds)
+
+    def reach(self, done: float) -> None:
+        """Note how many items are done in all."""
+        self.advance(done - self.done)
 
     def close(self) -> None:
         """Show what was done at the end; a line of a terminal goes."""

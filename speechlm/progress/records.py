@@ -1,4 +1,4 @@
-"""Records of running programs: a small file for each in a folder, which whoever has a terminal reads.
+"""Records of running programs: a small file for each in a folder, read by who has a terminal.
 
 The folder is named by the environment. It is on the file system that all machines of a recipe
 share, so that the jobs of a cluster are seen as well.

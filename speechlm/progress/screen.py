@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TextIO
 
 from speechlm.progress.words import cut
 
@@ -16,12 +17,15 @@ ERASE = "\r\x1b[J"
 """Clears a terminal from the cursor's line on."""
 
 
-def is_terminal(descriptor: int) -> bool:
-    """Whether lines can move there."""
+def is_terminal(stream: int | TextIO | None) -> bool:
+    """Whether lines can move on a stream, or what has this descriptor."""
     try:
-        return os.isatty(descriptor) and os.environ.get("TERM", "") not in ("", "dumb")
-    except OSError:
+        terminal = (
+            os.isatty(stream) if isinstance(stream, int) else bool(stream and stream.isatty())
+        )
+    except (OSError, ValueError):  # it is closed
         return False
+    return terminal and os.environ.get("TERM", "") not in ("", "dumb")
 
 
 def width_of(descriptor: int) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.task_data import DEV, TEST, TRAIN
+from speechlm.progress import Progress
 from speechlm.superb import metrics
 from speechlm.superb.config import Training
 from speechlm.superb.features import Features
@@ -88,10 +89,14 @@ def judge(
 
     def trained(rate: float, seed: int) -> list[Trained]:
         return [
-            _train_once(p, features, training, rate, seed, device, kept, f"{n}_{rate:g}_{seed}")
+            _train_once(
+                p, features, training, rate, seed, device, kept, f"{n}_{rate:g}_{seed}", shown
+            )
             for n, p in enumerate(folds)
         ]
 
+    runs = len(folds) * (len(training.rates) + len(seeds) - 1)
+    shown = Progress("updates", training.steps * runs)
     first: dict[float, list[Trained]] = {}
     for rate in training.rates:
         try:
@@ -120,6 +125,7 @@ def judge(
             found = metrics.joined([part[name] for part in parts])
             tested.scores.setdefault(name, []).append(found)
         tested.weights.append(np.mean([t.weights for t in chosen], 0))
+    shown.close()
     return tested
 
 
@@ -128,9 +134,17 @@ class Diverged(ValueError):
 
 
 def train(
-    problem: Problem, features: Features, training: Training, rate: float, seed: int, device: str
+    problem: Problem,
+    features: Features,
+    training: Training,
+    rate: float,
+    seed: int,
+    device: str,
+    shown: Progress,
 ) -> Trained:
     """Train a head with Adam; the best in dev is kept.
+
+    `shown` goes on by an update each time.
 
     Raises:
         Diverged: the loss is not finite.
@@ -163,6 +177,7 @@ def train(
         nn.utils.clip_grad_norm_(probe.parameters(), _CLIP)
         optimizer.step()
         optimizer.zero_grad()
+        shown.advance(more=f"rate {rate:g}, seed {seed}")
         if step % training.evaluate == 0 or step == training.steps:
             outputs = outputs_of(probe, problem, features, DEV, device)
             scores, settings = problem.score(outputs, DEV, None)
@@ -186,17 +201,19 @@ def _train_once(
     device: str,
     kept: KeptTrainings | None,
     name: str,
+    shown: Progress,
 ) -> Trained:
     """`train`, or what it gave before an interruption."""
     if kept is None:
-        return train(problem, features, training, rate, seed, device)
+        return train(problem, features, training, rate, seed, device, shown)
     values = kept.load(name)
     if values is None:
-        found = train(problem, features, training, rate, seed, device)
+        found = train(problem, features, training, rate, seed, device, shown)
         state = {key: value.cpu() for key, value in found.probe.state_dict().items()}
         kept.save(name, {"dev": found.dev, "settings": found.settings, "probe": state})
         return found
     logging.info("rate %g, seed %d: trained before", rate, seed)
+    shown.advance(training.steps)
     probe = Probe(features.description.layers, problem.build(features.description.dim))
     probe.load_state_dict(values["probe"])
     weights = probe.sum.weights().detach().numpy()

@@ -165,6 +165,7 @@ class SpeechLMTrainer(Trainer):
                 super().run(model=model, trainer_options=trainer_options, **kwargs)
         finally:
             SpeechLMTrainer._run = None
+            run.shown.end()
 
     @classmethod
     def train_one_epoch(
@@ -185,6 +186,8 @@ class SpeechLMTrainer(Trainer):
         accumulation = Accumulation(model, options.accum_grad)
         watch = Watch(reporter, cls._run, accumulation)
         progress = cls._run.progress = Progress(cls._run, reporter, watch, kwargs["scaler"])
+        if rank() == 0:
+            cls._run.shown.begin_epoch(reporter.get_epoch(), kwargs["iterator"], progress.batches)
         kwargs["iterator"] = progress.training(kwargs["iterator"], accumulation)
         handles = [model.register_forward_hook(watch.check_loss, with_kwargs=True)]
         if options.accum_grad > 1:
@@ -214,7 +217,7 @@ class SpeechLMTrainer(Trainer):
             ValueError: see above; the values that are there are named.
         """
         if cls._run is not None and cls._run.progress is not None:
-            iterator = cls._run.progress.validation(iterator)
+            iterator = cls._run.shown.validation(cls._run.progress.validation(iterator))
         with _log_cpu_seconds(reporter):
             super().validate_one_epoch(model, iterator, reporter, options, distributed_option)
         wanted = {key for phase, key, _ in options.best_model_criterion if phase == "valid"}
@@ -322,7 +325,9 @@ class Watch:
             self.bad_updates += 1
             if self.bad_updates >= self.options.max_nonfinite_updates:
                 self._stop(f"the gradient norm was not finite in {self.bad_updates} updates")
-        self.register(*_as_numbers(stats, weight))
+        stats, weight = _as_numbers(stats, weight)
+        self.run.shown.note(stats)
+        self.register(stats, weight)
 
     def _stop(self, what: str) -> None:
         utterances = from_all_workers(self.utterances)

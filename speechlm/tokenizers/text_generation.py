@@ -18,6 +18,7 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import ChunkProblem, ChunkReport, OtherStore, UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.progress import progress
 from speechlm.tokenizers.durations import PAPER_SILENCE_PROBABILITY, DurationTable
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer, fingerprint
 
@@ -79,7 +80,7 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
     store = _open_store(task, corpus, stored.units, stored.frame_shift, made_with)
     total, started = 0, time.perf_counter()
     mine = range(store.n_chunks * (job - 1) // nj, store.n_chunks * job // nj)
-    for chunk in mine:
+    for chunk in progress(mine, f"chunks of {task.chunk_lines:,} lines"):
         numbers = store.lines_of(chunk)
         text = corpus.lines(numbers)
         if _is_there(store, chunk, text):
@@ -146,7 +147,7 @@ def finish(text: Path, output: Path) -> str:
     store = UnitStore(output)
     store.check(TextCorpus(text))
     everything, units = ChunkReport(), 0
-    for chunk in range(store.n_chunks):
+    for chunk in progress(range(store.n_chunks), "chunks checked"):
         about = store.report(chunk)
         everything.dropped |= about.dropped
         everything.unknown += about.unknown
