@@ -148,7 +148,9 @@ class Shown:
             elif not text:
                 continue
             self._write(lines, text)
-        text = b"".join(iter(lambda: self._printed()[0], b"")) + self.unfinished
+        text = b"".join(iter(lambda: self._printed()[0], b""))
+        if self.unfinished:  # what follows is on a line of its own
+            text += self.unfinished + b"\n"
         self.others.leave()
         self._write([], text)
 
@@ -169,11 +171,11 @@ class Shown:
             pass
 
     def _line(self) -> str:
-        seconds = words.clock(time.monotonic() - self.began)
+        seconds = time.monotonic() - self.began
         state = records.together(records.read_records(self.folder))
         if state is None:
-            return f"{self.head}: {seconds}"
-        return words.line(self.head, state, screen.width_of(STDERR))
+            return f"{self.head} {words.clock(seconds)}"
+        return words.line(self.head, state, seconds, screen.width_of(STDERR))
 
     def _say_lines(self) -> None:
         for due in words.due_times():

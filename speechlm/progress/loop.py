@@ -105,6 +105,11 @@ class Progress:
             self._due = seconds + _EVERY_S
             self._show(seconds)
 
+    def skip(self, count: float) -> None:
+        """Note that so many items more were done before, in no time."""
+        self.first += count
+        self.advance(count)
+
     def reach(self, done: float) -> None:
         """Note how many items are done in all."""
         self.advance(done - self.done)
@@ -140,7 +145,7 @@ class Progress:
                 self._folder = None
         state = record.state()
         if self._draws:
-            self._draw([line(record.program, state, screen.width_of(_STDERR))])
+            self._draw([line(record.program, state, seconds, screen.width_of(_STDERR))])
         if seconds >= self._next_line:
             while self._next_line <= seconds:
                 self._next_line = next(self._lines)

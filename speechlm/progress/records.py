@@ -98,7 +98,9 @@ def together(records: Sequence[Record]) -> State | None:
     newest = max(records, key=lambda record: record.began)
     like = [r for r in records if (r.program, r.what) == (newest.program, newest.what)]
     jobs = max(1, newest.jobs)
-    like = sorted(like, key=lambda record: record.began)[-jobs:]  # without those of lost attempts
+    if jobs > 1:  # without those of attempts that were lost
+        like = sorted(like, key=lambda record: record.began)[-jobs:]
+    jobs = max(jobs, len(like))
     totals = [record.total for record in like if record.total is not None]
     total = sum(totals) * jobs / len(like) if len(totals) == len(like) else None
     # Jobs that are through give no speed any longer.

@@ -36,8 +36,8 @@ class State:
 
     @property
     def left(self) -> float | None:
-        """Seconds that are left, if it goes on as it did; None: not known."""
-        if self.total is None or self.rate <= 0:
+        """Seconds that are left, if it goes on as it did; None: not known, or all is done."""
+        if self.total is None or self.rate <= 0 or self.done >= self.total:
             return None
         return max(0.0, self.total - self.done) / self.rate
 
@@ -74,12 +74,20 @@ def plain(state: State) -> str:
     return ", ".join(_parts(state))
 
 
-def line(head: str, state: State, width: int) -> str:
-    """One line of a terminal, at most `width` wide: with a bar if there is room, and cut if not."""
-    text = f"{head}: {plain(state)}"
+def line(head: str, state: State, seconds: float, width: int) -> str:
+    """One line of a terminal, at most `width` wide: with a bar if there is room, and cut if not.
+
+    Args:
+        head: what it begins with.
+        state: what is known.
+        seconds: since the work began, which move where items take long.
+        width: columns.
+    """
+    head = f"{head} {clock(seconds)}"
+    text = f"{head} | {plain(state)}"
     if state.share is not None and len(text) + _BAR + 3 <= width:
         full = int(state.share * _BAR)
-        text = f"{head}: [{'#' * full}{'.' * (_BAR - full)}] {plain(state)}"
+        text = f"{head} [{'#' * full}{'.' * (_BAR - full)}] {plain(state)}"
     return cut(text, width)
 
 

@@ -213,7 +213,7 @@ def _train_once(
         kept.save(name, {"dev": found.dev, "settings": found.settings, "probe": state})
         return found
     logging.info("rate %g, seed %d: trained before", rate, seed)
-    shown.advance(training.steps)
+    shown.skip(training.steps)
     probe = Probe(features.description.layers, problem.build(features.description.dim))
     probe.load_state_dict(values["probe"])
     weights = probe.sum.weights().detach().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from speechlm.progress import Progress
@@ -34,7 +34,7 @@ class Shown:
             batches: of the epoch, with a length if it is known.
             done: how many of them an interrupted run has done.
         """
-        length = len(batches) if isinstance(batches, Sized) else None
+        length = _length(batches)
         if self._progress is None:
             first = 0 if length is None else ((epoch - 1) * length + done) // self.accumulated
             total = None if length is None else self.max_epoch * length // self.accumulated
@@ -65,3 +65,10 @@ class Shown:
     def _means(self) -> str:
         means = {name: sum(values) / len(values) for name, values in self._values.items()}
         return ", ".join(f"{name.replace('_', ' ')} {mean:.3g}" for name, mean in means.items())
+
+
+def _length(batches: Any) -> int | None:
+    try:
+        return len(batches)
+    except TypeError:  # of an iterator
+        return None

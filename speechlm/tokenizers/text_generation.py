@@ -18,7 +18,7 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import ChunkProblem, ChunkReport, OtherStore, UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
-from speechlm.progress import progress
+from speechlm.progress import Progress, progress
 from speechlm.tokenizers.durations import PAPER_SILENCE_PROBABILITY, DurationTable
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer, fingerprint
 
@@ -80,16 +80,19 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
     store = _open_store(task, corpus, stored.units, stored.frame_shift, made_with)
     total, started = 0, time.perf_counter()
     mine = range(store.n_chunks * (job - 1) // nj, store.n_chunks * job // nj)
-    for chunk in progress(mine, f"chunks of {task.chunk_lines:,} lines"):
+    shown = Progress("lines", sum(len(store.lines_of(chunk)) for chunk in mine))
+    for chunk in mine:
         numbers = store.lines_of(chunk)
         text = corpus.lines(numbers)
         if _is_there(store, chunk, text):
+            shown.skip(len(numbers))
             continue
         try:
-            made = tokenizer(text, numbers)
+            made = tokenizer(text, numbers, shown)
         except ValueError as error:
             raise ValueError(f"{corpus.path}: {error}") from None
         dropped = {line.index: line.reason for line in made.dropped}
+        shown.advance(len(dropped))
         store.write(chunk, text, made.rows, ChunkReport(dropped, made.unknown))
         total += sum(map(len, made.rows))
         logging.info(
@@ -99,6 +102,7 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
             len(dropped),
             total / (time.perf_counter() - started),
         )
+    shown.close()
     return total
 
 
