@@ -43,7 +43,7 @@ class Shown:
     def note(self, stats: Mapping[str, Any]) -> None:
         """Note what a part of a batch reports; the time of a batch comes last."""
         for name, value in stats.items():
-            if (name == "loss" or name.startswith("acc")) and isinstance(value, int | float):
+            if (name == "loss" or "acc" in name) and isinstance(value, int | float):
                 self._values.setdefault(name, deque(maxlen=_RECENT)).append(float(value))
         if "train_time" in stats:
             self._batches += 1
