@@ -24,7 +24,6 @@ class Shown:
         self.max_epoch, self.accumulated = max_epoch, accumulated
         self._progress: Progress | None = None
         self._values: dict[str, deque[float]] = {}
-        self._batches = 0
 
     def begin_epoch(self, epoch: int, batches: Any, done: int) -> None:
         """Note where the training stands, from which its updates are counted.
@@ -41,14 +40,12 @@ class Shown:
             self._progress = Progress("updates", total, first)
 
     def note(self, stats: Mapping[str, Any]) -> None:
-        """Note what a part of a batch reports; the time of a batch comes last."""
+        """Note what a part of a batch reports; the time of an update comes last."""
         for name, value in stats.items():
             if (name == "loss" or "acc" in name) and isinstance(value, int | float):
                 self._values.setdefault(name, deque(maxlen=_RECENT)).append(float(value))
-        if "train_time" in stats:
-            self._batches += 1
-            if self._progress is not None and self._batches % self.accumulated == 0:
-                self._progress.advance(more=self._means())
+        if "train_time" in stats and self._progress is not None:
+            self._progress.advance(more=self._means())
 
     def validation(self, batches: Iterable[Any]) -> Iterator[Any]:
         """The batches of a validation, which makes no updates."""

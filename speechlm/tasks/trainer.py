@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from torch import Tensor
 
 from speechlm.checkpoints.trainer_files import CHECKPOINT, choose_checkpoint, load_weights_only
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import write_text
 from speechlm.tasks.accumulation import Accumulation
 from speechlm.tasks.epoch_files import complete_epoch
@@ -47,11 +49,13 @@ from speechlm.tasks.inside import Progress, Run
 from speechlm.tasks.interrupts import on_signals
 from speechlm.tasks.resuming import restore_optimizer
 from speechlm.tasks.saving import atomic_saving, check_room_for_training
-from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
+from speechlm.tasks.workers import at_first_worker, from_all_workers, rank, world_size
 
 STOPPED = "STOPPED.txt"
 """Name of the file in the training's folder that says why it was stopped."""
 _SHOWN_S = 60.0  # in which a network file system shows what another machine has made
+_LENGTHS = ("sample_lengths", "speech_lengths")
+"""Names of the samples (B,) of the recordings in a batch."""
 _STATE = ("model", "reporter", "optimizers", "schedulers", "scaler")
 
 
@@ -264,7 +268,10 @@ def _worker_seed(seed: int, epoch: int, rank: int) -> int:
 
 @contextmanager
 def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
-    """Log the CPU seconds of the block: of all workers, their threads and their ended children.
+    """Log CPU seconds and memory of the block.
+
+    CPU seconds are those of all workers, their threads and their ended children; memory is the most
+    that the first worker had so far.
 
     The loader's processes of an epoch have ended when its last batch is there.
     """
@@ -272,7 +279,11 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
     yield
     spent = sum(os.times()[:4]) - sum(before[:4])  # user and system, of this process and children
     total = sum(from_all_workers([spent]))
-    logging.info("%depoch:%s: cpu_seconds=%.2f", reporter.get_epoch(), reporter.key, total)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # of this worker
+    logging.info(
+        "%depoch:%s: cpu_seconds=%.2f, memory_gb=%.2f",
+        *(reporter.get_epoch(), reporter.key, total, memory),
+    )
 
 
 def _as_numbers(stats: dict[str, Any], weight: Any) -> tuple[dict[str, Any], Any]:
@@ -292,12 +303,14 @@ class Watch:
     Attributes:
         bad_updates: in a row, the last ones, whose gradient norm was not finite.
         updated: whether there was an update in the epoch.
+        audio: seconds of the batches since the last update, of all workers.
     """
 
     def __init__(self, reporter: SubReporter, run: Run, accumulation: Accumulation) -> None:
         self.reporter, self.run, self.options = reporter, run, run.options
         self.accumulation = accumulation
         self.utterances: list[str] = []
+        self.audio, self._of_batch = 0.0, None
         self.bad_updates, self.updated = 0, False
         self.register = reporter.register
         reporter.register = self._register
@@ -305,6 +318,8 @@ class Watch:
     def check_loss(self, _module: Any, _args: Any, kwargs: dict, output: Any) -> None:
         """Forward hook: stop if any worker's loss is not finite."""
         self.utterances = list(kwargs.get("utt_id", ()))
+        lengths = next((kwargs[name] for name in _LENGTHS if name in kwargs), None)
+        self._of_batch = None if lengths is None else lengths.sum() * world_size() / SAMPLE_RATE
         loss = output["loss"] if isinstance(output, dict) else output[0]
         finite = torch.isfinite(loss.detach()).all().to(torch.int32)
         if torch.distributed.is_initialized():
@@ -325,7 +340,13 @@ class Watch:
             self.bad_updates += 1
             if self.bad_updates >= self.options.max_nonfinite_updates:
                 self._stop(f"the gradient norm was not finite in {self.bad_updates} updates")
+        if "loss" in stats and self._of_batch is not None:
+            stats = {**stats, "audio_seconds": self._of_batch}
         stats, weight = _as_numbers(stats, weight)
+        # From a GPU it comes with the numbers of its batch; it is reported with the whole update.
+        self.audio += stats.pop("audio_seconds", 0.0)
+        if "train_time" in stats and self.audio:
+            stats["audio_seconds"], self.audio = self.audio, 0.0
         self.run.shown.note(stats)
         self.register(stats, weight)
 
