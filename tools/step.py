@@ -215,7 +215,8 @@ def run_command(args: argparse.Namespace, owner: Path, token: str) -> int:
         command = [sys.executable, str(HOLD), str(owner), token, "--", *command]
     environment = {**os.environ, TOKEN: token, "SPEECHLM_OWNER": str(owner)}
     pass_on_usr1(lambda: [process] if process is not None else [])
-    shown = Shown(head(args), record_path(args.output, "progress"), lambda text: say(args, text))
+    folder = record_path(args.training or args.output, "progress")
+    shown = Shown(head(args), folder, lambda text: say(args, text))
     try:
         environment |= shown.environment()
         process = start([*args.launcher, *command], env=environment, **shown.streams())

@@ -46,6 +46,8 @@ class Epoch:
     """CPU seconds of its updates."""
     ended: datetime.datetime | None = None
     """When the updates were done."""
+    train: dict[str, float] = field(default_factory=dict)
+    """Means of all its updates, when it has ended."""
     valid: dict[str, float] = field(default_factory=dict)
     batches: int = 0
     """Of training; 0: not known yet."""
@@ -112,7 +114,8 @@ def _read_epoch(line: str, time: datetime.datetime, log: TrainLog) -> None:
     elif (match := _RESULTS.search(line)) and int(match[1]) in epochs:
         epoch = epochs[int(match[1])]
         before = sum(e.batches for n, e in epochs.items() if n < int(match[1]))
-        epoch.batches = int(_values(match[2]).get("total_count", 0)) - before
+        epoch.train = _values(match[2])
+        epoch.batches = int(epoch.train.get("total_count", 0)) - before
         epoch.valid = _values(match[3])
 
 
