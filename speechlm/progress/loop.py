@@ -61,7 +61,7 @@ class Progress:
         self.more = ""
         self._wall, self._began = time.time(), time.monotonic()
         self._due = float("inf")
-        if Progress._active is None:
+        if Progress._active is None and not _is_helper():
             Progress._active = self
             self._open()
 
@@ -158,6 +158,12 @@ class Progress:
             screen.draw(_STDERR, lines)
         except OSError:  # the terminal is gone
             self._draws = False
+
+
+def _is_helper() -> bool:
+    """Whether another process has this one do a part of its work, and shows the whole."""
+    module = sys.modules.get("multiprocessing.process")
+    return module is not None and module.parent_process() is not None
 
 
 def _is_shown_elsewhere() -> bool:

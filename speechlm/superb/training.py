@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,22 +96,34 @@ def judge(
         ]
 
     runs = len(folds) * (len(training.rates) + len(seeds) - 1)
-    shown = Progress("updates", training.steps * runs)
+    with Progress("updates", training.steps * runs) as shown:
+        return _chosen_and_tested(folds, features, training.rates, seeds, device, trained)
+
+
+def _chosen_and_tested(
+    folds: Sequence[Problem],
+    features: Features,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    device: str,
+    trained: Callable[[float, int], list[Trained]],
+) -> Verdict:
+    """`judge`, with a function that trains heads of all folds at a rate, from a seed."""
     first: dict[float, list[Trained]] = {}
-    for rate in training.rates:
+    for rate in rates:
         try:
             first[rate] = trained(rate, seeds[0])
         except Diverged as error:
             logging.warning("rate %g: %s", rate, error)
     if not first:
         raise ValueError(
-            f"the loss is not finite with any of the rates {training.rates}; smaller ones are "
+            f"the loss is not finite with any of the rates {rates}; smaller ones are "
             "expected (rates in the configuration), or layers without very large numbers"
         )
     means = {rate: float(np.mean([t.dev for t in each])) for rate, each in first.items()}
     best = max(means, key=lambda r: means[r] if folds[0].higher_is_better else -means[r])
     notes = list(dict.fromkeys(note for problem in folds for note in problem.notes))
-    diverged = [f"{rate:g}" for rate in training.rates if rate not in first]
+    diverged = [f"{rate:g}" for rate in rates if rate not in first]
     if diverged:
         notes.append(f"with the rate {', '.join(diverged)} the loss was not finite")
     tested = Verdict(means, best, notes=notes)
@@ -125,7 +137,6 @@ def judge(
             found = metrics.joined([part[name] for part in parts])
             tested.scores.setdefault(name, []).append(found)
         tested.weights.append(np.mean([t.weights for t in chosen], 0))
-    shown.close()
     return tested
 
 

@@ -80,29 +80,28 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
     store = _open_store(task, corpus, stored.units, stored.frame_shift, made_with)
     total, started = 0, time.perf_counter()
     mine = range(store.n_chunks * (job - 1) // nj, store.n_chunks * job // nj)
-    shown = Progress("lines", sum(len(store.lines_of(chunk)) for chunk in mine))
-    for chunk in mine:
-        numbers = store.lines_of(chunk)
-        text = corpus.lines(numbers)
-        if _is_there(store, chunk, text):
-            shown.skip(len(numbers))
-            continue
-        try:
-            made = tokenizer(text, numbers, shown)
-        except ValueError as error:
-            raise ValueError(f"{corpus.path}: {error}") from None
-        dropped = {line.index: line.reason for line in made.dropped}
-        shown.advance(len(dropped))
-        store.write(chunk, text, made.rows, ChunkReport(dropped, made.unknown))
-        total += sum(map(len, made.rows))
-        logging.info(
-            "lines %d to %d: %d left out; %d units a second",
-            numbers.start + 1,
-            numbers.stop,
-            len(dropped),
-            total / (time.perf_counter() - started),
-        )
-    shown.close()
+    with Progress("lines", sum(len(store.lines_of(chunk)) for chunk in mine)) as shown:
+        for chunk in mine:
+            numbers = store.lines_of(chunk)
+            text, end = corpus.lines(numbers), shown.done + len(numbers)
+            if _is_there(store, chunk, text):
+                shown.skip(len(numbers))
+                continue
+            try:
+                made = tokenizer(text, numbers, shown)
+            except ValueError as error:
+                raise ValueError(f"{corpus.path}: {error}") from None
+            dropped = {line.index: line.reason for line in made.dropped}
+            shown.reach(end)
+            store.write(chunk, text, made.rows, ChunkReport(dropped, made.unknown))
+            total += sum(map(len, made.rows))
+            logging.info(
+                "lines %d to %d: %d left out; %d units a second",
+                numbers.start + 1,
+                numbers.stop,
+                len(dropped),
+                total / (time.perf_counter() - started),
+            )
     return total
 
 

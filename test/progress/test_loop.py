@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from types import SimpleNamespace
 
 import pytest
@@ -66,6 +68,16 @@ def test_a_child_does_not_show_the_loop_of_its_parent(records, tmp_path):
             os._exit(0)
         os.waitpid(child, 0)
     assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def _list(n: int) -> list[int]:
+    return list(progress(range(n), "utterances"))
+
+
+def test_a_process_of_a_pool_shows_nothing(records):
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+        assert pool.submit(_list, 3).result() == [0, 1, 2]
+    assert records() == []
 
 
 def test_skipped_items_are_no_speed(records):
