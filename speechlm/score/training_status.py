@@ -159,10 +159,10 @@ def _set_place(status: Status, log: TrainLog, accumulated: int, config: dict[str
     length = max(known, default=_number(config, "num_iters_per_epoch") or 0)
     epoch = log.epochs[last]
     in_epoch = epoch.batches or max((s.last for s in epoch.stretches), default=0)
-    batches = (last - 1) * length + in_epoch if length else in_epoch
-    status.done = batches // accumulated
+    # Batches behind the last whole update of an epoch make none.
+    status.done = (last - 1) * (length // accumulated) + in_epoch // accumulated
     if length:
-        status.total = log.max_epoch * length // accumulated
+        status.total = log.max_epoch * (length // accumulated)
     durations = _durations(log)
     if length and (durations or epoch.stretches):
         each = durations[-1] if durations else _seconds_to(epoch, length)

@@ -35,9 +35,10 @@ class Shown:
         """
         length = _length(batches)
         if self._progress is None:
-            first = 0 if length is None else ((epoch - 1) * length + done) // self.accumulated
-            total = None if length is None else self.max_epoch * length // self.accumulated
-            self._progress = Progress("updates", total, first)
+            # Batches behind the last whole update of an epoch make none.
+            updates = 0 if length is None else length // self.accumulated
+            first = (epoch - 1) * updates + done // self.accumulated
+            self._progress = Progress("updates", self.max_epoch * updates or None, first)
 
     def note(self, stats: Mapping[str, Any]) -> None:
         """Note what a part of a batch reports; the time of an update comes last."""
