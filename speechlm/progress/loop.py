@@ -120,11 +120,11 @@ class Progress:
             return
         Progress._active = None
         if self._folder is not None:
-            self._show(time.monotonic() - self._began)
+            self._show(time.monotonic() - self._began, ended=True)
         if self._draws:
             self._draw([])
 
-    def _show(self, seconds: float) -> None:
+    def _show(self, seconds: float, ended: bool = False) -> None:
         if os.getpid() != self._process:  # a child, into which the loop was copied
             return
         record = Record(
@@ -137,6 +137,7 @@ class Progress:
             seconds=seconds,
             began=self._wall,
             jobs=int(os.environ.get(JOBS) or 1),
+            ended=ended,
         )
         if self._folder is not None:
             try:

@@ -36,6 +36,7 @@ class Record:
         seconds: since the loop began.
         began: wall-clock time, seconds.
         jobs: like ones that there are.
+        ended: whether the loop is over; what the program does now is not counted.
     """
 
     program: str
@@ -47,6 +48,7 @@ class Record:
     seconds: float
     began: float
     jobs: int
+    ended: bool = False
 
     @property
     def rate(self) -> float:
@@ -100,6 +102,9 @@ def together(records: Sequence[Record]) -> State | None:
     jobs = max(1, newest.jobs)
     if jobs > 1:  # without those of attempts that were lost
         like = sorted(like, key=lambda record: record.began)[-jobs:]
+    done = sum(record.done for record in like)
+    if len(like) >= jobs and all(record.ended for record in like):
+        return State(newest.what, done, more="done")
     jobs = max(jobs, len(like))
     totals = [record.total for record in like if record.total is not None]
     total = sum(totals) * jobs / len(like) if len(totals) == len(like) else None
@@ -109,5 +114,4 @@ def together(records: Sequence[Record]) -> State | None:
     more = [record.more for record in like if record.more]
     if jobs > 1:
         more.append(f"{len(like)} of {jobs} jobs begun" if len(like) < jobs else f"{jobs} jobs")
-    done = sum(record.done for record in like)
     return State(newest.what, done, total, rate, ", ".join(more))

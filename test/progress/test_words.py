@@ -94,6 +94,16 @@ def test_a_lost_attempt_of_a_job_does_not_count():
     assert together([*jobs, record(began=9.0, done=20.0, jobs=2)]).done == 30
 
 
+def test_loops_that_are_over_are_no_work_that_is_counted():
+    """The command goes on, with what has no count: the line must not stand at 100 %."""
+    both = [record(done=100.0, ended=True), record(done=90.0)]
+    assert together(both).total == 200
+    both[1] = record(done=100.0, ended=True)
+    assert plain(together(both)) == "200 utterances, done"
+    waiting = [record(done=100.0, ended=True, jobs=2)]
+    assert together(waiting).total == 200
+
+
 def test_what_began_last_is_shown():
     assert together([record(), record(what="chunks", began=2000.0, done=1.0)]).what == "chunks"
     assert together([]) is None
