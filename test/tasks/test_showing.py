@@ -1,6 +1,9 @@
 """What a training says while it runs: updates of all, values, audio seconds of an update."""
 
+import io
+import logging
 import re
+import sys
 
 import pytest
 import regression
@@ -8,7 +11,9 @@ import torch
 
 from speechlm.progress import loop
 from speechlm.progress import records as progress_records
+from speechlm.progress.screen import ERASE
 from speechlm.score.train_log import TrainLog, _read_line
+from speechlm.tasks import logs
 from speechlm.tasks.interrupts import Interrupted
 
 BATCHES, EPOCHS = regression.BATCHES, regression.EPOCHS
@@ -67,3 +72,19 @@ def test_the_log_has_the_audio_of_an_update_and_memory(tmp_path, caplog, monkeyp
     assert log.epochs[1].train["audio_seconds"] == pytest.approx(5.0)
     assert 0.05 < log.epochs[1].memory < 50
     assert log.finished and log.max_epoch == 1
+
+
+def test_the_log_file_has_nothing_of_the_line(tmp_path, monkeypatch):
+    """On a terminal lines of the log erase what moves there; the file has plain lines."""
+    seen = io.StringIO()
+    monkeypatch.setattr(logs, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(sys, "stderr", seen)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    logs.log_to(tmp_path, 0, "INFO")
+    logging.info("update 1")
+    logging.info("update 2")
+    text = (tmp_path / "train.log").read_text()
+    assert text.count("INFO: update") == 2 and ERASE not in text
+    assert seen.getvalue().count(ERASE) == 2
