@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -91,16 +92,16 @@ class Shown:
         self.pipe: tuple[int, int] | None = None
         if screen.is_terminal(STDERR):
             self.pipe = os.pipe()
-            os.set_blocking(self.pipe[0], False)
             self.others = OtherLines()
         self.over = threading.Event()
         self.thread: threading.Thread | None = None
-        self.unfinished = b""
+        self.printing, self.unfinished = True, b""
 
     def environment(self) -> dict[str, str]:
         """Return the variables that tell the command where its records go, and who shows them."""
         shutil.rmtree(self.folder, ignore_errors=True)  # of a step that was killed
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # the command is not held up by what cannot be shown
+            self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = self.pipe[1] if self.pipe else STDERR
         return {records.FOLDER: str(self.folder), records.SHOWN: records.identity(descriptor)}
 
@@ -135,34 +136,35 @@ class Shown:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _draw_lines(self) -> None:
-        assert self.pipe is not None
-        due, open_ = self.began + EVERY_S, True
-        lines: list[str] = []
-        while open_ and not self.over.is_set():
-            wait = max(0.0, due - time.monotonic())
-            ready, _, _ = select.select([self.pipe[0]], [], [], min(wait, 0.2))
-            text, open_ = self._printed() if ready else (b"", True)
+        due, lines = self.began + EVERY_S, list[str]()
+        while not self.over.is_set():
+            text = self._printed(min(max(0.0, due - time.monotonic()), 0.2))
             if time.monotonic() >= due:
                 due = time.monotonic() + EVERY_S
                 lines = self.others.with_own(self._line())
             elif not text:
                 continue
-            self._write(lines, text)
-        text = b"".join(iter(lambda: self._printed()[0], b""))
+            self._write(lines, text or b"")
+        text = b""
+        while self.printing and (more := self._printed(0.0)) is not None:
+            text += more
         if self.unfinished:  # what follows is on a line of its own
             text += self.unfinished + b"\n"
         self.others.leave()
         self._write([], text)
 
-    def _printed(self) -> tuple[bytes, bool]:
-        """Return whole lines that the command has printed, and whether it may print more."""
+    def _printed(self, wait: float) -> bytes | None:
+        """Return whole lines that the command has printed; None: nothing within so many seconds."""
         assert self.pipe is not None
-        try:
-            data = os.read(self.pipe[0], 1 << 16)
-        except BlockingIOError:
-            return b"", True
+        if not self.printing:
+            self.over.wait(wait)
+            return None
+        if not select.select([self.pipe[0]], [], [], wait)[0]:
+            return None
+        data = os.read(self.pipe[0], 1 << 16)
+        self.printing = bool(data)  # it may close its streams, and go on
         whole, end, self.unfinished = (self.unfinished + data).rpartition(b"\n")
-        return whole + end, bool(data)
+        return whole + end
 
     def _write(self, lines: list[str], text: bytes) -> None:
         try:

@@ -92,6 +92,26 @@ def test_the_exit_code_and_half_a_line_are_kept(command, options, root):
     assert any("half" in line for line in last) and any("failed with code 3" in x for x in last)
 
 
+def test_a_command_that_closes_its_streams_is_shown(command, options, tmp_path):
+    """As one does that writes to a log of its own."""
+    terminal = Terminal(columns=100)
+    words = command("units", 25)
+    place = words.index("--") + 1
+    words[place:] = ["sh", "-c", 'exec "$@" > log 2>&1', "sh", *words[place:]]
+    terminal.watch(terminal.start(words, **options))
+    assert any("of 25 utterances" in lines[-1] for lines in terminal.seen)
+    assert (tmp_path / "log").read_text().endswith("made units\n")
+
+
+def test_much_that_is_printed_at_the_end_comes_whole(command, options):
+    terminal = Terminal(columns=60_000)
+    words = [*command("x", 1)[:8], "--", sys.executable, "-c"]
+    script = "import sys; sys.stderr.write('a' * 50_000 + '\\n' + 'b' * 40_000); sys.exit(1)"
+    last = terminal.watch(terminal.start([*words, script], **options))
+    assert [len(line) for line in last[1:3]] == [50_000, 40_000]
+    assert "failed with code 1" in last[3]
+
+
 def test_stdout_that_is_no_terminal_is_left_alone(command, options, tmp_path):
     terminal = Terminal()
     with (tmp_path / "stdout").open("wb") as file:
