@@ -47,6 +47,7 @@ from speechlm.tasks.accumulation import Accumulation
 from speechlm.tasks.epoch_files import complete_epoch
 from speechlm.tasks.inside import Progress, Run
 from speechlm.tasks.interrupts import on_signals
+from speechlm.tasks.on_host import taken
 from speechlm.tasks.resuming import restore_optimizer
 from speechlm.tasks.saving import atomic_saving, check_room_for_training
 from speechlm.tasks.workers import at_first_worker, from_all_workers, rank, world_size
@@ -297,6 +298,15 @@ def _as_numbers(stats: dict[str, Any], weight: Any) -> tuple[dict[str, Any], Any
     return dict(zip(stats, values, strict=False)), values[-1]
 
 
+def _seconds(lengths: Tensor) -> float | Tensor:
+    """Seconds of audio of all workers' batches, by the samples (B,) of this one's.
+
+    What is on a GPU stays there, to come with other numbers: nothing waits for it.
+    """
+    seconds = lengths.sum() * world_size() / SAMPLE_RATE
+    return float(seconds) if seconds.device.type == "cpu" else seconds
+
+
 class Watch:
     """Looks at each loss and gradient norm of an epoch.
 
@@ -310,7 +320,8 @@ class Watch:
         self.reporter, self.run, self.options = reporter, run, run.options
         self.accumulation = accumulation
         self.utterances: list[str] = []
-        self.audio, self._of_batch = 0.0, None
+        self.audio = 0.0
+        self._of_batch: float | Tensor | None = None
         self.bad_updates, self.updated = 0, False
         self.register = reporter.register
         reporter.register = self._register
@@ -318,8 +329,8 @@ class Watch:
     def check_loss(self, _module: Any, _args: Any, kwargs: dict, output: Any) -> None:
         """Forward hook: stop if any worker's loss is not finite."""
         self.utterances = list(kwargs.get("utt_id", ()))
-        lengths = next((kwargs[name] for name in _LENGTHS if name in kwargs), None)
-        self._of_batch = None if lengths is None else lengths.sum() * world_size() / SAMPLE_RATE
+        lengths = next((taken(kwargs[name]) for name in _LENGTHS if name in kwargs), None)
+        self._of_batch = None if lengths is None else _seconds(lengths)
         loss = output["loss"] if isinstance(output, dict) else output[0]
         finite = torch.isfinite(loss.detach()).all().to(torch.int32)
         if torch.distributed.is_initialized():

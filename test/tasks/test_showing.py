@@ -15,6 +15,7 @@ from speechlm.progress.screen import ERASE
 from speechlm.score.train_log import TrainLog, _read_line
 from speechlm.tasks import logs
 from speechlm.tasks.interrupts import Interrupted
+from speechlm.tasks.on_host import OnHost
 
 BATCHES, EPOCHS = regression.BATCHES, regression.EPOCHS
 
@@ -53,14 +54,15 @@ def test_a_resumed_training_counts_what_was_done(tmp_path, records):
     assert records[-1].done == EPOCHS * BATCHES // 2
 
 
-def test_the_log_has_the_audio_of_an_update_and_memory(tmp_path, caplog, monkeypatch):
+@pytest.mark.parametrize("wrap", [lambda tensor: tensor, OnHost], ids=["tensor", "on_host"])
+def test_the_log_has_the_audio_of_an_update_and_memory(tmp_path, caplog, monkeypatch, wrap):
     """Batches of 2 and 3 s: an update has 5 s, whatever they weigh."""
 
     def forward(self, x, y, speech_lengths, utt_id=None):
         return plain(self, x, y, utt_id)
 
     def lengths(epoch, number, batch):
-        batch["speech_lengths"] = torch.tensor([16000, 16000 * (1 + number % 2)])
+        batch["speech_lengths"] = wrap(torch.tensor([16000, 16000 * (1 + number % 2)]))
 
     plain = regression.Regression.forward
     monkeypatch.setattr(regression.Regression, "forward", forward)
