@@ -12,6 +12,7 @@ from pathlib import Path
 
 FLOORS = {
     "conventions": 0,
+    "progress": 0,
     "data": 1,
     "kernels": 1,
     "models": 2,

@@ -8,7 +8,7 @@ depends on it. Inputs that no step made are known by their content.
 Records are JSON files: DIR/.done for a folder, .FILE.done beside a file. The folder in which a
 training resumes has a .started. While a step runs, .NAME.running stands beside its output: an
 output with that but without a record of its end is not finished. The folder .NAME.owner beside it
-says who makes it (owner.py).
+says who makes it (owner.py), .NAME.progress how far it has come (shown.py).
 """
 
 import hashlib
@@ -65,10 +65,10 @@ def digest(*parts: object) -> str:
 
 
 def record_path(output: Path, kind: str) -> Path:
-    """Return where the record of an output is kept; `kind` is done, started, running or owner."""
+    """Return where the record of an output is kept; `kind` names it, such as done or owner."""
     if output.name in ("", ".."):  # of ".", for one, only the whole path ends in a name
         output = Path(os.path.abspath(output))
-    inside = kind not in ("running", "owner") and output.is_dir()
+    inside = kind not in ("running", "owner", "progress") and output.is_dir()
     return output / f".{kind}" if inside else output.with_name(f".{output.name}.{kind}")
 
 

@@ -49,6 +49,7 @@ from records import (
     record_path,
     write_record,
 )
+from shown import ERASE, STDERR, Shown, is_terminal
 from step_options import parse_arguments
 from trouble import in_words
 
@@ -70,7 +71,13 @@ class StepError(Exception):
 
 def say(args: argparse.Namespace, text: str) -> None:
     """Print a line that begins with the stage and the name of the step."""
-    print(f"stage {args.stage} | {args.name}: {text}", file=sys.stderr, flush=True)
+    before = ERASE if is_terminal(STDERR) else ""  # lines of others that move
+    print(f"{before}{head(args)}: {text}", file=sys.stderr, flush=True)
+
+
+def head(args: argparse.Namespace) -> str:
+    """Return what the lines of a step begin with."""
+    return f"stage {args.stage} | {args.name}"
 
 
 def refuse_root(args: argparse.Namespace) -> None:
@@ -208,8 +215,12 @@ def run_command(args: argparse.Namespace, owner: Path, token: str) -> int:
         command = [sys.executable, str(HOLD), str(owner), token, "--", *command]
     environment = {**os.environ, TOKEN: token, "SPEECHLM_OWNER": str(owner)}
     pass_on_usr1(lambda: [process] if process is not None else [])
+    folder = record_path(args.training or args.output, "progress")
+    shown = Shown(head(args), folder, lambda text: say(args, text))
     try:
-        process = start([*args.launcher, *command], env=environment)
+        environment |= shown.environment()
+        process = start([*args.launcher, *command], env=environment, **shown.streams())
+        shown.begin()
         return process.wait()
     except FileNotFoundError as error:
         raise StepError(f"cannot run {error.filename}: {error.strerror}") from None
@@ -219,6 +230,8 @@ def run_command(args: argparse.Namespace, owner: Path, token: str) -> int:
             if process.returncode == SAVED:
                 say(args, GOES_ON)
         raise
+    finally:
+        shown.end()
 
 
 def appears(path: Path, wait_s: float) -> bool:

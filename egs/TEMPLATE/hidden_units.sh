@@ -184,7 +184,7 @@ hidden_9() {
     generate=(python -m speechlm.bin.generate_text_units --text "${text}"
       --model exp/text_to_unit --lexicon exp/lexicon/lexicon.txt --output "${output}"
       --seed "${seed}" "${more[@]}")
-    step "hidden units of ${part} text" --output "${output}" --needs "${needs[@]}" \
+    SPEECHLM_JOBS=${nj} step "hidden units of ${part} text" --output "${output}" --needs "${needs[@]}" \
       --launcher "$(launcher "${train_cmd}" "${generate[@]}") JOB=1:${nj} ${output}/log/JOB.log" \
       --jobs "$(describe "${nj}" "${train_cmd}" "${generate[@]}")" -- \
       "${generate[@]}" --replace --job JOB --nj "${nj}"

@@ -26,6 +26,6 @@ shift
 words_of "${ends}"
 run "${words[@]}" "${log}.plan.log" "$@" --plan
 words_of "${cmd}"
-run "${words[@]}" JOB=1:"${nj}" "${log}.JOB.log" "$@" --job JOB
+SPEECHLM_JOBS=${nj} run "${words[@]}" JOB=1:"${nj}" "${log}.JOB.log" "$@" --job JOB
 words_of "${ends}"
 run "${words[@]}" "${log}.finish.log" "$@" --finish

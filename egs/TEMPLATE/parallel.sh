@@ -94,7 +94,7 @@ for word in "$@" ++; do
   word=${word//"{nj}"/${nj}}
   if [[ ${word} == ++ ]]; then
     if ${joining}; then join "${line[@]}"; else
-      start "${cmd}" JOB=1:"${nj}" "${output}/log/JOB.log" -- "${line[@]}"
+      SPEECHLM_JOBS=${nj} start "${cmd}" JOB=1:"${nj}" "${output}/log/JOB.log" -- "${line[@]}"
       gather
     fi
     line=() joining=true

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from speechlm.conventions import nearest
+from speechlm.progress import show_progress
+from speechlm.progress.screen import ERASE, is_terminal
 
 EXTRAS = {
     "espnet": ("espnet", "espnet2", "humanfriendly", "torchaudio", "typeguard"),
@@ -113,10 +115,12 @@ def run(main: Callable[[], Any]) -> NoReturn:
     machine's) or a package that is not installed, 130 for an interrupt. SPEECHLM_TRACEBACK=1 shows
     the traceback as well.
     """
+    show_progress()
+    before = ERASE if is_terminal(sys.stderr) else ""  # a line that moves may be there
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(message)s",
+        format=f"{before}%(asctime)s %(levelname)s %(message)s",
         datefmt="%H:%M:%S",
     )
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from speechlm.bin._cli import at_least
+from speechlm.progress import progress
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def write_each(
 
     report = Report()
     recordings = find_recordings(args.audio, report)
-    for recording, found in transcribe_files(recordings, opener, args.nj):
+    results = transcribe_files(recordings, opener, args.nj)
+    if args.output:  # on a terminal results and a line that moves would mix
+        results = progress(results, "recordings", len(recordings))
+    for recording, found in results:
         if isinstance(found, Failure):
             logging.error("%s: %s", recording.path, found.reason)
             report.leave_out(found.kind, recording.name, recording.path, found.reason)

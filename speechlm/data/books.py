@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from speechlm.data.encoding import advice, is_utf8, open_text, unpacking
+from speechlm.data.encoding import advice, is_utf8, open_text, reading_progress, unpacking
 from speechlm.data.text_kind import kind_of
 
 _LOOK_AHEAD = 1000  # lines that are looked at for the kind of a file and the start of a book
@@ -102,8 +102,10 @@ def _pieces(path: str | os.PathLike[str]) -> Iterator[_Piece]:
     """Lines without their ends, the long ones in parts."""
     number, rest, is_whole = 1, "", True  # the line, and what of it was read but not yielded yet
     first, n_foreign = 0, 0
-    with open_text(path) as file:
+    with open_text(path) as file, reading_progress(path, file) as read:
         while line := file.readline(_LONGEST - len(rest)):
+            if number % 1024 == 0:
+                read()
             if "\0" in line:
                 raise ValueError(f"{path}:{number}: text expected, found binary data")
             if not is_utf8(line):

@@ -13,7 +13,6 @@ import hashlib
 import http.client
 import logging
 import os
-import shutil
 import tarfile
 import time
 import urllib.error
@@ -21,6 +20,8 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from speechlm.progress import Progress
 
 MIRRORS = ("https://www.openslr.org/resources", "https://us.openslr.org/resources")
 AUDIO_MD5 = {
@@ -218,7 +219,12 @@ def _fetch_once(url: str, part: Path, start: int, timeout: float) -> bool:
         length = response.headers.get("Content-Length")
         total = None if length is None else int(length) + (start if resumed else 0)
         with part.open("ab" if resumed else "wb") as file:
-            shutil.copyfileobj(response, file, _BLOCK)
+            what = f"MB of {part.name.removesuffix('.part')}"
+            held, size = file.tell() / 1e6, None if total is None else total / 1e6
+            with Progress(what, size, first=held) as shown:
+                while block := response.read(_BLOCK):
+                    file.write(block)
+                    shown.advance(len(block) / 1e6)
     return total is None or part.stat().st_size >= total
 
 

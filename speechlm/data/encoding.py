@@ -6,13 +6,17 @@ import gzip
 import os
 import shlex
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+
+from speechlm.progress import Progress
 
 _HEAD = 4096  # bytes that are looked at for the encoding
+_LARGE = 16_000_000  # bytes of a file that takes long to read
+_LINES = 1024  # after so many the place in it is looked at
 BOM = b"\xef\xbb\xbf"
 """Byte order mark of UTF-8."""
 _PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -52,6 +56,24 @@ def open_text(path: str | os.PathLike[str]) -> TextIO:
     return Path(path).open(encoding="utf-8-sig", errors="surrogateescape")
 
 
+@contextmanager
+def reading_progress(path: str | os.PathLike[str], file: Any) -> Iterator[Callable[[], None]]:
+    """A function to call while a file is read, now and then: it shows how much was, of large ones.
+
+    Args:
+        path: of the file.
+        file: as `open_text`, `open` or `gzip.open` opens it.
+    """
+    size = os.path.getsize(path)
+    if size < _LARGE:
+        yield lambda: None
+        return
+    inner = getattr(file, "buffer", file)  # of a text
+    inner = getattr(inner, "fileobj", inner)  # of what is packed
+    with Progress(f"MB of {Path(path).name}", size / 1e6) as shown:
+        yield lambda: shown.reach(inner.tell() / 1e6)
+
+
 def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     """Numbered lines of a UTF-8 text, plain or .gz, without their ends and a byte order mark.
 
@@ -63,8 +85,10 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
             bytes of zero, or carriage returns alone as line ends. File and line are named.
     """
     refuse_wide(path)
-    with unpacking(path), _open_bytes(path) as file:
+    with unpacking(path), _open_bytes(path) as file, reading_progress(path, file) as read:
         for number, raw in enumerate(file, 1):
+            if number % _LINES == 0:
+                read()
             yield number, _text(path, number, raw.removeprefix(BOM) if number == 1 else raw)
 
 

@@ -32,6 +32,7 @@ from speechlm.data.encoding import text_lines
 from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, safe_id, speaker_of
 from speechlm.data.report import Report
+from speechlm.progress import progress
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def import_labels(
     ids, by_symbol = manifest.ids, _by_symbol(tokens)
     lines = _aligned_lines(labels, ids)
     with ArchiveWriter(folder) as writer:
-        for utterance, line, n in zip(ids, lines, manifest.n_samples, strict=True):
+        rows = progress(zip(ids, lines, manifest.n_samples, strict=True), "utterances", len(ids))
+        for utterance, line, n in rows:
             try:
                 values = np.array(line.split(), dtype=np.int64)
             except ValueError:
@@ -230,7 +232,7 @@ def export_labels(
         raise ValueError(f"{folder}: no units of {len(missing)} utterances: {show_ids(missing)}")
     samples = data.samples()
     with output_file(path) as temporary, temporary.open("w", encoding="ascii") as file:
-        for utterance in data.ids:
+        for utterance in progress(data.ids, "utterances"):
             labels = units[utterance]
             expected = n_labels(samples[utterance], frame_shift)
             if len(labels) != expected:

@@ -23,6 +23,7 @@ from speechlm.data.segments import SEGMENTS
 from speechlm.data.sorting import side_by_side, sort_lines
 from speechlm.data.utterances import Utterances
 from speechlm.data.validate import REPORT, Checked, CheckedTables
+from speechlm.progress import progress
 
 
 def finish_parts(
@@ -74,7 +75,7 @@ def _write(
     left_out, fixed, odd = Report(), Report(), _Odd()
     checked = ((found.utterance, found) for found in kept_reading(tables, target))
     both: list[Any] = [checked, results]
-    for utterance, (found, result) in side_by_side(both):
+    for utterance, (found, result) in progress(side_by_side(both), "utterances"):
         if found is None or result is None or result[0] != found.path:
             odd.add(utterance)
         elif _is_usable(found, result[1], options, left_out):

@@ -37,6 +37,7 @@ from speechlm.data.report import kept_report
 from speechlm.data.segments import AudioRange, Segment
 from speechlm.data.sorting import scratch, sort_lines
 from speechlm.data.validate import REPORT, Checked, CheckedTables
+from speechlm.progress import progress
 
 PARTS = ".parts"
 """Folder of the parts inside a dump directory."""
@@ -155,10 +156,16 @@ def prepare_part(
     known = _with_known(_read_list(place), read_results(path, options))
     with output_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(f"{json.dumps(_rules(options))}\n")
-        for found, new in _in_processes(work, known, n_processes):
+        results = _in_processes(work, known, n_processes)
+        for found, new in progress(results, "audio files", _count_lines(place)):
             n_read += new
             file.write(f"{json.dumps(asdict(found))}\n")
     return n_read
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def read_results(path: Path, options: AudioOptions) -> Iterator[Found]:

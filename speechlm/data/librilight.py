@@ -24,6 +24,7 @@ from speechlm.data.names import MAX_BYTES, path_problem, safe_id
 from speechlm.data.report import Refused, Report
 from speechlm.data.segments import Segment
 from speechlm.data.voice_activity import CutOptions, Interval, cut, find_speech, sound_intervals
+from speechlm.progress import progress
 
 _TABLE = "voice_activity"
 _SPEAKER = 40  # bytes of an id that a speaker's name may have
@@ -55,7 +56,8 @@ def read_librilight(
     utt2spk: dict[str, str] = {}
     segments: dict[str, Segment] = {}
     results = _cut_all(recordings, options, n_jobs)
-    for (name, path), (found, noted) in zip(recordings.items(), results, strict=True):
+    shown = progress(results, "recordings", len(recordings))
+    for (name, path), (found, noted) in zip(recordings.items(), shown, strict=True):
         report.items += noted.items
         file, speaker = str(path), _speaker(path)
         for start, end in found:
@@ -78,7 +80,7 @@ def _find(parts: Sequence[Path], report: Report) -> dict[str, Path]:
     recordings: set[Path] = set()
     tables: list[Path] = []
     for part in parts:
-        for path in files_below(part):
+        for path in progress(files_below(part), f"files of {part.name}"):
             suffix = path.suffix.lower()
             if suffix == ".json" and len(path.relative_to(part).parts) == 3:
                 tables.append(path)

@@ -17,6 +17,7 @@ from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.names import path_problem, speaker_of
 from speechlm.data.report import Refused, Report
 from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
+from speechlm.progress import progress
 
 _UTTERANCE = re.compile(r"([0-9]+)-([0-9]+)-[0-9]+")
 
@@ -76,7 +77,7 @@ def _read_part(
     part: Path, wav: dict[str, str], text: dict[str, str | None] | None, report: Report
 ) -> None:
     """Add a part's audio files and transcripts; walks in sorted order."""
-    for path in files_below(part):
+    for path in progress(files_below(part), f"files of {part.name}"):
         if path.suffix.lower() == ".flac":
             _add_audio(path, wav, report)
         elif path.suffix.lower() in NOT_FLAC:

@@ -26,6 +26,7 @@ from speechlm.decode.hypotheses import (
     write_hypotheses,
     write_nbest,
 )
+from speechlm.progress import progress
 
 if TYPE_CHECKING:  # greedy decoding needs no search, and none of the packages of one
     from speechlm.decode.ctc_search import Entry, Found, Weights
@@ -81,7 +82,7 @@ def decode_set(
     decode = _decoder(model, lists, report)
     if model:  # what is compiled or read at first use is not the search's time
         model.search.nbest(np.zeros((1, CharacterVocabulary.n_ids), np.float32), model.weights, 2)
-    for utterance in samples:
+    for utterance in progress(samples, "utterances"):
         found = archive[utterance]
         start = time.process_time()
         if not len(found):

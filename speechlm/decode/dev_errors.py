@@ -22,6 +22,7 @@ from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.decode.ctc_search import Weights
 from speechlm.decode.decode_set import Search
 from speechlm.decode.emissions import Emissions
+from speechlm.progress import Progress
 
 FEWEST_WORDS = 100
 """Words of references below which nothing is tuned."""
@@ -144,10 +145,12 @@ class DevErrors:
         self.dev, self.points = dev, dict[Weights, Outcome]()
         self._search, self._nj = search, min(nj, len(dev.references))
         self._pool: ProcessPoolExecutor | None = None
+        self._shown: Progress | None = None
 
     def __enter__(self) -> DevErrors:
         # Forked processes share the graph's and the emissions' memory; nothing is sent to them
         # but weights and numbers.
+        self._shown = Progress("weights tried")
         if self._nj > 1:
             self._pool = ProcessPoolExecutor(
                 self._nj,
@@ -163,6 +166,8 @@ class DevErrors:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._shown:
+            self._shown.close()
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
@@ -170,6 +175,8 @@ class DevErrors:
         """Number of errors."""
         if weights not in self.points:
             outcome = self.points[weights] = self._decode(weights)
+            if self._shown:
+                self._shown.advance(more=f"WER {outcome.wer:.2f} %")
             logging.info(
                 "lm_weight %g, word_score %g, blank_score %g: WER %.2f %% (%d sub, %d del, %d ins)",
                 *(weights.lm_weight, weights.word_score, weights.blank_score),

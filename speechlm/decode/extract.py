@@ -22,6 +22,7 @@ from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir, read_table, show_ids
 from speechlm.data.segments import AudioRange
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.progress import progress
 
 NAME = "feats"
 """Name of the archives: feats.JOB.ark, feats.JOB.scp, feats.scp."""
@@ -63,7 +64,8 @@ def extract_dir(
     layer = check_layer(layer, network.config)
     record.unlink(missing_ok=True)
     with ArchiveWriter(folder, NAME, job) as writer:
-        for utterance, features in extract(network, data, layer, batch_samples):
+        found = extract(network, data, layer, batch_samples)
+        for utterance, features in progress(found, "utterances", len(data)):
             writer.write(utterance, features)
     write_frame_shift(folder, network.framing.seconds)
     write_text(record, json.dumps(mark) + "\n")

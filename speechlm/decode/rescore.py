@@ -38,6 +38,7 @@ from speechlm.decode.hypotheses import (
     write_hypotheses,
     write_nbest,
 )
+from speechlm.progress import Progress
 
 LN10 = math.log(10.0)
 AT_ONCE = 20_000
@@ -203,9 +204,11 @@ def add_scores(lists: Lists, model: Rescorer) -> int:
     places: dict[str, int] = {}
     which = [places.setdefault(text, len(places)) for text in lists.texts]
     unique, found = list(places), np.empty(len(places))
-    for n in range(0, len(unique), AT_ONCE):
-        found[n : n + AT_ONCE] = model.scorer.sentence_scores(unique[n : n + AT_ONCE])
-        logging.info("%d of %d sentences scored", min(n + AT_ONCE, len(unique)), len(unique))
+    with Progress("sentences", len(unique)) as shown:
+        for n in range(0, len(unique), AT_ONCE):
+            some = unique[n : n + AT_ONCE]
+            found[n : n + AT_ONCE] = model.scorer.sentence_scores(some)
+            shown.advance(len(some))
     bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         raise ValueError(

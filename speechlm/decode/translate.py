@@ -31,6 +31,7 @@ from speechlm.decode.hypotheses import write_hypotheses
 from speechlm.decode.transcribe import Audio, TooShort, named_blocks
 from speechlm.models import SpeechLM
 from speechlm.models.translation_decoder import TranslationDecoder
+from speechlm.progress import Progress
 
 PARTIAL = "partial.tsv"
 
@@ -142,11 +143,15 @@ def translate_dir(
         logging.info("%s: %d of %d utterances were done before", folder, len(done), len(data))
     start = time.perf_counter()
     _start_partial(folder / PARTIAL, mark)
-    with (folder / PARTIAL).open("a", encoding="utf-8") as file:
+    with (
+        (folder / PARTIAL).open("a", encoding="utf-8") as file,
+        Progress("utterances", len(data), first=len(done)) as shown,
+    ):
         for batch in translate(loaded, vocabulary, rest, options, batch_samples):
             done |= batch
             file.writelines(_lines({recordings[u]: t for u, t in batch.items()}))
             file.flush()
+            shown.advance(len(batch))
     seconds = time.perf_counter() - start
     write_hypotheses(folder / "text", {u: t.text for u, t in done.items()})
     write_hypotheses(folder / "scores", {u: f"{t.score:.6f}" for u, t in done.items()})

@@ -24,6 +24,7 @@ from speechlm.data.kaldi_dir import DataDir, show_ids
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.emissions import NAME, check_emissions
 from speechlm.decode.extract import batches
+from speechlm.progress import progress
 
 TOO_SHORT = "shorter than a frame"
 
@@ -104,7 +105,8 @@ def write_emissions(
     folder, start = Path(output), time.perf_counter()
     skipped = []
     with ArchiveWriter(folder, NAME, job) as archive:
-        for utterance, emissions in emissions_of(model, data, batch_samples):
+        found = emissions_of(model, data, batch_samples)
+        for utterance, emissions in progress(found, "utterances", len(data)):
             if len(emissions):
                 archive.write(utterance, emissions)
             else:

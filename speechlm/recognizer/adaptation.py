@@ -10,6 +10,7 @@ import numpy as np
 
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.progress import progress
 from speechlm.recognizer.model import AlignmentModel, Frames, Scores
 from speechlm.recognizer.speakers import (
     Speaker,
@@ -80,7 +81,7 @@ def adapt_data(
         members.setdefault(speaker_of(data, utterance, per_utterance), []).append(utterance)
     start, seconds = time.process_time(), 0.0
     speakers = {}
-    for name in sorted(members)[job - 1 :: n_jobs]:
+    for name in progress(sorted(members)[job - 1 :: n_jobs], "speakers"):
         chosen = adaptation_utterances(data, members[name], max_seconds)
         seconds += sum(data.samples()[u] for u in chosen) / SAMPLE_RATE
         speakers[name] = estimate_speaker(model, data, chosen, states_of, speed)

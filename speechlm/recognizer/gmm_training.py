@@ -18,6 +18,7 @@ import numpy as np
 
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.progress import Progress, progress
 from speechlm.recognizer.features import deltas, mean_normalizer, mfcc, normalize, splice
 from speechlm.recognizer.gmm import (
     Gmm,
@@ -103,7 +104,7 @@ def load_corpus(data: DataDir, max_hours: float) -> Corpus:
         raise ValueError("transcripts expected, but the data directory has no text")
     ids = adaptation_utterances(data, data.ids, 3600.0 * max_hours)
     failed, kept, cepstra = {}, [], []
-    for utterance in ids:
+    for utterance in progress(ids, "utterances read"):
         try:
             cepstra.append(mfcc(data.waveform(utterance)))
             kept.append(utterance)
@@ -227,7 +228,7 @@ class _Trainer:
             out[rows] = apply(transform, frames[rows])
         return out
 
-    def network_space(self) -> Space:
+    def network_space(self, shown: Progress) -> Space:
         """LDA and MLLT of neighbouring frames, and speaker-adapted Gaussians there."""
         cepstra = self.corpus.cepstra
         states = np.split(self.states, self.bounds[1:-1])
@@ -244,6 +245,7 @@ class _Trainer:
         for per_state in self.config.network:
             gmm = self.grow(gmm, adapted, per_state)
             adapted = self.adapt(gmm, frames, adapted)
+            shown.advance()
         gmm = self.grow(gmm, adapted, self.config.network[-1])
         prior = fmllr_statistics(gmm, adapted, self.states)
         return Space(transform @ projection, gmm, prior)
@@ -256,12 +258,19 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
         ValueError: no usable utterance, or too many words without a pronunciation.
     """
     trainer = _Trainer(corpus, pronunciations, config)
+    models = (*config.monophone, *config.projected, *config.adapted, *config.network)
+    with Progress("sets of Gaussians", len(models)) as shown:
+        return _schedule(trainer, config, shown)
+
+
+def _schedule(trainer: _Trainer, config: GmmConfig, shown: Progress) -> AlignmentModel:
     # 1. (T, 39) cepstra with deltas, states spread evenly at first; align and grow in turn
     frames = np.concatenate([deltas(x) for x in trainer.corpus.cepstra])
     gmm = single_gaussians(frames, trainer.states, N_PDFS)
     for per_state in config.monophone:
         trainer.realign(gmm, frames)
         gmm = trainer.grow(gmm, frames, per_state)
+        shown.advance()
 
     trainer.realign(gmm, frames)
     # 2. the same under MLLT, (T, 39) with unit variance in each dimension
@@ -272,6 +281,7 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
     for per_state in config.projected:
         gmm = trainer.grow(gmm, frames, per_state)
         trainer.realign(gmm, frames)
+        shown.advance()
     # 3. speaker-adapted, from the Gaussians without adaptation (which are kept for new speakers):
     # transforms, alignment and Gaussians in turn
     speaker_independent = gmm
@@ -281,11 +291,12 @@ def train_gmm(corpus: Corpus, pronunciations: Pronunciations, config: GmmConfig)
         adapted = trainer.adapt(gmm, frames, adapted)
         trainer.realign(gmm, adapted)
         gmm = trainer.grow(gmm, adapted, per_state)
+        shown.advance()
     prior = fmllr_statistics(gmm, adapted, trainer.states)
     del frames, adapted
     return AlignmentModel(
         gaussian=Space(projection, gmm, prior),
-        network=trainer.network_space(),
+        network=trainer.network_space(shown),
         speaker_independent=speaker_independent,
         hmm=trainer.hmm,
         prior_frames=config.prior_frames,

@@ -16,6 +16,7 @@ from speechlm.data.archives import ArchiveWriter, n_labels, write_unit_info
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
+from speechlm.progress import progress
 from speechlm.recognizer.features import at_speed, mfcc
 from speechlm.recognizer.made_up_noise import generator, with_sounds
 from speechlm.recognizer.model import AlignmentModel, Frames
@@ -98,7 +99,7 @@ def utterance_frames(
             f"no adaptation for {len(missing)} speakers, e.g. {' '.join(missing[:5])}; "
             "run adapt_speakers on the same data"
         )
-    for utterance in data.ids:
+    for utterance in progress(data.ids, "utterances"):
         try:
             samples = data.waveform(utterance)
         except ValueError as error:

@@ -14,6 +14,7 @@ from speechlm.data.archives import ArchiveReader, ArchiveWriter
 from speechlm.data.atomic import output_dir, output_file
 from speechlm.data.kaldi_dir import read_table, write_table
 from speechlm.data.whole_files import read_arrays
+from speechlm.progress import progress
 from speechlm.recognizer.contexts import ContextStatistics, build_classes, count_stay, frame_classes
 from speechlm.recognizer.labelling import read_speed, speed_mark
 from speechlm.recognizer.topology import N_PDFS, NOISE_ID
@@ -104,7 +105,7 @@ def _class_table(
 ) -> np.ndarray:
     """Grow the decision tree on (at most `max_hours` of) the alignments."""
     statistics, frames = None, 0
-    for utterance, folder in folder_of.items():
+    for utterance, folder in progress(folder_of.items(), "utterances counted"):
         if frames > 360000 * max_hours:
             break
         features = feats[folder][utterance]
@@ -154,7 +155,7 @@ def make_network_data(
     class_counts, state_counts = np.zeros(n_classes), np.zeros(N_PDFS)
     output.mkdir(parents=True, exist_ok=True)
     with ArchiveWriter(output, "classes", 1) as writer:
-        for utterance, folder in folder_of.items():
+        for utterance, folder in progress(folder_of.items(), "utterances"):
             classes = frame_classes(units[folder][utterance], table)
             writer.write(utterance, classes)
             class_counts += np.bincount(classes, minlength=n_classes)

@@ -12,6 +12,7 @@ import numpy as np
 
 from speechlm.data.archives import ArchiveReader
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.progress import progress
 from speechlm.recognizer.decoding import SearchConfig, WordDecoder
 from speechlm.recognizer.network import Network
 from speechlm.recognizer.noise import NEVER, NOISE_CLASS
@@ -94,7 +95,7 @@ def tune(
     decoder = WordDecoder(graph, config)
     quiet = replace(config, noise_rate=0.0)
     errors = {}
-    for scale in scales:
+    for scale in progress(scales, "acoustic scales"):
         found = held_out.decode(decoder, replace(quiet, acoustic_scale=scale))
         errors[scale] = error_rate(held_out.words, found)
         logging.info("acoustic scale %g: word error rate %.2f %%", scale, errors[scale])
@@ -126,7 +127,7 @@ def _tune_noise(
         )
         return config
     errors = {}
-    for margin in margins:
+    for margin in progress(margins, "noise margins"):
         found = held_out.decode(decoder, replace(config, noise_margin=margin))
         errors[margin], n_phones = phone_errors(held_out.words, found, known)
         rate = 100.0 * errors[margin].sum() / max(n_phones, 1)

@@ -1,50 +1,23 @@
-"""Learning curves from the logs of trainings: values by updates, CPU seconds or wall seconds.
-
-A log has a line for each stretch of updates, and for each epoch one with its CPU seconds, written
-when its updates are done, and one with the results of training and validation.
-"""
+"""Learning curves from the logs of trainings: values by updates, CPU seconds or wall seconds."""
 
 from __future__ import annotations
 
-import datetime
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from speechlm.score.markdown import markdown_table
+from speechlm.score.train_log import LOG, Epoch, Stretch, read_train_log
 
-LOG = "train.log"
 AXES = {
     "cpu": "CPU seconds of training (without validation)",
     "wall": "seconds of training (without validation)",
     "updates": "batches",
 }
 """What a value may stand over, as an axis says it."""
-_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")
-_STARTED = re.compile(r" (\d+)/\d+epoch started")
-_STRETCH = re.compile(r" (\d+)epoch:train:\d+-(\d+)batch: (.*)")
-_CPU = re.compile(r" (\d+)epoch:train: cpu_seconds=([\d.]+)")
-_RESULTS = re.compile(r" (\d+)epoch results: \[train\] (.*?), \[valid\] (.*)")
-# ESPnet leaves the comma out at one place of a stretch: "loss=5.613accuracy_top=0.078".
-_VALUE = re.compile(r"([A-Za-z]\w*)=([-+]?(?:\d+(?:\.\d+)?(?:e[-+]\d+)?|nan|inf))")
-
-
-@dataclass
-class _Epoch:
-    """What the log says of one epoch."""
-
-    started: datetime.datetime
-    stretches: list[tuple[int, datetime.datetime, dict[str, float]]] = field(default_factory=list)
-    """Last batch, time and means of each stretch."""
-    cpu: float | None = None
-    ended: datetime.datetime | None = None
-    """When the updates were done."""
-    valid: dict[str, float] = field(default_factory=dict)
-    batches: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,11 +53,7 @@ class TrainingLog:
             ValueError: it holds no finished epoch, or lacks some.
         """
         self.path = Path(folder, LOG)
-        epochs: dict[int, _Epoch] = {}
-        with self.path.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                if "epoch" in line and (stamp := _TIME.match(line)):
-                    _read_line(line.rstrip("\n"), _moment(stamp[0]), epochs)
+        epochs = read_train_log(self.path).epochs
         self.epochs = [epochs[n] for n in sorted(epochs) if epochs[n].valid]
         if not self.epochs:
             raise ValueError(f"{self.path}: expected a training's log, found no finished epoch")
@@ -106,10 +75,10 @@ class TrainingLog:
         before, batches = 0.0, 0
         for epoch in self.epochs:
             length = self._length(epoch, axis)
-            for last, time, means in epoch.stretches:
-                if value in means:
-                    place = before + self._part(epoch, last, time, length, axis)
-                    training.append((place, batches + last, means[value]))
+            for stretch in epoch.stretches:
+                if value in stretch.means:
+                    place = before + self._part(epoch, stretch, length, axis)
+                    training.append((place, batches + stretch.last, stretch.means[value]))
             before, batches = before + length, batches + epoch.batches
             if value in epoch.valid:
                 validation.append((before, batches, epoch.valid[value]))
@@ -118,7 +87,7 @@ class TrainingLog:
             raise ValueError(f"{self.path}: validation has no {value}; it has {there}")
         return training, validation
 
-    def _length(self, epoch: _Epoch, axis: str) -> float:
+    def _length(self, epoch: Epoch, axis: str) -> float:
         """Of the updates of an epoch on an axis."""
         if axis == "updates":
             return float(epoch.batches)
@@ -129,13 +98,11 @@ class TrainingLog:
             )
         return epoch.cpu if axis == "cpu" else (epoch.ended - epoch.started).total_seconds()
 
-    def _part(
-        self, epoch: _Epoch, last: int, time: datetime.datetime, length: float, axis: str
-    ) -> float:
-        """How far an epoch was after its batch `last`; CPU seconds: by the share of batches."""
+    def _part(self, epoch: Epoch, stretch: Stretch, length: float, axis: str) -> float:
+        """How far an epoch was after a stretch; CPU seconds: by the share of batches."""
         if axis == "wall":
-            return (time - epoch.started).total_seconds()
-        return length * last / max(1, epoch.batches)
+            return (stretch.time - epoch.started).total_seconds()
+        return length * stretch.last / max(1, epoch.batches)
 
 
 def read_curve(
@@ -199,29 +166,3 @@ def _average(parts: Sequence[Sequence[tuple]], name: str) -> Points:
     points = np.array([[one[batches] for batches in common] for one in known])  # (logs, P, 2)
     x, y = points[..., 0].mean(0), points[..., 1]
     return Points(x, y.mean(0), y.min(0), y.max(0))
-
-
-def _read_line(line: str, time: datetime.datetime, epochs: dict[int, _Epoch]) -> None:
-    if match := _STARTED.search(line):
-        number = int(match[1])
-        for later in [n for n in epochs if n >= number]:  # begun again
-            del epochs[later]
-        epochs[number] = _Epoch(time)
-    elif (match := _STRETCH.search(line)) and int(match[1]) in epochs:
-        epochs[int(match[1])].stretches.append((int(match[2]), time, _values(match[3])))
-    elif (match := _CPU.search(line)) and int(match[1]) in epochs:
-        epoch = epochs[int(match[1])]
-        epoch.cpu, epoch.ended = float(match[2]), time
-    elif (match := _RESULTS.search(line)) and int(match[1]) in epochs:
-        epoch = epochs[int(match[1])]
-        before = sum(e.batches for n, e in epochs.items() if n < int(match[1]))
-        epoch.batches = int(_values(match[2]).get("total_count", 0)) - before
-        epoch.valid = _values(match[3])
-
-
-def _values(text: str) -> dict[str, float]:
-    return {name: float(value) for name, value in _VALUE.findall(text)}
-
-
-def _moment(text: str) -> datetime.datetime:
-    return datetime.datetime.strptime(text, "%Y-%m-%d %H:%M:%S,%f")

@@ -19,6 +19,7 @@ import numpy as np
 from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import show_ids
+from speechlm.progress import progress
 from speechlm.score.alignment import SHIFT, fold, frames_of, read_textgrid
 from speechlm.score.markdown import markdown_table
 from speechlm.score.textgrid import find_textgrids
@@ -151,7 +152,7 @@ def count_units(units: str | os.PathLike[str], reference: Reference) -> UnitCoun
         logging.warning("%s: not in %s: %s", units, reference.source, show_ids(absent))
     rows: dict[str, np.ndarray] = {}
     wrong = []
-    for utterance in common:
+    for utterance in progress(common, "utterances"):
         labels = reader[utterance]
         if len(labels) and not (labels.min() >= 0 and labels.max() < len(tokens)):
             raise ValueError(

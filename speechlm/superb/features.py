@@ -19,6 +19,7 @@ import numpy as np
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
 from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.progress import progress
 from speechlm.superb.upstream import Description, Upstream
 
 RECORD = "features.json"
@@ -93,7 +94,7 @@ def extract(upstream: Upstream, data: DataDir, output: str | os.PathLike[str]) -
             "(./run.sh --on_the_fly true)"
         )
     with ArchiveWriter(folder, NAME, 1) as writer:
-        for utterance in data.ids:
+        for utterance in progress(data.ids, "utterances"):
             layers = upstream(data.waveform(utterance))
             writer.write(utterance, layers.reshape(len(layers), -1))
     merge_archives(folder, 1, NAME)

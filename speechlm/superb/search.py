@@ -16,6 +16,7 @@ import numpy as np
 
 from speechlm.data.kaldi_dir import show_ids
 from speechlm.data.task_data import DEV, DOC, TEST, TaskData
+from speechlm.progress import progress
 from speechlm.superb.features import Features
 from speechlm.superb.metrics import BETA, TermWeighted, value
 from speechlm.superb.training import Verdict
@@ -68,7 +69,7 @@ def _find(task: TaskData, features: Features, group: str, layer: int) -> tuple[T
         )
     ids = documents
     table = []
-    for query in searched:
+    for query in progress(searched, "queries"):
         distances = np.zeros(len(ids))
         if len(unit[query]) >= _SHORTEST:
             distances = distances_to(unit[query], [unit[d] for d in ids])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.task_data import DEV, TEST, TRAIN
+from speechlm.progress import Progress
 from speechlm.superb import metrics
 from speechlm.superb.config import Training
 from speechlm.superb.features import Features
@@ -88,25 +89,41 @@ def judge(
 
     def trained(rate: float, seed: int) -> list[Trained]:
         return [
-            _train_once(p, features, training, rate, seed, device, kept, f"{n}_{rate:g}_{seed}")
+            _train_once(
+                p, features, training, rate, seed, device, kept, f"{n}_{rate:g}_{seed}", shown
+            )
             for n, p in enumerate(folds)
         ]
 
+    runs = len(folds) * (len(training.rates) + len(seeds) - 1)
+    with Progress("updates", training.steps * runs) as shown:
+        return _chosen_and_tested(folds, features, training.rates, seeds, device, trained)
+
+
+def _chosen_and_tested(
+    folds: Sequence[Problem],
+    features: Features,
+    rates: Sequence[float],
+    seeds: Sequence[int],
+    device: str,
+    trained: Callable[[float, int], list[Trained]],
+) -> Verdict:
+    """`judge`, with a function that trains heads of all folds at a rate, from a seed."""
     first: dict[float, list[Trained]] = {}
-    for rate in training.rates:
+    for rate in rates:
         try:
             first[rate] = trained(rate, seeds[0])
         except Diverged as error:
             logging.warning("rate %g: %s", rate, error)
     if not first:
         raise ValueError(
-            f"the loss is not finite with any of the rates {training.rates}; smaller ones are "
+            f"the loss is not finite with any of the rates {rates}; smaller ones are "
             "expected (rates in the configuration), or layers without very large numbers"
         )
     means = {rate: float(np.mean([t.dev for t in each])) for rate, each in first.items()}
     best = max(means, key=lambda r: means[r] if folds[0].higher_is_better else -means[r])
     notes = list(dict.fromkeys(note for problem in folds for note in problem.notes))
-    diverged = [f"{rate:g}" for rate in training.rates if rate not in first]
+    diverged = [f"{rate:g}" for rate in rates if rate not in first]
     if diverged:
         notes.append(f"with the rate {', '.join(diverged)} the loss was not finite")
     tested = Verdict(means, best, notes=notes)
@@ -128,9 +145,17 @@ class Diverged(ValueError):
 
 
 def train(
-    problem: Problem, features: Features, training: Training, rate: float, seed: int, device: str
+    problem: Problem,
+    features: Features,
+    training: Training,
+    rate: float,
+    seed: int,
+    device: str,
+    shown: Progress,
 ) -> Trained:
     """Train a head with Adam; the best in dev is kept.
+
+    `shown` goes on by an update each time.
 
     Raises:
         Diverged: the loss is not finite.
@@ -163,6 +188,7 @@ def train(
         nn.utils.clip_grad_norm_(probe.parameters(), _CLIP)
         optimizer.step()
         optimizer.zero_grad()
+        shown.advance(more=f"rate {rate:g}, seed {seed}")
         if step % training.evaluate == 0 or step == training.steps:
             outputs = outputs_of(probe, problem, features, DEV, device)
             scores, settings = problem.score(outputs, DEV, None)
@@ -186,17 +212,19 @@ def _train_once(
     device: str,
     kept: KeptTrainings | None,
     name: str,
+    shown: Progress,
 ) -> Trained:
     """`train`, or what it gave before an interruption."""
     if kept is None:
-        return train(problem, features, training, rate, seed, device)
+        return train(problem, features, training, rate, seed, device, shown)
     values = kept.load(name)
     if values is None:
-        found = train(problem, features, training, rate, seed, device)
+        found = train(problem, features, training, rate, seed, device, shown)
         state = {key: value.cpu() for key, value in found.probe.state_dict().items()}
         kept.save(name, {"dev": found.dev, "settings": found.settings, "probe": state})
         return found
     logging.info("rate %g, seed %d: trained before", rate, seed)
+    shown.skip(training.steps)
     probe = Probe(features.description.layers, problem.build(features.description.dim))
     probe.load_state_dict(values["probe"])
     weights = probe.sum.weights().detach().numpy()

@@ -23,6 +23,7 @@ from speechlm.tasks.position import (
     without_first,
 )
 from speechlm.tasks.saving import save_file
+from speechlm.tasks.showing import Shown
 from speechlm.tasks.workers import at_first_worker, from_all_workers, rank
 
 INSIDE = "inside"
@@ -43,6 +44,7 @@ class Run:
         self.options, self.model = options, model
         self.optimizers, self.schedulers = optimizers, schedulers
         self.request = StopRequest()
+        self.shown = Shown(options.max_epoch, options.accum_grad)
         self.finished: dict[int, Any] = {}
         self.position: dict[str, Any] | None = None
         self.progress: Progress | None = None

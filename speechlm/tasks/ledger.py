@@ -146,13 +146,18 @@ class Ledger:
             self.run.hear(entry.wish)
             self.reporter.next()
 
+    def _register(self, stats: dict[str, Any], weight: Any = None) -> None:
+        self.reporter.register(stats, weight)
+        if self.reporter.key == "train":
+            self.run.shown.note(stats)
+
     def _report(self, entry: Entry) -> None:
         first, *others = entry.groups
-        self.reporter.register(first.stats, first.weight)  # from here on the reporter counts it
+        self._register(first.stats, first.weight)  # from here on the reporter counts it
         if not entry.finite:
             self._stop(f"the loss is not finite ({entry.loss})", entry)
         for group in others:
-            self.reporter.register(group.stats, group.weight)
+            self._register(group.stats, group.weight)
         if entry.update is not None:
             self._report_update(entry.update, entry)
 
@@ -168,7 +173,7 @@ class Ledger:
             logging.warning("the gradient norm is %s: the update was left out", update.norm)
             if self.bad_updates >= options.max_nonfinite_updates:
                 self._stop(f"the gradient norm was not finite in {self.bad_updates} updates", entry)
-        self.reporter.register(update.rates)
+        self._register(update.rates)
 
     def _stop(self, what: str, entry: Entry) -> NoReturn:
         utterances = from_all_workers(entry.ids)

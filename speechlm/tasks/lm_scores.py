@@ -23,6 +23,7 @@ from speechlm.checkpoints.trainer_files import load_weights_only
 from speechlm.data.whole_files import read_json
 from speechlm.data.yaml_file import read_yaml
 from speechlm.lm.ngram import Perplexity
+from speechlm.progress import progress
 from speechlm.tasks.batching import padded_batches
 from speechlm.tasks.lm import MAX_SCORES, WordLanguageModel, WordLMTask
 from speechlm.tasks.lm_words import UNKNOWN, Sentences, WordList, padded
@@ -230,7 +231,7 @@ def perplexity(
     lines = Sentences(texts, lm.words)
     sums = np.zeros((2, 2))  # known and unknown tokens: how many, and their scores added up
     sentences = 0
-    for first in range(0, len(lines), _CHUNK):
+    for first in progress(range(0, len(lines), _CHUNK), f"blocks of {_CHUNK:,} lines"):
         numbers = range(first, min(first + _CHUNK, len(lines)))
         rows = [lm.word_ids(words) for words in map(lines.__getitem__, numbers) if words]
         sentences += len(rows)

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from speechlm.data.disk import cannot_write, check_room
+from speechlm.progress.screen import ERASE, is_terminal
 
+_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
 _SMALL_FILES = 1 << 20
 """Bytes that a training's log, settings and lists take at least."""
 
@@ -46,12 +48,10 @@ def log_to(folder: str | os.PathLike[str], rank: int, level: str) -> None:
     terminal = logging.StreamHandler(sys.stderr)
     if rank:
         terminal.setLevel("ERROR")
-    logging.basicConfig(
-        level="WARNING" if rank else level,
-        handlers=[terminal, file],
-        force=True,
-        format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
-    )
+    before = ERASE if is_terminal(sys.stderr) else ""  # a line that moves may be there
+    terminal.setFormatter(logging.Formatter(before + _FORMAT))
+    file.setFormatter(logging.Formatter(_FORMAT))
+    logging.basicConfig(level="WARNING" if rank else level, handlers=[terminal, file], force=True)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 

@@ -16,10 +16,16 @@ from typing import Any
 import torch
 from espnet2.torch_utils.device_funcs import to_device
 
+from speechlm.conventions import SAMPLE_RATE
 from speechlm.tasks.exchange import fewest, tell, together
 from speechlm.tasks.inside import Run
 from speechlm.tasks.ledger import Entry, Group, Ledger
+from speechlm.tasks.on_host import taken
 from speechlm.tasks.updates import Updates
+from speechlm.tasks.workers import world_size
+
+_LENGTHS = ("sample_lengths", "speech_lengths")
+"""Names of the samples (B,) of the recordings in a batch."""
 
 
 def train(
@@ -47,8 +53,10 @@ def train(
     interval = options.log_interval or (100 if number is None else max(number // 20, 10))
     model.train()
     asked = begun = time.perf_counter()
+    audio = 0.0
     for count, (ids, batch) in enumerate(together(batches, number, run.done), 1):
         entry = ledger.begin(ids, time.perf_counter() - asked)
+        audio += audio_seconds(batch)
         with timed(entry, "forward_time"), number_format(model, options):
             loss, stats, weight = call(model, ids, batch)
 
@@ -65,7 +73,9 @@ def train(
             updates.make(ledger)
             assert entry.update is not None
             entry.update.rates["train_time"] = time.perf_counter() - begun
-            begun = time.perf_counter()
+            if audio:
+                entry.update.rates["audio_seconds"] = audio
+            begun, audio = time.perf_counter(), 0.0
         ledger.close(within_update=entry.update is None)
         if count % interval == 0:
             ledger.read()
@@ -105,6 +115,15 @@ def call(model: torch.nn.Module, ids: list[str], batch: dict[str, Any]) -> Any:
     loss, stats, weight = model(**batch)
     # What is read later must not keep the graph of the batch in memory.
     return loss, {key: x.detach() for key, x in stats.items() if x is not None}, weight.detach()
+
+
+def audio_seconds(batch: dict[str, Any]) -> float:
+    """Seconds of audio of all workers' batches, by the samples (B,) of this one's, on the host.
+
+    0: the batch has no audio.
+    """
+    lengths = next((taken(batch[name]) for name in _LENGTHS if name in batch), None)
+    return 0.0 if lengths is None else float(lengths.sum()) * world_size() / SAMPLE_RATE
 
 
 def device_of(model: torch.nn.Module) -> torch.device:

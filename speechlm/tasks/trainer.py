@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -168,6 +169,7 @@ class SpeechLMTrainer(Trainer):
                 super().run(model=model, trainer_options=trainer_options, **kwargs)
         finally:
             SpeechLMTrainer._run = None
+            run.shown.end()
 
     @classmethod
     def train_one_epoch(
@@ -191,6 +193,8 @@ class SpeechLMTrainer(Trainer):
         updates = Updates(model, kwargs["optimizers"], kwargs["schedulers"], scaler, options)
         ledger = Ledger(reporter, cls._run, loop.device_of(model))
         progress = cls._run.progress = Progress(cls._run, reporter, ledger, kwargs["scaler"])
+        if rank() == 0:
+            cls._run.shown.begin_epoch(reporter.get_epoch(), kwargs["iterator"], progress.batches)
         batches = progress.training(kwargs["iterator"], updates.accumulation)
         write = loop.log_to_reporter(reporter, kwargs["summary_writer"], options.use_wandb)
         with _log_cpu_seconds(reporter):
@@ -215,7 +219,7 @@ class SpeechLMTrainer(Trainer):
         """
         assert cls._run is not None and cls._run.progress is not None
         ledger = Ledger(reporter, cls._run, loop.device_of(model))
-        batches = cls._run.progress.validation(iterator)
+        batches = cls._run.shown.validation(cls._run.progress.validation(iterator))
         with _log_cpu_seconds(reporter):
             loop.validate(model, batches, fewest(iterator), ledger)
         wanted = {key for phase, key, _ in options.best_model_criterion if phase == "valid"}
@@ -262,7 +266,10 @@ def _worker_seed(seed: int, epoch: int, rank: int) -> int:
 
 @contextmanager
 def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
-    """Log the CPU seconds of the block: of all workers, their threads and their ended children.
+    """Log CPU seconds and memory of the block.
+
+    CPU seconds are those of all workers, their threads and their ended children; memory is the most
+    that the first worker had so far.
 
     The loader's processes of an epoch have ended when its last batch is there.
     """
@@ -270,4 +277,8 @@ def _log_cpu_seconds(reporter: SubReporter) -> Iterator[None]:
     yield
     spent = sum(os.times()[:4]) - sum(before[:4])  # user and system, of this process and children
     total = sum(from_all_workers([spent]))
-    logging.info("%depoch:%s: cpu_seconds=%.2f", reporter.get_epoch(), reporter.key, total)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # of this worker
+    logging.info(
+        "%depoch:%s: cpu_seconds=%.2f, memory_gb=%.2f",
+        *(reporter.get_epoch(), reporter.key, total, memory),
+    )

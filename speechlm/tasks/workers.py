@@ -14,11 +14,16 @@ def rank() -> int:
     return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
+def world_size() -> int:
+    """How many workers there are."""
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
 def from_all_workers(items: list[Any]) -> list[Any]:
     """The items of all workers, in the order of their numbers."""
     if not torch.distributed.is_initialized():
         return items
-    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    gathered: list[Any] = [None] * world_size()
     torch.distributed.all_gather_object(gathered, items)
     return [item for worker in gathered for item in worker]
 

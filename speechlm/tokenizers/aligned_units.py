@@ -28,6 +28,7 @@ from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import show_ids
 from speechlm.data.monophones import MONOPHONES, Misfit, phone_of_label, with_durations
 from speechlm.data.vocabulary import N_SPECIALS, SILENCE
+from speechlm.progress import progress
 
 NAMES = ("phones", "durations", "units")
 PARTS = ("train", "valid")
@@ -115,7 +116,7 @@ def make_pairs(align: Path, units: Path, output: Path, valid_share: float) -> Pa
         )
     pairs = _Pairs(align, units, phone_of_label(labels.symbols), factor)
     report, misfits, usable = PairReport(), [], []
-    for utterance in pairs.ids:
+    for utterance in progress(pairs.ids, "utterances"):
         try:
             pair = pairs[utterance]
         except ValueError as error:

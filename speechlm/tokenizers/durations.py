@@ -31,6 +31,7 @@ from speechlm.data.archives import ArchiveReader, read_unit_info
 from speechlm.data.atomic import write_text
 from speechlm.data.vocabulary import NOISE, SILENCE, fold_phone
 from speechlm.data.whole_files import read_lines
+from speechlm.progress import progress
 
 PAPER_DURATIONS = {"phone": (5.0, 2.5), "SIL": (14.0, 7.0), "SPN": (32.0, 11.0)}
 """Mean and standard deviation in units, of phones, silences and noises."""
@@ -255,7 +256,8 @@ def estimate_from_archives(folders: Sequence[str | Path]) -> DurationTable:
                 "durations can be counted together only at one frame shift"
             )
     rows = (reader[utterance] for reader in readers for utterance in reader)
-    return estimate(rows, vocabularies[0].symbols, shifts[0])
+    shown = progress(rows, "utterances", sum(map(len, readers)))
+    return estimate(shown, vocabularies[0].symbols, shifts[0])
 
 
 class UnitDurations:

@@ -24,6 +24,7 @@ from speechlm.data.archives import (
 )
 from speechlm.data.atomic import output_file, write_text
 from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.progress import progress
 from speechlm.tokenizers.speech_features import FeatureConfig, FeatureSource
 
 NAME = "feats"
@@ -76,7 +77,7 @@ def stream(
         ValueError: archives that do not fit the audio.
     """
     samples = data.samples()
-    for utterance in data.ids:
+    for utterance in progress(data.ids, "utterances"):
         if isinstance(source, FeatureArchive):
             features = source.features(utterance, samples[utterance])
             reason = f"no features in {source.folder}" if features is None else None

@@ -19,6 +19,7 @@ import numpy as np
 from speechlm.data.lexicon import Phones
 from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
 from speechlm.data.whole_files import read_arrays
+from speechlm.progress import Progress
 from speechlm.tokenizers.derive import Deriver, Dictionary, Pronunciation
 
 _LETTERS = {letter: n for n, letter in enumerate("abcdefghijklmnopqrstuvwxyz", 3)}
@@ -59,11 +60,13 @@ class NeuralG2P:
         letters = [[_LETTERS[c] for c in word.lower() if c in _LETTERS] for word in words]
         order = sorted(range(len(words)), key=lambda n: len(letters[n]), reverse=True)
         result: list[Phones] = [()] * len(words)
-        for start in range(0, len(order), _BATCH):
-            chosen = order[start : start + _BATCH]
-            batch = self._decode(*self._encode([letters[n] for n in chosen]))
-            for n, phones in zip(chosen, batch, strict=True):
-                result[n] = phones
+        with Progress("words spelled", len(words)) as shown:
+            for start in range(0, len(order), _BATCH):
+                chosen = order[start : start + _BATCH]
+                batch = self._decode(*self._encode([letters[n] for n in chosen]))
+                for n, phones in zip(chosen, batch, strict=True):
+                    result[n] = phones
+                shown.advance(len(chosen))
         return result
 
     def _encode(self, words: list[list[int]]) -> tuple[np.ndarray, int]:

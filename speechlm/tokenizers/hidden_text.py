@@ -31,6 +31,7 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.monophones import MONOPHONES, phone_of_unit
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.models.text_to_unit import TextToUnit
+from speechlm.progress import Progress
 from speechlm.tokenizers.durations import EDGE, PAPER_SILENCE_PROBABILITY, UnitDurations
 from speechlm.tokenizers.phoneme_text import MOST_UNITS, PhonemeTextTokenizer
 from speechlm.tokenizers.text_batch import Dropped
@@ -100,8 +101,10 @@ class HiddenTextTokenizer:
         rows = [row for row, good in zip(rows, whole, strict=True) if good]
         return rows, batch.indices[whole], [*batch.dropped, *unwritten], batch.unknown
 
-    def __call__(self, lines: Sequence[str], indices: Sequence[int]) -> HiddenUnits:
-        """Units of lines that have these numbers in their corpus.
+    def __call__(
+        self, lines: Sequence[str], indices: Sequence[int], shown: Progress | None = None
+    ) -> HiddenUnits:
+        """Units of lines that have these numbers in their corpus; `shown` goes on by each.
 
         Raises:
             ValueError: characters other than A-Z, apostrophe and space.
@@ -112,6 +115,8 @@ class HiddenTextTokenizer:
             sentences = [torch.from_numpy(phones[n]) for n in group]
             units = self.model.generate(sentences, self.max_frames)
             made |= {int(kept[n]): row.numpy() for n, row in zip(group, units, strict=True)}
+            if shown:
+                shown.advance(len(group))
         for index, row in list(made.items()):
             if not 0 < len(row) < MOST_UNITS:
                 dropped.append(Dropped(index, f"{len(row)} units"))

@@ -18,6 +18,7 @@ from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import ChunkProblem, ChunkReport, OtherStore, UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
+from speechlm.progress import Progress, progress
 from speechlm.tokenizers.durations import PAPER_SILENCE_PROBABILITY, DurationTable
 from speechlm.tokenizers.hidden_text import HiddenTextTokenizer, fingerprint
 
@@ -79,25 +80,28 @@ def generate_units(task: Generation, job: int, nj: int) -> int:
     store = _open_store(task, corpus, stored.units, stored.frame_shift, made_with)
     total, started = 0, time.perf_counter()
     mine = range(store.n_chunks * (job - 1) // nj, store.n_chunks * job // nj)
-    for chunk in mine:
-        numbers = store.lines_of(chunk)
-        text = corpus.lines(numbers)
-        if _is_there(store, chunk, text):
-            continue
-        try:
-            made = tokenizer(text, numbers)
-        except ValueError as error:
-            raise ValueError(f"{corpus.path}: {error}") from None
-        dropped = {line.index: line.reason for line in made.dropped}
-        store.write(chunk, text, made.rows, ChunkReport(dropped, made.unknown))
-        total += sum(map(len, made.rows))
-        logging.info(
-            "lines %d to %d: %d left out; %d units a second",
-            numbers.start + 1,
-            numbers.stop,
-            len(dropped),
-            total / (time.perf_counter() - started),
-        )
+    with Progress("lines", sum(len(store.lines_of(chunk)) for chunk in mine)) as shown:
+        for chunk in mine:
+            numbers = store.lines_of(chunk)
+            text, end = corpus.lines(numbers), shown.done + len(numbers)
+            if _is_there(store, chunk, text):
+                shown.skip(len(numbers))
+                continue
+            try:
+                made = tokenizer(text, numbers, shown)
+            except ValueError as error:
+                raise ValueError(f"{corpus.path}: {error}") from None
+            dropped = {line.index: line.reason for line in made.dropped}
+            shown.reach(end)
+            store.write(chunk, text, made.rows, ChunkReport(dropped, made.unknown))
+            total += sum(map(len, made.rows))
+            logging.info(
+                "lines %d to %d: %d left out; %d units a second",
+                numbers.start + 1,
+                numbers.stop,
+                len(dropped),
+                total / (time.perf_counter() - started),
+            )
     return total
 
 
@@ -146,7 +150,7 @@ def finish(text: Path, output: Path) -> str:
     store = UnitStore(output)
     store.check(TextCorpus(text))
     everything, units = ChunkReport(), 0
-    for chunk in range(store.n_chunks):
+    for chunk in progress(range(store.n_chunks), "chunks checked"):
         about = store.report(chunk)
         everything.dropped |= about.dropped
         everything.unknown += about.unknown

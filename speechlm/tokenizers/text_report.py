@@ -14,6 +14,7 @@ from speechlm.data.atomic import write_text
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.vocabulary import add_positions
+from speechlm.progress import Progress
 from speechlm.tokenizers.durations import DurationTable, UnitDurations
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 from speechlm.tokenizers.text_batch import Dropped, TextBatch
@@ -86,9 +87,11 @@ class TextReport:
 def check(tokenizer: PhonemeTextTokenizer, corpus: TextCorpus, epoch: int) -> TextReport:
     """Tokenize a whole corpus once, in order."""
     report = TextReport()
-    for start in range(0, len(corpus), _BATCH):
-        indices = range(start, min(start + _BATCH, len(corpus)))
-        report.add(tokenizer(corpus.lines(indices), indices, epoch))
+    with Progress("lines", len(corpus)) as shown:
+        for start in range(0, len(corpus), _BATCH):
+            indices = range(start, min(start + _BATCH, len(corpus)))
+            report.add(tokenizer(corpus.lines(indices), indices, epoch))
+            shown.advance(len(indices))
     return report
 
 

@@ -212,11 +212,11 @@ def test_an_interrupted_run_goes_on_with_the_next_training(judged, told, tmp_pat
     whole = judged(*task, **options)
     original, done = training.train, []
 
-    def dies(problem, features, values, rate, seed, device):
+    def dies(problem, features, values, rate, seed, *others):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append((rate, seed))
-        return original(problem, features, values, rate, seed, device)
+        return original(problem, features, values, rate, seed, *others)
 
     kept = tmp_path / "trainings"
     monkeypatch.setattr(training, "train", dies)

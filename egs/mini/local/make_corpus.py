@@ -24,6 +24,7 @@ from speechlm.bin._cli import parser, run
 from speechlm.conventions import SAMPLE_RATE
 from speechlm.data.atomic import output_dir
 from speechlm.data.audio import resample, write_flac
+from speechlm.progress import progress
 
 PARTS = ("train-paired", "train-unpaired", "dev", "test")
 CHAPTER = 25  # utterances a chapter
@@ -190,7 +191,8 @@ def write_corpus(folder: Path, utterances: list[Utterance], sound: Sound, nj: in
         seconds = [work(u) for u in utterances]
     else:
         with ProcessPoolExecutor(nj) as pool:
-            seconds = list(pool.map(work, utterances, chunksize=8))
+            made = pool.map(work, utterances, chunksize=8)
+            seconds = list(progress(made, "recordings", len(utterances)))
     minutes: dict[tuple[Speaker, str], float] = {}
     for u, length in zip(utterances, seconds, strict=True):
         key = (u.speaker, u.part)

@@ -26,6 +26,7 @@ from speechlm.bin._cli import parser, run
 from speechlm.data.atomic import output_dir
 from speechlm.data.audio import resample
 from speechlm.data.common_voice import plain_transcript
+from speechlm.progress import progress
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "mini" / "local"))
 from espeak import DIALECTS, RATE, Synthesizer, variants
@@ -171,7 +172,8 @@ def main() -> None:
         (folder / "en" / "clips").mkdir(parents=True)
         work = functools.partial(make_one, folder=folder / "en" / "clips")
         with ProcessPoolExecutor(max(1, args.nj)) as pool:
-            seconds = sum(pool.map(work, utterances, chunksize=8))
+            made = pool.map(work, utterances, chunksize=8)
+            seconds = sum(progress(made, "recordings", len(utterances)))
         write_tables(folder, utterances, args.transcribed)
         (folder / "text").mkdir()
         lines = "".join(f"{plain_transcript(line, 'en')}\n" for line in text)

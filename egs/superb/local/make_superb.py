@@ -29,6 +29,7 @@ from speechlm.data.atomic import output_dir
 from speechlm.data.audio import write_flac
 from speechlm.data.speech_commands import set_of
 from speechlm.data.task_data import DEV, TEST, TRAIN
+from speechlm.progress import progress
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "mini" / "local"))
 from espeak import Synthesizer
@@ -284,7 +285,8 @@ def main() -> None:
     with output_dir(args.output) as folder:
         work = functools.partial(make, folder=folder)
         with ProcessPoolExecutor(args.nj) as pool:
-            seconds = list(pool.map(work, plan.items, chunksize=8))
+            made = pool.map(work, plan.items, chunksize=8)
+            seconds = list(progress(made, "recordings", len(plan.items)))
         for path, lines in plan.tables.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text("".join(lines), encoding="utf-8")
