@@ -61,6 +61,7 @@ def learn(kinds, fused, accumulated=1, scaler=None):
     model = Scripted()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=fused or None)
     options = SimpleNamespace(
+        max_epoch=1,
         **{"accum_grad": accumulated, "grad_clip": 1.0, "grad_clip_type": 2.0, "use_amp": False},
         **{"log_interval": 1000, "checkpoint_minutes": 0.0, "max_nonfinite_updates": 99},
         output_dir="",
@@ -71,7 +72,7 @@ def learn(kinds, fused, accumulated=1, scaler=None):
     book = Ledger(SubReporter("train", 1, 0), run, torch.device("cpu"))
     book._report = lambda entry: seen.append(entry.update.norm if entry.update else None)
     seen: list = []
-    book.reporter = SimpleNamespace(next=lambda: None)
+    book.reporter = SimpleNamespace(key="train", next=lambda: None)
     loop.train(model, [([], {"kind": kind}) for kind in kinds], updates, book, run, print)
     state = optimizer.state[model.weights]
     return [model.weights.detach().clone(), *state.values()], seen

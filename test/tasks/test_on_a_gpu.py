@@ -115,6 +115,7 @@ def train(device: str, number: int, asked, use_amp=False, output_dir=""):
     torch.manual_seed(1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     options = SimpleNamespace(
+        max_epoch=1,
         **{"ngpu": int(device == "cuda"), "accum_grad": 1, "grad_clip": 10.0, "use_amp": use_amp},
         **{"grad_clip_type": 2.0, "log_interval": 1000, "checkpoint_minutes": 0.0},
         **{"max_nonfinite_updates": 99, "output_dir": output_dir},

@@ -92,6 +92,7 @@ def train(network: SpeechLM, batches: Batches, use_amp: bool, accumulated: int) 
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-4, fused=True)
     schedule = LinearDecayLR(optimizer, 100, 1000)
     options = SimpleNamespace(
+        max_epoch=1,
         ngpu=1,
         use_amp=use_amp,
         accum_grad=accumulated,
