@@ -71,8 +71,16 @@ class TrainingTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """ESPnet's optimisers, and Muon; on the way the schedule gets its length."""
+        """ESPnet's optimisers, and Muon; on the way the schedule gets its length.
+
+        On GPUs Adam goes through all weights by one kernel, where torch would take nine on lists of
+        them: `optim_conf` may say `foreach: true` or `fused: false`.
+        """
         complete_schedule(args)
+        chosen = {"fused", "foreach"} & args.optim_conf.keys()
+        if args.ngpu > 0 and args.optim in ("adam", "adamw") and not chosen:
+            fused = {**args.optim_conf, "fused": True}
+            args = argparse.Namespace(**{**vars(args), "optim_conf": fused})
         if args.optim == "muon":
             if args.exclude_weight_decay:
                 raise ValueError("exclude_weight_decay: --optim muon has none; leave it out")

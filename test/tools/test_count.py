@@ -18,7 +18,7 @@ def count(root):
     """The modules of the counter."""
     sys.path.insert(0, str(root / "tools"))
     try:
-        names = ("count", "pretended_gpu", "trace")
+        names = ("count", "pretended_gpu", "trace", "update")
         yield SimpleNamespace(**{n: importlib.import_module(f"benchmarks.{n}") for n in names})
     finally:
         sys.path.remove(str(root / "tools"))
@@ -64,6 +64,44 @@ def test_many_tensors_by_one_kernel(count):
         torch._foreach_copy_([x.bfloat16() for x in wide], wide)
     last = trace.calls[-1]
     assert (last.kernels, last.read, last.written) == (1, 4 * 8, 2 * 8)
+
+
+def test_a_list_is_cut_where_a_kernel_has_no_room(count):
+    def launches(*numbers, depth=2):
+        return count.trace.launches([torch.empty(n, device=META) for n in numbers], depth)
+
+    chunk = count.trace.CHUNK
+    assert launches() == 0 and launches(5) == 1
+    assert launches(*[1] * 64) == 1 and launches(*[1] * 65) == 2
+    assert launches(*[1] * 36, depth=4) == 1 and launches(*[1] * 37, depth=4) == 2
+    assert launches(320 * chunk) == 1 and launches(320 * chunk + 1) == 2
+    # The rest of the long one has a kernel's first place, and 63 others have room beside it.
+    assert launches(320 * chunk + 1, *[1] * 63) == 2 and launches(320 * chunk + 1, *[1] * 64) == 3
+
+
+def test_lists_that_are_read_and_written(count):
+    ones, twos = ([torch.empty(n, device=META) for n in (3, 5)] for _ in range(2))
+    trace = count.trace.Trace(lambda modules: "")
+    with trace:
+        torch._foreach_add_(ones, twos)
+        torch._foreach_mul(ones, 2.0)
+        torch._foreach_norm(ones)
+    assert [(call.kernels, call.read, call.written) for call in trace.calls] == [
+        (1, 2 * 32, 32),
+        (1, 32, 32),
+        (2, 32, 8),
+    ]
+
+
+def test_clipping_and_adam(count):
+    """Fused: gradients are read for their norm and scaled, then four lists read, three written."""
+    sizes = {"foreach": 2 * 12, "fused": 3 + 7}
+    for variant, passes in sizes.items():
+        weights = [torch.empty(n, device=META, requires_grad=True) for n in (30000, 50000)]
+        trace = count.update.traced_update(weights, variant)
+        moved = sum(call.read + call.written for call in trace.calls)
+        assert moved == pytest.approx(4 * 80000 * passes, rel=1e-3) and trace.waits == 0
+        assert all(variant in call.part for call in trace.calls)
 
 
 def test_dropout_is_one_kernel(count):
