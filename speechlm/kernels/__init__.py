@@ -113,6 +113,20 @@ KERNELS = {
         "counted, not timed (doc/speed.md)",
         GPUS,
     ),
+    "losses": Kernel(
+        "cross entropies of masked prediction at both depths, and the penalty of the features",
+        "models.losses.predict_units",
+        "kernels/test_gpu_losses",
+        "counted, not timed (doc/speed.md)",
+        GPUS,
+    ),
+    "frames": Kernel(
+        "frames that are masked or swapped, rows of an embedding",
+        "models.masked_input.mask_frames",
+        "kernels/test_gpu_frames",
+        "counted, not timed (doc/speed.md)",
+        GPUS,
+    ),
     "layers": Kernel(
         "layers of a Transformer in autocast's type throughout, weights cast by one kernel",
         "torch.autocast",

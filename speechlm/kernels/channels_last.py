@@ -57,7 +57,7 @@ def channels_last_stack(
     return x
 
 
-def convolve(x: Tensor, convolution: nn.Conv1d) -> Tensor:
+def convolve(x: Tensor, convolution: nn.Conv1d, padding: int = 0) -> Tensor:
     """(B, T, C) -> (B, T', C'), in the type of x, by torch's convolution of images a pixel high.
 
     A convolution over time would copy x to (B, C, T) before and its result back behind.
@@ -65,7 +65,7 @@ def convolve(x: Tensor, convolution: nn.Conv1d) -> Tensor:
     images = x.mT.unsqueeze(2)  # (B, C, 1, T), of which channels lie side by side
     weight = convolution.weight.unsqueeze(2).to(x.dtype, memory_format=torch.channels_last)
     (stride,) = convolution.stride
-    return F.conv2d(images, weight, stride=(1, stride)).squeeze(2).mT
+    return F.conv2d(images, weight, stride=(1, stride), padding=(0, padding)).squeeze(2).mT
 
 
 def first_convolution(

@@ -23,6 +23,8 @@ USED = {
     "dropout": "speechlm.kernels.dropout._SeededDropout.apply",
     "taps": "speechlm.models.fast_transformer.by_taps",
     "channels_last": "speechlm.models.front_end.channels_last_stack",
+    "losses": "speechlm.models.speechlm.unit_losses",
+    "frames": "speechlm.models.swapping.swap_rows",
     "layers": "speechlm.models.transformer.low_layer",
     "tiles": "speechlm.kernels.tiled_convolution.TiledConvolution.forward",
 }

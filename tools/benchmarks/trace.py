@@ -148,6 +148,8 @@ class Trace(TorchDispatchMode):
     def _note(self, operation: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        if "out" in kwargs:  # written, not read
+            inputs = [x for x in inputs if x is not kwargs["out"]]
         kernels = SEVERAL.get(name, 1)
         if name.startswith(LISTS):
             inputs, outputs, kernels = of_lists(name, args, kwargs, outputs)
