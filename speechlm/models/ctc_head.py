@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.kernels import fast
-from speechlm.kernels.channels_last import convolve
+from speechlm.kernels.channels_last import convolve, images_of
 from speechlm.kernels.dropout import dropout
 from speechlm.kernels.low_layers import low_layer, low_type
 from speechlm.kernels.products import affine, compute_type, linear
@@ -57,7 +57,9 @@ class CTCHead(nn.Module):
         """(B, T, D) -> (B, T + 1, N D)."""
         convolution = getattr(self, "1")
         if fast("channels_last", hidden):
-            return convolve(hidden.to(compute_type(hidden)), convolution, padding=1)
+            hidden = hidden.to(compute_type(hidden))
+            (images,) = images_of([convolution.weight], hidden.dtype)
+            return convolve(hidden, images, padding=1)
         padded = F.pad(hidden.to(compute_type(hidden)), (0, 0, 1, 1))
         pairs = torch.cat([padded[:, :-1], padded[:, 1:]], -1)
         return affine(pairs, convolution.weight.transpose(1, 2).flatten(1), None)

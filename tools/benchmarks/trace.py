@@ -197,6 +197,12 @@ def of_lists(
     lists: list[list[Tensor]] = [list(x) for x in given if all(isinstance(y, Tensor) for y in x)]
     if name.startswith("_fused_"):  # parameters, gradients, two moments; numbers of steps
         return sum(lists[:4], []), lists[0] + lists[2] + lists[3], launches(lists[0], 4)
+    if any(
+        x.stride() != y.stride()
+        for other in lists[1:]
+        for x, y in zip(lists[0], other, strict=True)
+    ):
+        return sum(lists[1:], []), lists[0], len(lists[0])  # torch takes them one by one
     inputs = lists[1:] if name == "_foreach_copy_" else lists
     if name == "_foreach_norm":  # and one that adds up what the blocks have found
         return lists[0], outputs, launches(lists[0], 1) + 1
