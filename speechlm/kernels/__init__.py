@@ -16,8 +16,8 @@ are compiled or exported, inside `plain()`, and in the whole process where the e
     with kernels.plain():                  # no kernel
     with kernels.plain("attention"):       # all but this one
 
-One kernel is for GPUs, in Triton (`GPU_KERNELS`). It is off unless the environment has
-`SPEECHLM_TRITON=1`, as it has not run on a GPU yet; `on_gpu` decides.
+Some for GPUs are in Triton (`GPU_KERNELS`). They are off unless the environment has
+`SPEECHLM_TRITON=1`, as they have not run on a GPU yet; `on_gpu` decides.
 """
 
 from __future__ import annotations
@@ -142,7 +142,13 @@ GPU_KERNELS = {
         "models.relative_attention.plain_relative_attention",
         "kernels/test_gpu_attention",
         "not measured: it has not run on a GPU; doc/speed.md has what is counted",
-    )
+    ),
+    "channels_last": Kernel(
+        "the front end's first convolution with its group norm and GELU",
+        "kernels.channels_last.first_convolution",
+        "kernels/test_gpu_first_block",
+        "not measured: it has not run on a GPU; doc/speed.md has what is counted",
+    ),
 }
 
 

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from speechlm.kernels import on_gpu
+from speechlm.kernels.gpu_first_block import first_block, takes
 from speechlm.kernels.low_layers import low_layer
 from speechlm.kernels.products import compute_type
 
@@ -48,14 +50,22 @@ def channels_last_stack(
     dtype = compute_type(waveforms)
     with torch.autocast(waveforms.device.type, enabled=False):
         images = images_of([convolution.weight for convolution in convolutions[1:]], dtype)
-        x = first_convolution(waveforms.detach(), lengths, convolutions[0], group, dtype)
-        for index in range(len(convolutions)):
-            if index > 0:
-                x = convolve(x, images[index - 1], convolutions[index].stride[0])
-            if norms:
-                x = low_layer(norms[index], x)
-            x = F.gelu(x)
+        samples, first = waveforms.detach(), convolutions[0]
+        if group is not None and on_gpu("channels_last", samples) and takes(samples, first, dtype):
+            x = first_block(samples, lengths, first, group, dtype)
+        else:
+            x = _activated(first_convolution(samples, lengths, first, group, dtype), norms[:1])
+        for index, image in enumerate(images, 1):
+            x = convolve(x, image, convolutions[index].stride[0])
+            x = _activated(x, norms[index : index + 1])
     return x
+
+
+def _activated(x: Tensor, norms: Sequence[nn.LayerNorm]) -> Tensor:
+    """GELU(norm(x)), where there is a norm."""
+    for norm in norms:
+        x = low_layer(norm, x)
+    return F.gelu(x)
 
 
 def convolve(x: Tensor, images: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
