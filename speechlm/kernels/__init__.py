@@ -16,8 +16,8 @@ are compiled or exported, inside `plain()`, and in the whole process where the e
     with kernels.plain():                  # no kernel
     with kernels.plain("attention"):       # all but this one
 
-Some for GPUs are in Triton (`GPU_KERNELS`). They are off unless the environment has
-`SPEECHLM_TRITON=1`, as they have not run on a GPU yet; `on_gpu` decides.
+One kernel is for GPUs, in Triton (`GPU_KERNELS`). It is off unless the environment has
+`SPEECHLM_TRITON=1`, as it has not run on a GPU yet; `on_gpu` decides.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Kernel:
     GPUs, what a step moves or launches more, as it was counted."""
     devices: tuple[str, ...] = ("cpu",)
     """Where it runs."""
+    asked_for: bool = False
+    """Whether it is off unless `SPEECHLM_TRITON` asks for it."""
 
 
 GPUS = ("cuda", "meta")
@@ -113,6 +115,14 @@ KERNELS = {
         "counted, not timed (doc/speed.md)",
         GPUS,
     ),
+    "first_block": Kernel(
+        "of `channels_last` the first convolution with its group norm and GELU: in Triton",
+        "kernels.channels_last.first_convolution",
+        "kernels/test_gpu_first_block",
+        "counted, not timed: it has not run on a GPU (doc/speed.md)",
+        GPUS,
+        asked_for=True,
+    ),
     "losses": Kernel(
         "cross entropies of masked prediction at both depths, and the penalty of the features",
         "models.losses.predict_units",
@@ -142,13 +152,7 @@ GPU_KERNELS = {
         "models.relative_attention.plain_relative_attention",
         "kernels/test_gpu_attention",
         "not measured: it has not run on a GPU; doc/speed.md has what is counted",
-    ),
-    "channels_last": Kernel(
-        "the front end's first convolution with its group norm and GELU",
-        "kernels.channels_last.first_convolution",
-        "kernels/test_gpu_first_block",
-        "not measured: it has not run on a GPU; doc/speed.md has what is counted",
-    ),
+    )
 }
 
 
@@ -157,7 +161,12 @@ def fast(name: str, x: Tensor) -> bool:
 
     Graphs that torch.compile and torch.export make are of the plain twins.
     """
-    chosen = x.device.type in KERNELS[name].devices and name not in _plain
+    row = KERNELS[name]
+    devices = row.devices
+    if row.asked_for:
+        interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+        devices = (*devices, "cpu") if interpreted else devices
+    chosen = x.device.type in devices and name not in _plain and (_triton or not row.asked_for)
     return chosen and not torch.compiler.is_compiling()
 
 

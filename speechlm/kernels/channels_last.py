@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from speechlm.kernels import on_gpu
+from speechlm.kernels import fast
 from speechlm.kernels.gpu_first_block import first_block, takes
 from speechlm.kernels.low_layers import low_layer
 from speechlm.kernels.products import compute_type
@@ -51,7 +51,7 @@ def channels_last_stack(
     with torch.autocast(waveforms.device.type, enabled=False):
         images = images_of([convolution.weight for convolution in convolutions[1:]], dtype)
         samples, first = waveforms.detach(), convolutions[0]
-        if group is not None and on_gpu("channels_last", samples) and takes(samples, first, dtype):
+        if group is not None and fast("first_block", samples) and takes(samples, first, dtype):
             x = first_block(samples, lengths, first, group, dtype)
         else:
             x = _activated(first_convolution(samples, lengths, first, group, dtype), norms[:1])

@@ -61,7 +61,7 @@ def test_it_is_taken_where_it_is_asked_for(monkeypatch):
         assert is_taken() and is_taken(kernel=15)
         assert not is_taken(kernel=16) and not is_taken(torch.float64)
         assert not is_taken(group=False)
-        with kernels.plain("channels_last"):
+        with kernels.plain("first_block"):
             assert not is_taken()
 
 

@@ -38,6 +38,10 @@ KINDS = {
     ),
 }
 OTHER = "other elementwise, sums, draws"
+LISTS = ("_foreach_", "_fused_")
+"""How operations on lists of tensors begin; such a kernel takes so many tensors and chunks:"""
+LIST_TENSORS, LIST_BLOCKS, CHUNK = (110, 64, 48, 36, 30), 320, 65536
+"""By the number of lists, of which kernels of optimisers have 36; torch's MultiTensorApply.cuh."""
 
 # Kernels of an operation that is more than one, as far as torch's CUDA code has them apart.
 SEVERAL = {
@@ -52,10 +56,6 @@ SEVERAL = {
     "_ctc_loss": 2,
     "_ctc_loss_backward": 2,
 }
-LISTS = ("_foreach_", "_fused_")
-"""How operations on lists of tensors begin; such a kernel takes so many tensors and chunks:"""
-LIST_TENSORS, LIST_BLOCKS, CHUNK = (110, 64, 48, 36, 30), 320, 65536
-"""By the number of lists, of which kernels of optimisers have 36; torch's MultiTensorApply.cuh."""
 NO_KERNEL = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 NO_KERNEL |= {"detach", "_unsafe_view", "lift_fresh", "resize_", "set_"}
 WRITTEN_ONLY = {"copy_", "fill_", "zero_", "bernoulli_", "uniform_", "normal_", "random_"}
