@@ -52,6 +52,8 @@ class Kernel:
     GPUs, what a step moves or launches more, as it was counted."""
     devices: tuple[str, ...] = ("cpu",)
     """Where it runs."""
+    asked_for: bool = False
+    """Whether it is off unless `SPEECHLM_TRITON` asks for it."""
 
 
 GPUS = ("cuda", "meta")
@@ -113,6 +115,28 @@ KERNELS = {
         "counted, not timed (doc/speed.md)",
         GPUS,
     ),
+    "first_block": Kernel(
+        "of `channels_last` the first convolution with its group norm and GELU: in Triton",
+        "kernels.channels_last.first_convolution",
+        "kernels/test_gpu_first_block",
+        "counted, not timed: it has not run on a GPU (doc/speed.md)",
+        GPUS,
+        asked_for=True,
+    ),
+    "losses": Kernel(
+        "cross entropies of masked prediction at both depths, and the penalty of the features",
+        "models.losses.predict_units",
+        "kernels/test_gpu_losses",
+        "counted, not timed (doc/speed.md)",
+        GPUS,
+    ),
+    "frames": Kernel(
+        "frames that are masked or swapped, rows of an embedding",
+        "models.masked_input.mask_frames",
+        "kernels/test_gpu_frames",
+        "counted, not timed (doc/speed.md)",
+        GPUS,
+    ),
     "layers": Kernel(
         "layers of a Transformer in autocast's type throughout, weights cast by one kernel",
         "torch.autocast",
@@ -137,7 +161,12 @@ def fast(name: str, x: Tensor) -> bool:
 
     Graphs that torch.compile and torch.export make are of the plain twins.
     """
-    chosen = x.device.type in KERNELS[name].devices and name not in _plain
+    row = KERNELS[name]
+    devices = row.devices
+    if row.asked_for:
+        interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+        devices = (*devices, "cpu") if interpreted else devices
+    chosen = x.device.type in devices and name not in _plain and (_triton or not row.asked_for)
     return chosen and not torch.compiler.is_compiling()
 
 

@@ -15,7 +15,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from speechlm.kernels import fast
+from speechlm.kernels.gpu_first_block import first_block, takes
+from speechlm.kernels.low_layers import low_layer
 from speechlm.kernels.products import compute_type
 
 CHUNK = 512
@@ -45,27 +49,79 @@ def channels_last_stack(
     """
     dtype = compute_type(waveforms)
     with torch.autocast(waveforms.device.type, enabled=False):
-        x = first_convolution(waveforms.detach(), lengths, convolutions[0], group, dtype)
-        for index, convolution in enumerate(convolutions):
-            if index > 0:
-                x = convolve(x, convolution)
-            if norms:
-                norm = norms[index]
-                weight, bias = norm.weight.to(dtype), norm.bias.to(dtype)
-                x = F.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
-            x = F.gelu(x)
+        images = images_of([convolution.weight for convolution in convolutions[1:]], dtype)
+        samples, first = waveforms.detach(), convolutions[0]
+        if group is not None and fast("first_block", samples) and takes(samples, first, dtype):
+            x = first_block(samples, lengths, first, group, dtype)
+        else:
+            x = _activated(first_convolution(samples, lengths, first, group, dtype), norms[:1])
+        for index, image in enumerate(images, 1):
+            x = convolve(x, image, convolutions[index].stride[0])
+            x = _activated(x, norms[index : index + 1])
     return x
 
 
-def convolve(x: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """(B, T, C) -> (B, T', C'), in the type of x, by torch's convolution of images a pixel high.
+def _activated(x: Tensor, norms: Sequence[nn.LayerNorm]) -> Tensor:
+    """GELU(norm(x)), where there is a norm."""
+    for norm in norms:
+        x = low_layer(norm, x)
+    return F.gelu(x)
+
+
+def convolve(x: Tensor, images: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+    """(B, T, C) -> (B, T', C') by torch's convolution of images a pixel high.
 
     A convolution over time would copy x to (B, C, T) before and its result back behind.
+
+    Args:
+        x: (B, T, C).
+        images: weight (C', C, 1, K) of `images_of`, in the type of x.
+        stride: frames from one window to the next.
+        padding: zeros before the first frame, and behind the last.
     """
-    images = x.mT.unsqueeze(2)  # (B, C, 1, T), of which channels lie side by side
-    weight = convolution.weight.unsqueeze(2).to(x.dtype, memory_format=torch.channels_last)
-    (stride,) = convolution.stride
-    return F.conv2d(images, weight, stride=(1, stride)).squeeze(2).mT
+    seen = x.mT.unsqueeze(2)  # (B, C, 1, T), of which channels lie side by side
+    return F.conv2d(seen, images, stride=(1, stride), padding=(0, padding)).squeeze(2).mT
+
+
+def images_of(weights: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Weights (C', C, K) in that type as (C', C, 1, K), with channels side by side in memory.
+
+    All are cast by one kernel; those of one shape are turned by one, and so are their gradients.
+    """
+    return _Images.apply(dtype, *weights) if weights else ()
+
+
+class _Images(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, dtype: torch.dtype, *weights: Tensor):
+        ctx.types = [weight.dtype for weight in weights]
+        groups: dict[torch.Size, list[int]] = {}
+        for index, weight in enumerate(weights):
+            groups.setdefault(weight.shape, []).append(index)
+        ctx.groups = list(groups.values())
+        cast = _cast(weights, dtype) if {dtype} != set(ctx.types) else weights
+        images: dict[int, Tensor] = {}
+        for own in ctx.groups:
+            turned = torch.stack([cast[index].mT for index in own])  # (n, C', K, C)
+            images.update(zip(own, turned.mT.unsqueeze(3).unbind(), strict=True))
+        return tuple(images[index] for index in range(len(weights)))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *gradients: Tensor):
+        results: dict[int, Tensor] = {}
+        for own in ctx.groups:
+            turned = torch.stack([gradients[index].squeeze(2).mT for index in own])
+            wide = turned.new_empty(turned.mT.shape, dtype=ctx.types[own[0]])
+            wide.copy_(turned.mT)
+            results.update(zip(own, wide.unbind(), strict=True))
+        return None, *(results[index] for index in range(len(gradients)))
+
+
+def _cast(tensors: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    results = [torch.empty_like(x, dtype=dtype) for x in tensors]
+    torch._foreach_copy_(results, list(tensors))
+    return results
 
 
 def first_convolution(
@@ -84,42 +140,45 @@ def first_convolution(
         norm(u . w) = a u . w / sqrt(w^T S w + eps) + b = u . (scale w) + b.
 
     Neighbouring samples are much alike, which leaves little of w^T S w where w is a difference of
-    them: float64, for few numbers.
+    them: float64, for few numbers. The mean of the samples is taken off first, what is left of the
+    windows' mean m then as a part of the bias, b - (scale w) . m.
     """
     kernel, stride = convolution.kernel_size[0], convolution.stride[0]
-    windows = waveforms.double().unfold(1, kernel, stride)  # (B, T, K), a view
-    taps = convolution.weight.squeeze(1).double()  # (C, K)
+    samples = waveforms.double()
+    taps = convolution.weight.squeeze(1).double().expand(len(samples), -1, -1)  # (B, C, K)
     if group is None:
-        return precise_product(windows, taps.expand(len(windows), -1, -1), None, dtype)
-    mean, covariance = window_statistics(windows, lengths)
+        return precise_product(samples, stride, taps, None, dtype)
+    samples = samples - samples.mean(1, keepdim=True)
+    mean, covariance = window_statistics(samples.unfold(1, kernel, stride), lengths)
     # (B, C): sum over l of (sum over k of w_k S_kl) w_l
     variance = ((taps @ covariance) * taps).sum(2)
     scale = group.weight * torch.rsqrt(variance + group.eps)
-    return precise_product(windows - mean, taps * scale[..., None], group.bias, dtype)
+    weight = taps * scale[..., None]
+    bias = group.bias - (weight @ mean.mT).squeeze(2)
+    return precise_product(samples, stride, weight, bias, dtype)
 
 
 def window_statistics(windows: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Means (B, 1, K) and covariances (B, K, K) of the first lengths (B,) windows (B, T, K)."""
+    """Means (B, 1, K) and covariances (B, K, K) of the first lengths (B,) windows (B, T, K).
+
+    In float64, from sums of products less the product of the means, which are small beside them.
+    """
     batch, frames, kernel = windows.shape
     count: int | Tensor = frames
-    if lengths is None:
-        mean = windows.mean(1, keepdim=True)
-        centred = windows - mean
-    else:
+    if lengths is not None:
         count = lengths.clamp(1, frames)[:, None, None]
-        seen = torch.arange(frames, device=windows.device)[:, None] < count
-        mean = (windows * seen).sum(1, keepdim=True) / count
-        centred = (windows - mean) * seen
+        windows = windows * (torch.arange(frames, device=windows.device)[:, None] < count)
     # One block of a GPU would go through all frames of a row: chunks of them side by side.
-    chunks = F.pad(centred, (0, 0, 0, -frames % CHUNK)).view(-1, CHUNK, kernel)
+    chunks = F.pad(windows, (0, 0, 0, -frames % CHUNK)).view(-1, CHUNK, kernel)
     sums = (chunks.mT @ chunks).view(batch, -1, kernel, kernel).sum(1)
-    return mean, sums / count
+    mean = windows.sum(1, keepdim=True) / count
+    return mean, sums / count - mean.mT * mean
 
 
 def precise_product(
-    windows: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
+    samples: Tensor, stride: int, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
-    """windows . weight^T + bias as one product in dtype: (B, T, K), (B, C, K), (C,) -> (B, T, C).
+    """Windows u of samples . weight^T + bias as one product in dtype: (B, S) -> (B, T, C).
 
     Half precision alone would lose here what the norm behind would make loud again. Each factor is
     the sum of two numbers of it, u = u1 + u2 and w = w1 + w2; the bias is the weight of ones:
@@ -128,17 +187,23 @@ def precise_product(
 
     The sums of a product are in float32, K is small: it costs nothing. Weights get their gradient
     through w1 and b1.
+
+    Args:
+        samples: (B, S), of a wider type.
+        stride: samples from one window to the next.
+        weight: (B, C, K).
+        bias: (B, C); None: none.
+        dtype: of the product.
     """
-    if bias is not None:
-        ones = windows.new_ones(()).expand(*windows.shape[:2], 1)
-        windows = torch.cat([windows, ones], 2)
-        weight = torch.cat([weight, bias.to(weight).expand(len(weight), -1)[..., None]], 2)
-    left, right = windows.to(dtype), weight.to(dtype)
+    left, right = [samples.to(dtype)], [weight.to(dtype)]
+    biases = [] if bias is None else [bias.to(dtype)]
     if dtype in (torch.bfloat16, torch.float16):
-        # What rounding took off; ones are exact, and their second part is 0.
-        left_rest = (windows - left).to(dtype)
-        right_rest = (weight.detach() - right.detach()).to(dtype)
-        left = torch.cat([left, left_rest, left], 2)
-        right = torch.cat([right, right, right_rest], 2)
-    missing = -left.shape[2] % ALIGNMENT
-    return F.pad(left, (0, missing)) @ F.pad(right, (0, missing)).mT
+        # What rounding took off
+        left += [(samples - left[0]).to(dtype), left[0]]
+        right += [right[0], (weight - right[0]).detach().to(dtype)]
+        biases += [(bias - biases[0]).detach().to(dtype)] if bias is not None else []
+    columns = len(left) * weight.shape[2] + len(biases)
+    biases += [weight.new_zeros(weight.shape[:2], dtype=dtype)] * (-columns % ALIGNMENT)
+    windows = [x.unfold(1, weight.shape[2], stride) for x in left]
+    ones = windows[0].new_ones(()).expand(*windows[0].shape[:2], len(biases))
+    return torch.cat([*windows, ones], 2) @ torch.cat([*right, torch.stack(biases, 2)], 2).mT

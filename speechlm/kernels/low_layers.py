@@ -39,6 +39,12 @@ def in_type(values: Any, dtype: torch.dtype) -> Any:
     return tree_map(cast, values)
 
 
+def run_low(layer: nn.Module, x: Tensor) -> Tensor:
+    """layer(x): as `low_layer` under autocast on GPUs, as it is elsewhere."""
+    dtype = low_type(x)
+    return layer(x) if dtype is None else low_layer(layer, x.to(dtype))
+
+
 def low_layer(layer: nn.Module, x: Tensor, *shared: Any) -> Tensor:
     """layer(x, *shared), computed in the type of x without autocast.
 

@@ -56,8 +56,9 @@ def without_autocast(backward: Backward) -> Backward:
     """
 
     @functools.wraps(backward)
-    def run(ctx: Any, *gradients: Tensor) -> Any:
-        with torch.autocast("cpu", enabled=False):
+    def run(ctx: Any, *gradients: Tensor | None) -> Any:
+        device = next(x.device.type for x in gradients if x is not None)
+        with torch.autocast(device, enabled=False):
             return backward(ctx, *gradients)
 
     return cast(Backward, run)

@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels import fast
+from speechlm.kernels.channels_last import convolve, images_of
 from speechlm.kernels.dropout import dropout
+from speechlm.kernels.low_layers import low_layer, low_type
 from speechlm.kernels.products import affine, compute_type, linear
 
 
@@ -39,13 +42,24 @@ class CTCHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, T, D) -> logits (B, (T + 1) N, V); outputs t N .. see frames t - 1 and t."""
+        dtype = low_type(hidden)
+        if dtype is not None:  # once more, without autocast
+            return low_layer(self, hidden.to(dtype))
         return linear(self.before_output(hidden), self.output_layer)
 
     def before_output(self, hidden: Tensor) -> Tensor:
         """(B, T, D) -> (B, (T + 1) N, D), what the last projection sees."""
-        padded = F.pad(hidden.to(compute_type(hidden)), (0, 0, 1, 1))
-        pairs = torch.cat([padded[:, :-1], padded[:, 1:]], -1)
-        mixed = affine(pairs, getattr(self, "1").weight.transpose(1, 2).flatten(1), None)
-        mixed = mixed.view(mixed.shape[0], -1, hidden.shape[2])
+        mixed = self._convolve(hidden).reshape(hidden.shape[0], -1, hidden.shape[2])
         mixed = dropout(mixed, self.dropout, self.training)
         return F.gelu(getattr(self, "3")["2"](mixed))
+
+    def _convolve(self, hidden: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T + 1, N D)."""
+        convolution = getattr(self, "1")
+        if fast("channels_last", hidden):
+            hidden = hidden.to(compute_type(hidden))
+            (images,) = images_of([convolution.weight], hidden.dtype)
+            return convolve(hidden, images, padding=1)
+        padded = F.pad(hidden.to(compute_type(hidden)), (0, 0, 1, 1))
+        pairs = torch.cat([padded[:, :-1], padded[:, 1:]], -1)
+        return affine(pairs, convolution.weight.transpose(1, 2).flatten(1), None)

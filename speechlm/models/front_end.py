@@ -19,6 +19,7 @@ from speechlm.kernels import fast
 from speechlm.kernels.channels_last import channels_last_stack
 from speechlm.kernels.convolution_stack import convolution_stack
 from speechlm.models.config import SpeechLMConfig
+from speechlm.models.inputs import to_device
 
 
 class FrontEnd(nn.Module, ABC):
@@ -38,7 +39,7 @@ class FrontEnd(nn.Module, ABC):
         """Waveforms (B, S), right-padded with zeros -> features (B, T, C).
 
         T is `framing.frames(S)`. A front end may use sample_lengths (B,), the valid samples, to
-        keep padding out of its statistics.
+        keep padding out of its statistics; they may be on the host.
         """
 
 
@@ -100,6 +101,7 @@ class ConvolutionalFrontEnd(FrontEnd):
         if self.ignore_padding and sample_lengths is not None:
             conv = self.blocks[0].conv
             lengths = (sample_lengths - conv.kernel_size[0]) // conv.stride[0] + 1
+            lengths = to_device(lengths, waveforms)
         if fast("front_end", waveforms) and not waveforms.requires_grad:
             return self._by_products(waveforms, lengths)
         if fast("channels_last", waveforms) and not waveforms.requires_grad:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,10 +11,44 @@ from torch import Tensor, nn
 
 from speechlm.conventions import Framing
 
+ALIGNMENT = 8
+"""Bytes of the widest numbers."""
+
 
 def to_device(x: Tensor | None, like: Tensor) -> Any:
     """x on the device of `like`, without waiting for it; None stays None."""
     return None if x is None else x.to(like.device, non_blocking=True)
+
+
+def all_to_device(like: Tensor, *tensors: Tensor | None) -> list[Any]:
+    """The tensors on the device of `like`, from the host by one copy; None stays None."""
+    given = [x for x in tensors if x is not None]
+    if like.device.type == "cpu" or any(x.device.type != "cpu" for x in given):
+        return [to_device(x, like) for x in tensors]
+    packed = pack(given)
+    if like.is_cuda:  # where the GPU reads by itself, so that nobody waits
+        packed = packed.pin_memory()
+    moved = iter(unpack(to_device(packed, like), given))
+    return [None if x is None else next(moved) for x in tensors]
+
+
+def pack(tensors: Sequence[Tensor]) -> Tensor:
+    """What tensors hold as bytes, each from a multiple of `ALIGNMENT` on: (N,) uint8."""
+    pieces = []
+    for x in tensors:
+        content = x.flatten().contiguous().view(torch.uint8)
+        pieces += [content, content.new_zeros(-len(content) % ALIGNMENT)]
+    return torch.cat(pieces)
+
+
+def unpack(packed: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """What `pack` has packed, as tensors of the shapes and types of those that it was given."""
+    found, start = [], 0
+    for x in like:
+        stop = start + x.numel() * x.element_size()
+        found.append(packed[start:stop].view(x.dtype).view(x.shape))
+        start = stop + -stop % ALIGNMENT
+    return found
 
 
 def unless_empty(mask: Tensor) -> Tensor | None:

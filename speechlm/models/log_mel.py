@@ -16,6 +16,7 @@ from speechlm.conventions import SAMPLE_RATE, WINDOW, Framing
 from speechlm.kernels.products import affine, compute_type
 from speechlm.models.config import MEL_SHIFT, SpeechLMConfig
 from speechlm.models.front_end import FrontEnd
+from speechlm.models.inputs import to_device
 
 FFT = 512
 """Points of the Fourier transform of a window of 400 samples."""
@@ -203,5 +204,6 @@ def windows(x: Tensor, stride: int, before: int) -> Tensor:
 
 
 def _valid(lengths: Tensor, x: Tensor) -> Tensor:
-    """(B, T, 1) bool: the first lengths (B,) frames of x (B, T, C)."""
-    return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
+    """(B, T, 1) bool, where x is: the first lengths (B,) frames of x (B, T, C)."""
+    valid = torch.arange(x.shape[1], device=lengths.device) < lengths[:, None]
+    return to_device(valid, x)[..., None]

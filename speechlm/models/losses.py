@@ -14,6 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechlm.conventions import BLANK, EOS, PAD
+from speechlm.kernels import fast
+from speechlm.kernels.gpu_losses import mean_square
+from speechlm.models.inputs import all_to_device
 
 
 @dataclasses.dataclass
@@ -56,6 +59,13 @@ def predict_units(logits: Tensor, targets: Tensor) -> UnitPrediction:
     loss = F.cross_entropy(logits, targets, reduction="sum")
     correct = (logits.detach().argmax(-1) == targets).sum()
     return UnitPrediction(logits, loss, correct)
+
+
+def feature_energy(features: Tensor) -> Tensor:
+    """Mean square of the front end's features (B, T, C), (), in float32: what the penalty is of."""
+    if fast("losses", features):
+        return mean_square(features)
+    return features.float().square().mean()
 
 
 def label_smoothed_loss(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -111,12 +121,10 @@ def ctc_loss(logits: Tensor, frame_lengths: Tensor, characters: Tensor) -> Tenso
     # A sentence that does not fit is scored as an empty one, whose loss and gradient are finite,
     # and multiplied by 0: no row is taken out, which would make a GPU wait for the count.
     fits = ctc_fits(frame_lengths, characters)
+    target_lengths = ctc_targets(characters).sum(1) * fits
+    all_fit = fits.device.type == "cpu" and bool(fits.all())
+    fits, characters = all_to_device(logits, fits, characters)
     losses = F.ctc_loss(
-        log_probs,
-        characters.to(logits.device, non_blocking=True),
-        frame_lengths,
-        ctc_targets(characters).sum(1) * fits,
-        blank=BLANK,
-        reduction="none",
+        log_probs, characters, frame_lengths, target_lengths, blank=BLANK, reduction="none"
     )
-    return (losses * fits.to(logits.device, non_blocking=True)).sum()
+    return (losses if all_fit else losses * fits).sum()

@@ -67,9 +67,9 @@ class TextOutput:
     ctc: Tensor
     """CTC summed over the sentences that fit into their frames."""
     n_tokens: Tensor
-    """Characters of these sentences, each one's EOS included."""
+    """Characters of these sentences, each one's EOS included; where the characters were given."""
     n_impossible: Tensor
-    """Sentences with more characters than CTC can write in their frames."""
+    """Sentences with more characters than CTC can write in their frames; there, too."""
     logits: Tensor
     """(B, (T + 1) N, n_characters), N `SpeechLMConfig.ctc_outputs`."""
 

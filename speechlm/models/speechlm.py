@@ -25,11 +25,16 @@ and of a sentence of the units a b c, which its sampled durations have lengthene
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 
 from speechlm.conventions import PAD, Framing
+from speechlm.kernels import fast
 from speechlm.kernels.dropout import dropout
+from speechlm.kernels.gpu_losses import unit_losses
+from speechlm.kernels.low_layers import run_low
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.ctc_head import CTCHead
 from speechlm.models.fast_transformer import FastSharedEncoder, FastSpeechEncoder
@@ -42,6 +47,7 @@ from speechlm.models.front_end import (
 from speechlm.models.heads import CTC_HEAD, UNIT_EMBEDDINGS, required
 from speechlm.models.initial import initialize_fast, initialize_paper
 from speechlm.models.inputs import (
+    all_to_device,
     check_shapes,
     check_speech,
     evaluating,
@@ -51,10 +57,19 @@ from speechlm.models.inputs import (
 )
 from speechlm.models.labels import align_labels
 from speechlm.models.log_mel import LogMelFrontEnd
-from speechlm.models.losses import UnitPrediction, ctc_fits, ctc_loss, predict_units, unit_logits
+from speechlm.models.losses import (
+    UnitPrediction,
+    ctc_fits,
+    ctc_loss,
+    feature_energy,
+    predict_units,
+    unit_logits,
+)
+from speechlm.models.masked_input import mask_frames, masked_units
 from speechlm.models.masking import channel_mask, draw_masks, indices, span_mask
+from speechlm.models.objective import total_loss
 from speechlm.models.outputs import AugmentOptions, Encoded, SpeechDraws, SpeechOutput, TextOutput
-from speechlm.models.swapping import swap_with_units
+from speechlm.models.swapping import swap_with_targets, trained_units
 from speechlm.models.transformer import SharedEncoder, SpeechEncoder
 
 
@@ -160,13 +175,13 @@ class SpeechLM(nn.Module):
         draws = draws or SpeechDraws()
         check_shapes(waveforms, sample_lengths, self.framing)
         # Features, cut to the labels, and a target unit for each frame: (B, T, C), (B, T)
-        features = self._front_end(waveforms, to_device(sample_lengths, waveforms))
+        features = self._front_end(waveforms, sample_lengths)
         ratio = self.framing.labels_per_frame(label_rate or self.config.label_rate)
         offset = draws.label_offset
         if self.config.is_fast and offset is None:
             offset = ratio // 2  # the label in the middle of the frame, not one drawn at random
         features, targets = align_labels(features, labels, ratio, offset)
-        feature_penalty = features.float().square().mean()
+        feature_penalty = feature_energy(features)
 
         # Which frames are padding, masked, swapped, scored: known before anything waits for a GPU
         padding = self._padding(sample_lengths, waveforms, features)
@@ -176,25 +191,29 @@ class SpeechLM(nn.Module):
         masked, swapped = draw_masks(padding | without, self.config, draws, self._groups)
         scored = indices(masked & ~padding)
         others = indices(~masked & ~padding & ~without) if self.config.unmasked_weight > 0 else None
-        hidden, blank = (to_device(unless_empty(x), features) for x in (padding, without))
-        masked, swapped, targets = (to_device(x, features) for x in (masked, swapped, targets))
+        units = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)
+        trained = trained_units(targets, swapped, units.num_embeddings)
+        hidden, blank, masked, swapped, targets, trained, scored, others = all_to_device(
+            features,
+            *(unless_empty(padding), unless_empty(without), masked, swapped, targets, trained),
+            *(scored, others),
+        )
 
         # Speech Transformer over features of which the masked ones are hidden: (B, T, D)
-        x = self._mask_frames(self._project(features), masked)
+        x = mask_frames(self._project(features), masked, self.mask_emb)
         middle = self.encoder(x, hidden).last
 
         # Shared Transformer over its states, some of them swapped for their units' embeddings
-        units = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)(targets)
-        shared_input = swap_with_units(middle, units, swapped)
+        shared_input = swap_with_targets(middle, units, targets, swapped, trained)
         if hidden is not None:
             shared_input = shared_input.masked_fill(hidden[..., None], 0.0)
         top = self.unit_encoder(shared_input, blank).last
 
         # Units of the N masked frames, predicted at both depths
-        predicted = self._predict((middle, top), targets, to_device(scored, features))
+        predicted = self._predict((middle, top), targets, scored)
         unmasked = None
         if others is not None:
-            unmasked = self._predict((middle, top), targets, to_device(others, features))
+            unmasked = self._predict((middle, top), targets, others)
         return SpeechOutput(
             middle=predicted[0],
             top=predicted[1],
@@ -228,15 +247,14 @@ class SpeechLM(nn.Module):
             )
         n_tokens, n_impossible = ((characters != PAD) & fits[:, None]).sum(), (~fits).sum()
         hidden = to_device(unless_empty(padding), self.mask_emb)
-        mask, units = (to_device(x, self.mask_emb) for x in (mask, units))
 
         embed = required(self.unit_embed_tokens, UNIT_EMBEDDINGS)
-        x = self._mask_frames(embed(units), mask)
+        x = masked_units(units, mask, embed, self.mask_emb)
         logits = required(self.unit_encoder_ctc_head, CTC_HEAD)(self.unit_encoder(x, hidden).last)
         return TextOutput(
             ctc=ctc_loss(logits, outputs, characters),
-            n_tokens=to_device(n_tokens, logits),
-            n_impossible=to_device(n_impossible, logits),
+            n_tokens=n_tokens,
+            n_impossible=n_impossible,
             logits=logits,
         )
 
@@ -256,33 +274,7 @@ class SpeechLM(nn.Module):
                 `loss_ctc` is not a number if no sentence counts.
             weight: (), N. Gradients of several workers are averaged with this weight.
         """
-        # UMLM: CE_middle + CE_top, summed over the scored frames
-        masked = max(1, speech.n_masked)
-        entropy, count = speech.middle.loss + speech.top.loss, speech.n_masked
-        if speech.unmasked is not None:
-            middle, top = speech.unmasked
-            entropy = entropy + self.config.unmasked_weight * (middle.loss + top.loss)
-            count += middle.logits.shape[0]
-        # A scored frame's share: sums over N are divided by N, the penalty is a mean already.
-        penalty = self.config.feature_penalty_weight * speech.feature_penalty
-        loss = entropy / max(1, count) + penalty * (count > 0)
-        stats = {
-            "loss_middle": speech.middle.loss / masked,
-            "loss_top": speech.top.loss / masked,
-            "accuracy_middle": speech.middle.correct / masked,
-            "accuracy_top": speech.top.correct / masked,
-            "feature_penalty": speech.feature_penalty,
-        }
-        # UCTC a character, which the authors weigh with N masked frames before they divide by N
-        if text is not None:
-            ctc = text.ctc / text.n_tokens.clamp(min=1)
-            loss = loss + self.config.text_ctc_weight * ctc
-            stats["loss_ctc"] = ctc.where(text.n_tokens > 0, float("nan"))
-            stats["impossible_lines"] = text.n_impossible
-        stats["loss"] = loss
-        stats["n_masked"] = loss.new_full((), speech.n_masked)
-        weight = loss.new_full((), count)
-        return loss, {key: value.detach().float() for key, value in stats.items()}, weight
+        return total_loss(self.config, speech, text)
 
     def encode(
         self,
@@ -374,21 +366,17 @@ class SpeechLM(nn.Module):
 
     def _project(self, features: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, D): layer norm, projection, dropout."""
-        x = self.layer_norm(features)
+        x = run_low(self.layer_norm, features)
         if self.post_extract_proj is not None:
-            x = self.post_extract_proj(x)
+            x = run_low(self.post_extract_proj, x)
         # The encoders of a fast model have the only dropout of their inputs.
         return x if self.config.is_fast else dropout(x, self.config.input_dropout, self.training)
-
-    def _mask_frames(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Overwrites masked (B, T) frames of x (B, T, D) with the mask embedding."""
-        return self.mask_emb.to(x.dtype).where(mask[..., None], x)
 
     def _augment(self, x: Tensor, lengths: Tensor, augment: AugmentOptions) -> Tensor:
         """Time spans become the mask embedding, then channel spans become zero."""
         if augment.time_prob > 0.0:
             mask = span_mask(lengths, x.shape[1], augment.time_prob, augment.time_length)
-            x = self._mask_frames(x, mask)
+            x = mask_frames(x, mask, self.mask_emb)
         if augment.channel_prob > 0.0:
             mask = channel_mask(x, augment.channel_prob, augment.channel_length)
             x = x.masked_fill(mask[:, None], 0.0)
@@ -398,10 +386,16 @@ class SpeechLM(nn.Module):
         self, depths: tuple[Tensor, Tensor], targets: Tensor, frames: Tensor
     ) -> tuple[UnitPrediction, UnitPrediction]:
         """UMLM at the two depths (B, T, D) for frames (N,), places in the flattened (B, T)."""
-        middle, top = (
-            predict_units(
-                self.unit_logits(hidden.flatten(0, 1)[frames], depth), targets.flatten()[frames]
+        targets = targets.flatten()[frames]
+        if self.label_embs_list and fast("losses", depths[0]):
+            projections, embeddings = cast(Any, self.final_proj_list), list(self.label_embs_list)
+            losses, correct, logits = unit_losses(
+                depths, frames, targets, projections, embeddings, self.config.temperature
             )
+            first, second = map(UnitPrediction, logits, losses, correct)
+            return first, second
+        middle, top = (
+            predict_units(self.unit_logits(hidden.flatten(0, 1)[frames], depth), targets)
             for depth, hidden in enumerate(depths)
         )
         return middle, top

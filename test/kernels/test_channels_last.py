@@ -91,13 +91,14 @@ def test_bfloat16_is_as_near_as_the_definition(case, like_a_gpu):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_first_product_is_as_good_as_float32(dtype):
     torch.manual_seed(0)
-    windows = torch.randn(2, 50, 10, dtype=torch.float64) + 30.0
+    samples = torch.randn(2, 255, dtype=torch.float64) + 30.0
+    windows = samples.unfold(1, 10, 5)
     weight = torch.randn(2, 6, 10, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(6, requires_grad=True)
+    bias = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
     # What a product of this type gives before its own result is rounded
-    exact = windows @ weight.mT + bias.double()
+    exact = windows @ weight.mT + bias[:, None]
     rounding = torch.finfo(dtype).eps * exact.abs()
-    found = channels_last.precise_product(windows, weight, bias, dtype)
+    found = channels_last.precise_product(samples, 5, weight, bias, dtype)
     assert ((found - exact).abs() <= 0.51 * rounding + 1e-3).all()
     d_y = torch.randn(exact.shape).to(dtype)
     wanted = torch.autograd.grad(exact, (weight, bias), d_y.double())
@@ -140,3 +141,22 @@ def test_all_convolutions_lie_with_channels_last(case, monkeypatch, like_a_gpu):
     with like_a_gpu(), torch.autocast("cpu", torch.bfloat16):
         front_end.float()(waveforms.float(), lengths)
     assert seen == [torch.bfloat16] * 13  # 7 GELUs, 6 convolutions
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_as_images(dtype):
+    """Of two shapes, in an order that is not theirs."""
+    torch.manual_seed(0)
+    weights = [torch.randn(4, 3, taps, requires_grad=True) for taps in (2, 3, 2)]
+    images = channels_last.images_of(weights, dtype)
+    for image, weight in zip(images, weights, strict=True):
+        assert image.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(image.squeeze(2), weight.to(dtype))
+    scale = [torch.randn(4, 3, 1, taps).to(dtype) for taps in (2, 3, 2)]
+    gradients = torch.autograd.grad(
+        torch.stack([(x * y).sum() for x, y in zip(images, scale, strict=True)]).sum(), weights
+    )
+    for gradient, y in zip(gradients, scale, strict=True):
+        assert gradient.is_contiguous() and gradient.dtype == torch.float32
+        assert torch.equal(gradient, y.squeeze(2).float())
+    assert channels_last.images_of([], dtype) == ()

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from speechlm.models.inputs import all_to_device, pack, unpack
+
 SAMPLES = torch.randn(2, 4000, generator=torch.Generator().manual_seed(0)) * 0.1
 
 
@@ -55,3 +57,22 @@ def test_every_module_keeps_its_own_mode(small_model):
     first, second = (model.extract_features(SAMPLES)[0] for _ in range(2))
     assert torch.equal(first, second)
     assert [module.training for module in model.modules()] == modes and len(set(modes)) == 2
+
+
+def test_tensors_that_go_to_a_device_together():
+    tensors = [
+        torch.tensor([[True, False, True]]),
+        torch.arange(20).view(4, 5)[:, ::2],
+        torch.zeros(0, dtype=torch.long),
+        torch.tensor(7),
+        torch.tensor([1.5, -2.0, 3.0]),
+    ]
+    found = unpack(pack(tensors), tensors)
+    for a, b in zip(found, tensors, strict=True):
+        assert torch.equal(a, b) and a.dtype == b.dtype
+    one, none, other = all_to_device(torch.empty(1, device="meta"), tensors[0], None, tensors[1])
+    assert none is None and one.device.type == "meta"
+    assert (one.dtype, one.shape, other.dtype, other.shape) == (
+        *(torch.bool, (1, 3)),
+        *(torch.int64, (4, 3)),
+    )

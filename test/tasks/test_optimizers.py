@@ -1,5 +1,6 @@
 """Muon and AdamW as one optimiser: torch's own updates, one rate, states that come back."""
 
+import argparse
 import copy
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.tasks.optimizers import MuonAndAdamW, muon_groups
+from speechlm.tasks.pretrain import SpeechLMPretrainTask
 
 CONF = {"lr": 0.01, "betas": [0.9, 0.95], "eps": 1e-6, "weight_decay": 0.02}
 
@@ -123,3 +125,23 @@ def test_a_kind_of_parameters_may_be_frozen(frozen):
 def test_values_that_cannot_be(wrong):
     with pytest.raises(ValueError, match="expected, "):
         MuonAndAdamW(muon_groups(nn.ModuleDict({"fc1": nn.Linear(4, 4)})), **wrong)
+
+
+@pytest.mark.parametrize(
+    "changes, fused",
+    [
+        ({}, True),
+        ({"optim": "adam"}, True),
+        ({"ngpu": 0}, None),
+        ({"optim": "sgd"}, None),
+        ({"optim_conf": {"fused": False}}, False),
+        ({"optim_conf": {"foreach": True}}, None),
+    ],
+)
+def test_adam_is_one_kernel_on_gpus(changes, fused):
+    options = {"optim": "adamw", "optim_conf": {"lr": 0.1}, "ngpu": 1, "accum_grad": 1}
+    options |= {"num_iters_per_epoch": None, "scheduler": None, "exclude_weight_decay": False}
+    args = argparse.Namespace(**{**options, **changes, "sharded_ddp": False})
+    kept = dict(args.optim_conf)
+    (optimizer,) = SpeechLMPretrainTask.build_optimizers(args, nn.Linear(4, 4))
+    assert optimizer.defaults.get("fused") is fused and args.optim_conf == kept

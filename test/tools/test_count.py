@@ -19,7 +19,7 @@ def count(root):
     """The modules of the counter."""
     sys.path.insert(0, str(root / "tools"))
     try:
-        names = ("count", "pretended_gpu", "trace")
+        names = ("count", "pretended_gpu", "trace", "update")
         yield SimpleNamespace(**{n: importlib.import_module(f"benchmarks.{n}") for n in names})
     finally:
         sys.path.remove(str(root / "tools"))
@@ -65,6 +65,45 @@ def test_many_tensors_by_one_kernel(count):
         torch._foreach_copy_([x.bfloat16() for x in wide], wide)
     last = trace.calls[-1]
     assert (last.kernels, last.read, last.written) == (1, 4 * 8, 2 * 8)
+
+
+def test_a_list_is_cut_where_a_kernel_has_no_room(count):
+    def launches(*numbers, depth=2):
+        return count.trace.launches([torch.empty(n, device=META) for n in numbers], depth)
+
+    chunk = count.trace.CHUNK
+    assert launches() == 0 and launches(5) == 1
+    assert launches(*[1] * 64) == 1 and launches(*[1] * 65) == 2
+    assert launches(*[1] * 36, depth=4) == 1 and launches(*[1] * 37, depth=4) == 2
+    assert launches(320 * chunk) == 1 and launches(320 * chunk + 1) == 2
+    # The rest of the long one has a kernel's first place, and 63 others have room beside it.
+    assert launches(320 * chunk + 1, *[1] * 63) == 2 and launches(320 * chunk + 1, *[1] * 64) == 3
+
+
+def test_lists_that_are_read_and_written(count):
+    ones, twos = ([torch.empty(n, device=META) for n in (3, 5)] for _ in range(2))
+    trace = count.trace.Trace(lambda modules: "")
+    with trace:
+        torch._foreach_add_(ones, twos)
+        torch._foreach_mul(ones, 2.0)
+        torch._foreach_norm(ones)
+    assert [(call.kernels, call.read, call.written) for call in trace.calls] == [
+        (1, 2 * 32, 32),
+        (1, 32, 32),
+        (2, 32, 8),
+    ]
+
+
+def test_clipping_and_adam(count):
+    """Fused: gradients are read for their norm and scaled, then four lists read, three written."""
+    # Lists: norm 1, scaled 2, decayed 2, moments 3 + 2 + 4, root 2, divided 2, epsilon 2, step 4
+    sizes = {"foreach": 1 + 2 + 2 + 3 + 2 + 4 + 2 + 2 + 2 + 4, "fused": 1 + 2 + 4 + 3}
+    for variant, passes in sizes.items():
+        weights = [torch.empty(n, device=META, requires_grad=True) for n in (30000, 50000)]
+        trace = count.update.traced_update(weights, variant)
+        moved = sum(call.read + call.written for call in trace.calls)
+        assert moved == pytest.approx(4 * 80000 * passes, rel=1e-3) and trace.waits == 0
+        assert all(variant in call.part for call in trace.calls)
 
 
 def test_dropout_is_one_kernel(count):
@@ -176,10 +215,17 @@ def test_an_estimate_is_the_roofline(count):
 # Bounds of a training step with the paper's batch: kernels, GB, TFLOP, waits, GiB at the peak.
 # They are what was reached, rounded up: a change that goes beyond them has made a step dearer.
 BOUNDS = {
-    "base": (1760, 46.0, 5.45, 0, 5.0),
-    "base --triton": (1490, 32.0, 5.6, 0, 3.9),
-    "large": (3080, 131.0, 15.2, 0, 13.5),
-    "fast_base": (1460, 16.5, 1.9, 0, 1.7),
+    "base": (1630, 44.6, 5.45, 0, 4.9),
+    "base --triton": (1302, 29.2, 5.6, 0, 3.5),
+    "large": (2935, 129.7, 15.2, 0, 13.1),
+    "fast_base": (1393, 15.7, 1.9, 0, 1.6),
+}
+# Of parts alone: kernels, GB
+PART_BOUNDS = {
+    "base": {"front end": (101, 6.1), "CTC head": (19, 0.2)},
+    "base --triton": {"front end": (44, 4.4), "masks, embeddings, losses": (175, 2.11)},
+    "large": {"front end": (93, 8.8), "CTC head": (20, 0.31)},
+    "fast_base": {"front end": (81, 0.63), "masks, embeddings, losses": (179, 1.4)},
 }
 
 
@@ -193,6 +239,18 @@ def test_a_step_takes_no_more_than_was_reached(count, model):
     assert 0.9 * flop <= sum(call.flop for call in trace.calls) / 1e12 <= flop
     assert trace.waits <= waits
     assert trace.peak_bytes / 2**30 <= peak
+    for part, (most, moved) in PART_BOUNDS[model].items():
+        calls = [call for call in trace.calls if call.part == part]
+        assert 0 < sum(call.kernels for call in calls) <= most
+        assert sum(call.read + call.written for call in calls) / 1e9 <= moved
+
+
+def test_what_follows_a_step_takes_no_more_than_was_reached(count, capsys):
+    figures = count.count.count_update("base", 989.0, 3.35)
+    assert figures["base_foreach_update_kernels"] <= 67
+    assert figures["base_fused_update_kernels"] <= 29
+    assert figures["base_fused_update_gigabytes"] <= 4.0
+    assert "after a step, either" in capsys.readouterr().out
 
 
 # Utterances as long as crops are, and one or two lines of text that fill a batch.

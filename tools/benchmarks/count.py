@@ -13,6 +13,7 @@ from benchmarks.measure import N_CHARACTERS, N_UNITS
 from benchmarks.operations import units_of
 from benchmarks.pretended_gpu import META, pretended_gpu
 from benchmarks.trace import Call, Trace
+from benchmarks.update import VARIANTS, traced_update
 from benchmarks.waits import waits_of_updates
 from speechlm.conventions import SAMPLE_RATE, WINDOW
 from speechlm.kernels import triton
@@ -38,7 +39,11 @@ REST = "masks, embeddings, losses"
 
 
 def count(args: argparse.Namespace) -> dict[str, float]:
-    """Counts kernels, bytes, operations, waits and memory of a step on a GPU, without a GPU."""
+    """Counts kernels, bytes, operations, waits and memory of a step on a GPU, without a GPU.
+
+    The step is a batch's forward and backward pass; clipping and the optimiser, which follow it,
+    stand in a table of their own, as torch does them by itself and by its kernel for all weights.
+    """
     peak, bandwidth = GPUS[args.gpu]
     peak, bandwidth = args.peak_tflops or peak, args.bandwidth_tb or bandwidth
     figures: dict[str, float] = {}
@@ -49,6 +54,7 @@ def count(args: argparse.Namespace) -> dict[str, float]:
         figures |= {f"{name}_{key}": value for key, value in summary(trace, peak, bandwidth)}
         if not args.features:  # of the whole update, the loop and the optimiser included
             figures[f"{name}_waits"] = waits(name, args)
+            figures |= count_update(name, peak, bandwidth)
         figures[f"{name}_state_gib"] = round(state_gib(name), 2)
         milliseconds = figures[f"{name}_estimated_ms"]
         figures[f"{name}_audio_seconds_per_second"] = round(
@@ -63,6 +69,22 @@ def state_gib(name: str) -> float:
         model = SpeechLM(getattr(SpeechLMConfig, name)(), N_UNITS, N_CHARACTERS)
     numbers = sum(weight.numel() for weight in model.parameters())
     return 4 * 4 * numbers / 2**30
+
+
+def count_update(name: str, peak: float, bandwidth: float) -> dict[str, float]:
+    """Prints what clipping and the optimiser take, and returns their kernels, bytes and time."""
+    with torch.device(META), torch.no_grad():
+        model = SpeechLM(getattr(SpeechLMConfig, name)(), N_UNITS, N_CHARACTERS)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    traces = {variant: traced_update(weights, variant) for variant in VARIANTS}
+    calls = [call for trace in traces.values() for call in trace.calls]
+    table(name, "after a step, either", part_of_call, calls, peak, bandwidth, sums=False)
+    return {
+        f"{name}_{variant}_update_{key}": value
+        for variant, trace in traces.items()
+        for key, value in summary(trace, peak, bandwidth)
+        if key in ("kernels", "gigabytes", "estimated_ms")
+    }
 
 
 def traced(name: str, args: argparse.Namespace) -> Trace:
@@ -159,8 +181,18 @@ def table(
     calls: list[Call],
     peak: float,
     bandwidth: float,
+    sums: bool = True,
 ) -> None:
-    """Prints kernels, bytes, operations and the estimate of each part or kind, in Markdown."""
+    """Prints kernels, bytes, operations and the estimate of each part or kind, in Markdown.
+
+    Args:
+        name: of the model.
+        title: what a row is.
+        sort: the row that a call belongs to.
+        calls: what is done.
+        peak, bandwidth: as in `milliseconds`.
+        sums: whether the last row has the sums of all.
+    """
     groups: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
         groups[sort(call)].append(call)
@@ -168,7 +200,9 @@ def table(
     estimates = {key: milliseconds(own, peak, bandwidth) for key, own in groups.items()}
     for key in sorted(groups, key=lambda key: -estimates[key]):
         print(f"| {key} | {row(groups[key])} | {estimates[key]:.1f} |")
-    print(f"| **sum** | {row(calls)} | {sum(estimates.values()):.1f} |\n")
+    if sums:
+        print(f"| **sum** | {row(calls)} | {sum(estimates.values()):.1f} |")
+    print()
 
 
 def row(calls: list[Call]) -> str:

@@ -38,6 +38,10 @@ KINDS = {
     ),
 }
 OTHER = "other elementwise, sums, draws"
+LISTS = ("_foreach_", "_fused_")
+"""How operations on lists of tensors begin; such a kernel takes so many tensors and chunks:"""
+LIST_TENSORS, LIST_BLOCKS, CHUNK = (110, 64, 48, 36, 30), 320, 65536
+"""By the number of lists, of which kernels of optimisers have 36; torch's MultiTensorApply.cuh."""
 
 # Kernels of an operation that is more than one, as far as torch's CUDA code has them apart.
 SEVERAL = {
@@ -148,8 +152,11 @@ class Trace(TorchDispatchMode):
     def _note(self, operation: Any, name: str, args: Any, kwargs: Any, result: Any) -> None:
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         outputs = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
-        if name == "_foreach_copy_":  # many tensors by one kernel: into the first list
-            outputs, inputs = list(args[0]), list(args[1])
+        if "out" in kwargs:  # written, not read
+            inputs = [x for x in inputs if x is not kwargs["out"]]
+        kernels = SEVERAL.get(name, 1)
+        if name.startswith(LISTS):
+            inputs, outputs, kernels = of_lists(name, args, kwargs, outputs)
         written = float(sum(map(size_of, outputs)))
         if written == 0:
             return
@@ -160,7 +167,7 @@ class Trace(TorchDispatchMode):
             read = float(sum(map(size_of, inputs[1:]))) + written
         flop = _operations(operation, name, args, kwargs, result)
         part = self.part_of(self._tracker.parents)
-        self.calls.append(Call(part, name, SEVERAL.get(name, 1), read, written, flop))
+        self.calls.append(Call(part, name, kernels, read, written, flop))
 
     def _remember(self, result: Any) -> None:
         """Keep account of the memory behind the results, until torch lets go of it."""
@@ -178,6 +185,47 @@ class Trace(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._seen.discard(key)
         self.bytes_now -= size
+
+
+def of_lists(
+    name: str, args: Any, kwargs: Any, outputs: list[Tensor]
+) -> tuple[list[Tensor], list[Tensor], int]:
+    """What an operation on lists of tensors reads and writes, and its kernels.
+
+    Args:
+        name: of torch's operation.
+        args, kwargs: its arguments, the list that is written into first.
+        outputs: tensors that it returns.
+    """
+    given = [x for x in (*args, *kwargs.values()) if isinstance(x, list | tuple) and len(x)]
+    lists: list[list[Tensor]] = [list(x) for x in given if all(isinstance(y, Tensor) for y in x)]
+    if name.startswith("_fused_"):  # parameters, gradients, two moments; numbers of steps
+        return sum(lists[:4], []), lists[0] + lists[2] + lists[3], launches(lists[0], 4)
+    if any(
+        x.stride() != y.stride()
+        for other in lists[1:]
+        for x, y in zip(lists[0], other, strict=True)
+    ):
+        return sum(lists[1:], []), lists[0], len(lists[0])  # torch takes them one by one
+    inputs = lists[1:] if name == "_foreach_copy_" else lists
+    if name == "_foreach_norm":  # and one that adds up what the blocks have found
+        return lists[0], outputs, launches(lists[0], 1) + 1
+    written = lists[0] if name.endswith("_") else outputs
+    depth = len(lists) + (not name.endswith("_"))
+    return sum(inputs, []), written, launches(lists[0], depth)
+
+
+def launches(tensors: list[Tensor], depth: int) -> int:
+    """Kernels for a list of tensors beside depth - 1 lists like it: each has limited room."""
+    count = blocks = held = 0
+    for tensor in tensors:
+        full, blocks = divmod(blocks - (-tensor.numel() // CHUNK), LIST_BLOCKS)
+        # What is left of the last tensor opens the next kernel
+        held = int(blocks > 0) if full else held + 1
+        if held == LIST_TENSORS[depth - 1]:
+            full, blocks, held = full + 1, 0, 0
+        count += full
+    return count + (blocks > 0)
 
 
 def _operations(operation: Any, name: str, args: Any, kwargs: Any, result: Any) -> float:
