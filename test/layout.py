@@ -29,8 +29,9 @@ FLOORS = {
 """Rooms of `speechlm` from the ground up; rooms on one floor do not import each other."""
 PURE = {"kernels": {"conventions", "kernels"}, "models": {"conventions", "kernels", "models"}}
 """Rooms that need only torch, numpy and the standard library, and which rooms they may import."""
-IN_TRITON = "speechlm.kernels.triton_attention"
-"""Needs triton, which only torch's builds for GPUs bring; other modules import it in functions."""
+IN_TRITON = "speechlm.kernels.triton_"
+"""Modules of such names need triton, which only torch's builds for GPUs bring; others import them
+in functions."""
 OPENS = ("speechlm.checkpoints", "speechlm.decode")
 """What `speechlm/__init__.py` may import, when somebody asks for it."""
 IMPORTERS = ("import_module", "find_spec", "__import__")
@@ -160,9 +161,10 @@ def _purity(path: str, item: Import, sources: Sources) -> str:
     other, top = target(item, sources), item.module.partition(".")[0]
     if other and room_of(other) not in PURE[room]:
         return f"imports {other}; {room} may import {', '.join(sorted(PURE[room]))}"
-    if other == IN_TRITON and not item.in_function:
+    within = module_of(path).startswith(IN_TRITON)
+    if other.startswith(IN_TRITON) and not (item.in_function or within):
         return f"imports {other}, which needs triton, at once; it may do so only in functions"
-    if top == "triton" and module_of(path) == IN_TRITON:
+    if top == "triton" and within:
         return ""
     if top not in {"speechlm", "torch", "numpy", "__future__", *sys.stdlib_module_names}:
         return f"imports {item.module}; {room} needs only torch and numpy"

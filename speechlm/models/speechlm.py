@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from speechlm.conventions import PAD, Framing
+from speechlm.kernels.cast_weights import cast_once
 from speechlm.kernels.dropout import dropout
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.ctc_head import CTCHead
@@ -124,10 +125,11 @@ class SpeechLM(nn.Module):
         and what is masked is decided there, so that nothing waits for the GPU. From the GPU it
         takes them, too, and waits for the number of masked frames and for the lengths of CTC.
         """
-        speech = self.forward_speech(waveforms, sample_lengths, labels)
         text = None
-        if units is not None and characters is not None:
-            text = self.forward_text(units, characters)
+        with cast_once(passes=2):
+            speech = self.forward_speech(waveforms, sample_lengths, labels)
+            if units is not None and characters is not None:
+                text = self.forward_text(units, characters)
         return self.total_loss(speech, text)
 
     def forward_speech(

@@ -14,7 +14,8 @@ OFF = {"dropout": 0.0, "attention_dropout": 0.0, "speech_layerdrop": 0.0, "share
 
 def build(size):
     torch.manual_seed(0)
-    changes = {"pre_norm": True, "conv_norm": "layer"} if size == "large" else {}
+    changes = {} if size == "fast" else {"pre_norm": size == "large"}
+    changes |= {"conv_norm": "layer"} if size == "large" else {}
     config = getattr(SpeechLMConfig, SIZES[size])(
         speech_layers=3, shared_layers=3, label_rate=50, ctc_dropout=0.0, **OFF, **changes
     )

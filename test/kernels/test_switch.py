@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from speechlm import kernels
-from speechlm.kernels import GPU_KERNELS, KERNELS, fast, on_gpu, plain, products, triton
+from speechlm.kernels import KERNELS, fast, plain, products, triton
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.text_to_unit import TextToUnit, TextToUnitConfig
 
@@ -24,6 +24,7 @@ USED = {
     "taps": "speechlm.models.fast_transformer.by_taps",
     "channels_last": "speechlm.models.front_end.channels_last_stack",
     "layers": "speechlm.models.transformer.low_layer",
+    "fused_layers": "speechlm.models.transformer.fused_layer",
     "tiles": "speechlm.kernels.tiled_convolution.TiledConvolution.forward",
 }
 """What runs where a kernel is on."""
@@ -45,7 +46,7 @@ def find(name):
 
 def test_the_table_is_true(root):
     assert USED.keys() == KERNELS.keys()
-    for name, row in [*KERNELS.items(), *GPU_KERNELS.items()]:
+    for name, row in KERNELS.items():
         for twin in row.twin.split(" of "):
             find(twin if twin.startswith("torch.") else f"speechlm.{twin}")
         text = (root / "test" / f"{row.test}.py").read_text()
@@ -73,6 +74,8 @@ def run_everything(autocast):
 def test_a_kernel_runs_unless_it_is_switched_off(monkeypatch, like_a_gpu, name):
     if name == "products" and not products._onednn_types():
         pytest.skip("torch has no oneDNN here")
+    if KERNELS[name].asked_for and os.environ.get("TRITON_INTERPRET") != "1":
+        pytest.skip("needs triton and its interpreter on a CPU: TRITON_INTERPRET=1")
     owner, _, attribute = USED[name].rpartition(".")
     real, calls = find(USED[name]), []
 
@@ -83,7 +86,7 @@ def test_a_kernel_runs_unless_it_is_switched_off(monkeypatch, like_a_gpu, name):
 
     monkeypatch.setattr(find(owner), attribute, spy)
     where = like_a_gpu() if "cuda" in KERNELS[name].devices else nullcontext()
-    with where:
+    with where, triton() if KERNELS[name].asked_for else nullcontext():
         with plain(name):
             run_everything(autocast=name == "layers")
         assert not calls
@@ -100,25 +103,29 @@ def test_plain_ends_with_its_block():
         raise KeyError
     for device in ("cpu", "meta"):
         chosen = {name for name in KERNELS if fast(name, x.to(device))}
-        assert chosen == {name for name, row in KERNELS.items() if device in row.devices}
+        expected = {name for name, row in KERNELS.items() if device in row.devices}
+        assert chosen == expected - {"fused_layers"}
     assert all(("cpu" in row.devices) != ("cuda" in row.devices) for row in KERNELS.values())
 
 
-def test_triton_is_off_until_it_is_asked_for():
+def test_triton_is_off_until_it_is_asked_for(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     x = torch.ones(1)
     meta = x.to("meta")
-    assert not on_gpu("attention", meta)
+    assert not fast("fused_layers", meta)
     with triton():
-        assert on_gpu("attention", meta) and not on_gpu("attention", x)
-        with plain("attention"):
-            assert not on_gpu("attention", meta)
-    assert not on_gpu("attention", meta)
+        assert fast("fused_layers", meta) and not fast("fused_layers", x)
+        with plain("fused_layers"):
+            assert not fast("fused_layers", meta)
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+        assert fast("fused_layers", x)
+    assert not fast("fused_layers", meta)
 
 
 @pytest.mark.parametrize("value, on", [("", False), ("0", False), ("1", True)])
 def test_the_environment_asks_for_triton(value, on):
-    code = "import torch; from speechlm.kernels import on_gpu as o; "
-    code += "print(o('attention', torch.ones(1, device='meta')))"
+    code = "import torch; from speechlm.kernels import fast; "
+    code += "print(fast('fused_layers', torch.ones(1, device='meta')))"
     assert run(code, value, kernels.TRITON_VARIABLE).stdout.split() == [str(on)]
 
 
