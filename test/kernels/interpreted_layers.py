@@ -13,7 +13,9 @@ from interpreted_attention import philox
 from speechlm import kernels
 from speechlm.kernels.cast_weights import cast_once
 from speechlm.kernels.gpu_layers import add_norm, bias_gelu, linear_beside
+from speechlm.kernels.gpu_rotary import turned
 from speechlm.models import SpeechLM, SpeechLMConfig, transformer
+from speechlm.models.rotary import rotate, rotations
 
 SEED = 2**60 + 99
 EPSILON = 1e-5
@@ -111,6 +113,16 @@ def test_the_gradient_of_what_goes_on_beside_is_summed():
     x, weight, bias = draw((2, 5, 8), (6, 8), 6)
     y, beside = linear_beside(x, weight, bias)
     compare([y, beside * 2], [F.linear(x, weight, bias), x * 2], [x, weight, bias], 1e-5)
+
+
+@pytest.mark.parametrize("heads, width", [(1, 2), (3, 10), (4, 64)])
+def test_rotary_positions(heads, width):
+    (qkv,) = draw((2, 5, 3, heads, width))
+    turns = rotations(qkv.flatten(2), width)
+    cosines, sines = (turn.double()[:, None, None] for turn in turns)
+    query, key = rotate(qkv[:, :, :2].double(), cosines, sines).permute(2, 0, 3, 1, 4)
+    expected = [query, key, qkv[:, :, 2].transpose(1, 2).double()]
+    compare(turned(qkv, *turns), expected, [qkv], 1e-5)
 
 
 OFF = {"dropout": 0.0, "attention_dropout": 0.0, "ctc_dropout": 0.0, "label_rate": 50}
