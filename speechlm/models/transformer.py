@@ -19,6 +19,7 @@ from speechlm.kernels.dropout import dropout
 from speechlm.kernels.fused_pass import FusedPass, draw_seeds, fused_layer, fused_type
 from speechlm.kernels.low_layers import in_type, low_layer, low_type
 from speechlm.kernels.products import gelu_linear, linear
+from speechlm.kernels.tap_norm import normed_taps
 from speechlm.kernels.tiled_convolution import grouped_convolution
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.relative_attention import RelativePositions, RelativeSelfAttention
@@ -205,19 +206,26 @@ class PositionalConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedding alone, to be added to x."""
-        # Weight norm with one length for each tap k: w_k = g_k v_k / |v_k|, |v_k| over (O, C)
-        scale = self.weight_g[0, 0] / self.weight_v.flatten(0, 1).norm(dim=0)
         if fast("position", x):
+            scale = self._scale()
             with torch.autocast("cpu", enabled=False):
                 y = grouped_convolution(
                     x.to(self.weight_v.dtype), self.weight_v, scale, self.groups
                 )
                 return F.gelu(y + self.bias)
         frames, kernel = x.shape[1], self.weight_v.shape[2]
-        weight = self.weight_v * scale
+        low = low_type(x)
+        if low is None:
+            weight = self.weight_v * self._scale()
+        else:
+            weight = normed_taps(self.weight_v, self.weight_g, low)
         # An even kernel, padded by half on both sides, gives a frame too many: the last is cut off.
         y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups)
         return F.gelu(y[..., :frames].transpose(1, 2))
+
+    def _scale(self) -> Tensor:
+        """Weight norm with one length for each tap k: w_k = g_k v_k / |v_k|, |v_k| over (O, C)."""
+        return self.weight_g[0, 0] / self.weight_v.flatten(0, 1).norm(dim=0)
 
 
 class SpeechEncoder(LayerStack):
