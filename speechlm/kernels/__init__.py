@@ -16,8 +16,8 @@ are compiled or exported, inside `plain()`, and in the whole process where the e
     with kernels.plain():                  # no kernel
     with kernels.plain("attention"):       # all but this one
 
-One kernel is for GPUs, in Triton (`GPU_KERNELS`). It is off unless the environment has
-`SPEECHLM_TRITON=1`, as it has not run on a GPU yet; `on_gpu` decides.
+Those in Triton (`asked_for`) are off unless the environment has `SPEECHLM_TRITON=1`, as they have
+not run on a GPU yet. Triton's interpreter (`TRITON_INTERPRET=1`) runs them on a CPU, for tests.
 """
 
 from __future__ import annotations
@@ -144,15 +144,15 @@ KERNELS = {
         "counted, not timed (doc/speed.md)",
         GPUS,
     ),
-}
-
-GPU_KERNELS = {
-    "attention": Kernel(
-        "softmax((q . k + q . e_(i-j)) / sqrt(d)) v over all keys, with dropout of the weights",
-        "models.relative_attention.plain_relative_attention",
-        "kernels/test_gpu_attention",
-        "not measured: it has not run on a GPU; doc/speed.md has what is counted",
-    )
+    "fused_layers": Kernel(
+        "layers of a Transformer: all that is between two products is one kernel, in Triton; so is "
+        "relative attention, with lengths and dropout inside",
+        "models.transformer.TransformerLayer.forward",
+        "kernels/test_fused_layers",
+        "counted, not timed: it has not run on a GPU (doc/speed.md)",
+        GPUS,
+        asked_for=True,
+    ),
 }
 
 
@@ -170,22 +170,9 @@ def fast(name: str, x: Tensor) -> bool:
     return chosen and not torch.compiler.is_compiling()
 
 
-def on_gpu(name: str, x: Tensor) -> bool:
-    """Whether the kernel of that name in Triton is to be used for x, which is not on a CPU.
-
-    Graphs of torch.compile have it, too; those of torch.export are of the plain twins. Triton's
-    interpreter (`TRITON_INTERPRET=1`) runs it on a CPU, for tests.
-    """
-    if not _triton or name in _plain:
-        return False
-    if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
-        return False
-    return x.device.type in ("cuda", "meta") or os.environ.get("TRITON_INTERPRET") == "1"
-
-
 @contextmanager
 def triton() -> Iterator[None]:
-    """Kernels in Triton where `on_gpu` has a say, until the block ends, for the whole process."""
+    """Kernels that are `asked_for`, until the block ends, for the whole process."""
     global _triton
     before, _triton = _triton, True
     try:

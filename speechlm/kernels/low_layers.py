@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 from torch.utils._pytree import tree_map
 
 from speechlm.kernels import fast
+from speechlm.kernels.cast_weights import cast_weights
 from speechlm.kernels.products import compute_type
 
 LOW = (torch.bfloat16, torch.float16)
@@ -53,38 +53,6 @@ def low_layer(layer: nn.Module, x: Tensor, *shared: Any) -> Tensor:
         x: (B, T, D).
         shared: what it gets beside x, `in_type` of x.
     """
-    names, weights = zip(*layer.named_parameters(), strict=True)
-    weights = _Cast.apply(x.dtype, *weights)
+    weights = cast_weights(layer, x.dtype)
     with torch.autocast(x.device.type, enabled=False):
-        return functional_call(layer, dict(zip(names, weights, strict=True)), (x, *shared))
-
-
-class _Cast(torch.autograd.Function):
-    """Tensors in another type, and their gradients back: one kernel each."""
-
-    @staticmethod
-    def forward(ctx, dtype: torch.dtype, *wide: Tensor) -> tuple[Tensor, ...]:
-        ctx.types = [tensor.dtype for tensor in wide]
-        ctx.set_materialize_grads(False)
-        copied = _copied(wide, [dtype] * len(wide))
-        trained = ctx.needs_input_grad[1:]
-        fixed = [x for x, needed in zip(copied, trained, strict=True) if not needed]
-        ctx.mark_non_differentiable(*fixed)
-        return tuple(copied)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, *gradients: Tensor | None):
-        given = [(n, g) for n, g in enumerate(gradients) if g is not None]
-        copied = _copied([g for _, g in given], [ctx.types[n] for n, _ in given])
-        results: list[Tensor | None] = [None] * len(gradients)
-        for (number, _), gradient in zip(given, copied, strict=True):
-            results[number] = gradient
-        return None, *results
-
-
-def _copied(tensors: Any, types: list[torch.dtype]) -> list[Tensor]:
-    results = [torch.empty_like(x, dtype=t) for x, t in zip(tensors, types, strict=True)]
-    if results:
-        torch._foreach_copy_(results, list(tensors))
-    return results
+        return functional_call(layer, weights, (x, *shared))

@@ -1,11 +1,12 @@
 """Relative attention on a GPU, in Triton: block by block, with nothing of size T x T in memory.
 
-B rows, H heads, T frames, d head width, R relative positions, all tensors in the order (B, T, H, .)
-in which projections leave them. With c = 1 / sqrt(d) and r(i, j) = clip(i - j) + R / 2,
+B rows, H heads, T frames, d head width, R relative positions. Queries, keys and values lie as one
+projection leaves them, side by side in each frame, (B, T, 3, H, d), and so do their gradients.
+With c = 1 / sqrt(d) and r(i, j) = clip(i - j) + R / 2,
 
     S_ij = c (q_i . k_j + relative_i,r(i,j)),   A = softmax(S),   o_i = sum_j M_ij A_ij v_j,
 
-where relative = q e^T (B, T, H, R) comes from memory, M is the mask of dropout, zeros and
+where relative = q e^T (H, B, T, R) comes from memory, M is the mask of dropout, zeros and
 1 / (1 - p), and keys from the row's length on are not seen. A is computed again in the backward
 pass from log sum_j exp S_ij, as in FlashAttention (Dao et al. 2022):
 
@@ -30,9 +31,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from speechlm.kernels.triton_dropout import keep_mask, scale_of, threshold_of
+
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
-STEPS = 1 << 24
-"""Probabilities of dropout are rounded to multiples of 1 / STEPS."""
 BLOCK_BYTES = 128
 """Of a column of a block: 64 frames in bfloat16, 32 in float32."""
 WARPS = 8
@@ -61,29 +62,38 @@ def _length(padding, row, frames, PADDED: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def _places(frame, stop, heads, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
-    """Offsets (frames, COLUMNS) of one head's numbers in (T, H, WIDTH), and which are there.
+def _places(frame, stop, stride, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
+    """Offsets (frames, COLUMNS) of one head's numbers, frames `stride` apart; which are there.
 
     In 32 bits, as offsets of a block's every number take registers; where a row begins, which
     needs 64, is added to the pointer.
     """
     column = tl.arange(0, COLUMNS)
-    offset = frame[:, None] * (heads * WIDTH) + column[None, :]
+    offset = frame[:, None] * stride + column[None, :]
     return offset, (frame < stop)[:, None] & (column < WIDTH)[None, :]
 
 
 @triton.jit
-def _load(x, head_rows, frame, stop, heads, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
+def _load(x, begin, frame, stop, stride, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
     """A block (frames, COLUMNS) of one head; zeros from `stop` and from WIDTH on."""
-    offset, there = _places(frame, stop, heads, WIDTH, COLUMNS)
-    return tl.load(x + head_rows * WIDTH + offset, mask=there, other=0.0)
+    offset, there = _places(frame, stop, stride, WIDTH, COLUMNS)
+    return tl.load(x + begin + offset, mask=there, other=0.0)
 
 
 @triton.jit
-def _store(x, block, head_rows, frame, stop, heads, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
+def _store(x, block, begin, frame, stop, stride, WIDTH: tl.constexpr, COLUMNS: tl.constexpr):
     """The inverse of _load."""
-    offset, there = _places(frame, stop, heads, WIDTH, COLUMNS)
-    tl.store(x + head_rows * WIDTH + offset, block.to(x.dtype.element_ty), mask=there)
+    offset, there = _places(frame, stop, stride, WIDTH, COLUMNS)
+    tl.store(x + begin + offset, block.to(x.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _begins(pair, frames, heads, WIDTH: tl.constexpr, POSITIONS: tl.constexpr):
+    """Where a row and head begin: among q, k, v (B, T, 3, H, d); o (B, T, H, d); relative."""
+    row, head = (pair // heads).to(tl.int64), pair % heads
+    batch = tl.num_programs(1) // heads
+    place = row * frames * heads * WIDTH
+    return 3 * place + head * WIDTH, place + head * WIDTH, (head * batch + row) * frames * POSITIONS
 
 
 @triton.jit
@@ -94,32 +104,16 @@ def _column(query, key, POSITIONS: tl.constexpr):
 
 
 @triton.jit
-def _scores(
-    q, k, relative, head_rows, query, key, frames, length, heads, scale, POSITIONS: tl.constexpr
-):
-    """S (Q, K) of a block, -inf for keys that are not seen."""
-    offset = query[:, None] * (heads * POSITIONS) + _column(query, key, POSITIONS)
+def _scores(q, k, relative, query, key, frames, length, scale, POSITIONS: tl.constexpr):
+    """S (Q, K) of a block, -inf for keys that are not seen; `relative` (T, R) of its head."""
+    offset = query[:, None] * POSITIONS + _column(query, key, POSITIONS)
     there = (query < frames)[:, None] & (key < length)[None, :]
-    at_distance = tl.load(relative + head_rows * POSITIONS + offset, mask=there, other=0.0)
+    at_distance = tl.load(relative + offset, mask=there, other=0.0)
     scores = (_product(q, tl.trans(k)) + at_distance) * scale
     return tl.where((key < length)[None, :], scores, float("-inf"))
 
 
-@triton.jit
-def _keep(seed, pair, query, start, threshold, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr):
-    """(Q, K) bool: which weights dropout keeps, for keys from `start` on, a multiple of four.
-
-    Key j takes number j % 4 of the four that Philox (Salmon et al. 2011; seven rounds) gives for
-    the counter (j // 4, query, row and head, 0).
-    """
-    zero = tl.zeros((BLOCK_Q, BLOCK_K // 4), tl.int32)
-    fourth = zero + (start // 4 + tl.arange(0, BLOCK_K // 4))[None, :]
-    a, b, c, d = tl.philox(seed, fourth, zero + query[:, None], zero + pair, zero, 7)
-    bits = tl.interleave(tl.interleave(a, c), tl.interleave(b, d))
-    return (bits >> 8).to(tl.int32) >= threshold
-
-
-@triton.jit(do_not_specialize=["frames", "threshold"])
+@triton.jit(do_not_specialize=["frames", "threshold"], do_not_specialize_on_alignment=["seed_of"])
 def _forward(
     q_of, k_of, v_of, relative, padding, seed_of, out, log_sum,
     frames, heads, scale, threshold, kept_scale,
@@ -128,10 +122,12 @@ def _forward(
 ):  # fmt: skip
     """o and log sum_j exp S_ij (B, H, T), for a block of queries."""
     pair = tl.program_id(1)
-    head_rows = (pair // heads).to(tl.int64) * frames * heads + pair % heads
+    begin, begin_out, begin_relative = _begins(pair, frames, heads, WIDTH, POSITIONS)
+    relative += begin_relative
+    stride, stride_out = 3 * heads * WIDTH, heads * WIDTH
     query = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
     length = _length(padding, pair // heads, frames, PADDED, BLOCK_K)
-    q = _load(q_of, head_rows, query, frames, heads, WIDTH, COLUMNS)
+    q = _load(q_of, begin, query, frames, stride, WIDTH, COLUMNS)
 
     # Sums over the keys so far, each times exp(-top) with the largest score so far:
     # total_i = sum_j exp S_ij (Q,), mixed_i = sum_j M_ij exp(S_ij) v_j (Q, COLUMNS)
@@ -140,26 +136,24 @@ def _forward(
     mixed = tl.zeros((BLOCK_Q, COLUMNS), tl.float32)
     for start in range(0, length, BLOCK_K):
         key = start + tl.arange(0, BLOCK_K)
-        k = _load(k_of, head_rows, key, length, heads, WIDTH, COLUMNS)
-        v = _load(v_of, head_rows, key, length, heads, WIDTH, COLUMNS)
-        scores = _scores(
-            q, k, relative, head_rows, query, key, frames, length, heads, scale, POSITIONS
-        )
+        k = _load(k_of, begin, key, length, stride, WIDTH, COLUMNS)
+        v = _load(v_of, begin, key, length, stride, WIDTH, COLUMNS)
+        scores = _scores(q, k, relative, query, key, frames, length, scale, POSITIONS)
         higher = tl.maximum(top, tl.max(scores, 1))
         weights = tl.exp(scores - higher[:, None])
         shrink = tl.exp(top - higher)
         total = total * shrink + tl.sum(weights, 1)
         if DROPPED:
-            keep = _keep(tl.load(seed_of), pair, query, start, threshold, BLOCK_Q, BLOCK_K)
+            keep = keep_mask(tl.load(seed_of), pair, query, start, threshold, BLOCK_Q, BLOCK_K)
             weights = tl.where(keep, weights, 0.0)
         mixed = mixed * shrink[:, None] + _product(weights.to(v.dtype), v)
         top = higher
     mixed = mixed * (kept_scale / total)[:, None]
-    _store(out, mixed, head_rows, query, frames, heads, WIDTH, COLUMNS)
+    _store(out, mixed, begin_out, query, frames, stride_out, WIDTH, COLUMNS)
     tl.store(log_sum + pair * frames + query, top + tl.log(total), mask=query < frames)
 
 
-@triton.jit(do_not_specialize=["frames", "threshold"])
+@triton.jit(do_not_specialize=["frames", "threshold"], do_not_specialize_on_alignment=["seed_of"])
 def _backward_queries(
     q_of, k_of, v_of, relative, padding, seed_of, out, log_sum, d_out,
     d_q, d_relative, mean_of,
@@ -169,12 +163,14 @@ def _backward_queries(
 ):  # fmt: skip
     """dq but for its part through `relative`, drelative, mean (B, H, T): a block of queries."""
     pair = tl.program_id(1)
-    head_rows = (pair // heads).to(tl.int64) * frames * heads + pair % heads
+    begin, begin_out, begin_relative = _begins(pair, frames, heads, WIDTH, POSITIONS)
+    relative += begin_relative
+    stride, stride_out = 3 * heads * WIDTH, heads * WIDTH
     query = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
     length = _length(padding, pair // heads, frames, PADDED, BLOCK_K)
-    q = _load(q_of, head_rows, query, frames, heads, WIDTH, COLUMNS)
-    d_o = _load(d_out, head_rows, query, frames, heads, WIDTH, COLUMNS)
-    o = _load(out, head_rows, query, frames, heads, WIDTH, COLUMNS)
+    q = _load(q_of, begin, query, frames, stride, WIDTH, COLUMNS)
+    d_o = _load(d_out, begin_out, query, frames, stride_out, WIDTH, COLUMNS)
+    o = _load(out, begin_out, query, frames, stride_out, WIDTH, COLUMNS)
     logs = tl.load(log_sum + pair * frames + query, mask=query < frames, other=float("inf"))
     mean = tl.sum(d_o.to(tl.float32) * o.to(tl.float32), 1)
     tl.store(mean_of + pair * frames + query, mean, mask=query < frames)
@@ -183,18 +179,16 @@ def _backward_queries(
     # drelative's two outermost columns
     first = tl.zeros((BLOCK_Q,), tl.float32)
     last = tl.zeros((BLOCK_Q,), tl.float32)
-    d_head = d_relative + head_rows * POSITIONS
-    row = query[:, None] * (heads * POSITIONS)
+    d_head = d_relative + begin_relative
+    row = query[:, None] * POSITIONS
     for start in range(0, length, BLOCK_K):
         key = start + tl.arange(0, BLOCK_K)
-        k = _load(k_of, head_rows, key, length, heads, WIDTH, COLUMNS)
-        v = _load(v_of, head_rows, key, length, heads, WIDTH, COLUMNS)
-        scores = _scores(
-            q, k, relative, head_rows, query, key, frames, length, heads, scale, POSITIONS
-        )
+        k = _load(k_of, begin, key, length, stride, WIDTH, COLUMNS)
+        v = _load(v_of, begin, key, length, stride, WIDTH, COLUMNS)
+        scores = _scores(q, k, relative, query, key, frames, length, scale, POSITIONS)
         d_weights = _product(d_o, tl.trans(v)) * kept_scale
         if DROPPED:
-            keep = _keep(tl.load(seed_of), pair, query, start, threshold, BLOCK_Q, BLOCK_K)
+            keep = keep_mask(tl.load(seed_of), pair, query, start, threshold, BLOCK_Q, BLOCK_K)
             d_weights = tl.where(keep, d_weights, 0.0)
         # c dS (Q, K)
         d_scores = tl.exp(scores - logs[:, None]) * (d_weights - mean[:, None]) * scale
@@ -205,7 +199,7 @@ def _backward_queries(
         there = (query < frames)[:, None] & (key < length)[None, :]
         inner = there & (column > 0) & (column < POSITIONS - 1)
         tl.store(d_head + (row + column), d_scores.to(d_relative.dtype.element_ty), mask=inner)
-    _store(d_q, d_query, head_rows, query, frames, heads, WIDTH, COLUMNS)
+    _store(d_q, d_query, begin, query, frames, stride, WIDTH, COLUMNS)
 
     # The outermost columns, and zeros at distances where a query has no key
     for start in range(0, POSITIONS, BLOCK_K):
@@ -220,7 +214,7 @@ def _backward_queries(
         tl.store(d_head + (row + column), rest.to(d_relative.dtype.element_ty), mask=mask)
 
 
-@triton.jit(do_not_specialize=["frames", "threshold"])
+@triton.jit(do_not_specialize=["frames", "threshold"], do_not_specialize_on_alignment=["seed_of"])
 def _backward_keys(
     q_of, k_of, v_of, relative, padding, seed_of, log_sum, mean_of, d_out,
     d_k, d_v,
@@ -230,69 +224,61 @@ def _backward_keys(
 ):  # fmt: skip
     """dk and dv of a block of keys."""
     pair = tl.program_id(1)
-    head_rows = (pair // heads).to(tl.int64) * frames * heads + pair % heads
+    begin, begin_out, begin_relative = _begins(pair, frames, heads, WIDTH, POSITIONS)
+    relative += begin_relative
+    stride, stride_out = 3 * heads * WIDTH, heads * WIDTH
     start = tl.program_id(0) * BLOCK_K
     key = start + tl.arange(0, BLOCK_K)
     length = _length(padding, pair // heads, frames, PADDED, BLOCK_K)
-    k = _load(k_of, head_rows, key, length, heads, WIDTH, COLUMNS)
-    v = _load(v_of, head_rows, key, length, heads, WIDTH, COLUMNS)
+    k = _load(k_of, begin, key, length, stride, WIDTH, COLUMNS)
+    v = _load(v_of, begin, key, length, stride, WIDTH, COLUMNS)
     d_key = tl.zeros((BLOCK_K, COLUMNS), tl.float32)
     d_value = tl.zeros((BLOCK_K, COLUMNS), tl.float32)
     # A block that nobody sees keeps its zeros.
     for first in range(0, tl.where(start < length, frames, 0), BLOCK_Q):
         query = first + tl.arange(0, BLOCK_Q)
-        q = _load(q_of, head_rows, query, frames, heads, WIDTH, COLUMNS)
-        d_o = _load(d_out, head_rows, query, frames, heads, WIDTH, COLUMNS)
+        q = _load(q_of, begin, query, frames, stride, WIDTH, COLUMNS)
+        d_o = _load(d_out, begin_out, query, frames, stride_out, WIDTH, COLUMNS)
         row = pair * frames + query
         logs = tl.load(log_sum + row, mask=query < frames, other=float("inf"))
         mean = tl.load(mean_of + row, mask=query < frames, other=0.0)
-        scores = _scores(
-            q, k, relative, head_rows, query, key, frames, length, heads, scale, POSITIONS
-        )
+        scores = _scores(q, k, relative, query, key, frames, length, scale, POSITIONS)
         weights = tl.exp(scores - logs[:, None])  # A (Q, K)
         dropped = weights * kept_scale  # M * A
         d_weights = _product(d_o, tl.trans(v)) * kept_scale
         if DROPPED:
-            keep = _keep(tl.load(seed_of), pair, query, start, threshold, BLOCK_Q, BLOCK_K)
+            keep = keep_mask(tl.load(seed_of), pair, query, start, threshold, BLOCK_Q, BLOCK_K)
             dropped = tl.where(keep, dropped, 0.0)
             d_weights = tl.where(keep, d_weights, 0.0)
         d_value += _product(tl.trans(dropped.to(d_o.dtype)), d_o)
         d_scores = weights * (d_weights - mean[:, None]) * scale  # c dS (Q, K)
         d_key += _product(tl.trans(d_scores.to(q.dtype)), q)
-    _store(d_k, d_key, head_rows, key, frames, heads, WIDTH, COLUMNS)
-    _store(d_v, d_value, head_rows, key, frames, heads, WIDTH, COLUMNS)
+    _store(d_k, d_key, begin, key, frames, stride, WIDTH, COLUMNS)
+    _store(d_v, d_value, begin, key, frames, stride, WIDTH, COLUMNS)
 
 
 def forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    relative: Tensor,
-    padding: Tensor | None,
-    seed: Tensor | None,
-    dropout: float,
+    qkv: Tensor, relative: Tensor, padding: Tensor | None, seed: Tensor | None, dropout: float
 ) -> tuple[Tensor, Tensor]:
     """o (B, T, H, d) and log sum_j exp S_ij (B, H, T), float32.
 
     Args:
-        query, key, value: (B, T, H, d), contiguous.
-        relative: (B, T, H, R), contiguous.
+        qkv: (B, T, 3, H, d), contiguous.
+        relative: (H, B, T, R), contiguous.
         padding: (B, T) bool, True at the keys at the end that nobody sees; None: all are seen.
         seed: (1,) int64, of the mask of dropout; None where dropout is 0.
         dropout: probability of dropping an attention weight.
     """
-    batch, frames, heads, _ = query.shape
-    out = torch.empty_like(query)
-    log_sum = query.new_empty(batch, heads, frames, dtype=torch.float32)
-    tensors = (query, key, value, relative, padding, seed, out, log_sum)
-    _launch(_forward, tensors, relative, padding, dropout)
+    batch, frames, _, heads, width = qkv.shape
+    out = qkv.new_empty(batch, frames, heads, width)
+    log_sum = qkv.new_empty(batch, heads, frames, dtype=torch.float32)
+    tensors = (*qkv.unbind(2), relative, padding, seed, out, log_sum)
+    _launch(_forward, tensors, qkv, relative, padding, dropout)
     return out, log_sum
 
 
 def backward_queries(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    qkv: Tensor,
     relative: Tensor,
     padding: Tensor | None,
     seed: Tensor | None,
@@ -300,26 +286,26 @@ def backward_queries(
     out: Tensor,
     log_sum: Tensor,
     d_out: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """dq (B, T, H, d) but for its part through relative, drelative, and mean (B, H, T), float32.
+    d_query: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """drelative, and mean (B, H, T), float32.
 
     Args:
-        query, key, value, relative, padding, seed, dropout: as in `forward`.
+        qkv, relative, padding, seed, dropout: as in `forward`.
         out, log_sum: what that returned.
         d_out: gradient of `out`, contiguous.
+        d_query: place (B, T, H, d) among gradients (B, T, 3, H, d) for dq but for its part through
+            `relative`.
     """
-    d_query, d_relative = torch.empty_like(query), torch.empty_like(relative)
-    mean = torch.empty_like(log_sum)
-    tensors = (query, key, value, relative, padding, seed, out, log_sum, d_out)
+    d_relative, mean = torch.empty_like(relative), torch.empty_like(log_sum)
+    tensors = (*qkv.unbind(2), relative, padding, seed, out, log_sum, d_out)
     outputs = (d_query, d_relative, mean)
-    _launch(_backward_queries, tensors + outputs, relative, padding, dropout)
-    return d_query, d_relative, mean
+    _launch(_backward_queries, tensors + outputs, qkv, relative, padding, dropout)
+    return d_relative, mean
 
 
 def backward_keys(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
+    qkv: Tensor,
     relative: Tensor,
     padding: Tensor | None,
     seed: Tensor | None,
@@ -327,33 +313,35 @@ def backward_keys(
     log_sum: Tensor,
     mean: Tensor,
     d_out: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """dk and dv (B, T, H, d).
+    d_key_value: Tensor,
+) -> None:
+    """Gradients of keys and values.
 
     Args:
-        query, key, value, relative, padding, seed, dropout, log_sum, d_out: as before.
+        qkv, relative, padding, seed, dropout, log_sum, d_out: as before.
         mean: what `backward_queries` returned.
+        d_key_value: place (B, T, 2, H, d) for them among gradients (B, T, 3, H, d).
     """
-    d_key, d_value = torch.empty_like(key), torch.empty_like(value)
-    tensors = (query, key, value, relative, padding, seed, log_sum, mean, d_out, d_key, d_value)
-    _launch(_backward_keys, tensors, relative, padding, dropout)
-    return d_key, d_value
+    tensors = (*qkv.unbind(2), relative, padding, seed, log_sum, mean, d_out)
+    outputs = d_key_value.unbind(2)
+    _launch(_backward_keys, tensors + outputs, qkv, relative, padding, dropout)
 
 
-def _launch(kernel, tensors, relative: Tensor, padding: Tensor | None, dropout: float):
+def _launch(
+    kernel, tensors, qkv: Tensor, relative: Tensor, padding: Tensor | None, dropout: float
+) -> None:
     """Runs a program for each block of frames of each row and head."""
-    query = tensors[0]
-    batch, frames, heads, width = query.shape
-    block = BLOCK_BYTES // query.element_size()
-    threshold = round(dropout * STEPS)
-    with torch.cuda.device_of(query):
+    batch, frames, _, heads, width = qkv.shape
+    block = BLOCK_BYTES // qkv.element_size()
+    threshold = threshold_of(dropout)
+    with torch.cuda.device_of(qkv):
         kernel[(triton.cdiv(frames, block), batch * heads)](
             *tensors,
             frames,
             heads,
             width**-0.5,
             threshold,
-            STEPS / max(1, STEPS - threshold),
+            scale_of(threshold),
             WIDTH=width,
             COLUMNS=max(16, triton.next_power_of_2(width)),
             POSITIONS=relative.shape[-1],

@@ -12,10 +12,21 @@ from torch import Tensor, nn
 
 from speechlm.kernels import fast
 from speechlm.kernels.dropout import dropout
+from speechlm.kernels.fused_pass import FusedPass
 from speechlm.kernels.taps import by_taps
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.rotary import RotarySelfAttention, rotations
 from speechlm.models.transformer import EncoderOutput, FeedForwardLayer, run_layers
+
+
+def depthwise(x: Tensor, weight: Tensor) -> Tensor:
+    """y_t = sum_k w_k x_(t + k - K // 2), channel by channel: (B, T, D), (K, D) -> (B, T, D)."""
+    kernel, dim = weight.shape
+    # As images a pixel high, (B, D, 1, T), of which channels lie side by side: a convolution over
+    # time would copy x to (B, D, T) before and its result back behind.
+    weight = weight.to(x.dtype).T[:, None, None]
+    y = F.conv2d(x.mT.unsqueeze(2), weight, padding=(0, kernel // 2), groups=dim)
+    return y.squeeze(2).mT
 
 
 class DepthwiseConvolution(nn.Module):
@@ -30,14 +41,7 @@ class DepthwiseConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """y_t = sum_k w_k x_(t + k - K // 2), channel by channel."""
-        if fast("taps", x):
-            return by_taps(x, self.weight)
-        kernel, dim = self.weight.shape
-        # As images a pixel high, (B, D, 1, T), of which channels lie side by side: a convolution
-        # over time would copy x to (B, D, T) before and its result back behind.
-        weight = self.weight.to(x.dtype).T[:, None, None]
-        y = F.conv2d(x.mT.unsqueeze(2), weight, padding=(0, kernel // 2), groups=dim)
-        return y.squeeze(2).mT
+        return by_taps(x, self.weight) if fast("taps", x) else depthwise(x, self.weight)
 
 
 class FastLayer(FeedForwardLayer):
@@ -56,8 +60,16 @@ class FastLayer(FeedForwardLayer):
         self.fc2 = nn.Linear(config.ffn_dim, dim)
         self.final_layer_norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:
-        """(B, T, D) -> (B, T, D); arguments as in `RotarySelfAttention`."""
+    def forward(
+        self,
+        x: Tensor,
+        turns: tuple[Tensor, Tensor],
+        padding: Tensor | None,
+        fused: FusedPass | None = None,
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D); arguments as in `RotarySelfAttention`; `fused`: fused kernels."""
+        if fused is not None:
+            return self._fused(x, turns, padding, fused)
         if self.conv is not None:
             normed = self.conv_layer_norm(x)
             if padding is not None:
@@ -65,6 +77,19 @@ class FastLayer(FeedForwardLayer):
             x = x + self._drop(self.conv(normed))
         x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x), turns, padding))
         return x + self._feed_forward(self.final_layer_norm(x))
+
+    def _fused(
+        self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None, fused: FusedPass
+    ) -> Tensor:
+        if self.conv is None:
+            x, normed = fused.norm(x, "self_attn_layer_norm")
+        else:
+            x, normed = fused.norm(x, "conv_layer_norm")
+            if padding is not None:
+                normed = normed.masked_fill(padding[..., None], 0.0)
+            branch = depthwise(normed, fused.weights["conv.weight"])
+            x, normed = fused.add(branch, None, x, "self_attn_layer_norm", self.config.dropout)
+        return self._fused_pre_norm(x, normed, (turns, padding), fused)
 
 
 class FastEncoder(nn.Module):

@@ -5,14 +5,17 @@ B batch, T frames, D model width, H heads, d head width, R = 2 * clip relative p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechlm.kernels import fast, on_gpu
+from speechlm.kernels import fast
 from speechlm.kernels.blocked_attention import blocked_relative_attention
-from speechlm.kernels.gpu_attention import gpu_relative_attention, takes
-from speechlm.kernels.products import compute_type, linear
+from speechlm.kernels.gpu_attention import gpu_relative_attention
+from speechlm.kernels.low_layers import LOW
+from speechlm.kernels.products import affine, compute_type, linear
 
 ALIGNMENT = 8
 """Numbers of 16 bytes in bfloat16 and float16, of 32 in float32."""
@@ -47,8 +50,6 @@ def relative_attention(
     Returns:
         (B, H, T, d).
     """
-    if on_gpu("attention", query) and takes(query):
-        return gpu_relative_attention(query, key, value, table, padding, dropout)
     query = query * query.shape[3] ** -0.5
     if not fast("attention", query):
         return plain_relative_attention(query, key, value, table, padding, dropout)
@@ -149,9 +150,31 @@ class RelativeSelfAttention(nn.Module):
 
         x = x.to(compute_type(x))
         query, key, value = (
-            linear(x, layer).view(batch, frames, self.heads, -1).transpose(1, 2)
-            for layer in (self.q_proj, self.k_proj, self.v_proj)
+            y.view(batch, frames, self.heads, -1).transpose(1, 2) for y in self._project(x)
         )
         dropout = self.dropout if self.training else 0.0
         mixed = relative_attention(query, key, value, table, padding, dropout)
         return linear(mixed.transpose(1, 2).reshape(batch, frames, dim), self.out_proj)
+
+    def _project(self, x: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values, (B, T, D) each."""
+        layers = (self.q_proj, self.k_proj, self.v_proj)
+        if not (fast("layers", x) and x.dtype in LOW):
+            return [linear(x, layer) for layer in layers]
+        weight = torch.cat([layer.weight for layer in layers])
+        return affine(x, weight, torch.cat([layer.bias for layer in layers])).chunk(3, -1)
+
+    def attend(
+        self,
+        qkv: Tensor,
+        tables: Tensor,
+        padding: Tensor | None,
+        seed: Tensor | None,
+        dropout: float,
+    ) -> Tensor:
+        """What queries, keys and values (B, T, 3 D) mix, (B, T, D), by the kernels in Triton.
+
+        Arguments as in `gpu_relative_attention`.
+        """
+        qkv = qkv.unflatten(-1, (3, self.heads, -1))
+        return gpu_relative_attention(qkv, tables, padding, seed, dropout).flatten(2)

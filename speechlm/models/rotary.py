@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from speechlm.kernels.gpu_rotary import turned
 from speechlm.kernels.products import compute_type, linear
 
 BASE = 10_000.0
@@ -53,15 +54,36 @@ class RotarySelfAttention(nn.Module):
 
     def forward(self, x: Tensor, turns: tuple[Tensor, Tensor], padding: Tensor | None) -> Tensor:
         """Attends x (B, T, D) to itself; `turns` of `rotations`, padding (B, T) bool or None."""
-        batch, frames, dim = x.shape
-        x = x.to(compute_type(x))
         # (B, T, 3 D) -> three of (B, H, T, d), of which two are turned at once
-        qkv = linear(x, self.qkv_proj).view(batch, frames, 3, self.heads, -1)
+        qkv = linear(x.to(compute_type(x)), self.qkv_proj).unflatten(-1, (3, self.heads, -1))
         both, value = qkv.split((2, 1), 2)
         cosines, sines = (turn[:, None, None] for turn in turns)
         query, key = rotate(both, cosines, sines).permute(2, 0, 3, 1, 4)
-        value = value.squeeze(2).transpose(1, 2)
-        seen = None if padding is None else ~padding[:, None, None]
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, seen, dropout)
-        return linear(mixed.transpose(1, 2).reshape(batch, frames, dim), self.out_proj)
+        mixed = _mix(query, key, value.squeeze(2).transpose(1, 2), padding, dropout)
+        return linear(mixed, self.out_proj)
+
+    def attend(
+        self,
+        qkv: Tensor,
+        turns: tuple[Tensor, Tensor],
+        padding: Tensor | None,
+        _seed: Tensor | None,
+        dropout: float,
+    ) -> Tensor:
+        """What queries, keys and values (B, T, 3 D) mix, (B, T, D), turned by a kernel in Triton.
+
+        Torch's attention has random numbers of its own; dropout is the probability of dropping a
+        weight.
+        """
+        qkv = qkv.unflatten(-1, (3, self.heads, -1))
+        return _mix(*turned(qkv, *turns), padding, dropout)
+
+
+def _mix(
+    query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, dropout: float
+) -> Tensor:
+    """Torch's attention of (B, H, T, d), (B, T, D)."""
+    seen = None if padding is None else ~padding[:, None, None]
+    mixed = F.scaled_dot_product_attention(query, key, value, seen, dropout)
+    return mixed.transpose(1, 2).flatten(2)

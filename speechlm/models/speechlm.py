@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from speechlm.conventions import PAD, Framing
 from speechlm.kernels import fast
+from speechlm.kernels.cast_weights import cast_once
 from speechlm.kernels.dropout import dropout
 from speechlm.kernels.gpu_losses import unit_losses
 from speechlm.kernels.low_layers import run_low
@@ -146,10 +147,11 @@ class SpeechLM(nn.Module):
         and what is masked is decided there, so that nothing waits for the GPU. From the GPU it
         takes them, too, and waits for the number of masked frames and for the lengths of CTC.
         """
-        speech = self.forward_speech(waveforms, sample_lengths, labels)
         text = None
-        if units is not None and characters is not None:
-            text = self.forward_text(units, characters)
+        with cast_once(passes=2):
+            speech = self.forward_speech(waveforms, sample_lengths, labels)
+            if units is not None and characters is not None:
+                text = self.forward_text(units, characters)
         return self.total_loss(speech, text)
 
     def forward_speech(

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 
 from speechlm.conventions import PAD
 from speechlm.kernels import fast
+from speechlm.kernels.cast_weights import Packed
 from speechlm.kernels.dropout import dropout
+from speechlm.kernels.fused_pass import FusedPass, draw_seeds, fused_layer, fused_type
 from speechlm.kernels.low_layers import in_type, low_layer, low_type
 from speechlm.kernels.products import gelu_linear, linear
+from speechlm.kernels.tap_norm import normed_taps
 from speechlm.kernels.tiled_convolution import grouped_convolution
 from speechlm.models.config import SpeechLMConfig
 from speechlm.models.relative_attention import RelativePositions, RelativeSelfAttention
@@ -32,6 +35,10 @@ class FeedForwardLayer(nn.Module):
     """Widens, D to the inner width."""
     fc2: nn.Linear
     """Narrows again."""
+    self_attn: Any
+    """Has `attend`: queries, keys and values to what they mix, (B, T, 3 D) -> (B, T, D)."""
+    packed: Packed = {}
+    """Weights that a fused pass has as one tensor."""
 
     def __init__(self, config: SpeechLMConfig):
         super().__init__()
@@ -46,9 +53,34 @@ class FeedForwardLayer(nn.Module):
     def _drop(self, x: Tensor) -> Tensor:
         return dropout(x, self.config.dropout, self.training)
 
+    def _fused_attention(self, qkv: Tensor, shared: tuple[Any, ...], fused: FusedPass) -> Tensor:
+        """Attention of projected frames (B, T, 3 D) but for the bias of its last product."""
+        drop = fused.drop(self.config.attention_dropout)
+        return fused.linear(self.self_attn.attend(qkv, *shared, *drop), "self_attn.out_proj", False)
+
+    def _fused_feed_forward(self, inner: Tensor, fused: FusedPass) -> Tensor:
+        """The feed-forward part from its first product on, but for the biases of both."""
+        inner = fused.gelu(inner, "fc1", self.config.activation_dropout)
+        return fused.linear(inner, "fc2", False)
+
+    def _fused_pre_norm(
+        self, x: Tensor, normed: Tensor, shared: tuple[Any, ...], fused: FusedPass
+    ) -> Tensor:
+        """Both branches of pre-norm layers for x and its norm, (B, T, D) each."""
+        qkv, rate = fused.linear(normed, "self_attn.qkv_proj"), self.config.dropout
+        attended = self._fused_attention(qkv, shared, fused)
+        x, normed = fused.add(attended, "self_attn.out_proj", x, "final_layer_norm", rate)
+        branch = self._fused_feed_forward(fused.linear(normed, "fc1", False), fused)
+        return fused.add(branch, "fc2", x, None, rate)[0]
+
 
 class TransformerLayer(FeedForwardLayer):
     """Self-attention and feed-forward, each with a residual; pre- or post-norm."""
+
+    packed = {
+        f"self_attn.qkv_proj.{kind}": [f"self_attn.{part}_proj.{kind}" for part in "qkv"]
+        for kind in ("weight", "bias")
+    }
 
     def __init__(self, config: SpeechLMConfig):
         super().__init__(config)
@@ -62,14 +94,35 @@ class TransformerLayer(FeedForwardLayer):
         # because the authors' checkpoints have it there.
         self.norm_k = nn.LayerNorm(config.head_dim).requires_grad_(config.pre_norm)
 
-    def forward(self, x: Tensor, table: Tensor, padding: Tensor | None) -> Tensor:
-        """(B, T, D) -> (B, T, D); table (R, d) relative keys, padding (B, T) bool."""
+    def forward(
+        self, x: Tensor, table: Tensor, padding: Tensor | None, fused: FusedPass | None = None
+    ) -> Tensor:
+        """(B, T, D) -> (B, T, D); table (R, d) relative keys, padding (B, T) bool.
+
+        With `fused` by fused kernels, and with the table of each head, (H, R, d).
+        """
+        if fused is not None:
+            return self._fused(x, table, padding, fused)
         if self.config.pre_norm:
             table = self.norm_k(table)
             x = x + self._drop(self.self_attn(self.self_attn_layer_norm(x), table, padding))
             return x + self._feed_forward(self.final_layer_norm(x))
         x = self.self_attn_layer_norm(x + self._drop(self.self_attn(x, table, padding)))
         return self.final_layer_norm(x + self._feed_forward(x))
+
+    def _fused(self, x: Tensor, tables: Tensor, padding: Tensor | None, fused: FusedPass) -> Tensor:
+        rate = self.config.dropout
+        if self.config.pre_norm:
+            weight, bias = fused.weights["norm_k.weight"], fused.weights["norm_k.bias"]
+            tables = F.layer_norm(tables, tables.shape[-1:], weight, bias)
+            x, normed = fused.norm(x, "self_attn_layer_norm")
+            return self._fused_pre_norm(x, normed, (tables, padding), fused)
+        qkv, x = fused.linear_beside(x, "self_attn.qkv_proj")
+        attended = self._fused_attention(qkv, (tables, padding), fused)
+        _, x = fused.add(attended, "self_attn.out_proj", x, "self_attn_layer_norm", rate)
+        inner, x = fused.linear_beside(x, "fc1", False)
+        branch = self._fused_feed_forward(inner, fused)
+        return fused.add(branch, "fc2", x, "final_layer_norm", rate)[1]
 
 
 def run_layers(
@@ -85,12 +138,20 @@ def run_layers(
         shared: what all layers get beside x.
     """
     outputs = []
-    low = low_type(x)
+    config = cast(FeedForwardLayer, layers[0]).config
+    fused = fused_type(x, config.head_dim)
+    low = low_type(x) if fused is None else fused
     if low is not None:
         x, *shared = in_type((x, *shared), low)
+    rates = config.dropout, config.attention_dropout, config.activation_dropout
+    seeds = draw_seeds(x, len(layers)) if fused and training and any(rates) else iter(())
     for layer in layers:
+        own_seeds = next(seeds, None)
         if not (training and layerdrop > 0.0 and torch.rand(()).item() < layerdrop):
-            x = layer(x, *shared) if low is None else low_layer(layer, x, *shared)
+            if fused is not None:
+                x = fused_layer(layer, x, shared, own_seeds)
+            else:
+                x = layer(x, *shared) if low is None else low_layer(layer, x, *shared)
         outputs.append(x)
     return outputs
 
@@ -112,6 +173,8 @@ class LayerStack(nn.Module):
     def run_layers(self, x: Tensor, padding: Tensor | None) -> list[Tensor]:
         """Outputs (B, T, D) of the layers."""
         table = self.pos_emb()
+        if fused_type(x, self.config.head_dim) is not None:
+            table = table.expand(self.config.heads, -1, -1)
         return run_layers(self.layers, x, self.layerdrop, self.training, table, padding)
 
 
@@ -143,19 +206,26 @@ class PositionalConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The embedding alone, to be added to x."""
-        # Weight norm with one length for each tap k: w_k = g_k v_k / |v_k|, |v_k| over (O, C)
-        scale = self.weight_g[0, 0] / self.weight_v.flatten(0, 1).norm(dim=0)
         if fast("position", x):
+            scale = self._scale()
             with torch.autocast("cpu", enabled=False):
                 y = grouped_convolution(
                     x.to(self.weight_v.dtype), self.weight_v, scale, self.groups
                 )
                 return F.gelu(y + self.bias)
         frames, kernel = x.shape[1], self.weight_v.shape[2]
-        weight = self.weight_v * scale
+        low = low_type(x)
+        if low is None:
+            weight = self.weight_v * self._scale()
+        else:
+            weight = normed_taps(self.weight_v, self.weight_g, low)
         # An even kernel, padded by half on both sides, gives a frame too many: the last is cut off.
         y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups)
         return F.gelu(y[..., :frames].transpose(1, 2))
+
+    def _scale(self) -> Tensor:
+        """Weight norm with one length for each tap k: w_k = g_k v_k / |v_k|, |v_k| over (O, C)."""
+        return self.weight_g[0, 0] / self.weight_v.flatten(0, 1).norm(dim=0)
 
 
 class SpeechEncoder(LayerStack):

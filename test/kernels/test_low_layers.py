@@ -5,8 +5,11 @@ import torch
 from torch import nn
 
 from speechlm import kernels
+from speechlm.kernels.cast_weights import cast_once, cast_weights
 from speechlm.kernels.low_layers import low_layer
+from speechlm.kernels.tap_norm import normed_taps
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.models.relative_attention import RelativeSelfAttention
 
 SIZES = {"base": "tiny", "large": "tiny", "fast": "fast_tiny"}
 OFF = {"dropout": 0.0, "attention_dropout": 0.0, "speech_layerdrop": 0.0, "shared_layerdrop": 0.0}
@@ -14,7 +17,8 @@ OFF = {"dropout": 0.0, "attention_dropout": 0.0, "speech_layerdrop": 0.0, "share
 
 def build(size):
     torch.manual_seed(0)
-    changes = {"pre_norm": True, "conv_norm": "layer"} if size == "large" else {}
+    changes = {} if size == "fast" else {"pre_norm": size == "large"}
+    changes |= {"conv_norm": "layer"} if size == "large" else {}
     config = getattr(SpeechLMConfig, SIZES[size])(
         speech_layers=3, shared_layers=3, label_rate=50, ctc_dropout=0.0, **OFF, **changes
     )
@@ -71,6 +75,43 @@ def test_without_autocast_nothing_changes(like_a_gpu):
     assert all(torch.equal(gradients[name], plain_gradients[name]) for name in gradients)
 
 
+def test_weight_norm_of_taps_and_its_gradients():
+    torch.manual_seed(0)
+    v = torch.randn(6, 2, 5, dtype=torch.float64, requires_grad=True)
+    g = torch.rand(1, 1, 5, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(6, 2, 5, dtype=torch.float64)
+    got = normed_taps(v, g, torch.float64)
+    expected = v * g / v.norm(dim=(0, 1), keepdim=True)
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad((got * weight).sum(), (v, g)),
+        torch.autograd.grad((expected * weight).sum(), (v, g)),
+    )
+    v, g = (x.detach().float().requires_grad_() for x in (v, g))
+    low = normed_taps(v, g, torch.bfloat16)
+    assert torch.equal(low, (v * (g[0, 0] / v.flatten(0, 1).norm(dim=0))).bfloat16())
+    gradients = torch.autograd.grad((low * weight.bfloat16()).sum(), (v, g))
+    assert [x.dtype for x in gradients] == [torch.float32] * 2
+
+
+def test_queries_keys_and_values_are_one_product(like_a_gpu, monkeypatch):
+    torch.manual_seed(0)
+    layer, x = RelativeSelfAttention(32, 2, 0.0).bfloat16(), torch.randn(2, 9, 32).bfloat16()
+    table = torch.randn(8, 16)
+    expected = layer(x, table, None)
+    products, real = [], torch.nn.functional.linear
+
+    def spy(x, weight, bias=None):
+        products.append(tuple(weight.shape))
+        return real(x, weight, bias)
+
+    monkeypatch.setattr("speechlm.kernels.products.F.linear", spy)
+    with like_a_gpu():
+        got = layer(x, table, None)
+    assert products == [(96, 32), (32, 32)]
+    torch.testing.assert_close(got, expected, atol=2e-2, rtol=2e-2)
+
+
 class Twice(nn.Module):
     """A layer of which a weight is not used, and another takes no gradient."""
 
@@ -111,3 +152,42 @@ def test_one_kernel_casts_a_layer(monkeypatch):
     with torch.autocast("cpu", torch.bfloat16):
         low_layer(layer, x, 0.5).sum().backward()
     assert calls == [6, 2]  # weights and biases of all; gradients of those that are trained
+
+
+@pytest.mark.parametrize("packed", [None, {"both.weight": ("used.weight", "idle.weight")}])
+def test_two_passes_share_the_cast_and_their_gradients_are_summed(monkeypatch, packed):
+    calls, copy = [], torch._foreach_copy_
+
+    def spy(into, tensors):
+        calls.append(len(tensors))
+        return copy(into, tensors)
+
+    monkeypatch.setattr(torch, "_foreach_copy_", spy)
+    torch.manual_seed(0)
+    layer, name = Twice(), "both.weight" if packed else "used.weight"
+    with cast_once(2):
+        first, second = (cast_weights(layer, torch.bfloat16, packed) for _ in range(2))
+        assert first[name].data_ptr() == second[name].data_ptr()
+        third = cast_weights(layer, torch.bfloat16, packed)  # more than were announced
+        assert third[name].data_ptr() != first[name].data_ptr()
+    assert calls == [6, 6]
+    a, b = torch.randn(2, *first[name].shape).bfloat16()
+    ((first[name] * a).sum() + (second[name] * b).sum() + first["used.bias"].sum()).backward()
+    sums = (a + b).float().split(4)
+    assert torch.equal(layer.used.weight.grad, sums[0])
+    assert torch.equal(layer.used.bias.grad, torch.ones(4)) and layer.fixed.weight.grad is None
+    if packed:
+        assert torch.equal(layer.idle.weight.grad, sums[1])
+    else:
+        assert layer.idle.weight.grad is None
+
+
+def test_weights_that_have_changed_are_cast_again():
+    layer = Twice()
+    with cast_once(2):
+        cast_weights(layer, torch.bfloat16)
+    with torch.no_grad():
+        layer.used.weight.zero_()
+    with cast_once(2):
+        assert not cast_weights(layer, torch.bfloat16)["used.weight"].any()
+    assert not cast_weights(layer, torch.bfloat16)["used.weight"].any()

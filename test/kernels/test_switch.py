@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from speechlm import kernels
-from speechlm.kernels import GPU_KERNELS, KERNELS, fast, on_gpu, plain, products, triton
+from speechlm.kernels import KERNELS, fast, plain, products, triton
 from speechlm.models import SpeechLM, SpeechLMConfig
 from speechlm.models.text_to_unit import TextToUnit, TextToUnitConfig
 
@@ -27,6 +27,7 @@ USED = {
     "losses": "speechlm.models.speechlm.unit_losses",
     "frames": "speechlm.models.swapping.swap_rows",
     "layers": "speechlm.models.transformer.low_layer",
+    "fused_layers": "speechlm.models.transformer.fused_layer",
     "tiles": "speechlm.kernels.tiled_convolution.TiledConvolution.forward",
 }
 """What runs where a kernel is on."""
@@ -48,7 +49,7 @@ def find(name):
 
 def test_the_table_is_true(root):
     assert USED.keys() == KERNELS.keys()
-    for name, row in [*KERNELS.items(), *GPU_KERNELS.items()]:
+    for name, row in KERNELS.items():
         for twin in row.twin.split(" of "):
             find(twin if twin.startswith("torch.") else f"speechlm.{twin}")
         text = (root / "test" / f"{row.test}.py").read_text()
@@ -110,21 +111,24 @@ def test_plain_ends_with_its_block():
     assert all(("cpu" in row.devices) != ("cuda" in row.devices) for row in KERNELS.values())
 
 
-def test_triton_is_off_until_it_is_asked_for():
+def test_triton_is_off_until_it_is_asked_for(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     x = torch.ones(1)
     meta = x.to("meta")
-    assert not on_gpu("attention", meta)
+    assert not fast("fused_layers", meta)
     with triton():
-        assert on_gpu("attention", meta) and not on_gpu("attention", x)
-        with plain("attention"):
-            assert not on_gpu("attention", meta)
-    assert not on_gpu("attention", meta)
+        assert fast("fused_layers", meta) and not fast("fused_layers", x)
+        with plain("fused_layers"):
+            assert not fast("fused_layers", meta)
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+        assert fast("fused_layers", x)
+    assert not fast("fused_layers", meta)
 
 
 @pytest.mark.parametrize("value, on", [("", False), ("0", False), ("1", True)])
 def test_the_environment_asks_for_triton(value, on):
-    code = "import torch; from speechlm.kernels import on_gpu as o; "
-    code += "print(o('attention', torch.ones(1, device='meta')))"
+    code = "import torch; from speechlm.kernels import fast; "
+    code += "print(fast('fused_layers', torch.ones(1, device='meta')))"
     assert run(code, value, kernels.TRITON_VARIABLE).stdout.split() == [str(on)]
 
 

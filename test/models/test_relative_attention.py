@@ -1,7 +1,10 @@
+import os
+
 import pytest
 import torch
 
 from speechlm.models.relative_attention import (
+    RelativeSelfAttention,
     gathered_bias,
     plain_relative_attention,
     relative_attention,
@@ -54,6 +57,33 @@ def test_blocked_attention_equals_the_definition(frames, clip, padded):
         padding[1, max(1, frames // 2) :] = True
     expected = attention_by_definition(query, key, value, table, padding)
     got = relative_attention(query, key, value, table, padding, 0.0)
+    torch.testing.assert_close(got, expected, atol=2e-6, rtol=1e-5)
+
+    weight = torch.randn_like(expected)
+    for ours, theirs in zip(
+        torch.autograd.grad((got * weight).sum(), inputs),
+        torch.autograd.grad((expected * weight).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") != "1",
+    reason="kernels in Triton: needs triton, and TRITON_INTERPRET=1 where there is no GPU",
+)
+@pytest.mark.parametrize("frames, clip", [(1, 4), (7, 4), (40, 16)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_fused_attention_equals_the_definition(frames, clip, padded):
+    query, key, value, table = inputs = tensors(frames, clip)
+    padding = torch.zeros(2, frames, dtype=torch.bool) if padded else None
+    if padded:
+        padding[1, max(1, frames // 2) :] = True
+    expected = attention_by_definition(query, key, value, table, padding)
+    layer = RelativeSelfAttention(24, 3, 0.0)
+    qkv = torch.cat([x.transpose(1, 2).flatten(2) for x in (query, key, value)], -1).float()
+    got = layer.attend(qkv, table.float().expand(3, -1, -1), padding, None, 0.0)
+    got = got.view(2, frames, 3, 8).transpose(1, 2).double()
     torch.testing.assert_close(got, expected, atol=2e-6, rtol=1e-5)
 
     weight = torch.randn_like(expected)

@@ -31,8 +31,7 @@ PEAK_SHARE = {"products": 0.55, "attention kernel": 0.2, "convolutions": 0.25}
 PARTS = (
     ("feature_extractor", "front end"),
     ("pos_conv", "position convolution"),
-    ("self_attn", "attention"),
-    ("layers", "feed-forward, norms"),
+    ("layers", "Transformer layers"),
     ("unit_encoder_ctc_head", "CTC head"),
 )
 REST = "masks, embeddings, losses"

@@ -20,7 +20,7 @@ from benchmarks.measure import (
 )
 from benchmarks.operations import FORWARD_AND_BACKWARD, SPEECH_PARTS, forward_operations, units_of
 from speechlm.conventions import SAMPLE_RATE, WINDOW
-from speechlm.kernels import KERNELS, plain
+from speechlm.kernels import KERNELS, fast, plain
 from speechlm.models import SpeechLMConfig
 
 
@@ -116,7 +116,7 @@ def kernels(args: argparse.Namespace) -> dict[str, float]:
 
     Also the tensors kept for the backward pass, in GiB.
     """
-    own = [name for name, row in KERNELS.items() if args.device in row.devices]
+    own = [name for name in KERNELS if fast(name, torch.empty(0, device=args.device))]
     names = args.kernels or [name for name in own if name != "tiles"]
     step = training_step(args)
     times: dict[str, list[float]] = {name: [] for name in ("", *names)}

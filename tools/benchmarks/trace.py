@@ -22,7 +22,7 @@ KINDS = {
     "relative_attention": "attention kernel",
     "relative_attention_queries": "attention kernel",
     "relative_attention_keys": "attention kernel",
-    **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), "products"),
+    **dict.fromkeys(("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_"), "products"),
     **dict.fromkeys(
         ("_to_copy", "clone", "copy_", "_foreach_copy_", "cat", "constant_pad_nd"),
         "copies and casts",
@@ -33,6 +33,8 @@ KINDS = {
             "native_layer_norm_backward",
             "native_group_norm",
             "native_group_norm_backward",
+            "add_norm",
+            "add_norm_backward",
         ),
         "norms",
     ),
@@ -56,6 +58,8 @@ SEVERAL = {
     "_ctc_loss": 2,
     "_ctc_loss_backward": 2,
 }
+IN_PLACE = {"addmm_", "baddbmm_"}
+"""Products that are added to what is there: torch counts those that are not in place."""
 NO_KERNEL = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
 NO_KERNEL |= {"detach", "_unsafe_view", "lift_fresh", "resize_", "set_"}
 WRITTEN_ONLY = {"copy_", "fill_", "zero_", "bernoulli_", "uniform_", "normal_", "random_"}
@@ -157,6 +161,11 @@ class Trace(TorchDispatchMode):
         kernels = SEVERAL.get(name, 1)
         if name.startswith(LISTS):
             inputs, outputs, kernels = of_lists(name, args, kwargs, outputs)
+        if operation.namespace == "speechlm":  # our operations do not read where they write
+            places = operation._schema.arguments
+            filled = [x for x, a in zip(args, places, strict=True) if a.is_write]
+            inputs = [x for x in inputs if not any(x is place for place in filled)]
+            outputs += filled
         written = float(sum(map(size_of, outputs)))
         if written == 0:
             return
@@ -234,6 +243,8 @@ def _operations(operation: Any, name: str, args: Any, kwargs: Any, result: Any) 
         # As many as forward for each of the two: a product for each weight and output frame
         frames = d_y.numel() // d_y.shape[1]
         return 2.0 * weight.numel() * frames * sum(wanted[:2])
+    if name in IN_PLACE:
+        operation = getattr(torch.ops.aten, name.removesuffix("_")).default
     count = flop_registry.get(operation.overloadpacket)
     return float(count(*args, **kwargs, out_val=result)) if count else 0.0
 
