@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speechlm.data.atomic import output_dir
+from speechlm.data.atomic import output_dir, write_text
 from speechlm.data.encoding import text_lines
 from speechlm.data.language import LANGUAGE
 from speechlm.data.lexicon import Lexicon, Phones, is_word, report_problems
@@ -111,14 +111,14 @@ class CoveringLexicon:
             self.lexicon.write(temporary / "lexicon.txt")
             self.known.write(temporary / "known.txt")
             words = sorted(self.lexicon)
-            (temporary / "words.txt").write_text("".join(f"{w}\n" for w in words))
+            write_text(temporary / "words.txt", "".join(f"{w}\n" for w in words))
             rows = (
                 f"{word} {self.predicted[word]} {' '.join(self.lexicon.entries[word][0])}\n"
                 for word in sorted(self.predicted)
             )
-            (temporary / "predicted.txt").write_text("".join(rows))
+            write_text(temporary / "predicted.txt", "".join(rows))
             if self.unspoken:
-                (temporary / "unspoken.txt").write_text("".join(f"{w}\n" for w in self.unspoken))
+                write_text(temporary / "unspoken.txt", "".join(f"{w}\n" for w in self.unspoken))
 
 
 def cover(words: Iterable[str], given: Lexicon | None = None) -> CoveringLexicon:

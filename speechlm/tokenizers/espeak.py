@@ -1,10 +1,11 @@
 """Pronunciations of words in any language of espeak-ng, as phones of the IPA.
 
 The library is that of the wheel espeakng-loader. A word is said alone: what its neighbours change
-(French liaison) is not in it. A phone is what espeak-ng takes for one, so that affricates and
-diphthongs (`ts`, `aɪ`) are single phones. A length mark is part of its phone (`a` and `aː` tell
-German words apart); marks of stress are left out, as they follow from rules in most languages and
-would multiply the phones; so are digits, by which espeak-ng writes tones.
+(French liaison) is not in it. A word of one letter is said in front of another one, where it is no
+name of a letter (Polish `z`, Russian `в`). A phone is what espeak-ng takes for one, so that
+affricates and diphthongs (`ts`, `aɪ`) are single phones. A length mark is part of its phone (`a`
+and `aː` tell German words apart); marks of stress are left out, as they follow from rules in most
+languages and would multiply the phones; so are digits, by which espeak-ng writes tones.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ LENGTH = "ː"
 _SYNCHRONOUS, _NO_EXIT, _UTF8 = 2, 0x8000, 1
 _SEPARATOR = "_"
 _IPA = 0x02 | ord(_SEPARATOR) << 8  # IPA, with this character between phones
+_FOLLOWING = {"LATIN": "mama", "CYRILLIC": "мама", "GREEK": "μαμά"}
+"""What stands behind a word of one letter, by its script."""
 _OTHER_LANGUAGE = re.compile(r"\([a-z-]+\)")
 _NO_PHONE = re.compile(r"[ˈˌˑ'\-,.|‖ \u200d\u0361\d]+|\^")
 
@@ -75,15 +78,21 @@ class Espeak:
         return [self._say(word) for word in words]
 
     def _say(self, word: str) -> Phones:
-        place = ctypes.c_char_p(word.encode())
+        following = _FOLLOWING.get(unicodedata.name(word[0], "").split(" ")[0])
+        if len(word) == 1 and following:
+            both, behind = self._phones(f"{word} {following}"), self._phones(following)
+            if len(both) > len(behind) and both[-len(behind) :] == behind:
+                return both[: -len(behind)]
+        return self._phones(word)
+
+    def _phones(self, text: str) -> Phones:
+        place = ctypes.c_char_p(text.encode())
         said = []
         while place.value is not None:
             part = self._library.espeak_TextToPhonemes(ctypes.byref(place), _UTF8, _IPA)
             said.append(part.decode())
-        text = _SEPARATOR.join(said)
-        if _OTHER_LANGUAGE.search(text):
-            return ()
-        return phones_of(text)
+        whole = _SEPARATOR.join(said)
+        return () if _OTHER_LANGUAGE.search(whole) else phones_of(whole)
 
 
 def phones_of(said: str) -> Phones:

@@ -45,7 +45,7 @@ def main() -> None:
     options.add_argument("--output", required=True, help="folder to make")
     args = options.parse_args()
 
-    from speechlm.data.atomic import output_dir
+    from speechlm.data.atomic import output_dir, write_text
     from speechlm.data.common_voice import COLUMNS
     from speechlm.data.report import Report
     from speechlm.data.tsv import read_tsv
@@ -60,7 +60,7 @@ def main() -> None:
                 "\t".join(COLUMNS),
                 *("\t".join(" ".join(v[c].split()) for c in COLUMNS) for v in chosen),
             ]
-            (folder / f"{part}.tsv").write_text("".join(f"{line}\n" for line in lines))
+            write_text(folder / f"{part}.tsv", "".join(f"{line}\n" for line in lines))
         report.write(folder / "report.tsv")
 
 
