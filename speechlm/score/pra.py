@@ -60,13 +60,18 @@ def _column(reference: str, hypothesis: str) -> tuple[str, ...]:
     mark = "I" if reference == GAP else "D" if hypothesis == GAP else "S"
     if reference == hypothesis:
         cells = [reference.lower(), hypothesis.lower(), ""]
-    elif reference.upper() == hypothesis.upper():
+    elif reference.lower() == hypothesis.lower():
         cells = [reference, hypothesis, mark]  # their case is what is wrong
     else:
-        cells = [reference.upper(), hypothesis.upper(), mark]
+        cells = [_capitals(reference), _capitals(hypothesis), mark]
     widest = max(map(width, cells))
     cells = [cell or "*" * widest for cell in cells[:2]] + cells[2:]
     return tuple(cell + " " * (widest - width(cell)) for cell in cells)
+
+
+def _capitals(word: str) -> str:
+    """A word in capitals, letters that have no single capital (ß) as they are."""
+    return "".join(c.upper() if len(c.upper()) == 1 else c for c in word)
 
 
 def width(word: str) -> int:

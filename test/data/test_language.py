@@ -20,6 +20,7 @@ from speechlm.data.monophones import AUTHORS_PHONES, MONOPHONES
 from speechlm.data.validate import transcript_problem
 from speechlm.data.vocabulary import PHONES, CharacterVocabulary, UnitVocabulary, fold_phone
 from speechlm.recognizer import topology
+from speechlm.score.alignment import fold
 from speechlm.tokenizers.phoneme_text import PhonemeTextTokenizer
 
 lexicon = Lexicon({"straße": [("t", "ʁ", "aː", "s")], "nass": [("n", "a", "s")]})
@@ -41,6 +42,7 @@ print(json.dumps({
     "mono": list(MONOPHONES.symbols),
     "authors": len(AUTHORS_PHONES),
     "labels": len(PHONES),
+    "scored": [fold("aː_B"), fold("sil"), fold("SPN_S")],
     "wrong": transcript_problem("naß łas"),
 }))
 """
@@ -67,6 +69,7 @@ def test_a_process_in_another_language_has_its_phones_and_letters(tmp_path):
     assert found["folded"] == "aː" and found["authors"] == 42
     assert found["mono"] == ["SIL", "SPN", *sorted(GERMAN["phones"])]
     assert found["labels"] == 1 + 2 * 5 + 7 * 4 + 17
+    assert found["scored"] == ["aː", "SIL", "SIL"]
     assert found["wrong"][0] == "non-speech characters" and "ł" in found["wrong"][1]
 
 
