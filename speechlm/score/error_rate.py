@@ -96,7 +96,7 @@ class ErrorRates:
 
 
 def _alike(word: str) -> str:
-    return unicodedata.normalize("NFC", word.lower())  # casefold would take ß for ss
+    return unicodedata.normalize("NFC", word.casefold())
 
 
 def check_same_utterances(references: Mapping[str, str], hypotheses: Mapping[str, str]) -> None:

@@ -60,7 +60,7 @@ def _column(reference: str, hypothesis: str) -> tuple[str, ...]:
     mark = "I" if reference == GAP else "D" if hypothesis == GAP else "S"
     if reference == hypothesis:
         cells = [reference.lower(), hypothesis.lower(), ""]
-    elif reference.lower() == hypothesis.lower():
+    elif reference.upper() == hypothesis.upper():
         cells = [reference, hypothesis, mark]  # their case is what is wrong
     else:
         cells = [_capitals(reference), _capitals(hypothesis), mark]

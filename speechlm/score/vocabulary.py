@@ -74,8 +74,8 @@ def out_of_vocabulary(
 
 def other_case(unknown: Counter[str], words: set[str]) -> int:
     """How many unknown words (counted as often as they occur) the lexicon has in another case."""
-    folded = {word.lower() for word in words}
-    return sum(count for word, count in unknown.items() if word.lower() in folded)
+    folded = {word.casefold() for word in words}
+    return sum(count for word, count in unknown.items() if word.casefold() in folded)
 
 
 def write_unknown(unknown: Counter[str], path: str | os.PathLike[str]) -> None:
