@@ -158,7 +158,7 @@ defined() { declare -F "$1" > /dev/null; }
 # The task's own stage, else that of all tasks, else those of the kinds of unit that this run has.
 run_stage() {
   local name kind having=() wanted=()
-  if [[ ${lang} != en ]] && ((current > 1)); then
+  if ((current > 1)) && in_other_language; then
     export SPEECHLM_LANGUAGE=${PWD}/${language_file}
   fi
   for name in "${task}_${current}" "stage_${current}"; do
@@ -288,9 +288,12 @@ stage_1() {
   make_language_file
 }
 
+# in_other_language: whether models write letters, or know phones, of another language than English.
+in_other_language() { [[ ${lang} != en ]] && { [[ ${task} != st ]] || any pretrained; }; }
+
 # make_language_file: letters and phones of a language other than English, from stage 1's transcripts.
 make_language_file() {
-  [[ ${lang} != en ]] || return 0
+  in_other_language || return 0
   step "letters and phones of ${lang}" --output "${language_file}" \
     --needs data/paired data/text/unpaired.txt ${lexicon:+"${lexicon}"} -- \
     python -m speechlm.bin.make_language --language "${lang}" \

@@ -28,7 +28,7 @@ check_st() {
   # Where models are pre-trained here, their letters and phones are those of the speech.
   [[ ${lang} == en || ${lang} == "${source_lang}" ]] ||
     die "--lang is '${lang}', and --source_lang, the language of the speech, '${source_lang}'"
-  if any pretrained; then lang=${source_lang}; fi
+  lang=${source_lang}
   [[ ${target_kind} =~ ^(char|bpe)$ ]] ||
     die "--target_kind is '${target_kind}'; it can be char or bpe"
   [[ ${target_style} =~ ^(cased|lower|moses)$ ]] ||
@@ -45,7 +45,7 @@ st_1() {
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --translations "${translations}" \
     --source_lang "${source_lang}" --target_lang "${target_lang}" --pretrain "${pretrain}" \
     --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" "${more[@]}"
-  if any pretrained; then make_language_file; fi
+  make_language_file
 }
 
 st_2() {

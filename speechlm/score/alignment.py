@@ -1,10 +1,10 @@
 """Frame labels against reference TextGrids: frames, boundaries, phone errors.
 
 Everything is folded to the language's phones, in English the 39 of CMU, and silence (stress and
-word position dropped; `sil`, `sp`, `spn`, `SPN` and the empty label are all silence). Reference times lie on a grid of
-10 ms. Label `i` comes from the 25 ms window that begins at `10 i` ms; the window's middle,
-`10 i + 12.5` ms, is in the reference's cell from `10 (i + 1)` to `10 (i + 2)` ms, and that
-is the cell it is compared with.
+word position dropped; `sil`, `sp`, `spn`, `SPN` and the empty label are all silence). Reference
+times lie on a grid of 10 ms. Label `i` comes from the 25 ms window that begins at `10 i` ms; the
+window's middle, `10 i + 12.5` ms, is in the reference's cell from `10 (i + 1)` to `10 (i + 2)` ms,
+and that is the cell it is compared with.
 """
 
 from __future__ import annotations
