@@ -23,7 +23,8 @@ from speechlm.data.written import normal_apostrophes, words_of
 
 FOREIGN = "letters of another language"
 """Why a transcript is left out that has letters which the language's words do not have."""
-_SIGNS = set("&%‰§@#°№+=<>^~*/\\_|")
+_SIGNS = set("&%‰§@#°№+=<>/")
+"""Signs that are spoken; marks of emphasis (`_so_`, `*so*`) are not."""
 _CLOSERS = "\"')\\]»”’“‹›«"
 _END = re.compile(rf"[.!?…;։।॥؟۔\u037e]+[{_CLOSERS}]*\s+")
 _DIGITS = re.compile(r"\d[\d.,:]*(?=\s|$)|\d")
@@ -100,4 +101,6 @@ def _marked(text: str) -> str:
 
 def _has_no_reading(character: str) -> bool:
     """Digits and other numbers, currencies, signs of mathematics, and signs that are spoken."""
+    if character == "~":  # of mathematics, says Unicode; in text it is drawn for a dash
+        return False
     return character in _SIGNS or unicodedata.category(character) in ("Nd", "Nl", "No", "Sc", "Sm")
