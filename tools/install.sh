@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs the toolkit into .venv, with the exact versions of tools/requirements.lock.txt.
+# Installs the toolkit into .venv, with the exact versions of tools/requirements.lock.txt, for
+# Python 3.11 or 3.12 (README.md says what stands in the way of others).
 #
 #   tools/install.sh            does what is missing; with nothing missing it only says so
 #   tools/install.sh docs       and what builds the site and runs the notebook (requirements.docs.txt)
 #   VENV=DIR tools/install.sh   another environment than .venv
-#   PYTHON=FILE                 the interpreter to make it from (default: python3.11, or a python3
-#                               that is 3.11)
+#   PYTHON=FILE                 the interpreter to make it from (default: python3.11, python3.12, or a
+#                               python3 that is one of them)
 #   TORCH=cpu|cuda              the build of torch (default: cuda where nvidia-smi finds a GPU, or where it
 #                               was installed before)
 #
@@ -41,13 +42,15 @@ choose_torch() {
 
 find_python() {
   local candidate
-  for candidate in ${PYTHON:+"${PYTHON}"} python3.11 python3 python; do
-    if "${candidate}" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
+  for candidate in ${PYTHON:+"${PYTHON}"} python3.11 python3.12 python3 python; do
+    if "${candidate}" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+      2> /dev/null; then
       echo "${candidate}"
       return
     fi
   done
-  die "the lock is for Python 3.11, and no such interpreter was found (name it with PYTHON=FILE)"
+  die "the lock is for Python 3.11 and 3.12, and no such interpreter was found (name it with PYTHON=FILE);" \
+    "of 3.13 kenlm 0.3.0 and flashlight-text 0.0.7 have no builds"
 }
 
 make_venv() {
@@ -56,7 +59,7 @@ make_venv() {
   python=$(find_python)
   say "making ${venv} with ${python}"
   "${python}" -m venv "${venv}" ||
-    die "'${python} -m venv ${venv}' failed (Debian and Ubuntu: apt install python3.11-venv)"
+    die "'${python} -m venv ${venv}' failed (Debian and Ubuntu: apt install $("${python}" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'))"
 }
 
 pip_install() {

@@ -9,7 +9,7 @@ bin=.venv/bin
 for folder in egs/*/local; do # one at a time: recipes have scripts of the same names
   if compgen -G "${folder}/*.py" > /dev/null; then "${bin}/mypy" --no-error-summary "${folder}"; fi
 done
-mapfile -d '' scripts < <(find tools egs .ci -type f \( -name '*.sh' -o -path .ci/run \) \
+mapfile -d '' scripts < <(find tools egs .ci -type f \( -name '*.sh' -o -name '*.bash' -o -path .ci/run \) \
   -not -path '*/exp/*' -not -path '*/data/*' -not -path '*/dump/*' -not -path 'tools/bin/*' -print0)
 # SCRIPTDIR/..: the recipes' skeleton is a folder deeper than the recipes that are made of it.
 "${bin}/shellcheck" -x -P SCRIPTDIR:SCRIPTDIR/.. "${scripts[@]}"

@@ -2,7 +2,8 @@
 # Makes a recipe for a corpus of your own: egs/NAME with run.sh, its choices, and local/data.sh, which
 # reads the corpus.
 #
-#   egs/TEMPLATE/new_recipe.sh NAME
+#   egs/TEMPLATE/new_recipe.sh NAME                in English
+#   egs/TEMPLATE/new_recipe.sh --lang CODE NAME    in another language, such as de (doc/languages.md)
 #   cd egs/NAME && ./run.sh --corpus DIR
 #
 # NAME: small letters, digits and underscores, 100 at most. local/data.sh says what DIR must have, and
@@ -15,6 +16,13 @@ die() {
   exit 1
 }
 
+lang=en
+if [[ ${1:-} == --lang && $# -ge 2 ]]; then
+  lang=$2
+  shift 2
+  [[ ${lang} =~ ^[a-z]{2,3}([-_][A-Za-z0-9]+)*$ ]] ||
+    die "'${lang}' cannot be a language's code; one such as de or pt-BR is wanted"
+fi
 if [[ $# -ne 1 || $1 == -* ]]; then
   [[ ${1:-} == --help ]] || die "the name of the new recipe is wanted, and nothing else (--help)"
   sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' TEMPLATE/new_recipe.sh
@@ -28,7 +36,11 @@ name=$1
 mkdir -p "${name}/local"
 for file in run.sh local/data.sh; do
   content=$(< "TEMPLATE/skeleton/${file}")
-  printf '%s\n' "${content//NAME:/${name}:}" > "${name}/${file}"
+  content=${content//NAME:/${name}:}
+  if [[ ${lang} != en ]]; then
+    content=${content/"speechlm.sh \\"/"speechlm.sh \\"$'\n'"  --lang ${lang} \\"}
+  fi
+  printf '%s\n' "${content}" > "${name}/${file}"
   chmod +x "${name}/${file}"
 done
 echo "${PWD}/${name}: put its choices into run.sh, and what reads the corpus into local/data.sh"

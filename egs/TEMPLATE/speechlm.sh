@@ -38,13 +38,15 @@ speech_corpus=             # folder of these, if another than --corpus (egs/libr
 dev_parts=                 # parts for validation
 test_parts=                # parts to be tested, each a test set of its own
 text_corpus=               # unpaired text: a folder or files
+lang=en                    # language of transcripts and text: en, or another's code, such as de or pt-BR, where
+                           # the recipe's local/data.sh takes one; its phones are espeak-ng's
 data_opts=                 # further options of local/data.sh (local/data.sh --help lists them)
 min_seconds=0.5            # shorter utterances of sets to train on are left out
 max_seconds=36             # longer ones too
 max_bad_share=0.1          # stages 1 and 2 stop if a larger share of a set is wrong
 dev_share=0.01             # share of the unpaired text kept for validation, at least a sentence
 # Lexicon and word model of the recogniser
-lexicon=                   # a lexicon looked at before CMUdict (WORD PHONE PHONE ...)
+lexicon=                   # a lexicon looked at before CMUdict or espeak-ng (WORD PHONE PHONE ...)
 max_words=200000           # words of the lexicon: the most frequent, and those of transcripts
 lm_order=3                 # order of the word model
 # Trainings
@@ -76,6 +78,8 @@ given=("$@")
 printf -v LIST_STEPS '%q ' "$0" "$@" --list_steps true
 export LIST_STEPS
 unset LISTING_STEPS # only list_all_steps, below, sets it
+unset SPEECHLM_LANGUAGE # run_stage sets it
+language_file=data/language.json # of another language than English; stage 1 makes it
 # shellcheck source=path.sh
 . ../TEMPLATE/path.sh
 # shellcheck source=steps.sh
@@ -154,6 +158,9 @@ defined() { declare -F "$1" > /dev/null; }
 # The task's own stage, else that of all tasks, else those of the kinds of unit that this run has.
 run_stage() {
   local name kind having=() wanted=()
+  if ((current > 1)) && in_other_language; then
+    export SPEECHLM_LANGUAGE=${PWD}/${language_file}
+  fi
   for name in "${task}_${current}" "stage_${current}"; do
     if defined "${name}"; then
       "${name}"
@@ -179,6 +186,8 @@ check_options() {
   ((stop_stage >= stage && stop_stage <= 14)) ||
     die "--stop_stage is ${stop_stage}; it can be ${stage} (--stage) to 14"
   check_size
+  [[ ${lang} =~ ^[a-z]{2,3}([-_][A-Za-z0-9]+)*$ ]] ||
+    die "--lang is '${lang}'; a code such as en, de or pt-BR is wanted"
   local test option name
   for option in tag finetune_tag; do check_name "${option}" "${!option}"; done
   for test in "${tests[@]}"; do
@@ -268,10 +277,28 @@ stage_1() {
     check_corpus_has corpus_lm
     apart+=(--corpus_lm true)
   fi
+  if [[ ${lang} != en ]]; then
+    check_corpus_has lang
+    apart+=(--lang "${lang}")
+  fi
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --paired_parts "${paired_parts}" \
     --speech_parts "${speech_parts}" --dev_parts "${dev_parts}" --test_parts "${test_parts}" \
     --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" \
     "${apart[@]}" "${more[@]}"
+  make_language_file
+}
+
+# in_other_language: whether models write letters, or know phones, of another language than English.
+in_other_language() { [[ ${lang} != en ]] && { [[ ${task} != st ]] || any pretrained; }; }
+
+# make_language_file: letters and phones of a language other than English, from stage 1's transcripts.
+make_language_file() {
+  in_other_language || return 0
+  step "letters and phones of ${lang}" --output "${language_file}" \
+    --needs data/paired data/text/unpaired.txt ${lexicon:+"${lexicon}"} -- \
+    python -m speechlm.bin.make_language --language "${lang}" \
+    --text data/paired/text data/text/unpaired.txt ${lexicon:+--lexicon "${lexicon}"} \
+    --output "${language_file}"
 }
 
 stage_2() {

@@ -25,6 +25,10 @@ check_st() {
     die "--task st needs --target_lang, the language to translate into"
   for language in ${target_lang}; do check_name target_lang "${language}"; done
   check_name source_lang "${source_lang}"
+  # Where models are pre-trained here, their letters and phones are those of the speech.
+  [[ ${lang} == en || ${lang} == "${source_lang}" ]] ||
+    die "--lang is '${lang}', and --source_lang, the language of the speech, '${source_lang}'"
+  lang=${source_lang}
   [[ ${target_kind} =~ ^(char|bpe)$ ]] ||
     die "--target_kind is '${target_kind}'; it can be char or bpe"
   [[ ${target_style} =~ ^(cased|lower|moses)$ ]] ||
@@ -41,6 +45,7 @@ st_1() {
   local/data.sh --dry_run "${dry_run}" --corpus "${corpus}" --translations "${translations}" \
     --source_lang "${source_lang}" --target_lang "${target_lang}" --pretrain "${pretrain}" \
     --text_corpus "${text_corpus}" --max_bad_share "${max_bad_share}" "${more[@]}"
+  make_language_file
 }
 
 st_2() {

@@ -46,6 +46,8 @@ step() {
     list_outputs "${name}" "$@"
     return
   fi
+  # Every step in another language than English depends on its letters and phones.
+  if [[ -n ${SPEECHLM_LANGUAGE:-} ]]; then options+=(--needs "${language_file}"); fi
   while [[ $1 != -- ]]; do
     case "$1" in
       --cmd) cmd=$2 && shift 2 && continue ;;

@@ -20,6 +20,16 @@ def add_max_bad_share(options: argparse.ArgumentParser) -> None:
     )
 
 
+def add_language(options: argparse.ArgumentParser) -> None:
+    """--language, of text that is read before the recipe's language has a file."""
+    options.add_argument(
+        "--language",
+        default="",
+        help="code of the text's language, such as de or pt-BR; default: that of"
+        " SPEECHLM_LANGUAGE, else English",
+    )
+
+
 def prepare_corpus(
     output: str, read: Callable[[], tuple[DataDir, Report]], source: str, max_bad_share: float
 ) -> DataDir:

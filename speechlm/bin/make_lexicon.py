@@ -1,7 +1,8 @@
 """Stages 3 and 5: make a lexicon that pronounces every word of some texts.
 
-Pronunciations are from --lexicon if given, else from CMUdict, else predicted. Writes lexicon.txt,
-words.txt, known.txt (without the words whose pronunciation was guessed) and predicted.txt.
+Pronunciations are from --lexicon if given, else from CMUdict, else predicted; in other languages
+than English (SPEECHLM_LANGUAGE) by espeak-ng. Writes lexicon.txt, words.txt, known.txt (without the
+words whose pronunciation was guessed), predicted.txt, and unspoken.txt: words left out, if any.
 """
 
 import logging
@@ -13,7 +14,7 @@ from speechlm.bin._options import add_texts
 def main() -> None:
     """Parse, make the lexicon, report where the pronunciations are from."""
     p = parser(__doc__)
-    add_texts(p, "texts in LibriSpeech's style")
+    add_texts(p, "normalised texts")
     p.add_argument("--lexicon", help="a lexicon that is looked at first (WORD PHONE PHONE ..)")
     p.add_argument(
         "--max_words",

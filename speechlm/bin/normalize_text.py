@@ -1,8 +1,10 @@
-"""Stages 1 and 2: raw English text to LibriSpeech-style sentences, one a line, and a report.
+"""Stages 1 and 2: raw text to sentences as they are spoken, one a line, and a report.
 
-Headers and licences of Project Gutenberg, headings, tables and markup go; numbers and abbreviations
-are spoken out. Sentences with markup, addresses or numbers that have no sure reading are dropped.
-OUTPUT.report.txt counts what was dropped, with examples.
+Headers and licences of Project Gutenberg, headings, tables and markup go. English becomes text in
+LibriSpeech's style, with numbers and abbreviations spoken out; other languages become words of
+small letters. Sentences with markup, addresses or numbers that have no sure reading are dropped, in
+other languages all that have numbers or abbreviations. OUTPUT.report.txt counts what was dropped,
+with examples.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 
 from speechlm.bin._cli import parser, run
+from speechlm.bin._corpus import add_language
 
 
 def main() -> None:
@@ -24,6 +27,7 @@ def main() -> None:
         help="book: paragraphs between blank lines; lines: a sentence a line; auto: what the first"
         " 1,000 lines look like",
     )
+    add_language(options)
     options.add_argument("--min_words", type=int, default=2, help="shortest sentence")
     options.add_argument("--max_words", type=int, default=40, help="longer ones are cut")
     options.add_argument(
@@ -43,12 +47,15 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=1, help="of the choice of held-out sentences")
     args = options.parse_args()
 
+    from speechlm.data.language import chosen
     from speechlm.data.report import kept_report
     from speechlm.data.text_files import TextOptions, find_files, normalize_files
     from speechlm.data.text_normalize import SentenceOptions
 
     lengths = SentenceOptions(args.min_words, args.max_words)
-    wanted = TextOptions(args.kind, lengths, args.exclude_words, args.dev_share, args.seed)
+    wanted = TextOptions(
+        args.kind, lengths, args.exclude_words, args.dev_share, args.seed, chosen(args.language)
+    )
     report_file = f"{args.output}.report.txt"
     with kept_report(report_file):
         files = find_files(args.input)

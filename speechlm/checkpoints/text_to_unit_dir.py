@@ -86,7 +86,8 @@ def load_text_to_unit(folder: str | os.PathLike[str]) -> StoredTextToUnit:
             "text-to-unit model (train_text_to_unit makes one)"
         )
     found = UnitVocabulary.read(path / PHONES)
-    phones = AUTHORS_PHONES if len(found) == len(AUTHORS_PHONES) else MONOPHONES
+    # Not by their number: another language may have as many phones as the authors.
+    phones = AUTHORS_PHONES if found.symbols == AUTHORS_PHONES.symbols else MONOPHONES
     found.check_same(phones)
     frame_shift, units = read_unit_info(path)
     config = TextToUnitConfig.from_dict(_read(path)[KEY])

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from speechlm.data.audio import SUFFIXES
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.language import chosen as chosen_language
+from speechlm.data.language_text import to_words as spoken_words
+from speechlm.data.language_text import why_left_out
 from speechlm.data.markup import resolve
 from speechlm.data.names import checksum, is_hidden, path_problem, safe_id
 from speechlm.data.report import Refused, Report
-from speechlm.data.text_normalize import expand, to_words, why_not
+from speechlm.data.text_normalize import expand, to_words
 from speechlm.data.tsv import Row, read_tsv
 from speechlm.data.unspoken import reason
 from speechlm.data.written import ZERO_WIDTH, normal_apostrophes, single_quotes, upper, words_of
@@ -142,7 +145,7 @@ def is_sound(clip: str, row: Row, path: Path, report: Report) -> bool:
 
 
 def plain_transcript(sentence: str, language: str) -> str:
-    """A sentence as spoken words: upper case, no punctuation, no markup.
+    """A sentence whose translation is what counts, as words: upper case, no punctuation, no markup.
 
     English becomes A-Z and apostrophes, numbers and abbreviations are spoken out, as in
     LibriSpeech. Of other languages letters, marks, digits and apostrophes are kept, joiners of zero
@@ -183,11 +186,11 @@ def data_dir(
             continue
         name = _file_of(known.name, files.get(clip, []), folder, report)
         if name is not None:
-            transcript = plain_transcript(known.sentence, language)
+            transcript, why = _transcript(known.sentence, language, bool(targets))
             where = folder / name
             if not transcript:
                 report.leave_out("empty transcript", clip_id(clip), where, known.sentence[:60])
-            elif why := why_not(transcript) if language == "en" else reason(transcript):
+            elif why:
                 report.leave_out(why, clip_id(clip), where, known.sentence[:60])
             else:
                 chosen[clip] = str(where), transcript
@@ -204,6 +207,19 @@ def data_dir(
             for target in targets
         },
     )
+
+
+def _transcript(sentence: str, language: str, translated: bool) -> tuple[str, str]:
+    """Words of a sentence, and why they cannot be used, if they cannot.
+
+    Where there are translations, words are only shown: they may have digits and any letters.
+    """
+    if translated and language != "en":
+        words = plain_transcript(sentence, language)
+        return words, reason(words)
+    spoken = chosen_language(language)
+    words = spoken_words(sentence, spoken)
+    return words, why_left_out(words, spoken)
 
 
 def _ids_of(

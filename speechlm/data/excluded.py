@@ -15,8 +15,10 @@ from speechlm.data.audio import SUFFIXES
 from speechlm.data.books import read_paragraphs
 from speechlm.data.common_voice import clip_id, clip_of
 from speechlm.data.kaldi_dir import read_table
+from speechlm.data.language import Language
+from speechlm.data.language_text import is_normal, sentences, to_words
 from speechlm.data.names import visible
-from speechlm.data.text_normalize import SentenceOptions, expand, is_normal, sentences, to_words
+from speechlm.data.text_normalize import SentenceOptions
 
 _ID = re.compile(r"\S*\d\S*|\S*_\S*|\w+-\S+")  # what looks like an id, not like a word
 
@@ -77,7 +79,11 @@ class Sentences:
     """Sentences that must not be in the text: transcripts of the development and test sets."""
 
     def __init__(
-        self, sources: Sequence[str | os.PathLike[str]], n_words: int, lengths: SentenceOptions
+        self,
+        sources: Sequence[str | os.PathLike[str]],
+        n_words: int,
+        lengths: SentenceOptions,
+        language: Language,
     ) -> None:
         """Read them; they are normalised as the text is.
 
@@ -86,11 +92,12 @@ class Sentences:
                 sentence a line.
             n_words: a sentence with so many words in a row of them is excluded, too; 0: none.
             lengths: of the text's sentences.
+            language: of the text.
 
         Raises:
             ValueError: one is not there, or has no sentence.
         """
-        self.n_words, self.lengths = n_words, lengths
+        self.n_words, self.lengths, self.language = n_words, lengths, language
         self.n_lines = 0
         self._whole: set[str] = set()
         self._runs: set[tuple[str, ...]] = set()
@@ -115,8 +122,9 @@ class Sentences:
 
     def _add(self, text: str) -> bool:
         """Add a transcript, whole and sentence by sentence; whether it has any words."""
-        words = text if is_normal(text) else to_words(expand(text))
-        pieces = [s for s, reason in sentences(text, self.lengths) if not reason]
+        language = self.language
+        words = text if is_normal(text, language) else to_words(text, language)
+        pieces = [s for s, reason in sentences(text, self.lengths, language) if not reason]
         for sentence in {words, *pieces} - {""}:
             self._whole.add(sentence)
             self._runs.update(self._cut(sentence))

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from speechlm.data.atomic import output_file
-from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
+from speechlm.data.language import ENGLISH, LANGUAGE, STRESSES
 from speechlm.data.whole_files import read_lines
 
 Phones = tuple[str, ...]
-"""A pronunciation: ARPAbet phones, vowels with or without stress, without word positions."""
-WORD_PHONES = frozenset((*CONSONANTS, *VOWELS, *(v + s for v in VOWELS for s in STRESSES)))
-"""Phones that words may be made of: ARPAbet, vowels with or without a stress digit."""
-_WORD = re.compile(r"'*[A-Z][A-Z']*")
+"""A pronunciation: phones of the language, without word positions; in English ARPAbet, vowels
+with or without stress.
+"""
+WORD_PHONES = frozenset((*LANGUAGE.phones, *(v + s for v in LANGUAGE.stressed for s in STRESSES)))
+"""Phones that words may be made of: in English ARPAbet, vowels with or without a stress digit."""
 _LISTED = 20
 
 
 def is_word(text: str) -> bool:
-    """Whether it is a word in LibriSpeech's style: A-Z and apostrophes, at least one letter."""
-    return _WORD.fullmatch(text) is not None
+    """Whether it is made of the language's letters, in English A-Z; apostrophes alone are none."""
+    return LANGUAGE.is_word(text)
 
 
 class Lexicon:
@@ -48,7 +48,7 @@ class Lexicon:
         """Read `WORD PHONE PHONE ..` lines (any white space; a word again is a variant).
 
         Takes LibriSpeech's own lexicon and Kaldi's `lexicon.txt`, whose entries in angle brackets
-        or with `!` (`<UNK>`, `!SIL`) are left out. Words in lower case are an error.
+        or with `!` (`<UNK>`, `!SIL`) are left out. English words in lower case are an error.
         """
         entries: dict[str, list[Phones]] = {}
         problems = []
@@ -78,7 +78,7 @@ class Lexicon:
             for line in stream:
                 variant, *phones = line.partition("#")[0].split()
                 word = variant.partition("(")[0].upper()
-                if is_word(word):
+                if ENGLISH.is_word(word):
                     entries.setdefault(word, []).append(tuple(phones))
         return cls(entries, "CMUdict")
 
@@ -91,11 +91,14 @@ class Lexicon:
 
 def _entry_problem(word: str, phones: Sequence[str]) -> str | None:
     if not is_word(word):
-        return f"word {word!r} has characters other than A-Z and apostrophe"
+        return f"word {word!r} has characters other than {LANGUAGE.described}"
     if not phones:
         return f"word {word!r} has no phones"
     unknown = [phone for phone in phones if phone not in WORD_PHONES]
-    return f"word {word!r}: no ARPAbet phones: {' '.join(unknown)}" if unknown else None
+    if not unknown:
+        return None
+    kind = "ARPAbet phones" if LANGUAGE.is_english else f"phones of {LANGUAGE.source}"
+    return f"word {word!r}: no {kind}: {' '.join(unknown)}"
 
 
 def report_problems(problems: Sequence[str], heading: str) -> None:

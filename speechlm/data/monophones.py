@@ -1,4 +1,4 @@
-"""The phones that hidden units of text are made from: ARPAbet without stress and position.
+"""The phones that hidden units of text are made from: without stress and position.
 
 A *phone* is a model id of `MONOPHONES`: 4 special ids, then `FOLDED_PHONES` (SIL, SPN, 39 phones).
 The released text-to-unit model reads other symbols, `AUTHORS_PHONES`:
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from speechlm.conventions import EOS
+from speechlm.data.language import ENGLISH
 from speechlm.data.vocabulary import (
     FOLDED_PHONES,
     N_SPECIALS,
@@ -32,8 +33,7 @@ N_PHONES = N_SPECIALS + len(MONOPHONES)
 """Rows of the text-to-unit model's phone embedding: there is no `<mask>`."""
 _AUTHORS_SILENCE = "<SIL>"
 AUTHORS_PHONES = UnitVocabulary(
-    ("|", _AUTHORS_SILENCE, "'", *FOLDED_PHONES[2:]),
-    "the phones of the released text-to-unit model",
+    ("|", _AUTHORS_SILENCE, "'", *ENGLISH.phones), "the phones of the released text-to-unit model"
 )
 """42 symbols, in the order of the released dictionary of phones."""
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from speechlm.data.audio import OTHER_SUFFIXES, SUFFIXES
 from speechlm.data.folders import part_folders
 from speechlm.data.kaldi_dir import DataDir, show_ids
+from speechlm.data.language import LANGUAGE, Language
+from speechlm.data.language_text import to_words, why_left_out
 from speechlm.data.names import path_problem, safe_id, spaced, speaker_of, visible
 from speechlm.data.report import Refused, Report
-from speechlm.data.text_normalize import expand, to_words, why_not
 from speechlm.data.transcripts import match_transcripts, read_transcripts, unmatched
 
 TABLE = "text"
@@ -23,16 +24,21 @@ TABLE = "text"
 
 
 def read_recordings(
-    corpus: str | os.PathLike[str], parts: Sequence[str], with_text: bool = True
+    corpus: str | os.PathLike[str],
+    parts: Sequence[str],
+    with_text: bool = True,
+    language: Language = LANGUAGE,
 ) -> tuple[DataDir, Report]:
     """Read folders of recordings into one data directory, without opening the audio.
 
-    Transcripts are brought to A-Z and apostrophes; numbers and abbreviations are spoken out.
+    English transcripts are brought to A-Z and apostrophes; numbers and abbreviations are spoken
+    out. Those of other languages are brought to small letters (`language_text`).
 
     Args:
         corpus: folder that has the parts.
         parts: names of folders, each with recordings and, where wanted, a table `text`.
         with_text: whether transcripts are wanted; without them speech alone is read.
+        language: of the transcripts.
 
     Returns:
         The data, and what was left out: recordings without transcript, transcripts without
@@ -61,7 +67,7 @@ def read_recordings(
             report,
         )
     if with_text:
-        transcripts = _normalize(wav, match_transcripts(wav, text, report), report)
+        transcripts = _normalize(wav, match_transcripts(wav, text, report), language, report)
         if not wav:
             raise Refused(
                 f"no recording in {where} has a transcript. {report.summary()}."
@@ -120,12 +126,14 @@ def _add_recordings(
                 long_names[spaced(path.stem)] = utterance
 
 
-def _normalize(wav: dict[str, str], text: dict[str, str], report: Report) -> dict[str, str]:
-    """Transcripts in A-Z and apostrophes; where that cannot be, the recording goes, too."""
+def _normalize(
+    wav: dict[str, str], text: dict[str, str], language: Language, report: Report
+) -> dict[str, str]:
+    """Transcripts in the language's letters; where that cannot be, the recording goes, too."""
     normalized = {}
     for utterance, given in text.items():
-        words = to_words(expand(given))
-        why = why_not(words) if words else "empty transcript"
+        words = to_words(given, language)
+        why = why_left_out(words, language) if words else "empty transcript"
         if not why:
             normalized[utterance] = words
         else:

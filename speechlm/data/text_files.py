@@ -15,9 +15,11 @@ from typing import TextIO
 from speechlm.data.atomic import output_file
 from speechlm.data.books import read_paragraphs
 from speechlm.data.excluded import Sentences
+from speechlm.data.language import LANGUAGE, Language
+from speechlm.data.language_text import is_normal, sentences
 from speechlm.data.names import visible
 from speechlm.data.report import Refused
-from speechlm.data.text_normalize import SentenceOptions, is_normal, sentences
+from speechlm.data.text_normalize import SentenceOptions
 
 EXCLUDED = "in an excluded transcript"
 """Why a sentence of the test and development sets is dropped."""
@@ -37,6 +39,7 @@ class TextOptions:
     """Share of the sentences that goes to the held-out file, which gets at least one."""
     seed: int = 1
     """Of the choice of held-out sentences; equal sentences are always on the same side."""
+    language: Language = LANGUAGE
 
     def __post_init__(self) -> None:
         if not 0 <= self.dev_share < 1:
@@ -96,11 +99,11 @@ def normalize_files(
     """
     if bool(options.dev_share) != bool(dev_output):
         raise ValueError("dev_share and dev_output belong together: give both or none")
-    excluded = Sentences(exclude, options.exclude_words, options.lengths)
+    excluded = Sentences(exclude, options.exclude_words, options.lengths, options.language)
     report = TextReport()
     with ExitStack() as stack:
         paths = [stack.enter_context(output_file(p)) for p in (output, dev_output) if p]
-        out = [stack.enter_context(p.open("w", encoding="ascii")) for p in paths]
+        out = [stack.enter_context(p.open("w", encoding="utf-8")) for p in paths]
         nearest = _write(files, out, excluded, options, report)
         for file in out:
             file.close()
@@ -180,10 +183,10 @@ def _sentences(
         where = f"{name}:{paragraph.line}"
         if paragraph.reason:
             report.drop(paragraph.reason, where, paragraph.text)
-        elif paragraph.is_line and is_normal(paragraph.text):
+        elif paragraph.is_line and is_normal(paragraph.text, options.language):
             yield where, paragraph.text
         else:
-            for sentence, reason in sentences(paragraph.text, options.lengths):
+            for sentence, reason in sentences(paragraph.text, options.lengths, options.language):
                 if reason:
                     report.drop(reason, where, sentence)
                 else:
@@ -202,7 +205,7 @@ def _move(sentence: str, source: Path, target: Path) -> int:
     with ExitStack() as stack:
         rest = stack.enter_context(output_file(source))
         lines, kept, moved = (
-            stack.enter_context(path.open(mode, encoding="ascii"))
+            stack.enter_context(path.open(mode, encoding="utf-8"))
             for path, mode in ((source, "r"), (rest, "w"), (target, "a"))
         )
         for line in lines:

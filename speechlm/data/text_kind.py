@@ -13,10 +13,10 @@ from itertools import pairwise
 
 _MARKERS = re.compile(r"Project Gutenberg|\*END\*\s*THE SMALL PRINT", re.IGNORECASE)  # around books
 _CLOSERS = "\"')\\]»”’*_"
-_ENDED = re.compile(rf"[.!?…][{_CLOSERS}]*$")
+_ENDED = re.compile(rf"[.!?…։।॥؟۔][{_CLOSERS}]*$")
 _OPEN = re.compile(r"[,;:—–-]$")
-_INSIDE = re.compile(rf"[A-Za-z]{{3}}[.!?][{_CLOSERS}]*\s+[\"'(“‘]*[A-Za-z]")
-_LOWER = re.compile(r"[\"'(\[“‘_]*[a-zà-ÿ]")
+_INSIDE = re.compile(rf"[^\W\d_]{{3}}[.!?][{_CLOSERS}]*\s+[\"'(“‘]*[^\W\d_]")
+_OPENERS = "\"'([“‘_„«»¿¡"
 _SHORTEST = 4  # words of a line that says something: not those of headings and tables
 
 
@@ -59,13 +59,18 @@ def _goes_on(line: str, following: str, capitals: bool) -> bool:
         capitals: whether sentences start with capitals, so that small letters tell something.
     """
     tells = capitals and not line.isupper()
-    return bool(_OPEN.search(line) or (tells and _LOWER.match(following)))
+    return bool(_OPEN.search(line)) or (tells and _starts_small(following))
 
 
 def _sentences_start_with_capitals(lines: Sequence[str]) -> bool:
     """Whether what follows a blank line or the end of a sentence starts so, as a rule."""
     starts = [b for a, b in pairwise(["", *lines]) if b and (not a or _ENDED.search(a))]
-    return sum(not _LOWER.match(start) for start in starts) > 0.5 * len(starts)
+    return sum(not _starts_small(start) for start in starts) > 0.5 * len(starts)
+
+
+def _starts_small(line: str) -> bool:
+    """Whether a line's first letter is a small one."""
+    return line.lstrip(_OPENERS)[:1].islower()
 
 
 def _full(pairs: Sequence[tuple[str, str]]) -> float:

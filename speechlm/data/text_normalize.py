@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from speechlm.data.markup import resolve
@@ -120,6 +120,13 @@ class SentenceOptions:
                 f"1 <= min_words <= max_words expected, got {self.min_words} and {self.max_words}"
             )
 
+    def why_not(self, words: str) -> str:
+        """`too short` or `too long`, empty if a sentence has the right length."""
+        count = words.count(" ") + 1
+        if count < self.min_words:
+            return "too short"
+        return "too long" if count > self.max_words else ""
+
 
 def is_normal(line: str) -> bool:
     """Whether a line is in the output format already."""
@@ -137,17 +144,25 @@ def sentences(paragraph: str, options: SentenceOptions) -> Iterator[tuple[str, s
     pieces = [part for part in split_sentences(text) if to_words(part)]
     if not pieces:
         yield paragraph, "no words"
-    for piece in _joined(pieces, options.min_words):
-        for part in cut(piece, options.max_words):
-            words = to_words(part)
-            if not is_normal(words):
-                yield shown(words), reason(words) or "characters"
-            elif words.count(" ") + 1 < options.min_words:
-                yield words, "too short"
-            elif words.count(" ") + 1 > options.max_words:
-                yield words, "too long"
-            else:
-                yield words, ""
+    for words in pieces_of(pieces, options, to_words):
+        if not is_normal(words):
+            yield shown(words), reason(words) or "characters"
+        else:
+            yield words, options.why_not(words)
+
+
+def pieces_of(
+    pieces: Sequence[str], options: SentenceOptions, spoken: Callable[[str], str]
+) -> Iterator[str]:
+    """Words of sentences, short ones joined and long ones cut.
+
+    Args:
+        pieces: sentences of a paragraph, with punctuation.
+        options: their lengths.
+        spoken: makes words of text, such as `to_words`.
+    """
+    for piece in _joined(pieces, options.min_words, spoken):
+        yield from map(spoken, cut(piece, options.max_words, spoken))
 
 
 def expand(text: str) -> str:
@@ -178,9 +193,9 @@ def split_sentences(text: str) -> list[str]:
     return [text[a:b].strip() for a, b in zip([0, *bounds], [*bounds, len(text)], strict=True)]
 
 
-def cut(text: str, max_words: int) -> list[str]:
+def cut(text: str, max_words: int, spoken: Callable[[str], str]) -> list[str]:
     """Cut into pieces of at most max_words words, if there are pauses to cut at."""
-    if len(to_words(text).split()) <= max_words:
+    if len(spoken(text).split()) <= max_words:
         return [text]
     middle = len(text) / 2
     for pause in _PAUSES:
@@ -188,7 +203,7 @@ def cut(text: str, max_words: int) -> list[str]:
         places = [place for place in places if 0.15 < place / len(text) < 0.85]
         if places:
             place = min(places, key=lambda position: abs(position - middle))
-            return cut(text[:place], max_words) + cut(text[place:], max_words)
+            return cut(text[:place], max_words, spoken) + cut(text[place:], max_words, spoken)
     return [text]
 
 
@@ -209,13 +224,13 @@ def _initials(*groups: str) -> str:
     return " and ".join(" ".join(group) for group in groups)
 
 
-def _joined(pieces: list[str], min_words: int) -> Iterator[str]:
+def _joined(pieces: Sequence[str], min_words: int, spoken: Callable[[str], str]) -> Iterator[str]:
     """Pieces that are too short go to the next one (`Oh!`), the last one to the one before."""
     waiting = ""
     done: list[str] = []
     for piece in pieces:
         waiting = f"{waiting} {piece}".strip()
-        if len(to_words(waiting).split()) >= min_words:
+        if len(spoken(waiting).split()) >= min_words:
             done.append(waiting)
             waiting = ""
     if waiting and done:

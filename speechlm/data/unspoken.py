@@ -6,11 +6,12 @@ through the cutting of a paragraph into sentences, and only the sentence that ha
 
 from __future__ import annotations
 
-MARKUP, ADDRESS, NUMBER = "\ue000", "\ue001", "\ue002"
+MARKUP, ADDRESS, NUMBER, INITIALS = "\ue000", "\ue001", "\ue002", "\ue003"
 MARKS = {
     MARKUP: "markup",
     ADDRESS: "web address or file name",
     NUMBER: "number or sign without a sure reading",
+    INITIALS: "letters with a full stop",
 }
 """Why a sentence with such a mark is left out."""
 

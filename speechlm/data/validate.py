@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from speechlm.data.checked_lines import Entry, checked_lines
 from speechlm.data.kaldi_dir import check_path, translation_files
+from speechlm.data.language import APOSTROPHE, LANGUAGE
 from speechlm.data.names import id_problem
 from speechlm.data.report import Report
 from speechlm.data.segments import SEGMENTS, Segment, SegmentError
@@ -18,7 +18,7 @@ from speechlm.data.sorting import side_by_side
 REPORT = "report.tsv"
 """Name of the report inside a data directory."""
 
-_TRANSCRIPT = re.compile(r"[A-Z'][A-Z' ]*")
+_ALLOWED = "A-Z, '" if LANGUAGE.is_english else LANGUAGE.described
 _NO_LINE: Entry = (None, False)
 
 
@@ -40,11 +40,12 @@ class CheckedTables:
     """The utterances of a data directory in the order of their ids, without those that are wrong.
 
     Left out: duplicate ids with different values, ids without audio, speaker or transcript (if
-    there is a `text`), transcripts without audio, empty transcripts, characters other than A-Z,
-    apostrophe and space, speakers that are no prefix of the id. Put right: order, repeated
-    lines, blank lines, CR LF, byte order marks, lower case. A report that an earlier stage left
-    in the directory is continued. Where there are translations (text.LANG), transcripts may be of
-    any language and are not changed; empty or absent translations are left out.
+    there is a `text`), transcripts without audio, empty transcripts, characters other than the
+    language's letters and space (in English A-Z and the apostrophe), speakers that are no prefix of
+    the id. Put right: order, repeated lines, blank lines, CR LF, byte order marks, case. A report
+    that an earlier stage left in the directory is continued. Where there are translations
+    (text.LANG), transcripts may be of any language and are not changed; empty or absent
+    translations are left out.
 
     With a table `segments`, utterances are parts of recordings. Left out: lines that are no
     segment, segments of recordings that wav.scp lacks or has twice, and ids without a segment.
@@ -175,8 +176,8 @@ class CheckedTables:
     def _check_text(self, utterance: str, table: Path, text: str | None) -> str | None:
         """A transcript or translation as it is used; None if it is wrong.
 
-        Transcripts are in capital letters. Where there are translations they may be of any
-        language, and whatever is said may have any characters.
+        English transcripts are in capital letters, others in small ones. Where there are
+        translations they may be of any language, and whatever is said may have any characters.
         """
         if text is None:
             self._reports[f"absent {table.name}"].leave_out(f"no {_what(table)}", utterance, table)
@@ -186,9 +187,10 @@ class CheckedTables:
         if self.languages:
             problem = None if plain else (f"empty {_what(table)}", "")
         else:
-            if plain.upper() != plain:
-                plain = plain.upper()
-                report.fix("lower case", utterance, table)
+            if (cased := LANGUAGE.cased(plain)) != plain:
+                plain = cased
+                case = "lower case" if LANGUAGE.is_english else "upper case"
+                report.fix(case, utterance, table)
             problem = transcript_problem(plain)
         if problem:
             report.leave_out(problem[0], utterance, table, problem[1])
@@ -196,16 +198,15 @@ class CheckedTables:
 
 
 def transcript_problem(transcript: str) -> tuple[str, str] | None:
-    """(kind, detail) of what is wrong with an upper-case transcript, None if nothing is."""
+    """(kind, detail) of what is wrong with a transcript in the right case, None if nothing is."""
     if not transcript:
         return "empty transcript", ""
-    if _TRANSCRIPT.fullmatch(transcript):
-        if "'" not in transcript or all(word.strip("'") for word in transcript.split()):
-            return None
-        return "non-speech characters", "an apostrophe stands alone"
-    odd = sorted(set(re.sub(r"[A-Z' ]", "", transcript)))
-    shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in odd[:10])
-    return "non-speech characters", f"{shown} (only A-Z, ' and space are)"
+    if odd := sorted(set(transcript) - {" ", *LANGUAGE.letters}):
+        shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in odd[:10])
+        return "non-speech characters", f"{shown} (only {_ALLOWED} and space are)"
+    if all(word.strip(APOSTROPHE) for word in transcript.split()):
+        return None
+    return "non-speech characters", "an apostrophe stands alone"
 
 
 def _what(table: Path) -> str:

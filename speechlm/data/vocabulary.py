@@ -19,17 +19,12 @@ import numpy as np
 from speechlm.conventions import BLANK, BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import write_text
 from speechlm.data.encoding import text_lines
+from speechlm.data.language import LANGUAGE, STRESSES, Language
 from speechlm.data.whole_files import read_lines
 
 MASK = "<mask>"
 N_SPECIALS = len(SPECIALS)
 
-VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
-CONSONANTS = (
-    *("B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG"),
-    *("P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"),
-)
-STRESSES = ("0", "1", "2")
 POSITIONS = ("B", "E", "I", "S")
 """Word positions: begin, end, inside, single (a word of one phone)."""
 N_DISAMBIGUATION = 17
@@ -37,23 +32,25 @@ SILENCE, NOISE = "SIL", "SPN_S"
 """Silence is written without a position. Noise and unknown words are a word of one phone."""
 
 
-def _inventory() -> tuple[str, ...]:
+def inventory(language: Language) -> tuple[str, ...]:
+    """Symbols of a language's phones by label: with stress, where they have any, and positions."""
     symbols = ["<eps>"]
     for name in ("SIL", "SPN"):
         symbols += [name, *(f"{name}_{position}" for position in POSITIONS)]
-    for phone in sorted(VOWELS + CONSONANTS):
-        stresses = ("", *STRESSES) if phone in VOWELS else ("",)
+    for phone in sorted(language.phones):
+        stresses = ("", *STRESSES) if phone in language.stressed else ("",)
         symbols += [f"{phone}{s}_{position}" for s in stresses for position in POSITIONS]
     symbols += [f"#{n}" for n in range(N_DISAMBIGUATION)]
     return tuple(symbols)
 
 
-PHONES: tuple[str, ...] = _inventory()
-"""The 364 entries of SpeechLM-P's `dict.phn.txt`, in its order; the index is the label."""
+PHONES: tuple[str, ...] = inventory(LANGUAGE)
+"""Of English: the 364 entries of SpeechLM-P's `dict.phn.txt`, in its order; the index is the label.
+"""
 phone_id: dict[str, int] = {symbol: label for label, symbol in enumerate(PHONES)}
 """Label of each phone symbol."""
-FOLDED_PHONES: tuple[str, ...] = ("SIL", "SPN", *sorted(VOWELS + CONSONANTS))
-"""Classes for scoring: silence, noise and the 39 ARPAbet phones."""
+FOLDED_PHONES: tuple[str, ...] = ("SIL", "SPN", *sorted(LANGUAGE.phones))
+"""Classes for scoring: silence, noise and the language's phones, in English the 39 of ARPAbet."""
 _FOLDED_ID = {symbol: n for n, symbol in enumerate(FOLDED_PHONES)}
 
 
@@ -137,8 +134,8 @@ class UnitVocabulary:
 
     @classmethod
     def phones(cls) -> UnitVocabulary:
-        """SpeechLM-P's 364 phones (369 model ids)."""
-        return cls(PHONES, "the built-in phone inventory")
+        """The phones of the process's language; of English SpeechLM-P's 364 (369 model ids)."""
+        return cls(PHONES, f"the phones of {LANGUAGE.source}")
 
     @classmethod
     def read(cls, path: str | Path) -> UnitVocabulary:
@@ -240,42 +237,43 @@ class UnitVocabulary:
 
 
 class CharacterVocabulary:
-    """The characters of LibriSpeech-style text: `|` (word end), A-Z by frequency, apostrophe.
+    """The characters of transcripts: `|` (word end) and the letters of the process's language.
 
-    33 ids: 4 specials, the 28 characters of the released `dict.ltr.txt` in its order, `<mask>`.
+    In English 33 ids: 4 specials, the 28 characters of the released `dict.ltr.txt` in its order
+    (`|`, A-Z by frequency, apostrophe), `<mask>`.
     """
 
     bos, pad, eos, unk, blank = BOS, PAD, EOS, UNK, BLANK
-    characters = "|ETAONIHSRDLUMCWFGYPBVK'XJQZ"
+    characters = f"|{LANGUAGE.letters}"
     word_end = N_SPECIALS
     mask = N_SPECIALS + len(characters)
     n_ids = mask + 1
     symbols = (*SPECIALS, *characters, MASK)
 
     def __init__(self) -> None:
-        self.byte_table = np.full(256, -1, np.int64)
-        """Id of each ASCII byte of a sentence, a space counting as `|`; -1: not allowed."""
+        # The last entry stands for all code points that are above those of the letters.
+        self.table = np.full(max(256, max(map(ord, self.characters)) + 2), -1, np.int64)
+        """Id of each code point of a sentence, a space counting as `|`; -1: not allowed."""
         for symbol_id, character in enumerate(self.characters, N_SPECIALS):
-            self.byte_table[ord(character)] = symbol_id
-        self.byte_table[ord("|")] = -1
-        self.byte_table[ord(" ")] = self.word_end
+            self.table[ord(character)] = symbol_id
+        self.table[ord("|")] = -1
+        self.table[ord(" ")] = self.word_end
 
     def encode(self, sentence: str) -> np.ndarray:
         """Ids of a sentence, int64: words separated and the last one ended by `|`; no `</s>`.
 
         Raises:
-            ValueError: characters other than A-Z, apostrophe and space.
+            ValueError: characters other than the language's letters and space.
         """
         sentence = " ".join(sentence.split())
         if not sentence:
             return np.zeros(0, np.int64)
-        raw = np.frombuffer((sentence + " ").encode("utf-8"), np.uint8)
-        ids = self.byte_table[raw]
+        ids = look_up(self.table, f"{sentence} ")
         if (ids < 0).any():
-            bad = sorted({c for c in sentence if ord(c) > 127 or self.byte_table[ord(c)] < 0})
+            bad = sorted({c for c in sentence if look_up(self.table, c)[0] < 0})
             raise ValueError(
                 f"characters {' '.join(map(repr, bad))} in {sentence[:80]!r}: only "
-                "A-Z, the apostrophe and spaces are allowed; normalise the text first"
+                f"{LANGUAGE.described}, and spaces are allowed; normalise the text first"
             )
         return ids
 
@@ -284,3 +282,11 @@ class CharacterVocabulary:
         names = self.symbols
         letters = (names[int(i)] for i in ids if N_SPECIALS <= int(i) < self.mask)
         return " ".join("".join(letters).replace("|", " ").split())
+
+
+def look_up(table: np.ndarray, text: str) -> np.ndarray:
+    """Entries of a table of code points (`CharacterVocabulary.table`) for a text: int64 (len,)."""
+    if text.isascii():
+        return table[np.frombuffer(text.encode("ascii"), np.uint8)]
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    return table[np.minimum(codes, len(table) - 1)]

@@ -48,14 +48,14 @@ def words_of(text: str, joiners: str = JOINERS, letters: str = "") -> str:
     """
     kept = []
     for place, character in enumerate(text):
-        stays = character in letters or _is_letter(character)
+        stays = character in letters or is_letter(character)
         if not stays and 0 < place < len(text) - 1:
             stays = _joins(text[place - 1 : place + 2], joiners)
         if stays:
             kept.append(character)
         elif unicodedata.category(character) != "Cf":
             kept.append(" ")
-    return " ".join(word for word in "".join(kept).split() if any(map(_is_letter, word)))
+    return " ".join(word for word in "".join(kept).split() if any(map(is_letter, word)))
 
 
 def normal_apostrophes(text: str) -> str:
@@ -74,11 +74,17 @@ def single_quotes(text: str) -> str:
     return text.replace('""', '"')
 
 
+def base_language(code: str) -> str:
+    """A language's code without its region or script: `pt-BR` -> `pt`."""
+    return re.split("[-_]", code.lower())[0]
+
+
 def _is_turkic(language: str) -> bool:
-    return re.split("[-_]", language.lower())[0] in _TURKIC
+    return base_language(language) in _TURKIC
 
 
-def _is_letter(character: str) -> bool:
+def is_letter(character: str) -> bool:
+    """Whether it is a letter, a combining mark, a digit, or a mark of `unspoken`."""
     if "\ufe00" <= character <= "\ufe0f":  # choose how an emoji is drawn
         return False
     return character in MARKS or unicodedata.category(character)[0] in "LMN"
@@ -88,4 +94,4 @@ def _joins(three: str, joiners: str) -> bool:
     """Whether the second of three characters joins the others."""
     if three[1] in ".,":
         return three[0].isdecimal() and three[2].isdecimal()
-    return three[1] in joiners and _is_letter(three[0]) and _is_letter(three[2])
+    return three[1] in joiners and is_letter(three[0]) and is_letter(three[2])

@@ -17,6 +17,7 @@ from pathlib import Path
 from speechlm.data.atomic import output_file
 from speechlm.data.encoding import text_lines
 from speechlm.data.kaldi_dir import show_ids
+from speechlm.data.language import LANGUAGE
 from speechlm.data.lexicon import WORD_PHONES, is_word
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.whole_files import DamagedFile, damage
@@ -34,9 +35,10 @@ _KINDS = {
 _SYMBOLS = CharacterVocabulary.symbols
 _ID = {letter: n for n, letter in enumerate(_SYMBOLS) if len(letter) == 1}
 _END = _SYMBOLS[CharacterVocabulary.word_end]
+_PHONE = "ARPAbet phone" if LANGUAGE.is_english else f"phone of {LANGUAGE.source}"
 _EXPECTED = (
     "expected: a line a word, or lines of WORD L E T T E R S | or of WORD PH PH .., with words and"
-    " letters of A-Z and the apostrophe, as the models write them"
+    f" letters of {LANGUAGE.described}, as the models write them"
 )
 _LISTED = 10
 
@@ -49,7 +51,7 @@ def read_spellings(path: str | Path) -> Spellings:
 
     Raises:
         ValueError: the file is missing, damaged or without words, or it has words or spellings of
-            other characters than A-Z and the apostrophe, or entries without a word or without
+            other characters than the language's letters, or entries without a word or without
             letters. The first ones are listed with their lines.
     """
     if wrong := damage(path):
@@ -127,7 +129,7 @@ def _problem(line: str, word: str, units: Sequence[str], kind: str) -> str:
         return f"one word expected, got {line.strip()[:40]!r}" if units else ""
     unknown = next((unit for unit in units if unit not in WORD_PHONES), "")
     if unknown:
-        return f"word {word!r}: {unknown!r} is no ARPAbet phone, and there is no {_END} at the end"
+        return f"word {word!r}: {unknown!r} is no {_PHONE}, and there is no {_END} at the end"
     return "" if units else f"word {word!r} has no phones"
 
 
@@ -145,7 +147,9 @@ def _hint(odd: str) -> str:
     """What can be done about a character, where that is known."""
     if odd == "\N{RIGHT SINGLE QUOTATION MARK}":
         return " (write the plain apostrophe ')"
-    return " (write it in upper case)" if odd.upper() in _ID and odd != odd.upper() else ""
+    case = "upper" if LANGUAGE.is_english else "lower"
+    cased = LANGUAGE.cased(odd)
+    return f" (write it in {case} case)" if cased in _ID and odd != cased else ""
 
 
 def _refusal(path: str | Path, kind: str, problems: Sequence[str], n_wrong: int) -> str:

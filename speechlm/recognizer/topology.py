@@ -2,10 +2,12 @@
 
 Two views of the same phones:
 
-- *output phones*: the 364 word-position-dependent phones with stress (`vocabulary.PHONES`);
-- *classes*: what the Gaussian model tells apart: silence (number 0), the 39 CMU phones, noise,
-  and the unstressed vowels that occur often enough in the training transcripts to have states of
-  their own (`phone_classes` decides). Word position is always shared.
+- *output phones*: the word-position-dependent phones with stress (`vocabulary.PHONES`, in English
+  364; numbers in shapes are those of English);
+- *classes*: what the Gaussian model tells apart: silence (number 0), the language's phones, noise,
+  and, where pronunciations have stress, the unstressed vowels that occur often enough in the
+  training transcripts to have states of their own (`phone_classes` decides). Word position is
+  always shared.
 
 Noise is what a word without pronunciation is made of, whatever sounds that are: its Gaussians are
 the broadest. In alignments and in what is decoded it is the word `UNKNOWN`, a word of the one phone
@@ -20,13 +22,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speechlm.data.vocabulary import FOLDED_PHONES, NOISE, PHONES, VOWELS, add_positions, phone_id
+from speechlm.data.language import LANGUAGE
+from speechlm.data.vocabulary import FOLDED_PHONES, NOISE, PHONES, add_positions, phone_id
 
 SILENCE, GARBAGE = "SIL", "SPN"
 N_STATES = 3
-CMU_PHONES = tuple(phone for phone in FOLDED_PHONES if phone not in (SILENCE, GARBAGE))
-BASE_PHONES = (SILENCE, *CMU_PHONES, GARBAGE)
-REDUCED = tuple(f"{vowel}0" for vowel in VOWELS)
+BASE_PHONES = (SILENCE, *(p for p in FOLDED_PHONES if p not in (SILENCE, GARBAGE)), GARBAGE)
+REDUCED = tuple(f"{vowel}0" for vowel in LANGUAGE.stressed)
 CLASSES = (*BASE_PHONES, *REDUCED)
 N_PDFS = N_STATES * len(CLASSES)
 SILENCE_ID, NOISE_ID = phone_id[SILENCE], phone_id[NOISE]

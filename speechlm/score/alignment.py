@@ -1,10 +1,10 @@
 """Frame labels against reference TextGrids: frames, boundaries, phone errors.
 
-Everything is folded to the 39 CMU phones and silence (stress and word position dropped; `sil`,
-`sp`, `spn`, `SPN` and the empty label are all silence). Reference times lie on a grid of
-10 ms. Label `i` comes from the 25 ms window that begins at `10 i` ms; the window's middle,
-`10 i + 12.5` ms, is in the reference's cell from `10 (i + 1)` to `10 (i + 2)` ms, and that
-is the cell it is compared with.
+Everything is folded to the language's phones, in English the 39 of CMU, and silence (stress and
+word position dropped; `sil`, `sp`, `spn`, `SPN` and the empty label are all silence). Reference
+times lie on a grid of 10 ms. Label `i` comes from the 25 ms window that begins at `10 i` ms; the
+window's middle, `10 i + 12.5` ms, is in the reference's cell from `10 (i + 1)` to `10 (i + 2)` ms,
+and that is the cell it is compared with.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from speechlm.data.archives import ArchiveReader
+from speechlm.data.language import LANGUAGE
 from speechlm.data.vocabulary import PHONES
 from speechlm.score.markdown import markdown_table
 from speechlm.score.textgrid import find_textgrids, read_intervals
@@ -40,8 +41,10 @@ class Segment:
 
 def fold(phone: str) -> str:
     """`AH0_B` -> `AH`; every kind of silence -> `SIL`."""
-    name = phone.upper().split("_")[0].rstrip("012")
-    return "SIL" if name in SILENCES else name
+    name = phone.split("_")[0].rstrip("012")
+    if name.upper() in SILENCES:
+        return "SIL"
+    return name.upper() if LANGUAGE.is_english else name  # case tells phones of the IPA apart
 
 
 def read_textgrid(path: Path | str, tier: str = "phones") -> list[Segment]:

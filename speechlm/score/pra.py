@@ -63,10 +63,15 @@ def _column(reference: str, hypothesis: str) -> tuple[str, ...]:
     elif reference.upper() == hypothesis.upper():
         cells = [reference, hypothesis, mark]  # their case is what is wrong
     else:
-        cells = [reference.upper(), hypothesis.upper(), mark]
+        cells = [_capitals(reference), _capitals(hypothesis), mark]
     widest = max(map(width, cells))
     cells = [cell or "*" * widest for cell in cells[:2]] + cells[2:]
     return tuple(cell + " " * (widest - width(cell)) for cell in cells)
+
+
+def _capitals(word: str) -> str:
+    """A word in capitals, letters that have no single capital (ß) as they are."""
+    return "".join(c.upper() if len(c.upper()) == 1 else c for c in word)
 
 
 def width(word: str) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speechlm.data.atomic import output_dir
+from speechlm.data.atomic import output_dir, write_text
 from speechlm.data.encoding import text_lines
+from speechlm.data.language import LANGUAGE
 from speechlm.data.lexicon import Lexicon, Phones, is_word, report_problems
 from speechlm.data.text_corpus import id_columns
+from speechlm.tokenizers.espeak import Espeak, fit
 from speechlm.tokenizers.g2p import GUESSES, Pronouncer
 
 
@@ -21,7 +23,7 @@ def count_words(paths: Iterable[str | Path]) -> Counter[str]:
     streamed: only the different words are held in memory.
 
     Raises:
-        ValueError: words with characters other than A-Z and apostrophe; they are listed with
+        ValueError: words with characters other than the language's letters; they are listed with
             their places; or as `text_lines`.
     """
     total: Counter[str] = Counter()
@@ -37,7 +39,7 @@ def count_words(paths: Iterable[str | Path]) -> Counter[str]:
         if not counts:
             problems.append(f"{path}: no words")
         total += counts
-    advice = "normalise the text to LibriSpeech's style first (A-Z, apostrophe, spaces)"
+    advice = f"normalise the text first ({LANGUAGE.described}; spaces)"
     report_problems(problems, f"texts with unusable words; {advice}")
     return total
 
@@ -88,6 +90,8 @@ class CoveringLexicon:
     """Word -> method, for words that no dictionary has."""
     sources: Counter[str] = field(default_factory=Counter)
     """Number of words by where their pronunciation is from."""
+    unspoken: list[str] = field(default_factory=list)
+    """Words that are left out, as nothing says how they sound."""
 
     @property
     def known(self) -> Lexicon:
@@ -97,25 +101,34 @@ class CoveringLexicon:
         return Lexicon(entries, "the known words")
 
     def write(self, folder: str | Path) -> None:
-        """Write `lexicon.txt`, `words.txt`, `known.txt` and `predicted.txt`.
+        """Write `lexicon.txt`, `words.txt`, `known.txt`, `predicted.txt`; `unspoken.txt` if any.
 
-        The last has word, method and phones in a row. `known.txt` is the lexicon without the words
-        that were guessed: to train a recogniser, which makes a model of noise from the others.
+        `predicted.txt` has word, method and phones in a row. `known.txt` is the lexicon without the
+        words that were guessed: to train a recogniser, which makes a model of noise from the
+        others.
         """
         with output_dir(folder) as temporary:
             self.lexicon.write(temporary / "lexicon.txt")
             self.known.write(temporary / "known.txt")
             words = sorted(self.lexicon)
-            (temporary / "words.txt").write_text("".join(f"{w}\n" for w in words))
+            write_text(temporary / "words.txt", "".join(f"{w}\n" for w in words))
             rows = (
                 f"{word} {self.predicted[word]} {' '.join(self.lexicon.entries[word][0])}\n"
                 for word in sorted(self.predicted)
             )
-            (temporary / "predicted.txt").write_text("".join(rows))
+            write_text(temporary / "predicted.txt", "".join(rows))
+            if self.unspoken:
+                write_text(temporary / "unspoken.txt", "".join(f"{w}\n" for w in self.unspoken))
 
 
 def cover(words: Iterable[str], given: Lexicon | None = None) -> CoveringLexicon:
-    """Pronounce every word: from `given` if it is there, else from CMUdict, else predicted."""
+    """Pronounce every word: from `given` if it is there, else from CMUdict, else predicted.
+
+    In other languages than English espeak-ng says what `given` has not; words that it says by rules
+    of a third language, or with phones that the language's file has not, are left out.
+    """
+    if not LANGUAGE.is_english:
+        return _cover_by_espeak(list(dict.fromkeys(words)), given)
     cmudict = Lexicon.cmudict()
     known = {**cmudict.entries, **(given.entries if given else {})}
     entries: dict[str, list[Phones]] = {}
@@ -133,3 +146,25 @@ def cover(words: Iterable[str], given: Lexicon | None = None) -> CoveringLexicon
         predicted[word] = method
         sources[method] += 1
     return CoveringLexicon(Lexicon(entries, "the made lexicon"), predicted, sources)
+
+
+def _cover_by_espeak(words: Sequence[str], given: Lexicon | None) -> CoveringLexicon:
+    made = CoveringLexicon(Lexicon({}, "the made lexicon"))
+    known = given.entries if given else {}
+    missing = [word for word in words if word not in known]
+    said = dict(zip(missing, Espeak(LANGUAGE.code)(missing) if missing else [], strict=True))
+    phones = frozenset(LANGUAGE.phones)
+    for word in words:
+        if word in known:
+            made.lexicon.entries[word] = list(known[word])
+            made.sources[given.source if given else ""] += 1
+        elif fitting := fit(said[word], phones):
+            made.lexicon.entries[word] = [fitting]
+            made.predicted[word] = "espeak-ng"
+            made.sources["espeak-ng"] += 1
+        else:
+            made.unspoken.append(word)
+            made.sources["left out (unspoken.txt)"] += 1
+    if not made.lexicon.entries:
+        raise ValueError(f"none of {len(words)} words can be said by espeak-ng ({LANGUAGE.code})")
+    return made

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from speechlm.data.language import CONSONANTS, STRESSES, VOWELS
 from speechlm.data.lexicon import Phones
-from speechlm.data.vocabulary import CONSONANTS, STRESSES, VOWELS
 from speechlm.data.whole_files import read_arrays
 from speechlm.progress import Progress
 from speechlm.tokenizers.derive import Deriver, Dictionary, Pronunciation

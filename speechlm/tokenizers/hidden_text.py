@@ -107,7 +107,7 @@ class HiddenTextTokenizer:
         """Units of lines that have these numbers in their corpus; `shown` goes on by each.
 
         Raises:
-            ValueError: characters other than A-Z, apostrophe and space.
+            ValueError: characters other than the language's letters and space.
         """
         phones, kept, dropped, unknown = self.phones(lines, indices)
         made: dict[int, np.ndarray] = {}

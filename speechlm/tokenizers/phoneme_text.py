@@ -35,6 +35,7 @@ from speechlm.data.vocabulary import (
     CharacterVocabulary,
     UnitVocabulary,
     add_positions,
+    look_up,
 )
 from speechlm.tokenizers.durations import EDGE, RESOLUTION_BITS, UnitDurations
 from speechlm.tokenizers.text_batch import Dropped, TextBatch
@@ -138,8 +139,8 @@ class PhonemeTextTokenizer:
         self.seed, self.ctc_outputs = seed, ctc_outputs
         self.units = UnitVocabulary.phones()
         self.characters = CharacterVocabulary()
-        self._byte_table = self.characters.byte_table.copy()
-        self._byte_table[ord("\n")] = EOS
+        self._character_table = self.characters.table.copy()
+        self._character_table[ord("\n")] = EOS
         self.silence_probability = silence_probability
         self._silence_below = np.uint64(min(int(silence_probability * 2**64), 2**64 - 1))
         self._words = WordTable(["", *lexicon])
@@ -181,7 +182,7 @@ class PhonemeTextTokenizer:
         Lines that are too long or empty, or that CTC cannot write, are dropped and listed.
 
         Raises:
-            ValueError: characters other than A-Z, apostrophe and space.
+            ValueError: characters other than the language's letters and space.
         """
         none = np.zeros(0, np.int64)
         plans = list(self._plans(lines, indices, epochs))
@@ -310,7 +311,7 @@ class PhonemeTextTokenizer:
         for n in np.flatnonzero(rows == _UNKNOWN):
             # row n is the word that ends at ends[n - 1]
             start = ends[n - 2] + 1 if n > 1 else 0
-            unknown.append(raw[start : ends[n - 1]].tobytes().decode("ascii"))
+            unknown.append(raw[start : ends[n - 1]].tobytes().decode("utf-8"))
         return _Words(rows, markers, unknown)
 
     def _silences(self, markers: np.ndarray, keys: np.ndarray) -> np.ndarray:
@@ -331,7 +332,7 @@ class PhonemeTextTokenizer:
         """Bytes of all lines with a space and LF at the end, character ids, and their numbers."""
         text = "".join([f"{line} \n" for line in lines])
         raw = np.frombuffer(text.encode("utf-8"), np.uint8)
-        ids = self._byte_table[raw]
+        ids = look_up(self._character_table, text)
         if len(ids) and (ids.min() < 0 or text.count("\n") != len(lines)):
             for line, index in zip(lines, indices, strict=True):
                 shown = line.translate(_VISIBLE)

@@ -6,6 +6,7 @@ import pytest
 
 from speechlm.data.excluded import Sentences, recordings
 from speechlm.data.kaldi_dir import DataDir
+from speechlm.data.language import ENGLISH
 from speechlm.data.text_files import TextOptions, normalize_files
 from speechlm.data.text_normalize import SentenceOptions
 
@@ -14,7 +15,7 @@ TEXT = ["HELLO THERE", f"ZERO {LONG}", "GOOD DAY TO YOU", "THE END"]
 
 
 def sentences(*sources, n_words=8):
-    return Sentences(sources, n_words, SentenceOptions())
+    return Sentences(sources, n_words, SentenceOptions(), ENGLISH)
 
 
 FORMS = {

@@ -65,9 +65,13 @@ def test_short_pieces_join_their_neighbours():
 def test_long_sentences_are_cut_at_the_strongest_pause_near_the_middle():
     text = "one two, three four; five six, seven eight: nine ten"
     halves = ["ONE TWO THREE FOUR", "FIVE SIX SEVEN EIGHT NINE TEN"]
-    assert [to_words(p) for p in cut(text, 6)] == halves
-    assert [to_words(p) for p in cut(text, 4)] == [halves[0], "FIVE SIX SEVEN EIGHT", "NINE TEN"]
-    assert cut(text, 10) == [text]
+    assert [to_words(p) for p in cut(text, 6, to_words)] == halves
+    assert [to_words(p) for p in cut(text, 4, to_words)] == [
+        halves[0],
+        "FIVE SIX SEVEN EIGHT",
+        "NINE TEN",
+    ]
+    assert cut(text, 10, to_words) == [text]
     long = " ".join(f"word{'s' * (i % 3)} and" for i in range(60)).replace("word", "Word")
     for piece in normalize(long, max_words=20):
         assert len(piece.split()) <= 20

@@ -76,6 +76,24 @@ def test_unsuitable_names_are_refused(project, new_recipe, words, message):
     assert [path.name for path in project.iterdir()] == ["TEMPLATE"]
 
 
+@pytest.mark.parametrize("code", ["DE", "german", "d", "", "de_"])
+def test_unsuitable_languages_are_refused(project, new_recipe, code):
+    result = new_recipe("--lang", code, "mine")
+    assert result.returncode == 1 and "cannot be a language's code" in result.stderr
+    assert [path.name for path in project.iterdir()] == ["TEMPLATE"]
+
+
+def test_a_recipe_in_another_language(project, new_recipe, run_sh):
+    assert new_recipe("--lang", "pt-BR", "mine").returncode == 0
+    shown = run_sh(project / "mine", "--corpus", "c", "--dry_run").stderr
+    assert shown.count("prepare_recordings") == shown.count("--language pt-BR --max_bad_share") == 4
+    assert "make_language --language pt-BR --text data/paired/text data/text/unp" in shown
+    english = run_sh(project / "mine", "--corpus", "c", "--dry_run", "--lang", "en").stderr
+    assert "make_language" not in english and "--language en --max_bad_share" in english
+    wrong = run_sh(project / "mine", "--corpus", "c", "--dry_run", "--lang", "Deutsch")
+    assert wrong.returncode != 0 and "--lang is 'Deutsch'; a code" in wrong.stderr
+
+
 def test_a_recipe_that_is_there_is_left_alone(fresh, new_recipe):
     (fresh / "run.sh").write_text("mine")
     again = new_recipe("fresh_2")
@@ -159,3 +177,29 @@ def test_what_is_missing_is_explained(fresh, run_sh, corpus):
     assert "my recordings/eval, which is not there; it is for you to provide" in no_part.stderr
     unnamed = run_sh(fresh, "--corpus", str(corpus), "--dev_parts", "")
     assert "no part is named for data/dev: --dev_parts is empty" in unnamed.stderr
+
+
+@pytest.mark.recipe
+def test_the_first_three_stages_in_german(project, new_recipe, run_sh, corpus):
+    assert new_recipe("--lang", "de", "mine").returncode == 0
+    words = ["Größe", "und", "Wärme", "über", "Straßen", "gehört", "schöne", "Häuser"]
+    for part, (speakers, n) in PARTS.items():
+        names = [f"{speaker}-{i}" for speaker in speakers for i in range(n)]
+        lines = [f"{name} {' '.join(words[k % 3 :: 2])}!\n" for k, name in enumerate(names)]
+        lines[0] = f"{names[0]} Zahl 5 kommt\n" if part == "train" else lines[0]
+        (corpus / part / "text").write_text("".join(lines))
+    (corpus / "text" / "all.txt").write_text(f"{' '.join(words)}.\nAlte Häuser.\n" * 30)
+    given = ("--corpus", str(corpus), "--max_bad_share", "0.2")
+    result = run_sh(project / "mine", *given, "--stop_stage", "3", timeout=600)
+    assert result.returncode == 0, result.stderr[-4000:]
+    dump = DataDir.read(project / "mine" / "dump" / "paired")
+    assert len(dump) == 7 and dump.text["anna-2"].startswith("wärme straßen")
+    lexicon = (project / "mine" / "exp" / "lexicon" / "lexicon.txt").read_text()
+    assert "straßen ʃ t ɾ ɑː s ə n" in lexicon.splitlines()
+    again = run_sh(project / "mine", *given, "--stop_stage", "3", "--dry_run")
+    assert "make_lexicon" not in again.stderr
+    # The phones are an input of every later step.
+    file = project / "mine" / "data" / "language.json"
+    file.write_text(file.read_text().replace('"ʃ"', '"ʃː"'))
+    changed = run_sh(project / "mine", *given, "--stage", "3", "--stop_stage", "3", "--dry_run")
+    assert "make_lexicon" in changed.stderr

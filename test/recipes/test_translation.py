@@ -67,6 +67,18 @@ def test_dry_run_of_covost2_only_fine_tunes(recipe, root):
     assert not {p.name for p in folder.iterdir()} & {"data", "dump", "exp"}
 
 
+def test_pre_training_for_translation_is_in_the_language_of_the_speech(recipe):
+    words = ("--dry_run", "--corpus", "cv", "--translations", "tsv", "--text_corpus", "t")
+    words += ("--systems", "speech_text")
+    french = recipe("covost2", *words, "--source_lang", "fr", "--target_lang", "en")[1].stderr
+    assert "normalize_text --input t --kind lines --language fr " in french
+    assert "make_language --language fr --text data/paired/text data/text/unpaired.txt" in french
+    english = recipe("covost2", *words)[1].stderr
+    assert "--language en --output data/text" in english and "make_language" not in english
+    other = recipe("covost2", *words, "--source_lang", "fr", "--lang", "de")[1]
+    assert other.returncode == 1 and "--lang is 'de', and --source_lang" in other.stderr
+
+
 def test_dry_run_of_mini_st_pretrains(recipe):
     shown = recipe("mini_st", "--dry_run")[1].stderr
     named = set(re.findall(r"speechlm\.bin\.(\w+)", shown))

@@ -65,3 +65,12 @@ def test_utterances_stand_under_their_speakers():
         "id: (b1)",
         "id: (b2)",
     ]
+
+
+def test_letters_without_a_single_capital_are_shown_as_they_are():
+    rates = error_rates({"a": "die straße ist naß"}, {"a": "die gasse ist nass"})
+    assert format_alignments(rates).splitlines()[1:4] == [
+        "Scores: (#C #S #D #I) 2 2 0 0",
+        "REF:  die STRAßE ist naß",
+        "HYP:  die GASSE  ist nass",
+    ]

@@ -57,4 +57,4 @@ read -ra texts <<< "${text_corpus}"
   die "--text_corpus, text in the language of the speech, is needed for pre-training"
 step "unpaired text" --output data/text/unpaired.txt --needs "${release}" "${texts[@]}" -- \
   python -m speechlm.bin.normalize_text --input "${texts[@]}" --kind lines \
-  --output data/text/unpaired.txt
+  --language "${source_lang}" --output data/text/unpaired.txt

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stage 1: recordings to Kaldi data directories. As it stands, --corpus DIR is a folder with
 #   DIR/PART/SPEAKER-NAME.wav    a recording of one utterance (.wav, .flac, .mp3, .ogg, .opus)
-#   DIR/PART/text                lines "SPEAKER-NAME WORDS": its transcript, in English
+#   DIR/PART/text                lines "SPEAKER-NAME WORDS": its transcript, in the language of --lang
 #   DIR/text/*.txt               unpaired text (or another place, --text_corpus)
 # Parts whose speech alone is used need no transcripts. A part can be of any name but text.
 #
@@ -14,8 +14,8 @@
 #   data/speech    recordings for pre-training; needs no text
 #   data/dev       recordings with transcripts, for validation
 #   data/PART      one for each test part
-# whose transcripts have A to Z, apostrophes and spaces only; any sample rate will do (stage 2 makes
-# 16 kHz, one channel). And data/text/unpaired.txt: text of the same kind, a sentence a line.
+# whose transcripts have A to Z, apostrophes and spaces only (in other languages small letters,
+# apostrophes and spaces); any sample rate will do (stage 2 makes 16 kHz, one channel). And data/text/unpaired.txt: text of the same kind, a sentence a line.
 set -euo pipefail
 
 # <options>
@@ -27,6 +27,7 @@ speech_parts=        # parts whose speech alone is used
 dev_parts=           # parts for validation
 test_parts=          # parts to be tested, each a set of its own
 text_corpus=         # unpaired text: files, or folders of *.txt; without it DIR/text
+lang=en              # code of the language of transcripts and text
 max_bad_share=0.1    # stop if more of a part is wrong
 # </options>
 
@@ -46,7 +47,7 @@ prepare() {
   for part in "${parts[@]}"; do folders+=("${corpus}/${part}"); done
   step "data ${set}" --output "data/${set}" --needs "${folders[@]}" -- \
     python -m speechlm.bin.prepare_recordings --corpus "${corpus}" --parts "${parts[@]}" \
-    --max_bad_share "${max_bad_share}" --output "data/${set}" "${@:3}"
+    --language "${lang}" --max_bad_share "${max_bad_share}" --output "data/${set}" "${@:3}"
 }
 
 [[ -n ${corpus} ]] || ${listing} || die "--corpus, the folder of the recordings, is needed"
@@ -61,5 +62,5 @@ prepare speech "${speech_parts}" --without_text
 prepare dev "${dev_parts}"
 for part in "${tests[@]}"; do prepare "${part}" "${part}"; done
 step "unpaired text" --output data/text/unpaired.txt --needs "${texts[@]}" -- \
-  python -m speechlm.bin.normalize_text --input "${texts[@]}" --kind lines \
+  python -m speechlm.bin.normalize_text --input "${texts[@]}" --kind lines --language "${lang}" \
   --output data/text/unpaired.txt
