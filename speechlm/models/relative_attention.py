@@ -155,3 +155,13 @@ class RelativeSelfAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         mixed = relative_attention(query, key, value, table, padding, dropout)
         return linear(mixed.transpose(1, 2).reshape(batch, frames, dim), self.out_proj)
+
+    def weights(self, x: Tensor, table: Tensor) -> Tensor:
+        """(B, H, T, T) shares of the keys for each query: those of `forward` without padding."""
+        query, key = (
+            linear(x, layer).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj)
+        )
+        query = query * query.shape[3] ** -0.5
+        bias = gathered_bias(query @ table.T, query.shape[2])
+        return (query @ key.mT + bias).softmax(-1)

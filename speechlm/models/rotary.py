@@ -65,3 +65,10 @@ class RotarySelfAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, seen, dropout)
         return linear(mixed.transpose(1, 2).reshape(batch, frames, dim), self.out_proj)
+
+    def weights(self, x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+        """(B, H, T, T) shares of the keys for each query: those of `forward` without padding."""
+        both = linear(x, self.qkv_proj).unflatten(2, (3, self.heads, -1))[:, :, :2]
+        cosines, sines = (turn[:, None, None] for turn in turns)
+        query, key = rotate(both, cosines, sines).permute(2, 0, 3, 1, 4)
+        return (query @ key.mT * query.shape[3] ** -0.5).softmax(-1)

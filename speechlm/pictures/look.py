@@ -1,0 +1,170 @@
+"""What all pictures share: one look, told apart in grey and by the color-blind, also at half size.
+
+A picture says in its own file what it shows: title and caption are texts in the PNG, which the
+reports print below it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from speechlm.data.atomic import output_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+
+class Style(NamedTuple):
+    """How one of several things is drawn: told apart by form, and by lightness in grey."""
+
+    color: str
+    marker: str
+    line: str
+
+
+class About(NamedTuple):
+    """What a picture shows, in words."""
+
+    title: str
+    """A few words: heading and alternative text."""
+    caption: str
+    """Sentences that a reader of the picture needs."""
+
+
+STYLES = (
+    Style("#000000", "o", "-"),
+    Style("#d55e00", "s", "--"),
+    Style("#56b4e9", "^", "-."),
+    Style("#0072b2", "D", ":"),
+    Style("#e69f00", "v", "-"),
+    Style("#009e73", "P", "--"),
+    Style("#cc79a7", "X", "-."),
+    Style("#8a8a8a", "*", ":"),
+)
+"""In this order; a ninth thing looks as the first. Colors: Okabe and Ito 2008, Color Universal
+Design, in an order in which neighbors differ in lightness, too."""
+SMALL = 12
+"""Points of the smallest letters."""
+DOTS = 120
+"""Dots an inch."""
+_BESIDE = 5  # entries of a legend side by side, at most
+MAP = "cividis"
+"""Colors of values on a map: as dark in grey as in color."""
+
+
+def style(number: int) -> Style:
+    """That of the n-th thing."""
+    return STYLES[number % len(STYLES)]
+
+
+@contextmanager
+def sheet(
+    path: str | os.PathLike[str], about: About, width: float, height: float
+) -> Iterator[Figure]:
+    """Yield an empty figure, and write it as a PNG file when the block ends well.
+
+    Args:
+        path: the file, which is there complete or not at all.
+        about: what is shown; `read_about` finds it in the file.
+        width: inches.
+        height: inches.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    yield figure
+    texts = {"Title": about.title, "Description": about.caption}
+    with output_file(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS, format="png", metadata=texts)
+
+
+@contextmanager
+def picture(
+    path: str | os.PathLike[str],
+    about: About,
+    panels: int = 1,
+    height: float = 5.0,
+    width: float = 6.0,
+    columns: int | None = None,
+) -> Iterator[list[Axes]]:
+    """Yield the axes of panels side by side, and write the PNG file when the block ends well.
+
+    Args:
+        path: the file.
+        about: what is shown.
+        panels: how many.
+        height: inches of a panel.
+        width: inches of a panel.
+        columns: panels of a row; default: all.
+    """
+    columns = columns or panels
+    rows = -(-panels // columns)
+    with sheet(path, about, width * columns, height * rows) as figure:
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for spare in axes[panels:]:
+            spare.remove()
+        yield axes[:panels]
+        for one in axes[:panels]:
+            one.tick_params(labelsize=SMALL)
+            if not one.images:
+                one.grid(alpha=0.3)
+                one.spines[["top", "right"]].set_visible(False)
+
+
+def legend(axes: Sequence[Axes]) -> None:
+    """One for all panels, above them; of things that several panels show, each once."""
+    entries: dict[str, object] = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if entries:
+        names, marks = [*entries], [*entries.values()]
+        columns = min(len(names), _BESIDE)
+        where = {"loc": "outside upper center", "ncols": columns}
+        axes[0].figure.legend(marks, names, fontsize=SMALL, frameon=False, **where)
+
+
+def write_cells(axes: Axes, image: AxesImage, texts: Sequence[Sequence[str]], size: float) -> None:
+    """Write a text into each cell of a map, in black on light colors and in white on dark ones.
+
+    Args:
+        axes: where the map is.
+        image: the map, of (R, C) values; cells that are not a number stay empty.
+        texts: R rows of C.
+        size: points.
+    """
+    values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
+    # Luminance of the cells' colors, (R, C): 0.299 red + 0.587 green + 0.114 blue
+    light = image.cmap(image.norm(values))[..., :3] @ np.array([0.299, 0.587, 0.114])
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            color = "black" if light[row, column] > 0.45 else "white"
+            text = texts[row][column]
+            place = {"ha": "center", "va": "center"}
+            axes.text(column, row, text, color=color, fontsize=size, **place)
+
+
+def read_about(path: str | os.PathLike[str]) -> About:
+    """What a picture of `sheet` says of itself; of other PNG files the name.
+
+    Raises:
+        ValueError: it is not there, or no PNG file.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            texts = getattr(image, "text", {})
+    except (OSError, UnidentifiedImageError) as error:
+        raise ValueError(f"{path}: a picture (PNG) expected: {error}") from None
+    return About(texts.get("Title", Path(path).stem), texts.get("Description", ""))
