@@ -46,7 +46,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["speechlm", "speechlm.*"]),
-    package_data={"speechlm": ["py.typed"]},
+    package_data={"speechlm": ["py.typed"], "speechlm.score": ["page.css", "page.js"]},
     entry_points={"console_scripts": ["speechlm = speechlm.bin.__main__:main"]},
     python_requires=">=3.11",
     install_requires=[

@@ -141,8 +141,8 @@ def _draw_distribution(axes: Axes, speech: Runs, text: Runs, step: float) -> Non
         look = style(number)
         counts, _ = np.histogram(runs.seconds, edges)
         share = 100 * counts / len(runs.seconds)
-        kind = {"color": look.color, "linestyle": look.line, "linewidth": 2.5, "label": label}
-        axes.stairs(share, 1000 * edges, **kind)
+        stairs = axes.stairs(share, 1000 * edges, color=look.color, label=label)
+        stairs.set(linestyle=look.line, linewidth=2.5)
     axes.set_xlabel("duration (ms)", fontsize=SMALL)
     axes.set_ylabel("runs (%)", fontsize=SMALL)
     axes.set_xlim(left=0)
@@ -174,13 +174,13 @@ def _draw_means(axes: Axes, speech: Runs, text: Runs, names: Sequence[str]) -> N
 
 def _draw_frequencies(axes: Axes, speech: Runs, text: Runs) -> None:
     """Share of the frames of each unit, by that in speech."""
-    shares = []
+    shares: list[dict[str, float]] = []
     for runs in (speech, text):
-        names, places = np.unique(runs.names, return_inverse=True)
+        units, places = np.unique(runs.names, return_inverse=True)
         totals = np.bincount(places, runs.seconds)
-        shares.append(dict(zip(names.tolist(), 100 * totals / totals.sum(), strict=True)))
-    names = sorted(shares[0].keys() | shares[1].keys(), key=lambda n: -shares[0].get(n, 0))
-    _draw_marks(axes, names, [[own.get(n, 0) for n in names] for own in shares])
+        shares.append(dict(zip(units.tolist(), 100 * totals / totals.sum(), strict=True)))
+    names = sorted(shares[0].keys() | shares[1].keys(), key=lambda n: -shares[0].get(n, 0.0))
+    _draw_marks(axes, names, [[own.get(n, 0.0) for n in names] for own in shares])
     axes.set_xlabel("hidden units, by their share in speech", fontsize=SMALL)
     axes.set_ylabel("share of the time (%)", fontsize=SMALL)
 

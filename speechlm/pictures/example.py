@@ -193,7 +193,7 @@ def predict(model: SpeechLM, example: Example, seed: int) -> Predictions:
             wave, torch.tensor([wave.shape[1]]), labels, example.rate, draws
         )
     masked = found.masked[0].numpy()
-    best = []
+    best: list[list[str]] = []
     for predicted in (found.middle, found.top):
         names = [""] * len(masked)
         symbols = vocabulary.to_symbols(predicted.logits.argmax(1).tolist())
@@ -201,4 +201,4 @@ def predict(model: SpeechLM, example: Example, seed: int) -> Predictions:
             names[place] = symbol
         best.append(names)
     targets = vocabulary.to_symbols(found.targets[0].tolist())
-    return Predictions(masked, targets, *best, model.framing)
+    return Predictions(masked, targets, best[0], best[1], model.framing)

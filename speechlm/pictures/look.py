@@ -17,6 +17,7 @@ import numpy as np
 from speechlm.data.atomic import output_file
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
@@ -55,6 +56,7 @@ SMALL = 12
 """Points of the smallest letters."""
 DOTS = 120
 """Dots an inch."""
+_LIGHT = 0.45  # luminance from which on letters are black
 _BESIDE = 5  # entries of a legend side by side, at most
 MAP = "cividis"
 """Colors of values on a map: as dark in grey as in color."""
@@ -123,15 +125,19 @@ def picture(
 
 def legend(axes: Sequence[Axes]) -> None:
     """One for all panels, above them; of things that several panels show, each once."""
-    entries: dict[str, object] = {}
+    entries: dict[str, Artist] = {}
     for one in axes:
         for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
     if entries:
-        names, marks = [*entries], [*entries.values()]
-        columns = min(len(names), _BESIDE)
-        where = {"loc": "outside upper center", "ncols": columns}
-        axes[0].figure.legend(marks, names, fontsize=SMALL, frameon=False, **where)
+        axes[0].figure.legend(
+            [*entries.values()],
+            [*entries],
+            loc="outside upper center",
+            ncols=min(len(entries), _BESIDE),
+            fontsize=SMALL,
+            frameon=False,
+        )
 
 
 def write_cells(axes: Axes, image: AxesImage, texts: Sequence[Sequence[str]], size: float) -> None:
@@ -143,15 +149,21 @@ def write_cells(axes: Axes, image: AxesImage, texts: Sequence[Sequence[str]], si
         texts: R rows of C.
         size: points.
     """
-    values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
+    values: np.ndarray = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
     # Luminance of the cells' colors, (R, C): 0.299 red + 0.587 green + 0.114 blue
-    light = image.cmap(image.norm(values))[..., :3] @ np.array([0.299, 0.587, 0.114])
+    colors = np.asarray(image.cmap(image.norm(values)))  # (R, C, 4)
+    light = colors[..., :3] @ np.array([0.299, 0.587, 0.114])
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            color = "black" if light[row, column] > 0.45 else "white"
-            text = texts[row][column]
-            place = {"ha": "center", "va": "center"}
-            axes.text(column, row, text, color=color, fontsize=size, **place)
+            axes.text(
+                column,
+                row,
+                texts[row][column],
+                color="black" if light[row, column] > _LIGHT else "white",
+                fontsize=size,
+                ha="center",
+                va="center",
+            )
 
 
 def read_about(path: str | os.PathLike[str]) -> About:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container
 from pathlib import Path
+from typing import Protocol
 
 from speechlm.data.archives import ArchiveReader
 from speechlm.data.kaldi_dir import table_lines
+
+
+class Contains(Protocol):
+    """What knows whether it has an utterance."""
+
+    def __contains__(self, utterance: str, /) -> bool: ...
 
 
 class SomeArrays(ArchiveReader):
@@ -23,7 +29,7 @@ class SomeArrays(ArchiveReader):
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], most: int, among: Container[str] | None = None
+        self, folder: str | os.PathLike[str], most: int, among: Contains | None = None
     ) -> None:
         self.scp = Path(folder) / "units.scp"
         if not self.scp.is_file():

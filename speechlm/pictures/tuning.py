@@ -123,6 +123,6 @@ def _draw_strip(axes: Axes, name: str, tried: Tried, number: int) -> None:
     look, chosen = style(number), tried.chosen
     own = sorted((p[2], rate) for p, rate in tried.rates.items() if p[:2] == chosen[:2])
     blanks, rates = zip(*own, strict=True)
-    marks = {"marker": look.marker, "color": look.color}
-    axes.plot(blanks, rates, look.line, linewidth=2, markersize=6, label=name, **marks)
-    axes.plot([chosen[2]], [tried.rates[chosen]], markersize=12, **marks)
+    color, marker = look.color, look.marker
+    axes.plot(blanks, rates, look.line, marker=marker, color=color, linewidth=2, label=name)
+    axes.plot([chosen[2]], [tried.rates[chosen]], marker=marker, color=color, markersize=12)

@@ -87,7 +87,7 @@ def _draw_spectrogram(axes: Axes, waveform: np.ndarray) -> None:
     loudest = float(level.max())
     half = _SHIFT / 2
     first = _WINDOW / 2 - half
-    ends = [first / SAMPLE_RATE, (first + len(frames) * _SHIFT) / SAMPLE_RATE, 0, 8]
+    ends = (first / SAMPLE_RATE, (first + len(frames) * _SHIFT) / SAMPLE_RATE, 0.0, 8.0)
     axes.imshow(
         level.T,
         origin="lower",
