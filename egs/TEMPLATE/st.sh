@@ -105,7 +105,7 @@ st_13() {
 }
 
 st_14() {
-  local languages language system test decoded scores=()
+  local languages language system test decoded scores=() audio=""
   read -ra languages <<< "${target_lang}"
   for language in "${languages[@]}"; do
     for system in "${inits[@]}"; do
@@ -119,6 +119,9 @@ st_14() {
         scores+=("${system}:${source_lang}-${language} ${test}:${decoded}/score")
       done
     done
+    for test in "${tests[@]}"; do
+      audio+=${audio:+$'\n'}"${source_lang}-${language} ${test}:dump/${test}"
+    done
   done
-  write_report --scores "${scores[@]}" --include
+  write_report "${audio}" "${scores[@]}" -- --include
 }

@@ -44,6 +44,16 @@ def _options() -> argparse.ArgumentParser:
         "rows that are marked as such",
     )
     options.add_argument(
+        "--pictures", nargs="*", default=[], metavar="FILE", help="PNG files to show, in this order"
+    )
+    options.add_argument(
+        "--no_pictures",
+        nargs="*",
+        default=[],
+        metavar="WHAT:REASON",
+        help="pictures that there could be, and why there are not",
+    )
+    options.add_argument(
         "--include",
         nargs="*",
         action="extend",
@@ -60,6 +70,7 @@ def main() -> None:
     args = _options().parse_args()
 
     from speechlm.data.atomic import write_text
+    from speechlm.pictures.gallery import show_pictures
     from speechlm.score.gather import sections
     from speechlm.score.kept import read_kept
     from speechlm.score.report import environment, results
@@ -67,6 +78,9 @@ def main() -> None:
     scored = read_scores(args.scores)
     kept = read_kept(args.kept) if args.kept else []
     table, texts = sections(scored, args.samples, args.resamples, args.seed, kept, args.baseline)
+    missing = [fields(item, "WHAT:REASON") for item in args.no_pictures]
+    if args.pictures or missing:
+        texts["Pictures"] = show_pictures(args.pictures, missing, Path(args.output).parent)
     for item in args.include:
         heading, file = fields(item, "HEADING:FILE")
         texts[heading] = Path(file).read_text(encoding="utf-8")
