@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 0.99  # of the runs: longer ones are beyond the edge
 _FEW = 5  # runs of a phone, below which it has no mean
-_FAR = 2.0  # times what nine tenths of the marks are below: those above stand at the edge
+_TICKS = (20, 30, 50, 70, 100, 150, 200, 300, 500, 1000, 2000)  # ms
 _BARS = 40  # of the distribution, at most
 
 
@@ -166,8 +166,13 @@ def _draw_means(axes: Axes, speech: Runs, text: Runs, names: Sequence[str]) -> N
         for runs in (speech, text)
     ]
     ordered = sorted(names, key=rows[0].__getitem__)
-    _draw_marks(axes, ordered, [[means[n] for n in ordered] for means in rows])
+    _draw_marks(axes, ordered, [[own[n] for n in ordered] for own in rows])
     axes.set_xticks(range(len(ordered)), ordered, rotation=90)
+    axes.set_yscale("log")  # silence lasts many times as long as some phones
+    axes.set_yticks(_TICKS, [str(tick) for tick in _TICKS])
+    axes.minorticks_off()
+    means = np.array([[own[n] for n in ordered] for own in rows])
+    axes.set_ylim(means.min() / 1.15, means.max() * 1.15)
     axes.set_xlabel("phones, by their duration in speech", fontsize=SMALL)
     axes.set_ylabel("mean duration (ms)", fontsize=SMALL)
 
@@ -183,20 +188,13 @@ def _draw_frequencies(axes: Axes, speech: Runs, text: Runs) -> None:
     _draw_marks(axes, names, [[own.get(n, 0.0) for n in names] for own in shares])
     axes.set_xlabel("hidden units, by their share in speech", fontsize=SMALL)
     axes.set_ylabel("share of the time (%)", fontsize=SMALL)
+    axes.set_ylim(bottom=0)
 
 
 def _draw_marks(axes: Axes, names: Sequence[str], rows: Sequence[Sequence[float]]) -> None:
-    """Marks of speech and text beside each other; one far above the others has its figure."""
-    values = np.array(rows)  # (2, names)
-    top = _FAR * float(np.quantile(values, 0.9))
-    for number, row in enumerate(values):
+    """Marks of speech and text beside each other."""
+    for number, row in enumerate(rows):
         look, size = style(number), 7 if len(names) <= 100 else 4
         places = np.arange(len(names)) + (number - 0.5) * 0.3
-        axes.plot(places, np.minimum(row, top), look.marker, color=look.color, markersize=size)
-        for place, value in zip(places[row > top], row[row > top], strict=True):
-            axes.annotate(
-                f"{value:.0f}", (place, top), (-6, 0), textcoords="offset points", ha="right",
-                va="center", fontsize=SMALL,
-            )  # fmt: skip
+        axes.plot(places, row, look.marker, color=look.color, markersize=size)
     axes.set_xlim(-1, len(names))
-    axes.set_ylim(0, 1.08 * max(float(np.minimum(values, top).max()), 1e-9))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -81,13 +82,22 @@ def sheet(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(width, height), dpi=DOTS, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
     yield figure
-    texts = {"Title": about.title, "Description": about.caption}
+    drawn = BytesIO()
+    figure.savefig(drawn, format="raw")
+    image = Image.frombytes("RGBA", canvas.get_width_height(), drawn.getvalue())
+    texts = PngInfo()
+    for name, text in zip(("Title", "Description"), about, strict=True):
+        texts.add_itxt(name, text)
+    # 256 colors are enough for what is drawn here, and make a third of the bytes.
+    small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     with output_file(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS, format="png", metadata=texts)
+        small.save(temporary, format="PNG", optimize=True, pnginfo=texts)
 
 
 @contextmanager
