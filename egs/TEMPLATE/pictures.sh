@@ -106,11 +106,13 @@ draw_units() {
   done
 }
 
-# draw_utterances: an utterance and attention in it, of each pre-trained model.
+# draw_utterances: for each kind of unit an utterance, and attention in it, of the last model with them.
 draw_utterances() {
-  local system model units attention
-  for system in $(chosen pretrained); do
-    model=$(pretrained "${system}") units=dump/speech/$("${system_units[${system}]}_units")
+  local kind system model units attention
+  for kind in "${unit_kinds[@]}"; do
+    any pretrained "${kind}" || continue
+    system=$(chosen pretrained "${kind}" | tail -n 1)
+    model=$(pretrained "${system}") units=dump/speech/$("${kind}_units")
     attention=$(image "attention_${system}")
     draw "utterance_${system}" --also "${attention}" \
       --needs "${model}" dump/paired "$(alignments)" "${units}" -- \

@@ -125,3 +125,17 @@ st_14() {
   done
   write_report "${audio}" "${scores[@]}" -- --include
 }
+
+# st_pictures: fine-tuning.
+st_pictures() {
+  local languages language system curves=() needs=()
+  read -ra languages <<< "${target_lang}"
+  for language in "${languages[@]}"; do
+    for system in "${inits[@]}"; do
+      curves+=("${system} ${language}:$(translator "${system}" "${language}")")
+      needs+=("$(translator "${system}" "${language}")")
+    done
+  done
+  draw finetuning --needs "${needs[@]}" -- python -m speechlm.bin.plot_curves \
+    --curves "${curves[@]}" --values loss accuracy --x updates --title "Learning curves of fine-tuning"
+}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 VALUES = {
-    "loss": "loss (nats a masked frame)",
+    "loss": "loss (nats)",
     "accuracy_middle": "masked accuracy, middle layer",
     "accuracy_top": "masked accuracy, top layer",
     "loss_ctc": "CTC loss of text (nats a character)",
@@ -40,10 +40,10 @@ def draw_curves(
         title: of the picture.
     """
     names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
-    caption = (
-        "Lines with marks: validation after each epoch. Thin lines: training. A band is from the "
-        "lowest to the highest of several seeds."
-    )
+    caption = "Lines with marks: validation after each epoch. Thin lines: training."
+    shown = [curve.validation for curves in panels.values() for curve in curves]
+    if any((points.high > points.low).any() for points in shown):
+        caption += " Means over seeds; a band is from the lowest to the highest of them."
     columns = 2 if len(panels) > _MANY else None
     with picture(path, About(title, caption), len(panels), 4.5, columns=columns) as axes:
         for one, (value, curves) in zip(axes, panels.items(), strict=True):
