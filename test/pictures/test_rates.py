@@ -2,8 +2,6 @@
 
 import sys
 
-import pytest
-
 from speechlm.data.kaldi_dir import write_table
 from speechlm.pictures.look import read_about
 from speechlm.pictures.rates import draw_systems, draw_text
@@ -29,18 +27,6 @@ RATES = [
     for decoder, less in (("greedy", 0.0), ("ngram", -10.0))
 ] + [rate("HMM", "ngram", metric, 15.0) for metric in ("WER", "CER")]
 AMOUNTS = {"speech": 0, "speech_text_text100": 100, "speech_text": 10_000}
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were saved."""
-    from matplotlib.figure import Figure
-
-    kept, save = [], Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *a, **k: (kept.append(self), save(self, *a, **k))[1]
-    )
-    return kept
 
 
 def test_each_system_has_a_row_with_a_mark_for_each_decoder(drawn, tmp_path):
