@@ -104,7 +104,13 @@ def _converter(folder: Path) -> Markdown:
     for name in ("html", "entity", "autolink", "automail"):
         converter.inlinePatterns.deregister(name)
     converter.ESCAPED_CHARS.extend(c for c in _ESCAPED if c not in converter.ESCAPED_CHARS)
+    # Its own serializer takes "&lt;" in a text for markup.
+    converter.serializer = _serialize
     return converter
+
+
+def _serialize(element: ElementTree.Element) -> str:
+    return ElementTree.tostring(element, encoding="unicode", method="html")
 
 
 class _Standalone(Extension):
@@ -129,6 +135,8 @@ class _Finish(Treeprocessor):
 
     def run(self, root: ElementTree.Element) -> None:
         """Called by Python-Markdown."""
+        for code in root.iter("code"):  # the only text that is escaped already
+            code.text = html.unescape(code.text or "")
         for link in root.iter("a"):
             if urlsplit(link.get("href", "")).scheme not in ("", "http", "https"):
                 del link.attrib["href"]
