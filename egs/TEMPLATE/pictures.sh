@@ -94,7 +94,7 @@ draw_units() {
       python -m speechlm.bin.plot_units --units "${units}" --name "${kind} units" \
       --alignments "$(alignments)"
     mapfile -t with_text < <(chosen "${kind}" text)
-    if ((${#with_text[@]} == 0)); then
+    if ((${#with_text[@]} == 0)) || ! defined "${kind}_durations"; then
       without "durations of ${kind} units" "no system is pre-trained with them and text"
       continue
     fi

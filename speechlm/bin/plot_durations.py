@@ -1,4 +1,4 @@
-"""Draw how long the units last that text is turned into, beside those of speech.
+"""Stage 14: draw how long the units last that text is turned into, beside those of speech.
 
 Units of text are made as pre-training makes them: phones from --lexicon, with the paper's durations
 or measured ones (--durations), or hidden units that generate_text_units has stored (--text_units).

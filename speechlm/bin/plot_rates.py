@@ -1,4 +1,4 @@
-"""Draw error rates of systems and decoders with intervals: of one run, or over seeds.
+"""Stage 14: draw error rates of systems and decoders with intervals: of one run, or over seeds.
 
 Of one run from the folders of its scores (--scores), with intervals over utterances; over seeds
 from a table of compare_seeds (--rates).

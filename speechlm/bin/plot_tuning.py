@@ -1,4 +1,4 @@
-"""Draw the weights of decoding that tune_ctc has tried and chosen: a map a system."""
+"""Stage 14: draw the weights of decoding that tune_ctc has tried and chosen: a map a system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw an utterance: waveform, spectrogram, words, phones, units, and a model's predictions.
+"""Stage 14: draw an utterance: waveform, spectrogram, words, phones, units, and a model's predictions.
 
 The predictions are those of the units of masked frames, at the two depths of pre-training. A second
 picture has the attention of a layer: a square a head.
