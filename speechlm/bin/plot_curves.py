@@ -1,4 +1,4 @@
-"""Stage 14: draw learning curves of trainings over CPU seconds, wall seconds or batches, from train.log.
+"""Stage 14: draw learning curves over CPU seconds, wall seconds or batches, from train.log.
 
 Folders under one name are seeds of the same: their mean is drawn, and a band from the lowest to the
 highest. Prints when each comes to where the first one's validation ends.

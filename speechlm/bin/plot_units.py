@@ -1,4 +1,4 @@
-"""Stage 14: draw which phones units stand for, against alignments: a row a phone, a column a unit."""
+"""Stage 14: draw which phones units stand for, by alignments: a row a phone, a column a unit."""
 
 from __future__ import annotations
 

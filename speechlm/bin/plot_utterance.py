@@ -1,7 +1,7 @@
-"""Stage 14: draw an utterance: waveform, spectrogram, words, phones, units, and a model's predictions.
+"""Stage 14: draw an utterance: waveform, spectrogram, words, phones, units, predictions.
 
-The predictions are those of the units of masked frames, at the two depths of pre-training. A second
-picture has the attention of a layer: a square a head.
+The predictions are a model's, of the units of masked frames, at the two depths of pre-training. A
+second picture has the attention of a layer: a square a head.
 """
 
 from __future__ import annotations
