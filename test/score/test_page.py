@@ -203,3 +203,18 @@ def test_without_javascript_all_is_there(opened, tmp_path):
         assert opened.get("document.querySelectorAll('button').length") == 0
     finally:
         opened.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@needs_browser
+def test_a_narrow_window_scrolls_tables_and_not_the_page(opened, tmp_path):
+    row = "".join(
+        f'<td>WORD<ins><span class="unseen">more: </span>X{n}</ins></td>' for n in range(90)
+    )
+    table = (
+        f'<div class="scroll"><table class="aligned"><tbody><tr>{row}</tr></tbody></table></div>'
+    )
+    text = report("## Rates", markdown_table([f"column {n}" for n in range(40)], [["1"] * 40]))
+    (tmp_path / "r.html").write_text(page(text, tmp_path, {"More": table}))
+    opened.open(tmp_path / "r.html")
+    assert opened.get("document.querySelector('.scroll').scrollWidth > 2 * innerWidth")
+    assert opened.get("document.documentElement.scrollWidth <= innerWidth")
