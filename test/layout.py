@@ -24,8 +24,9 @@ FLOORS = {
     "tokenizers": 5,
     "score": 6,
     "tasks": 7,
-    "superb": 7,
-    "bin": 8,
+    "pictures": 7,
+    "superb": 8,
+    "bin": 9,
 }
 """Rooms of `speechlm` from the ground up; rooms on one floor do not import each other."""
 PURE = {"kernels": {"conventions", "kernels"}, "models": {"conventions", "kernels", "models"}}

@@ -51,7 +51,10 @@ PARTS = (
         ("espnet", "torchaudio", "typeguard", "humanfriendly"),
         "nothing is trained: stages 4, 10, 11",
     ),
-    Part("watching a training", ("tensorboard", "matplotlib"), "no curves, no images", False),
+    Part("watching a training", ("tensorboard",), "no curves while it runs", False),
+    Part(
+        "pictures (14)", ("matplotlib", "pillow", "Markdown"), "no pictures, no RESULTS.html", False
+    ),
     Part("scoring (14)", ("kaldialign",), "no error rates"),
     Part(
         "tests",

@@ -309,7 +309,7 @@ decodings() {
 }
 
 asr_14() {
-  local system test decoding folder scores=() reports=()
+  local system test decoding folder scores=() reports=() audio
   for system in "${inits[@]}"; do
     for test in "${tests[@]}"; do
       for decoding in $(decodings); do
@@ -328,8 +328,29 @@ asr_14() {
     done
   fi
   mapfile -t reports < <(unit_reports)
-  write_report --scores "${scores[@]}" --baseline "${hmm}" ${kept_results:+--kept "${kept_results}"} \
-    --include "${reports[@]}"
+  audio=$(for test in "${tests[@]}"; do echo "${test}:dump/${test}"; done)
+  write_report "${audio}" "${scores[@]}" -- --baseline "${hmm}" \
+    ${kept_results:+--kept "${kept_results}"} --include "${reports[@]}"
+}
+
+# asr_pictures: fine-tuning, and the weights of decoding.
+asr_pictures() {
+  local system curves=() needs=() tunings=()
+  for system in "${inits[@]}"; do
+    curves+=("${system}:$(asr_model "${system}")") needs+=("$(asr_model "${system}")")
+    tunings+=("${system}:$(asr_model "${system}")/tune_ngram")
+  done
+  draw finetuning --needs "${needs[@]}" -- python -m speechlm.bin.plot_curves \
+    --curves "${curves[@]}" --values cer_ctc wer_ctc --x updates \
+    --title "Learning curves of fine-tuning"
+  if ! asr_wants_words; then
+    without "weights of decoding" "--lm none has none"
+  elif [[ -n ${lm_weight} && -n ${word_score} && -n ${blank_score} ]]; then
+    without "weights of decoding" "they were given"
+  else
+    draw tuning --needs "${tunings[@]#*:}" -- \
+      python -m speechlm.bin.plot_tuning --tunings "${tunings[@]}"
+  fi
 }
 
 # score SYSTEM DECODING TEST FOLDER: adds to the array scores.

@@ -202,6 +202,9 @@ hidden_options() {
   printf '%s\n' --text_units "$(text_units train)" --dev_text_units "$(text_units dev)"
 }
 
+# hidden_durations SYSTEM: the units of text of plot_durations.
+hidden_durations() { printf '%s\n' --text_units "$(text_units train)"; }
+
 hidden_needs() {
   if ! is "$1" text; then return; fi
   printf '%s\n' "$(text_units train)"{,/report.txt} "$(text_units dev)"{,/report.txt}

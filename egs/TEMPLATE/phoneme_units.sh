@@ -116,6 +116,12 @@ phoneme_options() {
   [[ ${durations} != measured ]] || printf '%s\n' --durations exp/recognizer/durations.txt
 }
 
+# phoneme_durations SYSTEM: what plot_durations makes units of text from.
+phoneme_durations() {
+  printf '%s\n' --text "$(text_folder)/train.txt" --model "$(pretrained "$1")"
+  phoneme_options "$1"
+}
+
 phoneme_needs() {
   if ! is "$1" text; then return; fi
   echo exp/lexicon/lexicon.txt

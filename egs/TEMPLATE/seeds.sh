@@ -95,7 +95,8 @@ main() {
   compare
   if ((${#curve_list[@]} > 0)); then draw_curves; fi
   if ((${#amounts[@]} > 0)); then draw_amounts; fi
-  ${dry_run} || echo "report: ${PWD}/${report}" >&2
+  run python -m speechlm.bin.page --report "${report}" --output "${report%.md}.html"
+  ${dry_run} || echo "report: ${PWD}/${report}, as a page ${report%.md}.html" >&2
 }
 
 check_options() {

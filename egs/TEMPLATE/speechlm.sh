@@ -92,6 +92,8 @@ language_file=data/language.json # of another language than English; stage 1 mak
 . ../TEMPLATE/systems.sh
 # shellcheck source=recognizer.sh
 . ../TEMPLATE/recognizer.sh # stages 4 and 5
+# shellcheck source=pictures.sh
+. ../TEMPLATE/pictures.sh
 option_files=(../TEMPLATE/launchers.sh ../TEMPLATE/recognizer.sh)
 for kind in "${unit_kinds[@]}"; do
   [[ -f ${template}/${kind}_units.sh ]] || continue
@@ -404,9 +406,17 @@ unit_reports() {
   done
 }
 
-# write_report [options of report] --include [TITLE:FILE...]: the table of all scores, and the times.
+# write_report AUDIO RESULT... -- [options of report] --include [TITLE:FILE...]: the table of all scores,
+# pictures and times, in Markdown and as a page. AUDIO: test sets to listen to, as page --audio takes
+# them, a line each; each RESULT is a value of report --scores.
 write_report() {
-  local report=exp/RESULTS${text_lines:+_text_${text_lines}}${finetune_tag:+_${finetune_tag}}.md
+  local report results=() audio
+  report=exp/RESULTS$(suffix).md
+  mapfile -t audio <<< "$1"
+  shift
+  while [[ $1 != -- ]]; do results+=("$1") && shift; done
+  shift
+  draw_pictures "${results[@]}"
   if ${dry_run}; then return; fi
   {
     show_times.py exp/times.tsv
@@ -414,8 +424,11 @@ write_report() {
   } > exp/times.md
   cut -d "|" -f 1-4 exp/times.md # without the steps, which are in the report
   python -m speechlm.bin.report --title "$(basename "${PWD}")" --command "$(command_line)" \
-    --seed "${seed}" --output "${report}" "$@" "Times (seconds):exp/times.md"
-  say "report: ${PWD}/${report}"
+    --seed "${seed}" --output "${report}" --scores "${results[@]}" \
+    --pictures "${pictures[@]}" --no_pictures "${no_pictures[@]}" "$@" "Times (seconds):exp/times.md"
+  python -m speechlm.bin.page --report "${report}" --scores "${results[@]}" --audio "${audio[@]}" \
+    --output "${report%.md}.html" || say "${report%.md}.html could not be written"
+  say "report: ${PWD}/${report}, as a page ${report%.md}.html"
 }
 
 # The command that gives these results: the options without those that choose stages.

@@ -110,7 +110,7 @@ st_13() {
 }
 
 st_14() {
-  local languages language system test decoded scores=()
+  local languages language system test decoded scores=() audio=""
   read -ra languages <<< "${target_lang}"
   for language in "${languages[@]}"; do
     for system in "${inits[@]}"; do
@@ -124,6 +124,23 @@ st_14() {
         scores+=("${system}:${source_lang}-${language} ${test}:${decoded}/score")
       done
     done
+    for test in "${tests[@]}"; do
+      audio+=${audio:+$'\n'}"${source_lang}-${language} ${test}:dump/${test}"
+    done
   done
-  write_report --scores "${scores[@]}" --include
+  write_report "${audio}" "${scores[@]}" -- --include
+}
+
+# st_pictures: fine-tuning.
+st_pictures() {
+  local languages language system curves=() needs=()
+  read -ra languages <<< "${target_lang}"
+  for language in "${languages[@]}"; do
+    for system in "${inits[@]}"; do
+      curves+=("${system} ${language}:$(translator "${system}" "${language}")")
+      needs+=("$(translator "${system}" "${language}")")
+    done
+  done
+  draw finetuning --needs "${needs[@]}" -- python -m speechlm.bin.plot_curves \
+    --curves "${curves[@]}" --values loss accuracy --x updates --title "Learning curves of fine-tuning"
 }

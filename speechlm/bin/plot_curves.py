@@ -1,8 +1,7 @@
-"""Draw learning curves of trainings over CPU seconds, wall seconds or batches, from train.log.
+"""Stage 14: draw learning curves over CPU seconds, wall seconds or batches, from train.log.
 
 Folders under one name are seeds of the same: their mean is drawn, and a band from the lowest to the
-highest. Prints when each comes to where the first one's validation ends. Only the picture needs
-matplotlib.
+highest. Prints when each comes to where the first one's validation ends.
 """
 
 from __future__ import annotations
@@ -24,26 +23,25 @@ def main() -> None:
         "--values",
         nargs="+",
         default=["accuracy_middle", "accuracy_top"],
-        help="what is drawn, a panel each; train.log names what there is",
+        help="what is drawn, a panel each, of the trainings that have it; train.log names what "
+        "there is",
     )
     options.add_argument("--x", choices=("cpu", "wall", "updates"), default="cpu", help="the axis")
+    options.add_argument("--title", default="Learning curves", help="of the picture")
     options.add_argument("--output", required=True, help="PNG file to write")
     args = options.parse_args()
 
-    from speechlm.score.curve_picture import draw_curves
-    from speechlm.score.curves import reached, read_curve
+    from speechlm.pictures.curves import draw_curves
+    from speechlm.score.curves import reached, read_panels
 
     folders: dict[str, list[str]] = {}
     for item in args.curves:
         name, folder = fields(item, "NAME:DIR")
         folders.setdefault(name, []).append(folder)
-    panels = {
-        value: [read_curve(name, places, value, args.x) for name, places in folders.items()]
-        for value in args.values
-    }
+    panels = read_panels(folders, args.values, args.x)
     for value, curves in panels.items():
         print(f"{value}\n\n{reached(curves, args.x)}")
-    draw_curves(panels, args.x, args.output)
+    draw_curves(panels, args.x, args.output, args.title)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main() -> None:
     args = options.parse_args()
 
     from speechlm.data.text_corpus import TextCorpus
-    from speechlm.score.rate_pictures import draw_text
+    from speechlm.pictures.rates import draw_text
     from speechlm.score.seed_tables import rates_of_test
 
     amounts: dict[str, int] = {}

@@ -11,23 +11,14 @@ import argparse
 from pathlib import Path
 
 from speechlm.bin._cli import at_least, fields, parser, run
-
-_FORM = "SYSTEM[:DECODER]:SET:DIR"
+from speechlm.bin._scores import add_scores, read_scores
 
 
 def _options() -> argparse.ArgumentParser:
     """The options."""
     options = parser(__doc__)
     options.add_argument("--title", required=True, help="first line of the report")
-    options.add_argument(
-        "--scores",
-        required=True,
-        nargs="+",
-        action="extend",
-        metavar=_FORM,
-        help="names of a system, of its decoder and of a test set, and the folder that `score` or "
-        "`score_st` wrote; rows are compared with their neighbours",
-    )
+    add_scores(options, "; rows are compared with their neighbours", required=True)
     options.add_argument(
         "--baseline",
         default="",
@@ -53,6 +44,16 @@ def _options() -> argparse.ArgumentParser:
         "rows that are marked as such",
     )
     options.add_argument(
+        "--pictures", nargs="*", default=[], metavar="FILE", help="PNG files to show, in this order"
+    )
+    options.add_argument(
+        "--no_pictures",
+        nargs="*",
+        default=[],
+        metavar="WHAT:REASON",
+        help="pictures that there could be, and why there are not",
+    )
+    options.add_argument(
         "--include",
         nargs="*",
         action="extend",
@@ -69,13 +70,17 @@ def main() -> None:
     args = _options().parse_args()
 
     from speechlm.data.atomic import write_text
-    from speechlm.score.gather import Scored, sections
+    from speechlm.pictures.gallery import show_pictures
+    from speechlm.score.gather import sections
     from speechlm.score.kept import read_kept
     from speechlm.score.report import environment, results
 
-    scored = [Scored(*_parts(item)) for item in args.scores]
+    scored = read_scores(args.scores)
     kept = read_kept(args.kept) if args.kept else []
     table, texts = sections(scored, args.samples, args.resamples, args.seed, kept, args.baseline)
+    missing = [fields(item, "WHAT:REASON") for item in args.no_pictures]
+    if args.pictures or missing:
+        texts["Pictures"] = show_pictures(args.pictures, missing, Path(args.output).parent)
     for item in args.include:
         heading, file = fields(item, "HEADING:FILE")
         texts[heading] = Path(file).read_text(encoding="utf-8")
@@ -83,18 +88,6 @@ def main() -> None:
     text = results(args.title, args.command, args.seed, environment(root), texts)
     write_text(args.output, text)
     print(table, end="")
-
-
-def _parts(item: str) -> list[str]:
-    """System, decoder, set and folder; whether there is a decoder is known by the folder."""
-    if item.count(":") > 2:
-        parts = fields(item, "SYSTEM:DECODER:SET:DIR")
-        if Path(parts[-1]).is_dir():
-            return parts
-    system, test, folder = fields(item, "SYSTEM:SET:DIR")
-    if item.count(":") > 2 and not Path(folder).is_dir():
-        raise ValueError(f"{_FORM} expected, got {item!r}: there is no folder {parts[-1]}")
-    return [system, "", test, folder]
 
 
 if __name__ == "__main__":

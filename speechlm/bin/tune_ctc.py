@@ -3,9 +3,9 @@
 Coordinate descent over LM weight, word score and blank score, from the paper's values (2, -1, 0) or
 those of --tuned; a weight that is given stays as it is. The beam is that of the options, and goes
 with the weights.
-Writes OUTPUT/weights.json (decode_ctc --tuned), grid.tsv with all points that were tried, and
-heatmap.png; prints the errors around the weights that it has chosen. Without transcripts, or with
-fewer than 100 words of them, the weights stay where they begin.
+Writes OUTPUT/weights.json (decode_ctc --tuned) and grid.tsv with all points that were tried, which
+plot_tuning draws; prints the errors around the weights that it has chosen. Without transcripts, or
+with fewer than 100 words of them, the weights stay where they begin.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def options() -> argparse.ArgumentParser:
     p.add_argument(
         "--data_dir", required=True, help="held-out utterances with text, never the test"
     )
-    p.add_argument("--output", required=True, help="folder for weights.json, grid.tsv, heatmap.png")
+    p.add_argument("--output", required=True, help="folder for weights.json and grid.tsv")
     p.add_argument(
         "--max_utterances",
         type=at_least(1),

@@ -1,7 +1,7 @@
 """Stage 7: phone purity, cluster purity and PNMI of units against alignments and TextGrids.
 
-Prints a Markdown table; with --output the table is in OUTPUT/units.md, and NAME.REFERENCE.png there
-shows p(phone | cluster).
+Prints a Markdown table; with --output the table is in OUTPUT/units.md. plot_units draws what the
+purities are made of.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main() -> None:
     add_named_units(options)
     options.add_argument("--alignments", help="folder with units.scp of phones")
     options.add_argument("--textgrids", help="folder with ID.TextGrid files, at any depth")
-    options.add_argument("--output", type=Path, help="folder for the table and the pictures")
+    options.add_argument("--output", type=Path, help="folder for the table")
     args = options.parse_args()
 
     from speechlm.data.atomic import write_text
@@ -34,18 +34,12 @@ def main() -> None:
     rows = []
     for item in args.units:
         name, folder = fields(item, "NAME:DIR")
-        if "/" in name:
-            raise ValueError(f"--units: a name without / expected, for its picture: {item!r}")
         for kind, reference in references.items():
             rows.append((name, kind, quality.count_units(folder, reference)))
     table = quality.quality_table(rows)
     print(table, end="")
     if args.output:
         write_text(args.output / "units.md", table)
-        for name, kind, counts in rows:
-            figures = counts.figures()
-            title = f"{name}, phones of {kind}: PNMI {figures['pnmi']:.3f}"
-            quality.draw(counts, args.output / f"{name}.{kind}.png", title)
 
 
 if __name__ == "__main__":

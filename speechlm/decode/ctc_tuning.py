@@ -18,15 +18,14 @@ from typing import Any
 from speechlm.decode.ctc_search import Weights
 from speechlm.decode.descent import Step, descend
 from speechlm.decode.dev_errors import DevErrors, Outcome
-from speechlm.decode.tuning_picture import draw_points
 
 COARSE = (1.5, 2.0, 2.0)
 """First steps: factor of the LM weight, word score, blank score (nats)."""
 FINE = (1.2, 1.0, 0.5)
-"""Last steps; the table and the picture show this neighbourhood."""
+"""Last steps; the table shows this neighbourhood."""
 WORD_COST = 2.0
 """What a word costs in log10 P, by which the word score follows the LM weight: perplexity 100."""
-WEIGHTS, GRID, PICTURE = "weights.json", "grid.tsv", "heatmap.png"
+WEIGHTS, GRID = "weights.json", "grid.tsv"
 """Files of a tuning's folder."""
 _ROUNDS = 3
 
@@ -201,7 +200,7 @@ def grid_text(kind: type, points: Mapping[Any, Outcome]) -> str:
 
 
 def write_tuning(tuning: Tuning, folder: Path, beam: Mapping[str, float], **more: Any) -> None:
-    """Write `weights.json`, `grid.tsv` and `heatmap.png` into a folder.
+    """Write `weights.json` and `grid.tsv` into a folder.
 
     Args:
         tuning: what was found.
@@ -222,6 +221,3 @@ def write_tuning(tuning: Tuning, folder: Path, beam: Mapping[str, float], **more
     }
     (folder / WEIGHTS).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     (folder / GRID).write_text(grid_text(Weights, tuning.points), encoding="utf-8")
-    if len(tuning.points) > 1:
-        rates = {dataclasses.astuple(w): o.wer for w, o in tuning.points.items()}
-        draw_points(rates, dataclasses.astuple(tuning.weights), folder / PICTURE)

@@ -178,3 +178,13 @@ class RelativeSelfAttention(nn.Module):
         """
         qkv = qkv.unflatten(-1, (3, self.heads, -1))
         return gpu_relative_attention(qkv, tables, padding, seed, dropout).flatten(2)
+
+    def weights(self, x: Tensor, table: Tensor) -> Tensor:
+        """(B, H, T, T) shares of the keys for each query: those of `forward` without padding."""
+        query, key = (
+            linear(x, layer).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.q_proj, self.k_proj)
+        )
+        query = query * query.shape[3] ** -0.5
+        bias = gathered_bias(query @ table.T, query.shape[2])
+        return (query @ key.mT + bias).softmax(-1)

@@ -79,6 +79,13 @@ class RotarySelfAttention(nn.Module):
         qkv = qkv.unflatten(-1, (3, self.heads, -1))
         return _mix(*turned(qkv, *turns), padding, dropout)
 
+    def weights(self, x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+        """(B, H, T, T) shares of the keys for each query: those of `forward` without padding."""
+        both = linear(x, self.qkv_proj).unflatten(2, (3, self.heads, -1))[:, :, :2]
+        cosines, sines = (turn[:, None, None] for turn in turns)
+        query, key = rotate(both, cosines, sines).permute(2, 0, 3, 1, 4)
+        return (query @ key.mT * query.shape[3] ** -0.5).softmax(-1)
+
 
 def _mix(
     query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None, dropout: float

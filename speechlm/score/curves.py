@@ -61,6 +61,11 @@ class TrainingLog:
         if lost:
             raise ValueError(f"{self.path}: expected all epochs from the first on, it lacks {lost}")
 
+    @property
+    def values(self) -> set[str]:
+        """Names of the values that validation has in some epoch."""
+        return {name for epoch in self.epochs for name in epoch.valid}
+
     def curve(self, value: str, axis: str) -> tuple[list[tuple], list[tuple]]:
         """(place, number of batches, value) of training's stretches and of validations.
 
@@ -105,9 +110,38 @@ class TrainingLog:
         return length * stretch.last / max(1, epoch.batches)
 
 
-def read_curve(
-    name: str, folders: Sequence[str | os.PathLike[str]], value: str, axis: str
-) -> Curve:
+def read_panels(
+    trainings: Mapping[str, Sequence[str | os.PathLike[str]]], values: Sequence[str], axis: str
+) -> dict[str, list[Curve]]:
+    """Curves of each value, of the trainings whose logs have it.
+
+    Args:
+        trainings: folders by name; several under one name are seeds of the same.
+        values: names of values, such as accuracy_top.
+        axis: one of `AXES`.
+
+    Raises:
+        ValueError: no training has one of the values, only some of the seeds of a name have it, or
+            as `read_curve`.
+    """
+    logs = {
+        name: [TrainingLog(folder) for folder in folders] for name, folders in trainings.items()
+    }
+    panels: dict[str, list[Curve]] = {}
+    for value in values:
+        having = {
+            name: own for name, own in logs.items() if any(value in log.values for log in own)
+        }
+        if not having:
+            there = " ".join(
+                sorted({v for own in logs.values() for log in own for v in log.values})
+            )
+            raise ValueError(f"no validation has {value}; they have {there}")
+        panels[value] = [read_curve(name, own, value, axis) for name, own in having.items()]
+    return panels
+
+
+def read_curve(name: str, logs: Sequence[TrainingLog], value: str, axis: str) -> Curve:
     """A value of one or more trainings (seeds), with places and values averaged over them.
 
     Only what all of them have is taken: places after the same number of batches.
@@ -115,13 +149,13 @@ def read_curve(
     Raises:
         ValueError: a log lacks the value, or they share no place.
     """
-    logs = [TrainingLog(folder).curve(value, axis) for folder in folders]
-    if not any(training for training, _ in logs):
+    parts = [log.curve(value, axis) for log in logs]
+    if not any(training for training, _ in parts):
         empty = np.zeros(0)
         training = Points(empty, empty, empty, empty)
     else:
-        training = _average([part for part, _ in logs], name)
-    return Curve(name, training, _average([part for _, part in logs], name))
+        training = _average([part for part, _ in parts], name)
+    return Curve(name, training, _average([part for _, part in parts], name))
 
 
 def reached(curves: Sequence[Curve], what: str) -> str:

@@ -1,4 +1,4 @@
-"""Hidden units against phones: phone purity, cluster purity, PNMI, and a picture.
+"""Units against phones: phone purity, cluster purity, PNMI.
 
 Phones are folded to 39 and silence. A unit is compared with the phone at the middle of its 25 ms
 window; one of 40 ms, which SpeechLM-Fast has, with the third of its four labels, as in training.
@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from speechlm.data.archives import ArchiveReader, read_unit_info
-from speechlm.data.atomic import output_file
 from speechlm.data.kaldi_dir import show_ids
 from speechlm.progress import progress
 from speechlm.score.alignment import SHIFT, fold, frames_of, read_textgrid
@@ -135,15 +134,22 @@ def pnmi(counts: np.ndarray) -> float:
     return information / entropy if entropy > 0 else float("nan")
 
 
-def count_units(units: str | os.PathLike[str], reference: Reference) -> UnitCounts:
+def count_units(
+    units: str | os.PathLike[str], reference: Reference, reader: ArchiveReader | None = None
+) -> UnitCounts:
     """Count phones and clusters of the utterances that both have.
+
+    Args:
+        units: folder of unit archives.
+        reference: phones of the same utterances.
+        reader: of some of the units; None: all.
 
     Raises:
         ValueError: none is common; lengths that differ by more than one (ids and both lengths); a
             label that tokens.txt does not have.
     """
     shift, tokens = read_unit_info(units)
-    reader = ArchiveReader(Path(units) / "units.scp")
+    reader = reader or ArchiveReader(Path(units) / "units.scp")
     common = [u for u in reader if u in reference]
     if not common:
         raise ValueError(f"{reference.source} has none of the {len(reader)} utterances of {units}")
@@ -196,37 +202,3 @@ def quality_table(rows: Sequence[tuple[str, str, UnitCounts]]) -> str:
         cells = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in values]
         found.append([name, reference, *cells])
     return markdown_table(("units", "phones of", *COLUMNS), found)
-
-
-def sorted_shares(counts: UnitCounts) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """What the picture shows.
-
-    Returns:
-        P phones by falling frequency; the K' used clusters by their most frequent phone, those
-        that are surest of it first; p(phone | cluster) (P, K') in these orders.
-    """
-    order = np.argsort(-counts.counts.sum(1), kind="stable")
-    used = np.flatnonzero(counts.counts.sum(0))
-    table = counts.counts[order][:, used]
-    shares = table / table.sum(0)
-    columns = np.lexsort((-shares.max(0), shares.argmax(0)))
-    return [counts.phones[i] for i in order], used[columns], shares[:, columns]
-
-
-def draw(counts: UnitCounts, path: str | os.PathLike[str], title: str) -> None:
-    """Picture of p(phone | cluster): a PNG file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    phones, clusters, shares = sorted_shares(counts)
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="none")
-    axes.set_yticks(range(len(phones)), phones, fontsize=7)
-    axes.set_xlabel(f"{len(clusters)} clusters, sorted by their most frequent phone")
-    axes.set_ylabel("phones, by frequency")
-    axes.set_title(title)
-    figure.colorbar(image, label="p(phone | cluster)")
-    with output_file(path) as temporary:
-        figure.savefig(temporary, dpi=120)

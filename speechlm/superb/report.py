@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from speechlm.data.kaldi_dir import show_ids
+from speechlm.pictures.look import SMALL, About, picture, write_cells
 from speechlm.score.markdown import escape, markdown_table
-from speechlm.score.pictures import SMALL, picture
 from speechlm.superb.results import Result, Score, score_of
 
 TASKS = {
@@ -153,19 +153,18 @@ def draw_weights(results: Sequence[Result], path: str | os.PathLike[str]) -> boo
     tasks = [task for task in TASKS if any(r.task == task for r in drawn)]
     if not models:
         return False
-    with picture(path, len(models), height=1.5 + 0.45 * len(tasks)) as axes:
-        if axes is None:
-            return False
+    about = About(
+        "Weights of the layers",
+        "How much each layer counts for a task: hundredths, mean over seeds; the darker, the more.",
+    )
+    with picture(path, about, len(models), height=1.5 + 0.45 * len(tasks)) as axes:
         for one, model in zip(axes, models, strict=True):
             own = {r.task: r.weights.mean(0) for r in drawn if r.model == model}
             layers = max(map(len, own.values()))
             table = np.array([own.get(task, np.full(layers, np.nan)) for task in tasks])
-            one.imshow(table, cmap="Greys", vmin=0, vmax=1, aspect="auto")
-            for (row, column), weight in np.ndenumerate(table):
-                if np.isfinite(weight):
-                    color = "white" if weight > 0.5 else "black"
-                    text = f"{100 * weight:.0f}"
-                    one.text(column, row, text, ha="center", va="center", color=color)
+            image = one.imshow(table, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+            texts = [[f"{100 * weight:.0f}" for weight in row] for row in table]
+            write_cells(one, image, texts, SMALL - 2)
             one.set_xticks(range(layers), [str(n + 1) for n in range(layers)])
             one.set_yticks(range(len(tasks)), tasks)
             one.set_title(model, fontsize=SMALL)

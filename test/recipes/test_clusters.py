@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HERE = ("split_data", "merge_text", "score", "score_st", "download_librispeech")
+HERE = ("split_data", "merge_text", "score", "score_st", "download_librispeech", r"plot_\w+")
 """Programs that may run where ./run.sh does."""
 
 

@@ -145,6 +145,19 @@ def test_the_report_has_the_system_and_the_times(finished):
     assert re.search(r"^\| 10 \| \d+ \| \d+ \| .*pre-train speech_text", report, re.MULTILINE)
 
 
+@pytest.mark.recipe
+def test_the_report_shows_pictures_and_is_a_page(finished):
+    exp = finished[0] / "exp"
+    report, page = (exp / "RESULTS.md").read_text(), (exp / "RESULTS.html").read_text()
+    names = set(re.findall(r"!\[[^]]*\]\(images/(\w+)\.png\)", report))
+    assert names == {
+        *("curves", "finetuning", "rates_test", "tuning", "units_phoneme", "durations_phoneme"),
+        *("utterance_speech_text", "attention_speech_text"),
+    }
+    assert "Not drawn" not in report
+    assert page.count('src="data:image/png') == len(names) and page.count("<audio") == 10
+
+
 HIDDEN = (
     "--systems",
     "hidden_text",

@@ -50,6 +50,8 @@ def test_dry_run_of_covost2_only_fine_tunes(recipe, root):
         "decode_st",
         "merge_text",
         "score_st",
+        "plot_curves",
+        "plot_rates",
     }
     for main in named:
         assert (root / "speechlm" / "bin" / f"{main}.py").is_file()

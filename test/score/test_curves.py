@@ -5,7 +5,13 @@ import datetime
 import numpy as np
 import pytest
 
-from speechlm.score.curves import TrainingLog, reached, read_curve
+from speechlm.score.curves import TrainingLog, reached, read_curve, read_panels
+
+
+def logs(folders):
+    """The logs of folders."""
+    return [TrainingLog(folder) for folder in folders]
+
 
 START = datetime.datetime(2026, 1, 1)
 
@@ -86,12 +92,12 @@ def test_seeds_are_averaged_where_all_have_a_value(folder):
         folder("a", log_lines([0.2, 0.4, 0.9], cpu=20)),
         folder("b", log_lines([0.3, 0.5], cpu=22)),
     ]
-    points = read_curve("both", folders, "accuracy_top", "cpu").validation
+    points = read_curve("both", logs(folders), "accuracy_top", "cpu").validation
     assert points.x == pytest.approx([21, 42]) and points.y == pytest.approx([0.25, 0.45])
     assert points.low == pytest.approx([0.2, 0.4]) and points.high == pytest.approx([0.3, 0.5])
     odd = folder("odd", log_lines([0.3], batches=70))
     with pytest.raises(ValueError, match="both: its trainings have no number of batches in common"):
-        read_curve("both", [folders[0], odd], "accuracy_top", "cpu")
+        read_curve("both", logs([folders[0], odd]), "accuracy_top", "cpu")
 
 
 def test_what_a_log_lacks_is_said(folder):
@@ -134,7 +140,7 @@ def test_when_the_first_ones_end_is_reached(folder, sign):
     values = {"slow": [0.1, 0.2, 0.3], "fast": [0.2, 0.4, 0.5], "never": [0.1, 0.1, 0.2]}
     shown = {k: [v if sign > 0 else 1 - v for v in vs] for k, vs in values.items()}
     curves = [
-        read_curve(name, [folder(name, log_lines(shown[name]))], "accuracy_top", "cpu")
+        read_curve(name, logs([folder(name, log_lines(shown[name]))]), "accuracy_top", "cpu")
         for name in values
     ]
     rows = [line.strip("|").split("|") for line in reached(curves, "cpu").splitlines()[2:]]
@@ -158,9 +164,25 @@ def test_the_command_draws_both_panels(folder, run_main, tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
     middle, top = kept[0].axes
-    assert (middle.get_title(), top.get_title()) == ("accuracy middle", "accuracy top")
-    assert [t.get_text() for t in middle.get_legend().get_texts()] == ["fast", "paper"]
+    named = [axes.get_ylabel() for axes in (middle, top)]
+    assert named == ["masked accuracy, middle layer", "masked accuracy, top layer"]
+    assert [t.get_text() for t in kept[0].legends[0].get_texts()] == ["fast", "paper"]
     validation, training, *_ = top.get_lines()
     assert np.allclose(validation.get_xydata(), [(20, 0.2), (40, 0.4)])
     assert np.allclose(training.get_xdata(), [10, 20, 30, 40])
     assert "|paper|0.400|40|40|1.00|" in done.stdout and "CPU seconds" in top.get_xlabel()
+
+
+def test_a_value_is_drawn_of_the_trainings_that_have_it(folder, run_main, tmp_path):
+    text = log_lines([0.2, 0.4]).replace("loss=nan", "loss_ctc=1.5")
+    trainings = {"speech": [folder("a", log_lines([0.2, 0.3]))], "text": [folder("b", text)]}
+    panels = read_panels(trainings, ["accuracy_top", "loss_ctc"], "cpu")
+    named = {value: [curve.name for curve in curves] for value, curves in panels.items()}
+    assert named == {"accuracy_top": ["speech", "text"], "loss_ctc": ["text"]}
+    with pytest.raises(
+        ValueError, match=r"no validation has wer; they have accuracy_top .*loss_ctc"
+    ):
+        read_panels(trainings, ["wer"], "cpu")
+    seeds = {"text": [*trainings["text"], *trainings["speech"]]}
+    with pytest.raises(ValueError, match=r"a/train\.log: validation has no loss_ctc"):
+        read_panels(seeds, ["loss_ctc"], "cpu")

@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from speechlm.pictures.look import About, picture
 from speechlm.score import alignment, unit_quality
 from speechlm.score.error_rate import error_rates
 from speechlm.score.report import environment, error_table, read_scores
@@ -55,6 +56,13 @@ def test_mains(run_main, tmp_path):
     for wanted in ("command: `./run.sh`", "seed: 7", "torch 2", "commit: `", "hardware: "):
         assert wanted in text
     assert re.search(r"\|speech/test\|2\|3\|66\.7\|0\.0\|33\.3\|0\.0\|33\.3\|50\.0\|", text)
+    with picture(tmp_path / "images" / "p.png", About("Rates", "With | intervals."), 1, 1, 1):
+        pass
+    more = ("--pictures", "images/p.png", "--no_pictures", "tuning:--lm none has none")
+    done = run_main("report", *words, *scores, *more, "--output", "RESULTS.md", cwd=tmp_path)
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "## Pictures\n\n![Rates](images/p.png)\n\n**Rates.** With \\| intervals." in text
+    assert "- tuning: --lm none has none" in text
     done = run_main("report", *words, "--scores", "x", "--output", "o", cwd=tmp_path)
     assert done.returncode == 1 and "SYSTEM:SET:DIR expected" in done.stderr
 

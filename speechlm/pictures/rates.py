@@ -1,4 +1,4 @@
-"""Pictures of rates over seeds: of systems and decoders, and by the amount of text."""
+"""Pictures of error rates: of systems and decoders, and by the amount of text."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from speechlm.score.pictures import SMALL, picture, style
-from speechlm.score.seeds import Rate
+from speechlm.pictures.look import SMALL, About, legend, picture, style
+from speechlm.score.seeds import Name, Rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROOM = 0.8  # of a system's row for its decoders
+_BETWEEN = 0.5  # rows between two systems
 _BESIDE = 0.02  # of the axis
 _ROOM_FOR_FIGURES = 1.15  # right of the longest interval
 
@@ -21,36 +21,56 @@ _ROOM_FOR_FIGURES = 1.15  # right of the longest interval
 def draw_systems(rates: Sequence[Rate], path: str | os.PathLike[str]) -> None:
     """Draw a panel a metric: a row a system, in it a mark with its interval for each decoder.
 
-    Thin strokes across are the seeds.
+    Thin strokes across are the seeds, where there are several.
 
     Args:
         rates: of one test set.
         path: the PNG file.
     """
     metrics = list(dict.fromkeys(rate.metric for rate in rates))
-    systems = list(dict.fromkeys(rate.name[0] for rate in rates))
-    decoders = sorted({rate.name[1] for rate in rates})
-    rows = len(systems) * max(1, len(decoders))
-    with picture(path, len(metrics), height=2 + 0.35 * rows) as axes:
-        if axes is None:
-            return
+    decoders = list(dict.fromkeys(rate.name[1] for rate in rates))
+    rows = _rows([*dict.fromkeys(rate.name for rate in rates)])
+    systems = list(dict.fromkeys(system for system, _ in rows))
+    last = max(rows.values())
+    with picture(path, _about_systems(rates), len(metrics), height=1.8 + 0.35 * last) as axes:
         for one, metric in zip(axes, metrics, strict=True):
             for rate in (rate for rate in rates if rate.metric == metric):
-                number = decoders.index(rate.name[1])
-                offset = (number + 0.5) / len(decoders) - 0.5
-                place = systems.index(rate.name[0]) + _ROOM * offset
-                _mark(one, rate, place, number)
-            one.set_yticks(range(len(systems)), systems)
-            one.set_ylim(len(systems) - 0.5, -0.5)
-            for border in range(1, len(systems)):
-                one.axhline(border - 0.5, color="black", linewidth=0.5, alpha=0.3)
+                _mark(one, rate, rows[rate.name], decoders.index(rate.name[1]))
+            own = [[place for name, place in rows.items() if name[0] == s] for s in systems]
+            one.set_yticks([sum(places) / len(places) for places in own], systems)
+            one.set_ylim(last + 1, -1)
+            for places in own[1:]:
+                border = min(places) - (1 + _BETWEEN) / 2
+                one.axhline(border, color="black", linewidth=0.5, alpha=0.3)
             one.set_xlabel(f"{metric} (%)" if metric.endswith("ER") else metric, fontsize=SMALL)
             one.set_xlim(0, _ROOM_FOR_FIGURES * one.get_xlim()[1])
-        for number, decoder in enumerate(decoders):
-            look = style(number)
-            label = decoder or "all"
-            axes[0].plot([], [], look.marker, color=look.color, label=label, markersize=8)
-        _legend(axes[0])
+            one.set_axisbelow(True)
+            one.tick_params(axis="y", length=0)
+        if decoders != [""]:
+            for number, decoder in enumerate(decoders):
+                look = style(number)
+                label = decoder or "all"
+                axes[0].plot([], [], look.marker, color=look.color, label=label, markersize=8)
+            legend(axes)
+
+
+def _rows(names: Sequence[Name]) -> dict[Name, float]:
+    """Height of each system and decoder: a row each, and some room between two systems."""
+    rows: dict[Name, float] = {}
+    for system in dict.fromkeys(system for system, _ in names):
+        first = max(rows.values()) + 1 + _BETWEEN if rows else 0.0
+        own = [name for name in names if name[0] == system]
+        rows |= {name: first + number for number, name in enumerate(own)}
+    return rows
+
+
+def _about_systems(rates: Sequence[Rate]) -> About:
+    caption = "A mark is a system's rate with one decoder, the line through it its 95 % interval"
+    if any(len(rate.by_seed) > 1 for rate in rates):
+        caption += " over utterances and seeds; strokes across are the seeds"
+    else:
+        caption += " over utterances"
+    return About(f"Rates of {rates[0].test} with intervals", f"{caption}.")
 
 
 def draw_text(
@@ -78,9 +98,12 @@ def draw_text(
     metrics = list(dict.fromkeys(rate.metric for rate in drawn))
     decoders = sorted({rate.name[1] for rate in drawn})
     places = _places(sorted({*amounts.values()}))
-    with picture(path, len(metrics)) as axes:
-        if axes is None:
-            return
+    about = About(
+        f"Rates of {drawn[0].test} by lines of text",
+        "The more lines of text pre-training sees, the further right. Vertical lines: 95 % "
+        "intervals; circles beside a mark: its seeds.",
+    )
+    with picture(path, about, len(metrics)) as axes:
         for one, metric in zip(axes, metrics, strict=True):
             for number, decoder in enumerate(decoders):
                 own = [r for r in drawn if r.metric == metric and r.name[1] == decoder]
@@ -91,13 +114,7 @@ def draw_text(
             one.set_xlabel("lines of text in pre-training", fontsize=SMALL)
             one.set_title(f"{metric} (%)" if metric.endswith("ER") else metric, fontsize=SMALL + 2)
             one.set_ylim(bottom=0)
-        _legend(axes[0])
-
-
-def _legend(axes: Axes) -> None:
-    """One for all panels, beside them."""
-    handles, labels = axes.get_legend_handles_labels()
-    axes.figure.legend(handles, labels, fontsize=SMALL, loc="outside right upper")
+        legend(axes)
 
 
 def _places(amounts: Sequence[int]) -> dict[int, float]:
@@ -141,9 +158,11 @@ def _mark(axes: Axes, rate: Rate, place: float, number: int) -> None:
     look = style(number)
     low, high = rate.interval
     axes.plot([low, high], [place, place], color=look.color, linewidth=2)
+    axes.plot([low, high], [place, place], "|", color=look.color, markersize=9, markeredgewidth=2)
     axes.plot([rate.mean], [place], look.marker, color=look.color, markersize=8)
     seeds = [*rate.by_seed.values()]
-    axes.plot(seeds, [place] * len(seeds), "|", color=look.color, markersize=16)
+    if len(seeds) > 1:
+        axes.plot(seeds, [place] * len(seeds), "|", color=look.color, markersize=16)
     right = max(high, *seeds)
     axes.annotate(
         f"{rate.mean:.1f}", (right, place), (6, 0), textcoords="offset points", va="center",

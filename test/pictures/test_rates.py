@@ -1,10 +1,12 @@
-"""Pictures of rates over seeds: what stands where, what is refused."""
+"""Pictures of rates, of a run and over seeds: what stands where, what is refused."""
 
 import sys
 
-import pytest
-
-from speechlm.score.rate_pictures import draw_systems, draw_text
+from speechlm.data.kaldi_dir import write_table
+from speechlm.pictures.look import read_about
+from speechlm.pictures.rates import draw_systems, draw_text
+from speechlm.score.recognition import Decoding, score_decoding
+from speechlm.score.recognition_report import Scored, recognition_sections
 from speechlm.score.seed_tables import write_rates
 from speechlm.score.seeds import Rate
 
@@ -27,18 +29,6 @@ RATES = [
 AMOUNTS = {"speech": 0, "speech_text_text100": 100, "speech_text": 10_000}
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were saved."""
-    from matplotlib.figure import Figure
-
-    kept, save = [], Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *a, **k: (kept.append(self), save(self, *a, **k))[1]
-    )
-    return kept
-
-
 def test_each_system_has_a_row_with_a_mark_for_each_decoder(drawn, tmp_path):
     draw_systems(RATES, tmp_path / "rates.png")
     wer, cer = drawn[0].axes
@@ -47,8 +37,9 @@ def test_each_system_has_a_row_with_a_mark_for_each_decoder(drawn, tmp_path):
     assert names == ["speech", "speech_text_text100", "speech_text", "HMM"]
     shown = {text.get_text(): text.xy for text in wer.texts}
     assert set(shown) == {"60.5", "50.5", "49.5", "39.5", "31.0", "21.0", "15.0"}
-    assert round(shown["60.5"][1]) == round(shown["50.5"][1]) == 0
-    assert shown["60.5"][1] < shown["50.5"][1] and round(shown["15.0"][1]) == 3
+    rows = [shown[rate][1] for rate in ("60.5", "50.5", "49.5", "39.5", "31.0", "21.0", "15.0")]
+    assert rows == [0, 1, 2.5, 3.5, 5, 6, 7.5]
+    assert list(wer.get_yticks()) == [0.5, 3, 5.5, 7.5]
     bars = [line.get_xdata() for line in wer.get_lines() if len(line.get_xdata()) == 2]
     assert any(list(bar) == [58.0, 62.0] for bar in bars)
     assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
@@ -91,8 +82,43 @@ def test_the_commands_draw_from_the_table(drawn, run_main, tmp_path):
         assert done.returncode == 1 and message in done.stderr, done.stderr
 
 
-def test_without_matplotlib_it_is_said_and_nothing_drawn(tmp_path, monkeypatch, caplog):
+def test_without_matplotlib_the_command_says_what_brings_it(run_main, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    draw_systems(RATES, tmp_path / "rates.png")
-    assert "matplotlib is not installed: rates.png is not drawn" in caplog.text
-    assert not list(tmp_path.iterdir())
+    write_rates(tmp_path / "rates.tsv", RATES)
+    table = ("--rates", tmp_path / "rates.tsv", "--test", "test")
+    done = run_main("plot_rates", *table, "--output", tmp_path / "out" / "rates.png")
+    assert done.returncode == 1 and "pip install 'speechlm[pictures]' brings it" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_runs_rates_have_the_intervals_of_its_report(drawn, run_main, tmp_path):
+    """Systems stand in the order that is given, each with as many rows as it has decoders."""
+    words = [f"w{n}" for n in range(5)]
+    reference = {f"u{n:02d}": " ".join(words) for n in range(20)}
+    write_table(tmp_path / "ref", reference)
+    for name, wrong in (("good", 10), ("bad", 2)):
+        said = {u: " ".join(words[n % wrong == 0 :]) for n, u in enumerate(reference)}
+        write_table(tmp_path / "hyp", said)
+        (tmp_path / name).mkdir()
+        score_decoding(Decoding(tmp_path / "ref", tmp_path / "hyp"), "test", tmp_path / name)
+    scores = [f"two:greedy:test:{tmp_path}/bad", f"two:ngram:test:{tmp_path}/good"]
+    scores.append(f"one:greedy:test:{tmp_path}/bad")
+    done = run_main("plot_rates", "--scores", *scores, "--output", tmp_path / "rates.png")
+    assert done.returncode == 0, done.stderr
+    wer = drawn[0].axes[0]
+    assert [label.get_text() for label in wer.get_yticklabels()] == ["two", "one"]
+    assert sorted({text.xy[1] for text in wer.texts}) == [0, 1, 2.5]
+    bad = Scored("two", "greedy", "test", tmp_path / "bad")
+    details = recognition_sections([bad], 1000, 1)[1]["Decoding of test"]
+    bars = [line.get_xdata() for line in wer.get_lines() if len(line.get_xdata()) == 2]
+    low, high = bars[0]
+    assert f"|10.0 [{low:.1f}, {high:.1f}]|" in details and low < 10 < high
+    about = read_about(tmp_path / "rates.png")
+    assert about.title == "Rates of test with intervals" and "over utterances." in about.caption
+    wrong = (
+        ((), "--scores expected, or --rates and --test"),
+        (("--scores", scores[0], f"one:greedy:other:{tmp_path}/bad"), "got those of other test"),
+    )
+    for words, message in wrong:
+        done = run_main("plot_rates", *words, "--output", tmp_path / "no.png")
+        assert done.returncode == 1 and message in done.stderr
