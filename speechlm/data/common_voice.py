@@ -20,7 +20,14 @@ from speechlm.data.report import Refused, Report
 from speechlm.data.text_normalize import expand, to_words
 from speechlm.data.tsv import Row, read_tsv
 from speechlm.data.unspoken import reason
-from speechlm.data.written import ZERO_WIDTH, normal_apostrophes, single_quotes, upper, words_of
+from speechlm.data.written import (
+    ZERO_WIDTH,
+    normal_apostrophes,
+    single_quotes,
+    upper,
+    without_symbols,
+    words_of,
+)
 
 VALIDATED = "validated.tsv"
 COLUMNS = ("path", "sentence", "client_id")
@@ -153,7 +160,8 @@ def plain_transcript(sentence: str, language: str) -> str:
     """
     if language == "en":
         return to_words(expand(sentence))
-    text = normal_apostrophes(unicodedata.normalize("NFKC", resolve(sentence)))
+    text = without_symbols(normal_apostrophes(resolve(sentence)))
+    text = normal_apostrophes(unicodedata.normalize("NFKC", text))
     return words_of(upper(text, language), ZERO_WIDTH, letters="'")
 
 

@@ -9,6 +9,7 @@ more (digits, signs such as % and &, letters with a full stop such as `z. B.`) b
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from speechlm.data.text_normalize import SentenceOptions, expand, pieces_of, why
 from speechlm.data.text_normalize import sentences as english_sentences
 from speechlm.data.text_normalize import to_words as english_words
 from speechlm.data.unspoken import INITIALS, NUMBER, reason, shown
-from speechlm.data.written import normal_apostrophes, words_of
+from speechlm.data.written import is_letter, normal_apostrophes, without_symbols, words_of
 
 FOREIGN = "letters of another language"
 """Why a transcript is left out that has letters which the language's words do not have."""
@@ -29,6 +30,8 @@ _CLOSERS = "\"')\\]»”’“‹›«"
 _END = re.compile(rf"[.!?…;։।॥؟۔\u037e]+[{_CLOSERS}]*\s+")
 _DIGITS = re.compile(r"\d[\d.,:]*(?=\s|$)|\d")
 _LETTER_AND_STOP = re.compile(r"(?<![^\W_])[^\W\d_]\.(?=\s*[^\W_])")
+_STRETCHES = dict.fromkeys(map(ord, "\u0640\u07fa\u034f"))
+"""Marks inside words that only change their look, such as Arabic's tatweel; left out."""
 _EDGES = re.compile(rf"(?<!\S){APOSTROPHE}+|{APOSTROPHE}+(?!\S)")
 
 
@@ -41,8 +44,9 @@ def to_words(text: str, language: Language) -> str:
     """
     if language.is_english:
         return english_words(expand(text))
-    text = normal_apostrophes(unicodedata.normalize("NFKC", resolve(text)))
-    text = _marked(text)
+    # Marks before and behind NFKC, which makes letters of Ⅳ and ㎞, and digits of ².
+    text = _marked(without_symbols(normal_apostrophes(resolve(text))))
+    text = _marked(normal_apostrophes(unicodedata.normalize("NFKC", text).translate(_STRETCHES)))
     # Lower case may take letters apart (a dotted I), hence NFC once more.
     text = unicodedata.normalize("NFC", language.cased(text))
     return " ".join(_EDGES.sub("", words_of(text, language.joiners)).split())
@@ -95,12 +99,22 @@ def _split(text: str) -> list[str]:
 
 def _marked(text: str) -> str:
     """Marks of `unspoken` in the place of what has no sure reading."""
-    text = _DIGITS.sub(NUMBER, _LETTER_AND_STOP.sub(INITIALS, text))
+    text = _DIGITS.sub(NUMBER, _LETTER_AND_STOP.sub(_initial, text))
     return "".join(NUMBER if _has_no_reading(c) else c for c in text)
 
 
+def _initial(match: re.Match[str]) -> str:
+    """The mark of a letter with a full stop; a letter behind a combining mark ends a word."""
+    before = match.string[match.start() - 1 : match.start()]
+    return match[0] if before and unicodedata.category(before)[0] == "M" else INITIALS
+
+
+@functools.lru_cache(1 << 14)
 def _has_no_reading(character: str) -> bool:
-    """Digits and other numbers, currencies, signs of mathematics, and signs that are spoken."""
+    """Numbers, currencies, signs of mathematics, signs that are spoken, and letters as symbols."""
     if character == "~":  # of mathematics, says Unicode; in text it is drawn for a dash
         return False
-    return character in _SIGNS or unicodedata.category(character) in ("Nd", "Nl", "No", "Sc", "Sm")
+    category = unicodedata.category(character)
+    if category == "So" and any(map(is_letter, unicodedata.normalize("NFKC", character))):
+        return True
+    return character in _SIGNS or category in ("Nd", "Nl", "No", "Sc", "Sm")

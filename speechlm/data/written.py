@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -9,7 +10,7 @@ from speechlm.data.unspoken import MARKS
 
 _TURKIC = {"tr", "tur", "az", "aze", "azj", "crh", "gag"}
 """Languages in which I is the capital of dotless i, and dotted I that of i."""
-_APOSTROPHES = re.compile(r"[’ʼ＇]|(?<=\w)[`´](?=\w)")
+_APOSTROPHES = re.compile(r"[’ʼ＇]|(?<=\w)[‘`´](?=\w)")
 ZERO_WIDTH = "\u200c\u200d"
 """Zero-width non-joiner and joiner: parts of words in Persian, Hindi and others."""
 JOINERS = f"'-{ZERO_WIDTH}\u00b7\u05f3\u05f4\u0f0b"
@@ -61,6 +62,20 @@ def words_of(text: str, joiners: str = JOINERS, letters: str = "") -> str:
 def normal_apostrophes(text: str) -> str:
     """ASCII's apostrophe for the typographic one and for accents that stand for one."""
     return _APOSTROPHES.sub("'", text)
+
+
+def without_symbols(text: str) -> str:
+    """Blanks for trade marks, accents that stand alone (¨) and frames: NFKC makes letters of them.
+
+    Args:
+        text: with `normal_apostrophes`.
+    """
+    return "".join(" " if _is_symbol(c) else c for c in text)
+
+
+@functools.lru_cache(1 << 14)
+def _is_symbol(character: str) -> bool:
+    return character in "™℠" or unicodedata.category(character) in ("Sk", "Me")
 
 
 def single_quotes(text: str) -> str:

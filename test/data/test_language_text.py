@@ -33,6 +33,14 @@ SPOKEN = [
     ("de", "wo&shy;hin <i>auch</i>", "wohin auch"),
     ("de", "Das ist _wirklich_ *sehr* schön ~ ja", "das ist wirklich sehr schön ja"),
     ("ro", "Ştiinţă și țară", "ştiinţă și țară"),
+    # what NFKC would make letters of: accents alone, trade marks, frames
+    ("fr", "l´œuvre ¨et¨ l`eau", "l'œuvre et l'eau"),
+    ("de", "Kaffee™ ☎\ufe0f\u20e3 ja ¸ so", "kaffee ja so"),
+    ("ar", "مـــرحبا بكم", "مرحبا بكم"),
+    ("uz", "o‘zbek tili", "o'zbek tili"),
+    # a letter behind a combining mark ends a word
+    ("hi", "यह किताब. उसने कहा", "यह किताब उसने कहा"),
+    ("fr", "les cafe\u0301s. et", "les cafés et"),
 ]
 
 
@@ -54,6 +62,8 @@ def test_letters_are_kept_in_small_letters_and_one_form(code, text, words, form)
         ("de", "Er und/oder sie", "number or sign without a sure reading"),
         ("fr", "cent % de réussite", "number or sign without a sure reading"),
         ("hi", "मेरे पास ५ सेब", "number or sign without a sure reading"),
+        ("de", "Kapitel Ⅳ ist", "number or sign without a sure reading"),
+        ("de", "viele ㎞ weit", "number or sign without a sure reading"),
         ("de", "Tiere, z. B. Hunde", "letters with a full stop"),
         ("ru", "А. С. Пушкин писал", "letters with a full stop"),
         ("pl", "patrz www.przyklad.pl tutaj", "web address or file name"),
@@ -81,6 +91,11 @@ def test_a_paragraph_is_cut_at_its_ends_and_not_at_dates_and_abbreviations():
         "letters with a full stop",
         "number or sign without a sure reading",
     ]
+
+
+def test_sentences_of_indic_scripts_end_with_full_stops_as_well():
+    found = list(sentences("यह किताब. उसने कहा कि हाँ।", SentenceOptions(2, 40), Language("hi")))
+    assert found == [("यह किताब", ""), ("उसने कहा कि हाँ", "")]
 
 
 def test_english_is_as_it_was():
