@@ -22,6 +22,7 @@ if [[ ${1:-} == --lang && $# -ge 2 ]]; then
   shift 2
   [[ ${lang} =~ ^[a-z]{2,3}([-_][A-Za-z0-9]+)*$ ]] ||
     die "'${lang}' cannot be a language's code; one such as de or pt-BR is wanted"
+  [[ ! ${lang} =~ ^en[-_] ]] || die "English is en, whatever the region; '${lang}' is given"
 fi
 if [[ $# -ne 1 || $1 == -* ]]; then
   [[ ${1:-} == --help ]] || die "the name of the new recipe is wanted, and nothing else (--help)"

@@ -190,6 +190,8 @@ check_options() {
   check_size
   [[ ${lang} =~ ^[a-z]{2,3}([-_][A-Za-z0-9]+)*$ ]] ||
     die "--lang is '${lang}'; a code such as en, de or pt-BR is wanted"
+  [[ ! ${lang} =~ ^en[-_] ]] ||
+    die "--lang is '${lang}'; English has one set of letters and phones, whatever the region: --lang en"
   local test option name
   for option in tag finetune_tag; do check_name "${option}" "${!option}"; done
   for test in "${tests[@]}"; do

@@ -26,10 +26,9 @@ def main() -> None:
     p.add_argument("--output", required=True, help="folder to make")
     args = p.parse_args()
 
-    from speechlm.data.lexicon import Lexicon
-    from speechlm.tokenizers.covering_lexicon import choose_words, cover
+    from speechlm.tokenizers.covering_lexicon import choose_words, cover, read_given
 
-    given = Lexicon.read(args.lexicon) if args.lexicon else None
+    given = read_given(args.lexicon) if args.lexicon else None
     made = cover(choose_words(args.text, args.max_words), given)
     made.write(args.output)
     sources = ", ".join(f"{source} {n}" for source, n in made.sources.most_common())

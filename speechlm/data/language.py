@@ -130,14 +130,13 @@ def read_language(path: str | os.PathLike[str]) -> Language:
         code, letters, phones = values["language"], values["letters"], values["phones"]
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFile(f"{path} is no file of a language ({error}); {remake}") from None
-    problem = _problem(code, letters, phones)
-    if problem:
+    if problem := language_problem(code, letters, phones):
         raise ValueError(f"{path} is no file of a language: {problem}; {remake}")
     return Language(code, letters, tuple(phones), source=str(path))
 
 
-def _problem(code: object, letters: object, phones: object) -> str:
-    """What is wrong with the values of a file; empty if nothing is."""
+def language_problem(code: object, letters: object, phones: object) -> str:
+    """What is wrong with the values of a language's file; empty if nothing is."""
     if not isinstance(code, str) or not code or base_language(code) == "en":
         return f"a code of a language other than English expected, found {code!r}"
     if not isinstance(letters, str) or not letters or len(set(letters)) != len(letters):

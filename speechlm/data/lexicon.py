@@ -52,15 +52,12 @@ class Lexicon:
         """
         entries: dict[str, list[Phones]] = {}
         problems = []
-        for number, line in enumerate(read_lines(path, "lexicon"), 1):
-            word, *phones = line.split() or [""]
-            if not word or word[0] in "<!":
-                continue
+        for number, word, phones in pronunciations(path):
             problem = _entry_problem(word, phones)
             if problem:
                 problems.append(f"line {number}: {problem}")
-            elif tuple(phones) not in entries.setdefault(word, []):
-                entries[word].append(tuple(phones))
+            elif phones not in entries.setdefault(word, []):
+                entries[word].append(phones)
         report_problems(problems, f"{path} is not a lexicon (WORD PHONE PHONE ..)")
         if not entries:
             raise ValueError(f"{path}: no pronunciations; expected lines of WORD PHONE PHONE ..")
@@ -87,6 +84,18 @@ class Lexicon:
         with output_file(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
             for word in sorted(self.entries):
                 stream.writelines(f"{word} {' '.join(p)}\n" for p in self.entries[word])
+
+
+def pronunciations(path: str | Path) -> Iterator[tuple[int, str, Phones]]:
+    """Line number, word and phones of each line of a lexicon, but those in brackets or with `!`.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    for number, line in enumerate(read_lines(path, "lexicon"), 1):
+        word, *phones = line.split() or [""]
+        if word and word[0] not in "<!":
+            yield number, word, tuple(phones)
 
 
 def _entry_problem(word: str, phones: Sequence[str]) -> str | None:

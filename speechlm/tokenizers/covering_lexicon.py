@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from speechlm.data.atomic import output_dir, write_text
 from speechlm.data.encoding import text_lines
 from speechlm.data.language import LANGUAGE
-from speechlm.data.lexicon import Lexicon, Phones, is_word, report_problems
+from speechlm.data.lexicon import Lexicon, Phones, is_word, pronunciations, report_problems
 from speechlm.data.text_corpus import id_columns
 from speechlm.tokenizers.espeak import Espeak, fit
 from speechlm.tokenizers.g2p import GUESSES, Pronouncer
@@ -119,6 +120,37 @@ class CoveringLexicon:
             write_text(temporary / "predicted.txt", "".join(rows))
             if self.unspoken:
                 write_text(temporary / "unspoken.txt", "".join(f"{w}\n" for w in self.unspoken))
+
+
+def read_given(path: str | Path) -> Lexicon:
+    """Read a lexicon that is to be asked first.
+
+    In other languages than English its phones become those of the language's file (`espeak.fit`);
+    what has other letters or phones is left out and said, as transcripts do not teach it.
+
+    Raises:
+        ValueError: it is damaged, or none of it can be used; in English: see `Lexicon.read`.
+    """
+    if LANGUAGE.is_english:
+        return Lexicon.read(path)
+    known, entries, lost = frozenset(LANGUAGE.phones), dict[str, list[Phones]](), list[str]()
+    for _, word, phones in pronunciations(path):
+        fitting = fit(phones, known) if is_word(word) else ()
+        if not fitting:
+            lost.append(word)
+        elif fitting not in entries.setdefault(word, []):
+            entries[word].append(fitting)
+    if not entries:
+        raise ValueError(
+            f"{path}: lines of WORD PHONE PHONE .. expected, but in none are letters and phones "
+            f"those of {LANGUAGE.source} ({' '.join(LANGUAGE.phones)})"
+        )
+    if lost:
+        logging.warning(
+            "%s: %d pronunciations have letters or phones that %s has not, and are not used: %s",
+            *(path, len(lost), LANGUAGE.source, " ".join(lost[:20])),
+        )
+    return Lexicon(entries, str(path))
 
 
 def cover(words: Iterable[str], given: Lexicon | None = None) -> CoveringLexicon:

@@ -15,6 +15,7 @@ import importlib
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from speechlm.data.lexicon import Phones
@@ -27,6 +28,9 @@ _IPA = 0x02 | ord(_SEPARATOR) << 8  # IPA, with this character between phones
 _FOLLOWING = {"LATIN": "mama", "CYRILLIC": "мама", "GREEK": "μαμά"}
 """What stands behind a word of one letter, by its script."""
 _OTHER_LANGUAGE = re.compile(r"\([a-z-]+\)")
+_IPA_OF = str.maketrans({":": LENGTH, "#": "\u0325", "[": "\u032a", "`": "ʼ"})
+"""IPA for espeak-ng's own names of phones, which some languages have: Icelandic `l#` is voiceless.
+"""
 _NO_PHONE = re.compile(r"[ˈˌˑ'\-,.|‖ \u200d\u0361\d]+|\^")
 
 
@@ -54,7 +58,7 @@ class Espeak:
             region, or none was named, its first voice of the language says them.
 
     Raises:
-        ValueError: the wheel is missing, or espeak-ng does not know the language.
+        ValueError: the wheel is missing, or espeak-ng does not know the language, or only by name.
     """
 
     def __init__(self, code: str) -> None:
@@ -70,8 +74,12 @@ class Espeak:
                 f" {' '.join(sorted(voices))}. Another way is a pronouncing lexicon of every word"
                 " (--lexicon)"
             )
-        if self._library.espeak_SetVoiceByName(voices[self.voice].encode()):
-            raise ValueError(f"espeak-ng cannot load its voice {voices[self.voice]}")
+        loaded = not self._library.espeak_SetVoiceByName(voices[self.voice].encode())
+        if not loaded or not (self._phones("1") or _has_dictionary(self.voice)):
+            raise ValueError(
+                f"espeak-ng has a voice for {code!r} ({voices[self.voice]}), but not what it needs"
+                " to speak; another way is a pronouncing lexicon of every word (--lexicon)"
+            )
 
     def __call__(self, words: Sequence[str]) -> list[Phones]:
         """Phones of each word; none of a word that is said by the rules of another language."""
@@ -97,7 +105,7 @@ class Espeak:
 
 def phones_of(said: str) -> Phones:
     """Phones of espeak-ng's writing: `ʃ_t_ˈɑː_t` -> `ʃ t ɑː t`."""
-    said = unicodedata.normalize("NFC", said.replace(" ", _SEPARATOR))
+    said = unicodedata.normalize("NFC", said.translate(_IPA_OF).replace(" ", _SEPARATOR))
     parts = (_NO_PHONE.sub("", part) for part in said.split(_SEPARATOR))
     return tuple(part for part in parts if part and part != LENGTH)
 
@@ -152,6 +160,12 @@ def _library() -> Any:
     if library.espeak_Initialize(_SYNCHRONOUS, 0, data, _NO_EXIT) <= 0:
         raise ValueError(f"espeak-ng could not read its data in {data.decode()}")
     return library
+
+
+def _has_dictionary(voice: str) -> bool:
+    """Whether its file is there; a voice without one is loaded as well, but says nothing."""
+    folder = Path(importlib.import_module("espeakng_loader").get_data_path())
+    return any((folder / f"{name}_dict").is_file() for name in (voice, base_language(voice)))
 
 
 def _voices(library: Any) -> dict[str, str]:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from speechlm.data.atomic import write_text
 from speechlm.data.encoding import text_lines
-from speechlm.data.language import APOSTROPHE, check_spaces
-from speechlm.data.lexicon import Phones
+from speechlm.data.language import APOSTROPHE, check_spaces, language_problem
+from speechlm.data.lexicon import Phones, pronunciations
 from speechlm.data.report import Refused
 from speechlm.data.text_corpus import id_columns
+from speechlm.data.written import base_language
 from speechlm.tokenizers.espeak import Espeak, fit
 
 MOST_LETTERS = 400
@@ -94,9 +95,15 @@ def make_language(
     Raises:
         ValueError: the language, or the script, is written without spaces, has too many letters,
             or espeak-ng does not know it.
-        Refused: no word of the transcripts can be pronounced.
+        Refused: no word of the transcripts can be pronounced, or names of phones, or letters,
+            cannot be used.
     """
     check_spaces(code)
+    if base_language(code) == "en":
+        raise ValueError(
+            f"--language {code}: English is built in, with LibriSpeech's letters and ARPAbet, and "
+            "needs no file; recipes have it without --lang (--lang en)"
+        )
     report = LanguageReport()
     transcripts = [path for path in texts if id_columns(Path(path))]
     if not transcripts:
@@ -115,6 +122,9 @@ def make_language(
     if not phones:
         raise Refused(f"no word of {' '.join(map(str, transcripts))} can be pronounced", report)
     letters = "".join(letter for letter, _ in report.letters.most_common())
+    if problem := language_problem(code, letters, phones):
+        names = f"; rename those of {lexicon}" if lexicon else ""
+        raise Refused(f"--language {code}: {problem}{names}", report)
     values = {"language": code, "letters": letters, "phones": phones}
     write_text(output, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
     return report
@@ -190,8 +200,7 @@ def _inventory(
 def _given(path: str | Path | None) -> dict[str, Phones]:
     """First pronunciations of a lexicon, whose phones are not checked yet."""
     found: dict[str, Phones] = {}
-    for _, line in text_lines(path) if path else ():
-        word, *phones = line.split() or [""]
-        if word and phones:
-            found.setdefault(word, tuple(phones))
+    for _, word, phones in pronunciations(path) if path else ():
+        if phones:
+            found.setdefault(word, phones)
     return found

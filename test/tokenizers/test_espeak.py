@@ -23,6 +23,7 @@ pytest.importorskip("espeakng_loader")
         ("v_ˈiɛ6_t̪_", ("v", "iɛ", "t̪")),
         ("e\u0303", ("ẽ",)),
         ("_ː_", ()),
+        ("l#_ˈa:_t[_k`", ("l̥", "aː", "t̪", "kʼ")),
     ],
 )
 def test_stress_and_tones_go_and_length_stays(said, phones):
@@ -63,6 +64,8 @@ def test_words_of_a_third_language_and_unknown_languages():
     assert said[0] and not said[3]
     with pytest.raises(ValueError, match=r"no voice for the language 'xx'.* de "):
         Espeak("xx")
+    with pytest.raises(ValueError, match=r"a voice for 'fo'.*not what it needs to speak"):
+        Espeak("fo")  # the wheel has no dictionary of Faroese
 
 
 SENTENCES = [
@@ -100,6 +103,7 @@ def test_the_file_has_letters_of_all_texts_and_phones_of_transcripts(texts, tmp_
         ("de", "我们 今天 去 学校", "script without spaces"),
         ("ja", "kyou wa", "without spaces between words"),
         ("ko", "".join(chr(0xAC00 + n) for n in range(500)), "500 different letters"),
+        ("en-GB", "a house", "English is built in"),
         ("xx", "ein haus", "no voice for the language 'xx'"),
     ],
 )
@@ -110,6 +114,42 @@ def test_what_has_no_words_or_no_voice_is_refused(tmp_path, code, transcript, me
     assert not (tmp_path / "out.json").exists()
 
 
+def make_lexicon(language, *words):
+    """Run the program in a language."""
+    command = [sys.executable, "-m", "speechlm.bin.make_lexicon", *map(str, words)]
+    env = {**os.environ, "SPEECHLM_LANGUAGE": str(language)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+
+
+def test_a_lexicon_of_phones_that_transcripts_do_not_teach_is_used_as_far_as_it_goes(
+    texts, tmp_path
+):
+    given, file = tmp_path / "given.txt", tmp_path / "language.json"
+    given.write_text("haus h aʊ z\ndie t ɛː\nnie n ɣ\nquiz k v ɪ s\nhaus h ɛ s\n<unk> SPN\n")
+    make_language("de", texts, file, LanguageOptions(0, 2), given)
+    assert "z" in read_language(file).phones and "ɛː" not in read_language(file).phones
+    words = ["--text", texts[0], "--lexicon", given, "--output", tmp_path / "lexicon"]
+    done = make_lexicon(file, *words)
+    assert done.returncode == 0, done.stderr
+    assert "2 pronunciations" in done.stderr and "nie quiz" in done.stderr
+    lines = (tmp_path / "lexicon" / "lexicon.txt").read_text().splitlines()
+    assert {"haus h aʊ z", "haus h ɛ s", "die t ɛ"} <= set(lines)
+    given.write_text("haus HH AW1 S\n")
+    done = make_lexicon(file, *words[:-1], tmp_path / "other")
+    assert done.returncode == 1 and "in none are letters and phones" in done.stderr
+
+
+@pytest.mark.parametrize("phones", ["h aʊ1 s", "SIL", "h a_o s"])
+def test_names_of_phones_that_cannot_be_used_are_refused_where_the_file_is_made(
+    texts, tmp_path, phones
+):
+    (tmp_path / "given.txt").write_text(f"haus {phones}\n")
+    options = LanguageOptions(1e-3, 1)
+    with pytest.raises(ValueError, match=r"phones without .*; rename those of .*given.txt"):
+        make_language("de", texts, tmp_path / "out.json", options, tmp_path / "given.txt")
+    assert not (tmp_path / "out.json").exists()
+
+
 def test_a_lexicon_is_made_by_espeak_and_lists_what_it_cannot_say(texts, tmp_path):
     file = tmp_path / "language.json"
     make_language("de", texts, file, LanguageOptions(phone_count=1))
@@ -117,10 +157,8 @@ def test_a_lexicon_is_made_by_espeak_and_lists_what_it_cannot_say(texts, tmp_pat
     values = json.loads(file.read_text())
     values["letters"] += "".join(c for c in "cityaus" if c not in values["letters"])
     file.write_text(json.dumps(values))
-    command = [sys.executable, "-m", "speechlm.bin.make_lexicon", "--text", str(tmp_path / "text")]
-    command += [str(tmp_path / "more.txt"), "--output", str(tmp_path / "lexicon")]
-    env = {**os.environ, "SPEECHLM_LANGUAGE": str(file)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    words = [tmp_path / "text", tmp_path / "more.txt", "--output", tmp_path / "lexicon"]
+    done = make_lexicon(file, "--text", *words)
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "lexicon" / "lexicon.txt").read_text().splitlines()
     assert "haus h aʊ s" in lines and not any(line.startswith("city ") for line in lines)

@@ -9,7 +9,7 @@ set -euo pipefail
 # <options>
 dry_run=false     # only say what would run
 corpus=           # folder of Common Voice, with a folder for each language
-lang=             # code of the language: the folder's name
+lang=en           # code of the language: the folder's name
 paired_parts=     # table with transcripts
 speech_parts=     # table whose speech alone is used, without the clips of the dev and test sets
 dev_parts=        # table for validation
@@ -31,7 +31,6 @@ current=1
 
 [[ -n ${corpus} ]] || ${listing} ||
   die "--corpus, the folder of Common Voice with a folder for each language, is needed"
-[[ -n ${lang} ]] || die "--lang, the language, is needed"
 release=${corpus}/${lang} tables=${corpus}/${lang}
 read -ra tests <<< "${test_parts}"
 read -ra texts <<< "${text_corpus}"
