@@ -7,9 +7,11 @@ masked frames (middle, top). Nothing is written.
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
 from speechlm.bin._cli import at_least, parser, run
 
@@ -30,26 +32,38 @@ def main() -> None:
     )
     args = options.parse_args()
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names in letters that the locale has not
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        show(args.folders, args.watch)
+    except KeyboardInterrupt:
+        if not args.watch:
+            raise
+
+
+def show(folders: Sequence[str], every: int | None) -> None:
+    """Print the table once, or every so many seconds without end.
+
+    Raises:
+        ValueError: there are no trainings.
+    """
     from speechlm.progress.screen import is_terminal
     from speechlm.score.status_table import status_table
     from speechlm.score.training_status import find_trainings, status_of
 
     terminal = is_terminal(sys.stdout)
     while True:
-        trainings = [status_of(folder) for folder in find_trainings(args.folders)]
+        trainings = [status_of(folder) for folder in find_trainings(folders)]
         width = shutil.get_terminal_size().columns - 1 if terminal else None
         text = status_table(trainings, width)
-        if args.watch and terminal:  # from the screen's first line on, and nothing below
+        if every and terminal:  # from the screen's first line on, and nothing below
             text = f"\x1b[H\x1b[J{text}"
-        if args.watch:
+        if every:
             text += time.strftime("%Y-%m-%d %H:%M:%S\n")
         print(text, end="", flush=True)
-        if not args.watch:
+        if not every:
             return
-        try:
-            time.sleep(args.watch)
-        except KeyboardInterrupt:
-            return
+        time.sleep(every)
 
 
 if __name__ == "__main__":

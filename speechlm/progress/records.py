@@ -7,6 +7,7 @@ share, so that the jobs of a cluster are seen as well.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 from collections.abc import Sequence
@@ -50,6 +51,19 @@ class Record:
     jobs: int
     ended: bool = False
 
+    def check(self) -> None:
+        """Say whether it can be what `write_record` has written.
+
+        Raises:
+            TypeError: a value is not of its kind, or not finite.
+        """
+        known = [self.done, self.first, self.seconds, self.began, self.jobs]
+        numbers = known if self.total is None else [*known, self.total]
+        if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+            raise TypeError(f"finite numbers expected: {numbers}")
+        if not all(isinstance(x, str) for x in (self.program, self.what, self.more)):
+            raise TypeError("texts expected")
+
     @property
     def rate(self) -> float:
         """Items a second, of this run."""
@@ -84,7 +98,9 @@ def read_records(folder: Path) -> list[Record]:
     for path in sorted(folder.glob("*.json")):
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Record(**{part.name: values[part.name] for part in fields(Record)}))
+            record = Record(**{part.name: values[part.name] for part in fields(Record)})
+            record.check()
+            found.append(record)
         except (OSError, ValueError, TypeError, KeyError):
             continue
     return found

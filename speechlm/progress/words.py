@@ -93,7 +93,12 @@ def line(head: str, state: State, seconds: float, width: int) -> str:
 
 def cut(text: str, width: int) -> str:
     """A text that fits into so many columns."""
-    return text if len(text) <= width else text[: max(0, width - 2)] + ".."
+    return text if len(text) <= width else (text[: max(0, width - 2)] + "..")[:width]
+
+
+def printable(text: str) -> str:
+    """A text of others as it can be shown: what could move a terminal's cursor is replaced."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _parts(state: State) -> list[str]:

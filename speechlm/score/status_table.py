@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from speechlm.progress.words import clock, cut
+from speechlm.progress.words import clock, cut, printable
 from speechlm.score.training_status import RUNNING, STOPPED, Status
 
 HEAD = (
@@ -30,7 +30,7 @@ def status_table(trainings: Sequence[Status], width: int | None) -> str:
         lines.append(line if width is None else cut(line, width))
     for training in trainings:
         lines += [f"! {_short(training.name, folder)}: {text}" for text in training.warnings]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def common_folder(names: Sequence[str]) -> str:

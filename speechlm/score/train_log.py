@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def read_train_log(path: Path) -> TrainLog:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if stamp := _TIME.match(line):
-                _read_line(line.rstrip("\n"), stamp[0], log)
+                with suppress(ValueError):  # no such day, or numbers of thousands of digits
+                    _read_line(line.rstrip("\n"), stamp[0], log)
     return log
 
 

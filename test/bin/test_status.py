@@ -53,3 +53,17 @@ def test_errors_in_words(tmp_path, command):
     )
     assert found.returncode == 1
     assert found.stderr.startswith("error: exp: a folder of trainings expected")
+
+
+def test_names_that_the_locale_or_the_terminal_cannot_write(trainings, command):
+    words, environment = command
+    for name in ("größe", "a\nb", "c\x1b[2J"):
+        (trainings / "exp" / name).mkdir()
+        (trainings / "exp" / name / "train.log").write_text("x")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    found = subprocess.run(
+        words, cwd=trainings, env={**os.environ, **environment, **plain}, capture_output=True
+    )
+    assert found.returncode == 0, found.stderr
+    rows = found.stdout.decode("ascii").splitlines()[1:5]
+    assert [row.split()[0] for row in rows] == ["a?b", "c?[2J", "gr????e", "pretrain"]

@@ -1,11 +1,13 @@
 """What is said of work under way: shares, times, speeds, and when."""
 
+import json
+from dataclasses import asdict
 from itertools import islice
 
 import pytest
 
 from speechlm.progress.records import Record, read_records, together, write_record
-from speechlm.progress.words import State, clock, due_times, line, plain, speed
+from speechlm.progress.words import State, clock, due_times, line, plain, printable, speed
 
 
 def record(**values) -> Record:
@@ -122,3 +124,31 @@ def test_records_are_read_whatever_else_is_in_the_folder(tmp_path):
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     assert read_records(tmp_path) == [record()]
     assert read_records(tmp_path / "gone") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"done": None},
+        {"total": "10"},
+        {"total": float("nan")},
+        {"done": float("inf")},
+        {"began": [1]},
+        {"jobs": None},
+        {"more": 3},
+    ],
+)
+def test_values_that_no_record_has_are_left_out(tmp_path, change):
+    write_record(tmp_path, record())
+    values = asdict(record()) | change
+    (tmp_path / "other.json").write_text(json.dumps(values))
+    assert read_records(tmp_path) == [record()]
+
+
+@pytest.mark.parametrize("width", range(1, 30))
+def test_a_line_is_never_wider_than_its_terminal(width):
+    assert 0 < len(line("stage 7 | units", together([record()]), 61.0, width)) <= width
+
+
+def test_what_would_move_the_cursor_is_not_shown():
+    assert printable("a\x1b[2J\nb\u202e\udce9ü日") == "a\ufffd[2J\ufffdb\ufffd\ufffdü日"

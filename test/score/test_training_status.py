@@ -229,11 +229,43 @@ def test_an_epoch_shorter_than_the_interval_of_the_log(training):
 
 
 @pytest.mark.parametrize("name", ["train.log", "config.yaml"])
-@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe\n" * 9, b"[" * 50, b"2026-01-01 00:00:00"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff\xfe\n" * 9, b"[" * 50_000, b"2026-01-01 00:00:00"]
+)
 def test_what_is_damaged_is_no_error(training, name, content):
     folder = training(epoch(1, 0, 4.0), epoch(2, 60, 2.0, ended=False))
     (folder / name).write_bytes(content)
     assert status_table([status_of(folder)], 80)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-13-29 25:00:00,000 (trainer:1) INFO: 9/9epoch started\n",
+        line(200, f"{'9' * 5000}/4epoch started"),
+        line(200, f"2epoch:train:51-{'9' * 5000}batch: loss=1.0"),
+        line(200, "0epoch:train: cpu_seconds=1.2.3"),
+    ],
+)
+def test_lines_that_no_training_has_written_are_passed_over(training, text):
+    whole = [epoch(1, 0, 4.0), epoch(2, 60, 2.0, ended=False)]
+    assert status_of(training(*whole, text)).done == 75
+
+
+def test_a_clock_that_was_set_back_leaves_no_negative_time(training):
+    begun = line(0, "1/4epoch started")
+    status = status_of(training(begun, line(-3600, "1epoch:train:1-50batch: loss=1.0"), age=1.0))
+    assert status.state == RUNNING and status.left == 0
+
+
+def test_a_record_of_another_kind_is_passed_over(training):
+    folder = training(epoch(1, 0, 4.0))
+    place = folder.with_name(".pretrain.progress")
+    place.mkdir()
+    values = {"program": "pretrain", "what": "updates", "done": 7.0, "total": None, "more": ""}
+    values |= {"first": 0.0, "seconds": 5.0, "began": None, "jobs": 1, "ended": False}
+    (place / "host.1.json").write_text(json.dumps(values))
+    assert status_of(folder).done == 50
 
 
 def test_a_log_that_is_cut_at_any_place_is_read(training):
