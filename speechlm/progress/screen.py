@@ -8,6 +8,7 @@ one has drawn.
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -30,7 +31,7 @@ def is_terminal(stream: int | TextIO | None) -> bool:
 
 def width_of(descriptor: int) -> int:
     """Columns of a terminal that can be written to without a line's breaking."""
-    return max(20, _size(descriptor).columns - 1)
+    return max(1, _size(descriptor).columns - 1)
 
 
 def _size(descriptor: int) -> os.terminal_size:
@@ -56,4 +57,7 @@ def draw(descriptor: int, lines: Sequence[str], text: bytes = b"") -> None:
     block = "\r\n".join(shown) + back + "\r" if shown else ""
     data = ERASE.encode() + text + block.encode(errors="replace")
     while data:
-        data = data[os.write(descriptor, data) :]
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:  # another program has told the terminal not to wait
+            select.select([], [descriptor], [])
