@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from speechlm.pictures.look import SMALL, About, legend, picture, style
+from speechlm.pictures.look import SMALL, About, label_of, legend, picture, style
 from speechlm.score.curves import AXES, Curve
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _draw(axes: Axes, curve: Curve, number: int) -> None:
         look.line,
         marker=look.marker,
         color=look.color,
-        label=curve.name,
+        label=label_of(curve.name),
         linewidth=2,
         markersize=7,
     )

@@ -6,7 +6,9 @@ reports print below it.
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -80,16 +82,19 @@ def sheet(
         width: inches.
         height: inches.
     """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
-    figure = Figure(figsize=(width, height), dpi=DOTS, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    yield figure
     drawn = BytesIO()
-    figure.savefig(drawn, format="raw")
+    with rc_context({"text.parse_math": False}):  # names and words may have a $
+        figure = Figure(figsize=(width, height), dpi=DOTS, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        yield figure
+        with _boxes_said_once(path):
+            figure.savefig(drawn, format="raw")
     image = Image.frombytes("RGBA", canvas.get_width_height(), drawn.getvalue())
     texts = PngInfo()
     for name, text in zip(("Title", "Description"), about, strict=True):
@@ -98,6 +103,25 @@ def sheet(
     small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     with output_file(path) as temporary:
         small.save(temporary, format="PNG", optimize=True, pnginfo=texts)
+
+
+@contextmanager
+def _boxes_said_once(path: str | os.PathLike[str]) -> Iterator[None]:
+    """One line for all characters that the font does not have; other warnings come as they are."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield
+    missing = {str(one.message) for one in said if "missing from font" in str(one.message)}
+    for one in said:
+        if str(one.message) not in missing:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    if missing:
+        logging.warning("%s: boxes stand for %d characters without a font", path, len(missing))
+
+
+def label_of(name: str) -> str:
+    """A name as a label of a legend, which would leave it out if it begins with `_`."""
+    return f" {name}" if name.startswith("_") else name
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from speechlm.pictures.look import SMALL, About, legend, picture, style
+from speechlm.pictures.look import SMALL, About, label_of, legend, picture, style
 from speechlm.score.seeds import Name, Rate
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def draw_systems(rates: Sequence[Rate], path: str | os.PathLike[str]) -> None:
         if decoders != [""]:
             for number, decoder in enumerate(decoders):
                 look = style(number)
-                label = decoder or "all"
+                label = label_of(decoder) or "all"
                 axes[0].plot([], [], look.marker, color=look.color, label=label, markersize=8)
             legend(axes)
 
@@ -144,7 +144,7 @@ def _line(axes: Axes, rates: Sequence[Rate], places: Sequence[float], number: in
         capsize=5,
         linewidth=2,
         markersize=8,
-        label=rates[0].name[1] or None,
+        label=label_of(rates[0].name[1]) or None,
     )
     beside = _BESIDE * (max(places) - min(places))
     for place, rate in zip(places, rates, strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 from speechlm.data.whole_files import read_lines
 from speechlm.decode.ctc_tuning import GRID, WEIGHTS
 from speechlm.decode.search_settings import Tuned
-from speechlm.pictures.look import MAP, SMALL, About, legend, picture, style, write_cells
+from speechlm.pictures.look import MAP, SMALL, About, label_of, legend, picture, style, write_cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,5 +124,7 @@ def _draw_strip(axes: Axes, name: str, tried: Tried, number: int) -> None:
     own = sorted((p[2], rate) for p, rate in tried.rates.items() if p[:2] == chosen[:2])
     blanks, rates = zip(*own, strict=True)
     color, marker = look.color, look.marker
-    axes.plot(blanks, rates, look.line, marker=marker, color=color, linewidth=2, label=name)
+    axes.plot(
+        blanks, rates, look.line, marker=marker, color=color, linewidth=2, label=label_of(name)
+    )
     axes.plot([chosen[2]], [tried.rates[chosen]], marker=marker, color=color, markersize=12)

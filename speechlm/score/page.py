@@ -12,6 +12,7 @@ import html
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -70,7 +71,10 @@ def page(text: str, folder: str | os.PathLike[str], more: Mapping[str, str] | No
         name = html.escape(heading)
         contents.append((f"more-{number}", name))
         body += f'\n<section>\n<h2 id="more-{number}">{name}</h2>\n{part}\n</section>'
-    style, script = (Path(__file__).with_name(f"page.{kind}").read_text() for kind in ("css", "js"))
+    style, script = (
+        Path(__file__).with_name(f"page.{kind}").read_text(encoding="utf-8")
+        for kind in ("css", "js")
+    )
     policy = (
         "default-src 'none'; img-src data:; media-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
@@ -138,7 +142,7 @@ class _Finish(Treeprocessor):
         for code in root.iter("code"):  # the only text that is escaped already
             code.text = html.unescape(code.text or "")
         for link in root.iter("a"):
-            if urlsplit(link.get("href", "")).scheme not in ("", "http", "https"):
+            if _scheme(link.get("href", "")) not in ("", "http", "https"):
                 del link.attrib["href"]
         for parent in list(root.iter()):
             for place, child in enumerate(list(parent)):
@@ -150,16 +154,24 @@ class _Finish(Treeprocessor):
     def _picture(self, image: ElementTree.Element) -> None:
         """Its bytes in place of its address; where there are none, its name as text."""
         source, name = image.get("src", ""), image.get("alt", "")
-        path = self.folder / unquote(source)
         contents = b""
-        if source and not urlsplit(source).scheme and path.is_file():
-            contents = path.read_bytes()
+        if source and not _scheme(source):
+            with suppress(OSError, ValueError):  # no file, or no name that one could have
+                contents = (self.folder / unquote(source)).read_bytes()
         if contents.startswith(_PNG):
             image.set("src", data_uri("image/png", contents))
             return
         tail = image.tail
         image.clear()
         image.tag, image.text, image.tail = "em", f"(picture {name or source}: not there)", tail
+
+
+def _scheme(address: str) -> str:
+    """What an address begins with, such as http; empty: a file, or a place in the page."""
+    try:
+        return urlsplit(address).scheme
+    except ValueError:  # it is none
+        return "invalid"
 
 
 def _heading_before(parent: ElementTree.Element, place: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from speechlm.pictures.gallery import show_pictures
-from speechlm.pictures.look import STYLES, About, legend, picture, read_about, write_cells
+from speechlm.pictures.look import STYLES, About, label_of, legend, picture, read_about, write_cells
 
 # Colors as people without the sensors for green, or for red, see them, in linear light (Viénot,
 # Brettel and Mollon 1999); and as grey, where all that is left is luminance.
@@ -66,3 +66,21 @@ def test_letters_on_dark_cells_are_light(tmp_path):
         write_cells(axes, axes.imshow(table, cmap="Greys"), [["a", "b", "c"]], 9)
         letters = {text.get_text(): text.get_color() for text in axes.texts}
     assert letters == {"a": "black", "b": "white"}
+
+
+@pytest.mark.parametrize("name", ["a$b$c", r"$\frac{$", "_hidden", "größe"])
+def test_names_are_drawn_as_they_are(tmp_path, name):
+    with picture(tmp_path / "a.png", About("", "")) as (axes,):
+        axes.plot([0, 1], [0, 1], label=label_of(name))
+        axes.set_title(name)
+        legend([axes])
+        figure = axes.figure
+    assert [t.get_text().strip() for t in figure.legends[0].get_texts()] == [name]
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_characters_without_a_font_are_said_in_one_line(tmp_path, caplog, recwarn):
+    with picture(tmp_path / "a.png", About("", "")) as (axes,):
+        axes.set_title("日本語, 日本")
+    (line,) = caplog.messages
+    assert "a.png: boxes stand for 3 characters without a font" in line and not recwarn.list

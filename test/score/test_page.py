@@ -218,3 +218,14 @@ def test_a_narrow_window_scrolls_tables_and_not_the_page(opened, tmp_path):
     opened.open(tmp_path / "r.html")
     assert opened.get("document.querySelector('.scroll').scrollWidth > 2 * innerWidth")
     assert opened.get("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[bad", "x" * 5000, "folder", "secret.png", "/dev/null/x.png", "%00.png"]
+)
+def test_addresses_that_are_none_do_no_harm(address, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "secret.png").symlink_to("secret.png")  # a link to itself cannot be read
+    found = Reader(page(report(f"[link]({address})", f"![name]({address})"), tmp_path))
+    assert "img" not in [tag for tag, _ in found.tags]
+    assert "name: not there" in page(report(f"![name]({address})"), tmp_path)
