@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 from collections.abc import Sequence
 
 import torch
@@ -47,11 +48,10 @@ def share_update(args: argparse.Namespace, workers: int) -> None:
 
     Raises:
         ValueError: the batches of an update cannot be shared by the workers, or not be put together
-            as `batches_at_once` says.
+            as `batches_at_once` says, or a number cannot be one.
     """
+    _check(args)
     written_for, args.for_workers = args.for_workers, None
-    if args.batches_at_once is not None and args.batches_at_once < 1:
-        raise ValueError(f"batches_at_once: 1 or more expected, got {args.batches_at_once}")
     if written_for is None:
         return
     total = written_for * args.accum_grad
@@ -75,6 +75,17 @@ def share_update(args: argparse.Namespace, workers: int) -> None:
     args.batches_at_once, args.accum_grad = at_once, each // at_once
     if args.num_iters_per_epoch is not None:
         args.num_iters_per_epoch = updates * args.accum_grad
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("for_workers", "accum_grad", "batches_at_once"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: 1 or more expected, got {value}")
+    for name in ("gpu_gib", "batch_gib", "state_gib"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name}: GiB, a number above 0, expected, got {value}")
 
 
 def divisors(n: int) -> list[int]:

@@ -178,3 +178,21 @@ def test_workers_with_other_memories_are_refused(monkeypatch):
 
 def test_divisors():
     assert update_size.divisors(12) == [1, 2, 3, 4, 6, 12] and update_size.divisors(1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("for_workers", 0),
+        ("for_workers", -8),
+        ("accum_grad", 0),
+        ("batches_at_once", 0),
+        ("batch_gib", 0.0),
+        ("batch_gib", float("nan")),
+        ("state_gib", -1.0),
+        ("gpu_gib", float("inf")),
+    ],
+)
+def test_numbers_that_cannot_be_are_named(name, value):
+    with pytest.raises(ValueError, match=rf"{name}: .* expected, got"):
+        share_update(options("pretrain_base", **{name: value}), 8)
