@@ -78,20 +78,21 @@ def find_trainings(folders: Sequence[str | os.PathLike[str]]) -> list[Path]:
     Raises:
         ValueError: a folder is not there, or nothing is a training.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}  # by the whole path
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise ValueError(
                 f"{folder}: a folder of trainings expected, but there is none; run this in a "
                 "recipe's folder, such as egs/mini, or name folders"
             )
-        found |= dict.fromkeys(_trainings_below(folder, _DEPTH))
+        for training in _trainings_below(folder, _DEPTH):
+            found.setdefault(os.path.abspath(training), training)
     if not found:
         raise ValueError(
             f"no training in {' '.join(map(str, folders))}: folders with {LOG} expected; stages 4 "
             "and 8 to 12 of the recipes make some"
         )
-    return list(found)
+    return list(found.values())
 
 
 def _trainings_below(folder: Path, depth: int) -> Iterator[Path]:
@@ -112,6 +113,7 @@ def _trainings_below(folder: Path, depth: int) -> Iterator[Path]:
 def status_of(folder: Path) -> Status:
     """How a training stands; a damaged log or configuration is said among the warnings."""
     status = Status(str(folder))
+    folder = Path(os.path.abspath(folder))  # "." has no folder that it is in
     log = TrainLog()
     try:
         log = read_train_log(folder / LOG)

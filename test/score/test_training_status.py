@@ -288,6 +288,16 @@ def test_trainings_are_found_below_and_other_folders_are_passed_over(training, t
     assert names == ["begun", "pretrain", "network"]
 
 
+def test_a_training_is_found_from_inside_and_once(training, monkeypatch):
+    folder = training(epoch(1, 0, 4.0))
+    claim(folder)
+    monkeypatch.chdir(folder)
+    for name in (".", "../pretrain", "../pretrain/."):
+        (found,) = find_trainings([name, folder, folder.parent])
+        status = status_of(found)
+        assert status.where == socket.gethostname() and status_table([status], 80)
+
+
 def test_no_training_is_said_in_words(tmp_path):
     with pytest.raises(
         ValueError, match=r"gone: a folder of trainings expected, but there is none"
