@@ -33,7 +33,8 @@ def listening(
         count: utterances in all.
 
     Raises:
-        ValueError: a test set has no results, scores are damaged, or audio cannot be read.
+        ValueError: a test set has no results, or none of an utterance of its data directory that
+            all systems have written; scores are damaged, or audio cannot be read.
     """
     lost = sorted(folders.keys() - {result.test for result in results})
     if lost:
@@ -50,7 +51,12 @@ def listening(
 def _of_test(test: str, results: Sequence[Scored], data: DataDir, count: int) -> list[str]:
     translated = KIND in read_figures(results[0].folder)
     written = [(r.name, read_sentences(Path(r.folder, SENTENCES))) for r in results]
-    names = sorted(set(written[0][1]).intersection(data.wav))
+    names = sorted(set(data.wav).intersection(*(sentences for _, sentences in written)))
+    if count and not names:
+        raise ValueError(
+            f"utterances of {test} expected that are in its data directory and in all of "
+            f"{' '.join(str(r.folder) for r in results)}, but there are none"
+        )
     parts = [] if translated else [_MARKS]
     for n in range(min(count, len(names))):
         utterance = names[n * len(names) // min(count, len(names))]
@@ -70,7 +76,7 @@ def _sentences(rows: Sequence[tuple[str, Sentence]]) -> str:
     """A table of translations, the reference first."""
     lines = [("reference", rows[0][1].reference), *((n, s.hypothesis) for n, s in rows)]
     body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>\n'
+        f'<tr><th scope="row">{escape(name)}</th><td dir="auto">{escape(text)}</td></tr>\n'
         for name, text in lines
     )
     return f"<table>\n<tbody>\n{body}</tbody></table>"

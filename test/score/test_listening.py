@@ -82,3 +82,17 @@ def test_a_set_without_scores_is_named(data, scored):
     result = scored(data, "good", data.text)
     with pytest.raises(ValueError, match="no scores of dev; the test sets of --audio need some"):
         listening([result], {"test": "x", "dev": "y"}, 4)
+
+
+def test_only_utterances_that_all_systems_have_written_are_shown(data, scored):
+    some = dict(list(data.text.items())[1:3])
+    all_of_them, few = scored(data, "all", data.text), scored(data, "few", data.text)
+    table = (few.folder / "sentences.tsv").read_text().splitlines()
+    few_lines = [table[0], *(line for line in table[1:] if line.split("\t")[0] in some)]
+    (few.folder / "sentences.tsv").write_text("\n".join(few_lines) + "\n")
+    folder = next(iter(data.wav.values())).rpartition("/wav/")[0]
+    shown = listening([all_of_them, few], {"test": folder}, 4)
+    assert re.findall(r"<h3>test: (.*?)</h3>", shown) == sorted(some)
+    (few.folder / "sentences.tsv").write_text(table[0] + "\n")
+    with pytest.raises(ValueError, match=r"in all of .*few, but there are none"):
+        listening([all_of_them, few], {"test": folder}, 4)
