@@ -21,7 +21,7 @@ from sacrebleu.metrics.base import Metric as SacreBLEUMetric
 
 from speechlm.data.kaldi_dir import read_table, show_ids
 from speechlm.score.error_rate import characters, check_same_utterances
-from speechlm.score.markdown import escape, markdown_table
+from speechlm.score.markdown import code, escape, markdown_table
 from speechlm.score.sentences import SENTENCES, Sentence, read_figures, read_sentences
 from speechlm.score.translation import KIND, bleu_metric, read_translation_scores
 
@@ -218,7 +218,7 @@ def comparison_table(a: Result, b: Result, found: list[Comparison]) -> str:
         low, high = c.difference
         cells.append(f"{c.scores[1] - c.scores[0]:+.2f} [{low:+.2f}, {high:+.2f}]")
         rows.append([c.metric, *cells, f"{c.p_value:.4f}"])
-    head = [f"A: `{a.name}`", f"B: `{b.name}`", f"{len(a.sentences)} sentences", ""]
+    head = [f"A: {code(a.name)}", f"B: {code(b.name)}", f"{len(a.sentences)} sentences", ""]
     return "\n".join([*head, markdown_table(("metric", "A", "B", "B - A", "p"), rows)])
 
 

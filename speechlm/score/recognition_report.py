@@ -20,7 +20,7 @@ from speechlm.score.compare import Comparison
 from speechlm.score.error_rate import ErrorCounts
 from speechlm.score.kept import Kept
 from speechlm.score.legend import legend
-from speechlm.score.markdown import escape, markdown_table
+from speechlm.score.markdown import code, escape, markdown_table
 from speechlm.score.oracle import Oracle
 from speechlm.score.report import KINDS, error_table, read_scores
 from speechlm.score.search_record import weights_line
@@ -245,7 +245,7 @@ def _kept_notes(kept: Sequence[Kept], sets: Mapping[str, ErrorCounts]) -> list[s
             name = escape(f"{result.label}, {result.decoder}")
             notes.append(f"- **not shown**: {name}: {escape(why)}")
         else:
-            notes.append(f"- {escape(result.label)}: `{result.command}` at `{result.commit}`")
+            notes.append(f"- {escape(result.label)}: {code(result.command)} at `{result.commit}`")
     return list(dict.fromkeys(notes))
 
 
@@ -332,7 +332,7 @@ def _notes(rows: Sequence[Row], differences: Sequence[Difference]) -> list[str]:
     lexicons = {row.vocabulary.lexicon: row.vocabulary for row in rows if row.vocabulary}
     notes += [
         f"- **{escape(rows[0].scored.test)}: {known.rate:.1f} % of the words are not in the"
-        f" lexicon** `{known.lexicon}`; decoders that are bound to it cannot write them"
+        f" lexicon** {code(known.lexicon)}; decoders that are bound to it cannot write them"
         for known in lexicons.values()
         if known.rate > _MUCH_UNKNOWN
     ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechlm.score.error_rate import ErrorCounts
-from speechlm.score.markdown import markdown_table
+from speechlm.score.markdown import code, markdown_table
 from speechlm.score.sentences import read_counts
 
 COLUMNS = ("Snt", "Wrd", "Corr", "Sub", "Del", "Ins", "Err", "S.Err")
@@ -57,7 +57,7 @@ def results(
 ) -> str:
     """The text of RESULTS.md: the circumstances, then each section's heading and text."""
     head = [f"# {title}", "", "## Environments", "", *environment_lines]
-    head += [f"- command: `{command}`", f"- seed: {seed}", ""]
+    head += [f"- command: {code(command)}", f"- seed: {seed}", ""]
     body = [
         line for name, text in sections.items() for line in (f"## {name}", "", text.rstrip(), "")
     ]
@@ -98,10 +98,8 @@ def _hardware() -> str:
         pass
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        gpus = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
-            "\n"
-        )
-        names = [name.strip() for name in gpus if name.strip()]
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        names = [name.strip() for name in done.stdout.split("\n") if name.strip()]
+    except (OSError, subprocess.SubprocessError):  # none, or a driver that hangs
         names = []
     return f"{os.cpu_count()} x {cpu}; GPU: {', '.join(names) or 'none'}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechlm.data.encoding import text_lines
-from speechlm.score.markdown import markdown_table
+from speechlm.score.markdown import code, markdown_table
 
 OOV_WORDS = "oov.tsv"
 """Name of the table inside a folder of scores."""
@@ -91,7 +91,7 @@ def unknown_table(figures: OutOfVocabulary, unknown: Counter[str], most: int) ->
     return (
         f"Words that the lexicon lacks\n\n- {figures.unknown} of {figures.tokens} words "
         f"({figures.rate:.1f} %), {figures.different} different ones, are not among the "
-        f"{figures.lexicon_words} words of `{figures.lexicon}`\n{table}"
+        f"{figures.lexicon_words} words of {code(figures.lexicon)}\n{table}"
     )
 
 

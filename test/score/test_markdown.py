@@ -1,8 +1,12 @@
 """Names and sentences in Markdown are read as they are written."""
 
+import html
+import re
+
 import pytest
 
-from speechlm.score.markdown import escape, markdown_table
+from speechlm.score.markdown import code, escape, markdown_table
+from speechlm.score.page import page
 
 
 @pytest.mark.parametrize(
@@ -26,3 +30,11 @@ def test_markup_is_escaped(text, written):
 def test_cells_stay_in_their_columns():
     table = markdown_table(("x", "y|z"), [("a\\", "b"), ("c|", "d\ne")])
     assert table == "|x|y\\|z|\n|---|---|\n|a\\\\|b|\n|c\\||d e|\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["./run.sh --tag $(date) | a", "a `b` c", "`", "``x", "a``b`", "<b> & *x* \\"]
+)
+def test_code_is_read_as_it_was_written(text, tmp_path):
+    (shown,) = re.findall("<code>(.*?)</code>", page(f"# T\n\nx {code(text)} y", tmp_path))
+    assert html.unescape(shown) == text
