@@ -123,9 +123,10 @@ def show_torch() -> None:
 
 def nvidia_smi(*words: str) -> str:
     """Return what nvidia-smi prints, nothing where there is none or it fails."""
+    command = ["nvidia-smi", *words]  # it hangs where a driver is broken
     try:
-        done = subprocess.run(["nvidia-smi", *words], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, ValueError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()
 

@@ -59,8 +59,10 @@ def visible_gpus() -> list[str]:
     if given is not None:
         return [gpu for gpu in given.split(",") if gpu]
     try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
+        listing = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):  # also of a driver that hangs
         return []
     return [str(i) for i, _ in enumerate(re.findall(r"^GPU \d+", listing.stdout, re.MULTILINE))]
 

@@ -104,3 +104,11 @@ def test_classifiers_name_the_versions_that_the_installer_takes(root):
     installer = (root / "tools" / "install.sh").read_text()
     assert [f"{a}.{b}" for a, b in re.findall(r"\((\d), (\d+)\)", installer)] == classifiers
     assert all(f"Python {v}" in (root / "README.md").read_text() for v in classifiers[:1])
+
+
+def test_a_driver_that_hangs_holds_nothing_up(check, monkeypatch):
+    def hang(command, timeout, **options):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(check.subprocess, "run", hang)
+    assert check.nvidia_smi("-L") == "" and not check.has_nvidia_gpu()

@@ -20,7 +20,8 @@ class Outcome:
     def row(self) -> str:
         """Return the row of the table."""
         cells = (self.fault, self.where, self.said, self.afterwards)
-        return "| " + " | ".join(cell.replace(" | ", ", ") for cell in cells) + " |"
+        lines = (" ".join(cell.replace(" | ", ", ").split()) for cell in cells)
+        return "| " + " | ".join(line.replace("|", "\\|") for line in lines) + " |"
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
