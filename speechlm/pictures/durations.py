@@ -107,11 +107,22 @@ def draw_durations(
         step: seconds of the longer of their two frames.
         path: the PNG file.
         name: of the units: of phones the means are drawn, of others the frequencies.
+
+    Raises:
+        ValueError: one of them is silence alone, or no phone comes often enough in both.
     """
     spoken, written = speech.without_silence(), text.without_silence()
+    for what, runs in (("speech", spoken), ("text", written)):
+        if not len(runs.seconds):
+            raise ValueError(f"{name}: units of {what} expected, but all of them are silence")
     ratio = written.seconds.mean() / spoken.seconds.mean()
     hidden = all(symbol.isdecimal() for symbol in np.unique(spoken.names))
     names, rare = _names(speech, text)
+    if not hidden and not names:
+        raise ValueError(
+            f"{name}: phones expected that come {_FEW} times or more in speech and in text, too; "
+            "there are none: more utterances and lines are needed"
+        )
     caption = (
         "Above: how long runs of one unit last in speech and in what text is turned into, silence "
         f"apart; those of text last {ratio:.2f} times as long on average. Below: "

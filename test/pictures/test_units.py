@@ -132,3 +132,19 @@ def test_stored_units_and_their_frequencies(drawn, run_main, tmp_path):
     assert speech.get_ydata() == pytest.approx([50, 25, 25, 0])  # units 1, 0 and 3, 2
     assert sorted(text.get_ydata()) == pytest.approx([0, 0, 100 / 3, 200 / 3])
     assert "1.25 times as long" in read_about(tmp_path / "d.png").caption  # 2 units against 8 / 5
+
+
+@pytest.mark.parametrize(
+    ("speech", "text", "message"),
+    [
+        (["a"] * 4, ["a"] * 9, "phones expected that come 5 times or more"),
+        (["a"] * 9, ["b"] * 9, "phones expected that come 5 times or more"),
+        (["SIL"] * 9, ["a"] * 9, "units of speech expected, but all of them are silence"),
+        (["a"] * 9, ["SIL"] * 9, "units of text expected, but all of them are silence"),
+    ],
+)
+def test_too_little_for_a_picture_of_durations_is_said(tmp_path, speech, text, message):
+    runs = [Runs(np.array(names), np.full(len(names), 0.05)) for names in (speech, text)]
+    with pytest.raises(ValueError, match=f"phones: {message}"):
+        draw_durations(*runs, 0.01, tmp_path / "a.png", "phones")
+    assert not list(tmp_path.iterdir())
