@@ -5,9 +5,10 @@ import importlib.util
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.kernels import KERNELS
 from speechlm.models import SpeechLM, SpeechLMConfig
+from speechlm.tasks.interrupts import SIGNALS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -105,6 +107,15 @@ FINETUNE = {
         "speechlm": {"feature_grad_mult": 0.0},
     },
 }
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were() -> Iterator[None]:
+    """What was interrupted ignores further signals, and programs that it starts do, too."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
