@@ -25,7 +25,6 @@ from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import UnitVocabulary
 from speechlm.kernels import KERNELS
 from speechlm.models import SpeechLM, SpeechLMConfig
-from speechlm.tasks.interrupts import SIGNALS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -112,7 +111,8 @@ FINETUNE = {
 @pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
     """What was interrupted ignores further signals, and programs that it starts do, too."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in signals}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
