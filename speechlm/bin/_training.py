@@ -18,7 +18,7 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     """A parser with the options that every training has; all others are for ESPnet."""
     p = parser(
         f"{description} An interrupted training goes on where it was. Other options are "
-        "passed on to ESPnet's trainer (e.g. --accum_grad 8 --use_amp true)."
+        "passed on to ESPnet's trainer (e.g. --log_interval 50 --use_amp true)."
     )
     p.add_argument("--output", required=True, help="folder of the trained model")
     p.add_argument("--config", help="YAML file with differences from the default values")

@@ -1,7 +1,7 @@
 """What a CTC or translation fine-tuning leaves in its folder: ESPnet's files. Needs no ESPnet.
 
 config.yaml  `encoder_conf.speechlm`: the values of SpeechLMConfig; `encoder` is speechlm for
-             CTC; a translation has `decoder_conf` instead
+             CTC, whose characters are `token_list`; a translation has `decoder_conf` instead
 *.pth        weights under the names of ESPnet's model
 """
 
@@ -39,6 +39,9 @@ _NAMES = {
     "translation": {"model.speechlm.": ""},
 }
 """How the names of SpeechLM's weights begin in ESPnet's files, and in the network."""
+
+ESPNET_NAMES = {"<s>": "<blank>", "</s>": "<sos/eos>", "|": "<space>"}
+"""Characters that ESPnet's tools know by another name; ids stay the same."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,23 @@ class FineTuning:
             self.values["encoder_conf"]["speechlm"], changes, self.folder / CONFIG
         )
 
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """Symbols that the CTC head writes, by id; where config.yaml names none, the process's."""
+        tokens = self.values.get("token_list")
+        if self.kind != "ctc" or not isinstance(tokens, list):
+            return CharacterVocabulary.symbols
+        own = {espnet: symbol for symbol, espnet in ESPNET_NAMES.items()}
+        return tuple(own.get(str(token), str(token)) for token in tokens)
+
+    def check_characters(self) -> None:
+        """Make sure that the CTC head writes the characters of this process.
+
+        Raises:
+            ValueError: it writes others.
+        """
+        CharacterVocabulary.check_same(self.characters, self.folder / CONFIG)
+
     def weights_file(self, name: str | None = None) -> Path:
         """The file of weights of that name; None: the first of `BEST` that is there.
 
@@ -122,7 +142,7 @@ class FineTuning:
             ValueError: files are missing, damaged, or do not belong together.
         """
         source = str(self.weights_file(name))
-        model = model_class(self.config(changes), PAD + 1, CharacterVocabulary.n_ids)
+        model = model_class(self.config(changes), PAD + 1, len(self.characters))
         without_heads(model, keep_ctc=self.kind == "ctc")
         load_weights(model, self.weights(name), source)
         return model

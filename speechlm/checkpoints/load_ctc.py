@@ -61,3 +61,5 @@ def check_ctc(folder: str | os.PathLike[str]) -> None:
         raise ValueError(f"{folder} holds a model without CTC head; fine-tune it first")
     if tuned is None:
         check_characters(folder)
+    else:
+        tuned.check_characters()

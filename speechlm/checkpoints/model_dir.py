@@ -40,7 +40,6 @@ from speechlm.checkpoints.hub_folder import (
 from speechlm.checkpoints.weight_checks import check_names, check_numbers, check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import library_writes, output_file, write_text
-from speechlm.data.language import FILE_VARIABLE, LANGUAGE
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
 from speechlm.data.whole_files import read_lines, reading
 from speechlm.data.yaml_file import read_yaml
@@ -257,15 +256,9 @@ def check_characters(folder: str | os.PathLike[str]) -> None:
         ValueError: it writes other symbols.
     """
     symbols = read_description(folder).characters
-    if symbols is not None and tuple(symbols) != CharacterVocabulary.symbols:
-        expected = CharacterVocabulary.symbols
+    if symbols is not None:
         name = HUB_CHARACTERS if is_hub_folder(folder) else CHARACTERS
-        raise ValueError(
-            f"{Path(folder) / name}: the {len(expected)} characters {' '.join(expected)} "
-            f"expected, those of {LANGUAGE.source}; found {len(symbols)}: "
-            f"{' '.join(symbols[:40])}. For a model of another language {FILE_VARIABLE} in the "
-            "environment must name its file (data/language.json of its recipe)"
-        )
+        CharacterVocabulary.check_same(symbols, Path(folder) / name)
 
 
 def read_weights(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -19,7 +19,7 @@ import numpy as np
 from speechlm.conventions import BLANK, BOS, EOS, PAD, SPECIALS, UNK
 from speechlm.data.atomic import write_text
 from speechlm.data.encoding import text_lines
-from speechlm.data.language import LANGUAGE, STRESSES, Language
+from speechlm.data.language import FILE_VARIABLE, LANGUAGE, STRESSES, Language
 from speechlm.data.whole_files import read_lines
 
 MASK = "<mask>"
@@ -258,6 +258,25 @@ class CharacterVocabulary:
             self.table[ord(character)] = symbol_id
         self.table[ord("|")] = -1
         self.table[ord(" ")] = self.word_end
+
+    @classmethod
+    def check_same(cls, symbols: Sequence[str], source: object) -> None:
+        """Make sure that the symbols of a trained CTC head, by id, are these.
+
+        Args:
+            symbols: of the model.
+            source: the file that names them.
+
+        Raises:
+            ValueError: the model writes others.
+        """
+        if tuple(symbols) != cls.symbols:
+            raise ValueError(
+                f"{source}: the {len(cls.symbols)} characters {' '.join(cls.symbols)} "
+                f"expected, those of {LANGUAGE.source}; found {len(symbols)}: "
+                f"{' '.join(symbols[:40])}. For a model of another language {FILE_VARIABLE} in the "
+                "environment must name its file (data/language.json of its recipe)"
+            )
 
     def encode(self, sentence: str) -> np.ndarray:
         """Ids of a sentence, int64: words separated and the last one ended by `|`; no `</s>`.

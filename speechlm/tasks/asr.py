@@ -19,6 +19,7 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 
 from speechlm.checkpoints.ctc_encoder import CTCEncoder
+from speechlm.checkpoints.fine_tuned import ESPNET_NAMES
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.models import AugmentOptions, SpeechLMConfig
 from speechlm.tasks.common import TrainingTask
@@ -27,9 +28,6 @@ from speechlm.tasks.espnet_import import transformers_later
 
 with transformers_later():
     from espnet2.tasks.asr import ASRTask, encoder_choices, model_choices
-
-ESPNET_NAMES = {"<s>": "<blank>", "</s>": "<sos/eos>", "|": "<space>"}
-"""Characters that ESPnet's tools know by another name; ids stay the same."""
 
 
 class SpeechLMEncoder(CTCEncoder, AbsEncoder):

@@ -75,7 +75,7 @@ class JointEpochs:
         uneven = self.train and loss > MOST_LOSS
         advice = "; too few utterances for batches of this size" if uneven else ""
         logging.log(
-            logging.WARNING if advice else logging.INFO,
+            logging.WARNING if advice and self.rank == 0 else logging.INFO,
             "%s: %d batches of %d utterances; about %.1f %% of their samples are %s%s",
             *(self.speech.folder, count, len(self.speech), 100 * loss),
             *("padding" if self.speech.pad_audio else "cropped to equal lengths", advice),

@@ -245,7 +245,8 @@ class SpeechLMPretrainTask(OwnDataTask):
             workers = torch.distributed.get_world_size()
         if train:
             check_same_sharing(args)
-            log_sharing(args, workers)
+            if rank == 0:
+                log_sharing(args, workers)
         speech = SpeechUnits(
             args.speech_dir if train else args.dev_dir,
             args.units,

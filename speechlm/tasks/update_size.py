@@ -133,5 +133,12 @@ def log_sharing(args: argparse.Namespace, workers: int) -> None:
         logging.WARNING if tight else logging.INFO,
         "weights, optimiser and batches take an estimated %.1f GiB of a GPU's %.1f%s",
         *(wanted, memory),
-        "; if memory runs out, use smaller max_samples and batch_samples" if tight else "",
+        f"; if memory runs out, use {_smaller(at_once)}" if tight else "",
     )
+
+
+def _smaller(at_once: int) -> str:
+    """What to change where a GPU has not the memory for so many batches at once."""
+    if at_once > 1:
+        return "a smaller --batches_at_once, which makes the same updates"
+    return "smaller max_samples and batch_samples, with for_workers larger in proportion"

@@ -10,10 +10,12 @@ import yaml
 
 import speechlm
 from speechlm.checkpoints.ctc_encoder import CTCEncoder
+from speechlm.checkpoints.fine_tuned import ESPNET_NAMES
 from speechlm.checkpoints.folder_contents import HALLMARKS
 from speechlm.checkpoints.hub_folder import HUB_CONFIG
 from speechlm.checkpoints.model_dir import load_speechlm
 from speechlm.checkpoints.pretrained import model_files
+from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.decode.long_audio import WindowOptions
 from speechlm.models.without_heads import without_heads
 
@@ -116,6 +118,37 @@ def test_weights_of_another_model_are_refused(ctc_folder):
     path.unlink()
     with pytest.raises(ValueError, match=r"no valid\.wer_ctc\.ave\.pth or .*finished\?"):
         features(ctc_folder)
+
+
+@pytest.mark.parametrize(
+    "letters", ["eatonihsrdlumcwfgypbvk'xjqz", "enirtsadhlucgmobwfkzvüpäßjöyqx"]
+)
+def test_a_fine_tuning_in_another_language_gives_features_and_no_text(ctc_folder, letters):
+    """With as many letters as English its outputs would be read as wrong ones."""
+    expected = features(ctc_folder)[1]
+    path = ctc_folder / "config.yaml"
+    tokens = ["<blank>", "<pad>", "<sos/eos>", "<unk>", "<space>", *letters, "<mask>"]
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "token_list": tokens}))
+    path = ctc_folder / "valid.wer_ctc.ave.pth"
+    weights = torch.load(path, weights_only=True)
+    for name in ("ctc.ctc_lo.weight", "ctc.ctc_lo.bias"):
+        rows = torch.arange(len(tokens)) % len(weights[name])
+        weights[name] = weights[name][rows]
+    torch.save(weights, path)
+    model, found = features(ctc_folder)
+    assert same(found, expected)
+    wrong = r"asr/config\.yaml: the 33 characters <s> .* expected, those of.*For a model of another"
+    for transcribe in (model.transcribe, lambda _: speechlm.CTC.from_pretrained(ctc_folder)):
+        with pytest.raises(ValueError, match=wrong):
+            transcribe([WAVES[0]])
+
+
+def test_the_characters_of_a_fine_tuning_are_known_by_espnets_names(ctc_folder):
+    names = [ESPNET_NAMES.get(symbol, symbol) for symbol in CharacterVocabulary.symbols]
+    assert {"<blank>", "<sos/eos>", "<space>"} < set(names)
+    path = ctc_folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "token_list": names}))
+    speechlm.CTC.from_pretrained(ctc_folder)
 
 
 @pytest.mark.parametrize("name", [name for name in HALLMARKS if name != HUB_CONFIG])

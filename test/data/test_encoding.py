@@ -7,6 +7,7 @@ import pytest
 from speechlm.data.encoding import open_text, text_lines
 from speechlm.data.excluded import Sentences
 from speechlm.data.kaldi_dir import read_table
+from speechlm.data.language import ENGLISH
 from speechlm.data.report import Report
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.text_normalize import SentenceOptions
@@ -15,7 +16,7 @@ from speechlm.data.transcripts import read_transcripts
 READERS = {
     "lines": lambda path: list(text_lines(path)),
     "table": read_table,
-    "excluded": lambda path: Sentences([path], 8, SentenceOptions()),
+    "excluded": lambda path: Sentences([path], 8, SentenceOptions(), ENGLISH),
     "corpus": lambda path: list(TextCorpus(path)),
 }
 """One of each kind; those that read by `text_lines` are in test_lines."""

@@ -29,6 +29,8 @@ FOREIGN = {
     "label_smoothed_loss_sum",
 }
 """Names of other programs, and of a reference tensor."""
+BY_RULE = r"RESULTS_\w+\.md|.+\.report\.txt"
+"""Names of files that a program puts together."""
 OURS = [path for path in PAGES if path.name not in {"CHANGELOG.md", "traps.md"}]
 """Pages that name nothing but what is there; the others have former names, and the authors'."""
 SNAKE = r"_?[a-z][a-z0-9]*(?:_[a-z0-9]+)+"
@@ -148,6 +150,28 @@ def expand(word: str) -> list[str]:
         return [word]
     start, end = word[: match.start()], word[match.end() :]
     return [path for part in match[1].split(",") for path in expand(start + part + end)]
+
+
+@pytest.fixture(scope="module")
+def sources() -> str:
+    """The text of all programs and scripts."""
+    paths = [p for folder in ("speechlm", "tools", "egs") for p in (ROOT / folder).rglob("*.*")]
+    return "\n".join(p.read_text(encoding="utf-8") for p in paths if p.suffix in {".py", ".sh"})
+
+
+def test_files_that_recipes_make_are_named_by_a_program(sources):
+    """What pages say to look at below data, dump and exp."""
+    found, missing = 0, []
+    for page in OURS:
+        for span in spans(page.read_text(encoding="utf-8")):
+            for path in re.findall(r"(?<![\w/.-])(?:data|dump|exp)/[\w./{}*-]+", span):
+                name = Path(path).name
+                if FILE.search(name) and not re.fullmatch(BY_RULE, name):
+                    found += 1
+                    drawn = f"draw {Path(name).stem} " in sources
+                    missing += [] if name in sources or drawn else [f"{page.name}: {path}"]
+    assert not missing
+    assert found > 30
 
 
 def test_commands_exist():

@@ -122,6 +122,15 @@ def test_every_page_is_in_the_site_and_in_its_contents(root, site, make_site, pa
         assert (site / name).exists() and name in contents | {"index.html"}, name
 
 
+def test_the_nav_names_every_page(root, make_site):
+    """So that none is under "More"."""
+    nav = (root / make_site.CONFIG).read_text(encoding="utf-8").partition("\nnav:")[2]
+    named = re.findall(r"^ +- .+: (\S+\.md)$", nav, re.MULTILINE)
+    pages = [str(page.relative_to(root)) for page in make_site.pages(root)]
+    rooms = [f"api/{room.name}.md" for room in make_site.rooms(root)]
+    assert sorted(named) == sorted([*pages, *rooms, "api/speechlm.md"])
+
+
 def test_the_reference_has_what_users_open_and_every_module(root, make_site, pages, site):
     ids = {a["id"] for page in pages.values() for _, a in page.found if "id" in a}
     assert {

@@ -136,7 +136,15 @@ def test_the_choice_can_be_changed(caplog):
     log_sharing(args, 8)
     assert (args.batches_at_once, args.accum_grad) == (4, 1)
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
-    assert "26.3 GiB of a GPU's 16.0; if memory runs out" in warning
+    assert (
+        "26.3 GiB of a GPU's 16.0; if memory runs out, use a smaller --batches_at_once" in warning
+    )
+    caplog.clear()
+    args = options("pretrain_large", gpu_gib=16.0)
+    share_update(args, 8)
+    log_sharing(args, 8)  # one batch at once is too much
+    (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
+    assert "18.1 GiB" in warning and "smaller max_samples and batch_samples, with for_w" in warning
     for wrong, match in ((3, "one of 1, 2, 4 expected.*got 3"), (0, "1 or more expected, got 0")):
         with pytest.raises(ValueError, match=f"batches_at_once: {match}"):
             share_update(options("pretrain_base", batches_at_once=wrong), 8)

@@ -6,6 +6,7 @@ float32, so that weights can be compared. Mixtures of devices and waits are seen
 """
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -88,6 +89,8 @@ def test_a_training_with_a_gpu_goes_through_and_goes_on(train, monkeypatch, requ
     for name, answer in ANSWERS.items():
         monkeypatch.setattr(torch.cuda, name, lambda answer=answer: answer)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    memory = SimpleNamespace(total_memory=80 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: memory)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr(loop, "device_of", lambda model: CUDA)
     monkeypatch.delenv("NCCL_BLOCKING_WAIT", raising=False)

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -60,6 +61,8 @@ class Terminal:
             command,
             **{"stdin": self.slave, "stdout": self.slave, "stderr": self.slave, **options},
             env=environment,
+            # A shell starts what is in its background with this signal ignored, the tests, too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def watch(self, *processes: subprocess.Popen, seconds: float = 60.0) -> list[str]:
