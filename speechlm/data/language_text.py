@@ -46,7 +46,9 @@ def to_words(text: str, language: Language) -> str:
         return english_words(expand(text))
     # Marks before and behind NFKC, which makes letters of Ⅳ and ㎞, and digits of ².
     text = _marked(without_symbols(normal_apostrophes(resolve(text))))
-    text = _marked(normal_apostrophes(unicodedata.normalize("NFKC", text).translate(_STRETCHES)))
+    composed = unicodedata.normalize("NFKC", text).translate(_STRETCHES)
+    if composed != text:
+        text = _marked(normal_apostrophes(composed))
     # Lower case may take letters apart (a dotted I), hence NFC once more.
     text = unicodedata.normalize("NFC", language.cased(text))
     return " ".join(_EDGES.sub("", words_of(text, language.joiners)).split())

@@ -70,6 +70,8 @@ def without_symbols(text: str) -> str:
     Args:
         text: with `normal_apostrophes`.
     """
+    if not any(map(_is_symbol, text)):
+        return text
     return "".join(" " if _is_symbol(c) else c for c in text)
 
 

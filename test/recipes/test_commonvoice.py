@@ -57,11 +57,14 @@ def test_dry_through_all_stages(copy_recipe, run_sh, tmp_path):
     shown = run_sh(folder, *words).stderr
     assert re.findall(r"== stage (\d+): ", shown) == [str(n) for n in range(1, 15)]
     assert shown.count("prepare_common_voice --release cv/tr --table") == 4
-    assert "--table cv/tr/train.tsv --language tr" in shown and "cut_table" not in shown
+    assert "--table train.tsv --language tr" in shown and "cut_table" not in shown
     assert "--table validated.tsv --language tr --without_text --exclude data/dev" in shown
     assert "normalize_text --input t --kind auto --language tr" in shown
     english = run_sh(folder, *words, "--lang", "en").stderr
-    assert "--table cv/en/train.tsv --language en" in english and "make_language" not in english
+    assert (
+        "--release cv/en --table train.tsv --language en" in english
+        and "make_language" not in english
+    )
     assert "--lang en" in run_sh(folder, *words, "--lang", "en-GB").stderr
     shown = run_sh(folder, *words, "--data_opts", "--shares 80,10,10").stderr
     assert "cut_table.py --table cv/tr/validated.tsv --shares 80,10,10" in shown

@@ -31,14 +31,14 @@ current=1
 
 [[ -n ${corpus} ]] || ${listing} ||
   die "--corpus, the folder of Common Voice with a folder for each language, is needed"
-release=${corpus}/${lang} tables=${corpus}/${lang}
+release=${corpus}/${lang} tables=${corpus}/${lang} cut="" # tables of the release go by their names
 read -ra tests <<< "${test_parts}"
 read -ra texts <<< "${text_corpus}"
 [[ ! -e ${text_corpus} ]] || texts=("${text_corpus}") # one path, which may have spaces
 ((${#texts[@]})) || ${listing} || die "--text_corpus, text in the language ${lang}, is needed"
 
 if [[ -n ${shares} ]]; then
-  tables=${PWD}/data/tables
+  tables=${PWD}/data/tables cut=${PWD}/data/tables/
   step "tables" --output data/tables --needs "${release}/validated.tsv" -- \
     python local/cut_table.py --table "${release}/validated.tsv" --shares "${shares}" \
     --output data/tables
@@ -46,14 +46,14 @@ fi
 
 # prepare SET TABLE [further options]: the clips of a table to data/SET.
 prepare() {
-  step "data $1" --output "data/$1" --needs "${release}" "$2" -- \
-    python -m speechlm.bin.prepare_common_voice --release "${release}" --table "$2" \
+  step "data $1" --output "data/$1" --needs "${release}" "${tables}/$2" -- \
+    python -m speechlm.bin.prepare_common_voice --release "${release}" --table "${cut}$2" \
     --language "${lang}" --max_bad_share "${max_bad_share}" --output "data/$1" "${@:3}"
 }
 
-prepare paired "${tables}/${paired_parts%.tsv}.tsv"
-prepare dev "${tables}/${dev_parts%.tsv}.tsv"
-for part in "${tests[@]}"; do prepare "${part}" "${tables}/${part%.tsv}.tsv"; done
+prepare paired "${paired_parts%.tsv}.tsv"
+prepare dev "${dev_parts%.tsv}.tsv"
+for part in "${tests[@]}"; do prepare "${part}" "${part%.tsv}.tsv"; done
 held=(data/dev)
 for part in "${tests[@]}"; do held+=("data/${part}"); done
 step "data speech" --output data/speech --needs "${release}" "${held[@]}" -- \
