@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def read_language(path: str | os.PathLike[str]) -> Language:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         code, letters, phones = values["language"], values["letters"], values["phones"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFile(f"{path} is no file of a language ({error}); {remake}") from None
     if problem := language_problem(code, letters, phones):
         raise ValueError(f"{path} is no file of a language: {problem}; {remake}")
@@ -141,11 +142,15 @@ def language_problem(code: object, letters: object, phones: object) -> str:
         return f"a code of a language other than English expected, found {code!r}"
     if not isinstance(letters, str) or not letters or len(set(letters)) != len(letters):
         return "letters expected, each once"
-    if any(c in "|<>#" or c.isspace() for c in letters):
-        return "letters cannot be | < > # or blanks"
+    if any(c in "|<>#" or c.isspace() or unicodedata.category(c) in ("Cc", "Cs") for c in letters):
+        return "letters cannot be | < > #, blanks or control characters"
     if not isinstance(phones, list) or not phones or not all(isinstance(p, str) for p in phones):
         return "a list of phones expected"
-    bad = [p for p in phones if not p or re.search(r"[\s_#<>0-9]", p) or p in ("SIL", "SPN")]
+    bad = [
+        p
+        for p in phones
+        if not p or re.search(r"[\s_#<>0-9\x00-\x1f\ud800-\udfff]", p) or p in ("SIL", "SPN")
+    ]
     if bad or len(set(phones)) != len(phones):
         return f"phones without blanks, digits, _ # < > expected, each once; found {bad[:5]}"
     return ""

@@ -101,7 +101,7 @@ def read_records(folder: Path) -> list[Record]:
             record = Record(**{part.name: values[part.name] for part in fields(Record)})
             record.check()
             found.append(record)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             continue
     return found
 

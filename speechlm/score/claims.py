@@ -56,7 +56,7 @@ def _living(path: Path) -> Claim | None:
         claim = Claim(str(known["host"]), str(known["job"]), since)
         if known["machine"] == _machine():
             return claim if _started(int(known["pid"])) == known["start"] else None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return claim if time.time() - touched < STALE_S else None
 

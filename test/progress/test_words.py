@@ -120,6 +120,7 @@ def test_records_are_read_whatever_else_is_in_the_folder(tmp_path):
     write_record(tmp_path, record())
     (tmp_path / "half.json").write_text('{"program": "al')
     (tmp_path / "other.json").write_text("[1, 2]")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "less.json").write_text('{"program": "align"}')
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     assert read_records(tmp_path) == [record()]

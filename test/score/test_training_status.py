@@ -185,7 +185,7 @@ def test_claims_of_the_dead(tmp_path, changes, age, alive):
     assert (claims.owners_of(tmp_path / "x").step is not None) == alive
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', "\x00\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, '{"pid": 1}', "\x00\xff"])
 def test_half_a_claim_is_none(tmp_path, content):
     claim(tmp_path / "x").write_text(content)
     assert claims.owners_of(tmp_path / "x") == claims.Owners(None, ())
