@@ -133,6 +133,7 @@ asr_beside() {
 asr_13() {
   local system test
   for system in "${inits[@]}"; do decode_system "${system}"; done
+  if asr_wants_words && rescores; then side_by_side rescore_system "${inits[@]}"; fi
   if ! asr_wants_words || ! any pretrained; then return; fi
   for test in "${tests[@]}"; do decode_with_hmm "${test}"; done
   for system in $(chosen pretrained phoneme); do decode_phones_of "${system}"; done
@@ -209,15 +210,16 @@ decode_with_words() {
     decode "decode ${test} with $1 and ngram" "$1" "${test}" "${model}/decode_${test}_ngram" \
       "${graph}" "${tuned}" -- "${options[@]}" --tuned "${tuned}/weights.json" --nbest "${nbest}"
   done
-  if [[ -n ${rescore_lm} ]]; then rescore "$1" large "${rescore_lm}"; fi
-  if [[ ${lm} == transformer ]]; then
-    if [[ ${search} == graph ]]; then
-      rescore "$1" transformer "${transformer}"
-    else
-      decode_in_one_pass "$1"
-    fi
-  fi
+  if [[ ${lm} == transformer && ${search} != graph ]]; then decode_in_one_pass "$1"; fi
   if ${paper_decoding}; then decode_as_the_paper "$1"; fi
+}
+
+# rescore_system SYSTEM: its n-best lists with larger models, each a single job.
+rescore_system() {
+  if [[ -n ${rescore_lm} ]]; then rescore "$1" large "${rescore_lm}"; fi
+  if [[ ${lm} == transformer && ${search} == graph ]]; then
+    rescore "$1" transformer "${transformer}"
+  fi
 }
 
 # rescores: whether n-best lists are rescored, with weights from dev.
