@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from process import SAVED
+from process import SAVED, how_it_ended
 
 TAIL_LINES, TAIL_BYTES = 20, 16384
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -211,7 +211,7 @@ def explain(job: Job) -> str:
     text = f"job {job.number}" + (f" ({job.name})" if job.name else "")
     if job.reason:
         return f"{text} {job.reason}" + (f"; code {job.code}" if job.code else "")
-    return f"{text} ended with code {job.code}"
+    return f"{text} {how_it_ended(job.code or 0, 'ended with')}"
 
 
 def tail(log: Path) -> str:

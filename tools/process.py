@@ -53,6 +53,21 @@ def raise_when_stopped() -> None:
         signal.signal(signum, handler)
 
 
+def how_it_ended(code: int, otherwise: str) -> str:
+    """Return how a command ended that did not end well, by its exit code.
+
+    Args:
+        code: As subprocess gives it, -N for signal N; or as shells do, 128 + N.
+        otherwise: What is said before a code that is no signal's.
+    """
+    number = -code if code < 0 else code - 128
+    if number == signal.SIGKILL:
+        return "was killed (signal 9, by someone or by the system for want of memory)"
+    if code < 0 or number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL):
+        return f"was ended by signal {number} ({signal.Signals(number).name})"
+    return f"{otherwise} code {code}"
+
+
 def catches(pid: int, signum: int) -> bool:
     """Whether a process has a handler for a signal (Linux only); others might be ended by it."""
     try:

@@ -31,6 +31,7 @@ from process import (
     SAVED,
     Stopped,
     die_with_parent,
+    how_it_ended,
     pass_on_usr1,
     raise_when_stopped,
     start,
@@ -284,20 +285,6 @@ def dry_run(args: argparse.Namespace) -> int:
     return 0
 
 
-def how_it_ended(code: int) -> str:
-    """Return how a command ended that did not end well, by its exit code.
-
-    Args:
-        code: As subprocess gives it, -N for signal N; or as shells do, 128 + N.
-    """
-    number = -code if code < 0 else code - 128
-    if number == signal.SIGKILL:
-        return "was killed (signal 9, by someone or by the system for want of memory)"
-    if code < 0 or number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL):
-        return f"was ended by signal {number} ({signal.Signals(number).name})"
-    return f"failed with code {code}"
-
-
 def run_step(args: argparse.Namespace, owner: Path, token: str) -> int:
     """Run the step where it is needed, record it, and return the command's exit code."""
     if skip_if_done(args):
@@ -317,7 +304,7 @@ def run_step(args: argparse.Namespace, owner: Path, token: str) -> int:
         say(args, GOES_ON)
         return code
     if code != 0:
-        say(args, f"{how_it_ended(code)} after {seconds:.1f} s")
+        say(args, f"{how_it_ended(code, 'failed with')} after {seconds:.1f} s")
         if code in (-signal.SIGKILL, 128 + signal.SIGKILL):  # a launcher could not cancel its jobs
             for claim in living_jobs(owner):
                 say(args, f"is at work still, and the next start waits for it: {claim}")

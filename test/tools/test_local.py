@@ -61,6 +61,12 @@ def test_arguments_arrive_as_they_are(local, tmp_path):
     assert json.dumps(words) in (tmp_path / "log.txt").read_text().splitlines()
 
 
+def test_a_killed_job_is_reported_as_such(local):
+    result = local("JOB=1:2", "l.JOB.txt", "sh", "-c", "[ JOB != 2 ] || kill -9 $$")
+    assert result.returncode == 1
+    assert "job 2 was killed (signal 9, by someone or by the system" in result.stderr
+
+
 def test_a_failure_is_reported_with_the_end_of_its_log(local, tmp_path):
     script = "touch done.JOB; [ JOB != 3 ] || { echo why; exit 7; }"
     result = local("JOB=1:4", "l.JOB.txt", "sh", "-c", script)

@@ -159,7 +159,8 @@ class Run:
         """Whether it ended with an error in words, and without a trace of Python."""
         text = "\n".join(self.lines)
         return (
-            "Traceback" not in text and re.search(r"error|stopped|killed|waits", text) is not None
+            "Traceback" not in text
+            and re.search("error|stopped|killed|waits", text, re.I) is not None
         )
 
 
