@@ -152,8 +152,10 @@ class Run:
         self.process.wait()
 
     def last_words(self) -> str:
-        """Return the last line that it said and that is not empty."""
-        return next((line.strip() for line in reversed(self.lines) if line.strip()), "nothing")
+        """Return the last error that it said, else its last line that is not empty."""
+        lines = [line.strip() for line in self.lines if line.strip()]
+        errors = [line for line in lines if "error:" in line]
+        return (errors or lines or ["nothing"])[-1]
 
     def is_clear(self) -> bool:
         """Whether it ended with an error in words, and without a trace of Python."""
