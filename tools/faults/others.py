@@ -15,7 +15,10 @@ DAY = 86400
 
 
 def run_twice(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Outcome]:
-    """Start a second run beside the first in several stages; then one beside a stopped process."""
+    """Start a second run beside the first in several stages; then one beside a stopped process.
+
+    It says for whom it waits; then both are stopped, and the next two go on.
+    """
     recipe = Recipe(folder)
     for words in (
         "make the corpus: starts",
@@ -25,22 +28,20 @@ def run_twice(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Out
         first = recipe.start()
         first.wait_for_step(words)
         second = recipe.start()
-        codes = [run.wait(WAIT_S if run is second else 5.0) for run in (second, first)]
-        told = next(
-            (line.strip() for line in second.lines if "another run" in line), second.last_words()
-        )
-        stop(first)
+        told = waits_for(second)
         stop(second)
-        good = (
-            codes[0] not in (None, 0)
-            and "process" in told
-            and "Traceback" not in "\n".join(second.lines)
-        )
-        yield Outcome(
-            "a second run in the same folder", words, f"code {codes[0]}: {told}", "", good
-        )
+        stop(first)
+        good = "process" in told and "Traceback" not in "\n".join(second.lines)
+        yield Outcome("a second run in the same folder", words, told, "", good)
     yield hang(recipe)
     yield finish(recipe)
+
+
+def waits_for(second: Run) -> str:
+    """Return what a run says of another one that is in its way, else its last words."""
+    second.wait_for_step("another run", 120.0)
+    told = [line.strip() for line in second.lines if "another run" in line]
+    return told[0] if told else second.last_words()
 
 
 def stop(run: Run) -> None:
@@ -62,10 +63,7 @@ def hang(recipe: Recipe) -> Outcome:
     for number in hanging:
         kill(number, signal.SIGSTOP)
     second = recipe.start()
-    second.wait(WAIT_S)
-    told = next(
-        (line.strip() for line in second.lines if "another run" in line), second.last_words()
-    )
+    told = waits_for(second)
     for number in hanging:
         kill(number, signal.SIGKILL)
     code = first.wait(WAIT_S)
