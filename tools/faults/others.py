@@ -58,8 +58,10 @@ def hang(recipe: Recipe) -> Outcome:
     words = "pre-train speech_text: starts"
     first = recipe.start()
     first.wait_for_step(words)
-    time.sleep(5.0)
-    hanging = [n for n in first.processes() if command_name(n) == "speechlm.bin.pretrain"]
+    hanging: list[int] = []
+    while not hanging and not first.ended():
+        time.sleep(3.0)
+        hanging = [n for n in first.processes() if command_name(n) == "speechlm.bin.pretrain"]
     for number in hanging:
         kill(number, signal.SIGSTOP)
     second = recipe.start()
