@@ -50,9 +50,9 @@ class Recipe:
         made = shutil.ignore_patterns("data", "dump", "exp")
         shutil.copytree(ROOT / "egs" / "mini", self.folder, ignore=made)
 
-    def start(self, *prefix: str, **environment: str) -> "Run":
-        """Start ./run.sh, behind the words of a prefix such as faketime."""
-        return Run(self.folder, prefix, environment)
+    def start(self, **environment: str) -> "Run":
+        """Start ./run.sh, with further variables in its environment."""
+        return Run(self.folder, environment)
 
     def results(self) -> dict[str, str]:
         """Return the digests of the results, by their paths in the recipe."""
@@ -67,13 +67,13 @@ class Recipe:
 class Run:
     """A run of ./run.sh: what it says, the stage that it has come to, and its processes."""
 
-    def __init__(self, folder: Path, prefix: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.mark = secrets.token_hex(8)
         self.begun = time.monotonic()
         self.stages: dict[int, float] = {}  # when each has begun, in seconds after the start
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [*prefix, "./run.sh", *(word for pair in SMALL.items() for word in pair)],
+            ["./run.sh", *(word for pair in SMALL.items() for word in pair)],
             cwd=folder,
             env={**os.environ, MARK: self.mark, **environment},
             stdout=subprocess.DEVNULL,
