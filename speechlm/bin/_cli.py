@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from speechlm.conventions import nearest
+from speechlm.data.disk import in_words
 from speechlm.progress import show_progress
 from speechlm.progress.screen import ERASE, is_terminal
 
@@ -134,11 +137,17 @@ def run(main: Callable[[], Any]) -> NoReturn:
             logging.exception("traceback, because SPEECHLM_TRACEBACK is set")
         if isinstance(error, ModuleNotFoundError):
             sys.exit(f"error: {error} in {sys.executable}{_remedy(error.name or '')}")
-        sys.exit(f"error: {error}")
+        said = in_words(error, _outputs()) if isinstance(error, OSError) else error
+        sys.exit(f"error: {said}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _outputs() -> list[str]:
+    """What the command line says is to be written."""
+    return [value for option, value in pairwise(sys.argv) if re.match("--.*output", option)]
 
 
 def _remedy(module: str) -> str:

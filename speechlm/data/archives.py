@@ -24,6 +24,7 @@ from kaldiio import matio
 from speechlm.conventions import SAMPLE_RATE, WINDOW, Count, Framing
 from speechlm.data.ark_vectors import HEADER, LABEL, Vector, write_vectors
 from speechlm.data.atomic import output_file, write_text
+from speechlm.data.disk import naming
 from speechlm.data.kaldi_dir import read_table
 from speechlm.data.table_blocks import merge_tables
 from speechlm.data.vocabulary import UnitVocabulary, write_origin, write_tokens
@@ -97,14 +98,15 @@ class ArchiveWriter:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> bool | None:
-        if kind is None:
-            with self._scp_path.open("w", encoding="utf-8") as scp:
+    ) -> None:
+        with self._stack:
+            if error is not None:
+                raise error  # the stack removes the files, and names them where the disk is full
+            scp_path = self.ark.with_suffix(".scp")
+            with naming(scp_path), self._scp_path.open("w", encoding="utf-8") as scp:
                 scp.writelines(f"{u} {self._positions[u]}\n" for u in sorted(self._positions))
-        suppressed = self._stack.__exit__(kind, error, traceback)
-        if kind is None and self._vectors:
+        if self._vectors:
             write_vectors(self.ark, self._vectors)
-        return suppressed
 
 
 class ArchiveReader(Mapping[str, np.ndarray]):

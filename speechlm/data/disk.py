@@ -6,6 +6,8 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -75,6 +77,36 @@ def writing_error(error: OSError, final: Path, temporary: Path) -> OSError:
     if isinstance(error, CannotWrite) or not ours or error.errno not in refused:
         return error
     return cannot_write(error.errno, final, error.strerror or str(error))
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name the path that a block writes to, and the free bytes, if there is no room for it.
+
+    For what has no temporary name: see `output_file` for the rest.
+
+    Raises:
+        CannotWrite: instead of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise writing_error(error, Path(path), Path(path)) from None
+
+
+def in_words(error: OSError, outputs: Collection[str]) -> str:
+    """The error in a line; where the disk is full and no file is named, what is free where.
+
+    Args:
+        error: the system's.
+        outputs: what the program was told to write; the current folder and that for temporary
+            files are always looked at.
+    """
+    if isinstance(error, CannotWrite) or error.filename or error.errno not in _NO_ROOM:
+        return str(error)
+    folders = dict.fromkeys(_there(Path(p)) for p in (*outputs, ".", tempfile.gettempdir()))
+    free = ", ".join(f"{shutil.disk_usage(f).free:,} in {f.resolve()}" for f in folders)
+    return f"a file cannot be written: {error.strerror}; bytes free: {free}"
 
 
 def _there(path: Path) -> Path:

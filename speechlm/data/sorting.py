@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TypeVar
 
-from speechlm.data.disk import writing_error
+from speechlm.data.disk import naming
 
 _T = TypeVar("_T")
 _HELD = 1 << 25  # bytes of lines that are sorted in memory; about three times as many are used
@@ -25,11 +25,8 @@ def scratch(folder: Path) -> Iterator[IO[bytes]]:
     Raises:
         CannotWrite: there is none.
     """
-    try:
-        with TemporaryFile(dir=folder) as file:
-            yield file
-    except OSError as error:
-        raise writing_error(error, folder, folder) from None
+    with naming(folder), TemporaryFile(dir=folder) as file:
+        yield file
 
 
 def side_by_side(

@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from speechlm.checkpoints.fine_tuned import FineTuning
 from speechlm.checkpoints.translation import TranslationModel, load_translator
 from speechlm.data.atomic import write_text
+from speechlm.data.disk import naming
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.decode.beam_search import BeamOptions, beam_search
@@ -144,6 +145,7 @@ def translate_dir(
     start = time.perf_counter()
     _start_partial(folder / PARTIAL, mark)
     with (
+        naming(folder / PARTIAL),
         (folder / PARTIAL).open("a", encoding="utf-8") as file,
         Progress("utterances", len(data), first=len(done)) as shown,
     ):

@@ -4,10 +4,12 @@ import errno
 import pickle
 import re
 
+import numpy as np
 import pytest
 
+from speechlm.data.archives import ArchiveWriter
 from speechlm.data.atomic import output_dir, output_file, write_text
-from speechlm.data.disk import CannotWrite, check_room
+from speechlm.data.disk import CannotWrite, check_room, naming
 
 
 def one_line(error) -> str:
@@ -50,6 +52,26 @@ def test_a_read_only_folder_is_named(small_disk, make):
 def test_a_limit_of_file_size_is_told_where_nothing_can_be_mounted(tmp_path, full_disk):
     with full_disk(100), pytest.raises(CannotWrite, match="a cannot be written: File too large"):
         write_text(tmp_path / "a", "x" * 1000)
+
+
+def test_an_index_of_an_archive_that_has_no_room_is_named(tmp_path, full_disk):
+    """The archive itself fits: its index, which is written last, does not."""
+    with (
+        full_disk(4000),
+        pytest.raises(CannotWrite, match=r"units\.1\.scp cannot be written: File too large"),
+        ArchiveWriter(tmp_path / "units") as writer,
+    ):
+        for n in range(90):
+            writer.write(f"id{n}", np.zeros(1, np.int32))
+        assert writer._file.tell() < 3000
+    assert not list((tmp_path / "units").iterdir())
+
+
+def test_a_file_that_is_written_in_place_is_named(tmp_path, full_disk):
+    path = tmp_path / "a"
+    refused = pytest.raises(CannotWrite, match=f"{path} cannot be written: File too large")
+    with full_disk(100), refused, naming(path), path.open("a") as file:
+        file.write("x" * 1000)
 
 
 def test_errors_of_other_files_stay_as_they_are(tmp_path):
