@@ -84,7 +84,7 @@ def move_clock(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Ou
         return
     library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
     recipe, file = Recipe(folder), folder / "clock"
-    file.write_text("+0")
+    set_clock(file, 0)
     run = recipe.start(
         LD_PRELOAD=str(library),
         FAKETIME_TIMESTAMP_FILE=str(file),
@@ -95,7 +95,7 @@ def move_clock(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Ou
     for stage, days in ((2, 1), (4, -1), (8, 1), (10, -1), (12, 2)):
         run.wait_for_stage(stage)
         time.sleep(1.0)
-        file.write_text(f"{days * DAY:+d}")
+        set_clock(file, days)
     code = run.wait(WAIT_S)
     run.end()
     yield Outcome(
@@ -106,3 +106,10 @@ def move_clock(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Ou
         code == 0 and "Traceback" not in "\n".join(run.lines),
     )
     yield finish(recipe)
+
+
+def set_clock(file: Path, days: int) -> None:
+    """Write by how many days the clock is wrong; at once, as faketime ends who reads half of it."""
+    temporary = file.with_suffix(".new")
+    temporary.write_text(f"{days * DAY:+d}")
+    temporary.replace(file)
