@@ -45,6 +45,25 @@ def copy_pages(root: Path, source: Path) -> None:
         shutil.copyfile(file, place)
 
 
+def notebook_page(notebook: Path) -> str:
+    """Return a notebook as a page: its texts, and its cells as code, without what they print."""
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    texts = [
+        c.source if c.cell_type == "markdown" else f"```python\n{c.source}\n```" for c in cells
+    ]
+    note = f"*The text of [{notebook.name}]({notebook.name}), which runs in Jupyter.*"
+    return "\n\n".join([texts[0], note, *texts[1:]]) + "\n"
+
+
+def write_notebooks(root: Path, source: Path) -> None:
+    """Write a page beside each notebook."""
+    for notebook in root.glob("doc/*.ipynb"):
+        page = source / notebook.relative_to(root).with_suffix(".md")
+        page.write_text(notebook_page(notebook), encoding="utf-8")
+
+
 def rooms(root: Path) -> list[Path]:
     """Return the packages whose modules are in the reference; `bin` is doc/commands.md."""
     found = sorted(path.parent for path in root.glob("speechlm/*/__init__.py"))
@@ -111,6 +130,7 @@ def build_site(root: Path, source: Path, site: Path) -> None:
 
     shutil.rmtree(source, ignore_errors=True)
     copy_pages(root, source)
+    write_notebooks(root, source)
     write_reference(root, source)
     config = load_config(str(root / CONFIG), docs_dir=str(source), site_dir=str(site), strict=True)
     more = more_pages(config["nav"], source)

@@ -128,7 +128,17 @@ def test_the_nav_names_every_page(root, make_site):
     named = re.findall(r"^ +- .+: (\S+\.md)$", nav, re.MULTILINE)
     pages = [str(page.relative_to(root)) for page in make_site.pages(root)]
     rooms = [f"api/{room.name}.md" for room in make_site.rooms(root)]
-    assert sorted(named) == sorted([*pages, *rooms, "api/speechlm.md"])
+    notebooks = [str(f.relative_to(root).with_suffix(".md")) for f in root.glob("doc/*.ipynb")]
+    assert sorted(named) == sorted([*pages, *notebooks, *rooms, "api/speechlm.md"])
+
+
+def test_a_notebook_is_a_page_with_its_code(site, pages):
+    page = pages[site / "doc" / "notebook.html"]
+    ids = {attributes.get("id") for tag, attributes in page.found if tag == "h2"}
+    assert {"the-model", "units", "what-it-writes"} <= ids
+    text = re.sub("<[^>]+>", "", (site / "doc" / "notebook.html").read_text(encoding="utf-8"))
+    assert "speechlm.SpeechLM.from_pretrained(MODEL)" in text
+    assert (site / "doc" / "notebook.ipynb").exists()
 
 
 def test_the_reference_has_what_users_open_and_every_module(root, make_site, pages, site):
