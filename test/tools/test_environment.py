@@ -4,10 +4,11 @@ import ast
 import importlib.util
 import subprocess
 import sys
-from importlib.metadata import PathDistribution
+from importlib.metadata import PackageNotFoundError, PathDistribution, metadata
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 TORCHAUDIO = {
@@ -122,6 +123,22 @@ def test_the_lock_of_the_site_fits_the_toolkits_and_its_extra(root, verify):
     ]
     for requirement in map(Requirement, extras["docs"]):
         assert requirement.specifier.contains(more[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize("python", ["3.11.2", "3.12.0"])  # Debian 12 has 3.11.2
+def test_what_is_locked_can_be_installed_on_each_python(root, verify, python):
+    """The interpreter at hand may be a later one than the first that packages want."""
+    refused = []
+    for name in ("requirements.lock.txt", "requirements.docs.txt"):
+        for package in verify.read_lock(root / "tools" / name):
+            try:
+                wanted = metadata(package)["Requires-Python"]
+            except PackageNotFoundError:
+                assert name == "requirements.docs.txt"  # the site's packages are an extra
+                continue
+            if wanted and python not in SpecifierSet(wanted):
+                refused.append(f"{package}: {wanted}")
+    assert refused == []
 
 
 @pytest.mark.parametrize(
