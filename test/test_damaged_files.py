@@ -5,8 +5,10 @@ is found. A text that is cut may still be one: then it is read, or refused in on
 """
 
 import dataclasses
+import io
 import json
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from speechlm.data.target_text import TargetVocabulary, VocabularyOptions, train
 from speechlm.data.text_corpus import TextCorpus
 from speechlm.data.unit_store import UnitStore
 from speechlm.data.vocabulary import UnitVocabulary
-from speechlm.data.whole_files import damage
+from speechlm.data.whole_files import DamagedFile, damage, read_arrays
 from speechlm.data.yaml_file import read_yaml
 from speechlm.lm.arpa import read_arpa
 from speechlm.lm.ngram import perplexity
@@ -393,6 +395,19 @@ def test_what_else_is_there_is_said(tmp_path):
         load_weights_only(tmp_path / "checkpoint.pth")
     with pytest.raises(ValueError, match=r"other epochs are there.* 2epoch.pth 9epoch.pth 10epo"):
         load_weights_only(tmp_path / "11epoch.pth")
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("values", [10**9, 10**18])
+def test_arrays_that_are_not_there_take_no_memory(tmp_path, packed, values):
+    """A header may promise what no memory holds, and so may the archive's own list."""
+    buffer = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (values,)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", packed) as archive:
+        archive.writestr("a.npy", buffer.getvalue() + bytes(800))
+    with pytest.raises(DamagedFile, match=rf"a\.npy promises {8 * values} bytes, \d+ are there"):
+        read_arrays(tmp_path / "a.npz", ["a"], "things")
 
 
 def test_a_model_folder_names_its_file(model_folder):

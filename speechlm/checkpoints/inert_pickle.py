@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, ClassVar
 
 PACKAGES = ("fairseq", "omegaconf", "speechlm", "typing")
 """Packages whose classes, whatever they are, may be named: they become records."""
@@ -47,6 +47,7 @@ NAMES = {
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INTERPOLATION = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 _MAX_VALUES = 1_000_000
+_MAX_DIMENSIONS = 64  # of a tensor; torch has no more
 
 
 class Record:
@@ -128,11 +129,24 @@ class Function(Fixed):
         return self._call(*args)
 
 
-_size = Function(lambda values=(): tuple(int(value) for value in values))
+def _shape(values: Sequence[Any] = ()) -> tuple[int, ...]:
+    if len(values) > _MAX_DIMENSIONS:
+        raise ValueError(f"a shape of {len(values)} dimensions")
+    return tuple(int(value) for value in values)
 
 
-class InertUnpickler(pickle.Unpickler):
+_size = Function(_shape)
+
+
+def _refuse_bytes(unpickler: object) -> None:
+    raise ValueError("an array of bytes, for which memory would be taken before it is there")
+
+
+class InertUnpickler(pickle._Unpickler):
     """Unpickler whose names come from the lists above and from `extra`.
+
+    It is the one that Python keeps in Python: that in C takes memory for as many objects as a
+    single number of the file says (8 bytes can ask for 64 GB), this one for those that are there.
 
     Args:
         file: open for reading bytes.
@@ -151,6 +165,8 @@ class InertUnpickler(pickle.Unpickler):
         super().__init__(file)
         self.source, self.extra, self.persistent = source, extra, persistent
         self._classes: dict[str, type[Record]] = {}
+
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _refuse_bytes}
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name.

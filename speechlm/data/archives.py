@@ -318,11 +318,21 @@ def _read_array(file, where: str) -> np.ndarray:
     file.seek(-len(head), os.SEEK_CUR)
     try:
         array = matio.read_kaldi(file)
-    except (struct.error, AssertionError, ValueError, EOFError, OSError) as error:
+    except (
+        struct.error,
+        AssertionError,
+        ValueError,
+        EOFError,
+        OSError,
+        OverflowError,  # of sizes that no file has
+        MemoryError,
+    ) as error:
         seeks_too_far = isinstance(error, OSError) and error.errno == errno.EINVAL
         if isinstance(error, OSError) and not seeks_too_far:
             raise
         raise ValueError(f"{where}: truncated or damaged archive ({error})") from None
+    if array.ndim != 2:  # and kaldiio takes a vector that is cut off for a shorter one
+        raise ValueError(f"{where}: a matrix or a vector of integers expected, not one of floats")
     return array
 
 

@@ -7,6 +7,7 @@ learns which file it is, what is wrong with it and what to do, whatever a librar
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from collections.abc import Collection, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 
 from speechlm.data.encoding import BOM, text_lines
 
@@ -22,6 +24,7 @@ MAKE_AGAIN = "copy it or make it again"
 """What to do with a file of which another copy can be had."""
 _HEAD = 4096  # bytes
 _BLOCK = 1 << 20
+_MOST_PACKED = 1032  # bytes that one of deflate can stand for
 _LFS = b"version https://git-lfs.github.com/spec/"
 _HTML = (b"<!doctype html", b"<html", b"<head")
 
@@ -105,11 +108,30 @@ def read_arrays(
         DamagedFile: it cannot be read, or lacks one of the arrays.
     """
     with reading(path, what, advice):
-        with zipfile.ZipFile(path):  # numpy takes a file that is no archive for something else
-            pass
+        _check_promises(path)  # and numpy takes a file that is no archive for something else
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in (names or file.files)}
     return arrays
+
+
+def _check_promises(path: str | os.PathLike[str]) -> None:
+    """Refuse arrays that are larger than their bytes: memory would be taken for them first.
+
+    Raises:
+        ValueError: there is such an array, or something else than arrays.
+        zipfile.BadZipFile: the file is no archive.
+    """
+    there = os.path.getsize(path)
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            packed = info.compress_type != zipfile.ZIP_STORED
+            most = min(info.file_size, there * (_MOST_PACKED if packed else 1))
+            with archive.open(info) as member:
+                one = npy.read_magic(member) == (1, 0)
+                read = npy.read_array_header_1_0 if one else npy.read_array_header_2_0
+                shape, _, dtype = read(member)
+            if (promised := math.prod(shape) * dtype.itemsize) > most:
+                raise ValueError(f"{info.filename} promises {promised} bytes, {most} are there")
 
 
 def read_json(path: str | os.PathLike[str], what: str, advice: str = MAKE_AGAIN) -> dict[str, Any]:

@@ -4,13 +4,16 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from collections import OrderedDict, defaultdict
+from contextlib import suppress
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
+from speechlm.checkpoints import inert_pickle
 from speechlm.checkpoints.inert_pickle import Record, plain
 from speechlm.checkpoints.torch_file import TorchFile
 
@@ -287,6 +290,31 @@ def test_changed_bytes_of_a_zip_are_noticed(tmp_path):
     (tmp_path / "a.pt").write_bytes(data)
     with TorchFile(tmp_path / "a.pt") as file, pytest.raises(ValueError, match="damaged"):
         file.read(file.content["model"]["w"])
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        b"Nr" + struct.pack("<I", 1 << 25) + b".",  # LONG_BINPUT: None is object 33,554,432
+        b"\x96" + struct.pack("<Q", 1 << 28) + b"x.",  # BYTEARRAY8 of 256 MB
+    ],
+    ids=["number", "bytes"],
+)
+def test_a_few_bytes_do_not_take_much_memory(instructions):
+    """A single changed byte of a checkpoint once took 20 GB and 48 s."""
+    tracemalloc.start()
+    try:
+        with suppress(ValueError):
+            inert_pickle.load(io.BytesIO(b"\x80\x02" + instructions), "file")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_shapes_have_few_dimensions():
+    instructions = b"\x80\x02ctorch\nSize\n(](" + b"K\x00" * 1000 + b"etR."
+    with pytest.raises(ValueError, match=r"^file is truncated or damaged \(a shape of 1000 dim"):
+        inert_pickle.load(io.BytesIO(instructions), "file")
 
 
 def test_random_damage_never_is_anything_but_a_value_error(tmp_path):

@@ -134,6 +134,23 @@ def test_a_damaged_vector_is_named(tmp_path, damage, said):
         read_array(ark, 2, "a")
 
 
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (b"FM \4" + b"\xff\xff\xff\x7f\4" * 2 + bytes(50), "truncated or damaged archive"),
+        (b"DM \4" + b"\xff\xff\xff\x7f\4" * 2 + bytes(50), "truncated or damaged archive"),
+        (b"FM \4" + b"\5\0\0\0\4" * 2 + bytes(50), "truncated or damaged archive"),
+        (b"FV \4\xff\xff\xff\x7f" + bytes(48), "a matrix or a vector of integers expected"),
+    ],
+)
+def test_a_damaged_matrix_is_named(tmp_path, array, said):
+    """Also one of a size that no memory holds; kaldiio reads as much of a vector as is there."""
+    ark = tmp_path / "feats.1.ark"
+    ark.write_bytes(b"a \0B" + array)
+    with pytest.raises(ValueError, match=f"a at byte 2: {said}"):
+        read_array(ark, 2, "a")
+
+
 def test_labels_are_read_as_kaldiio_reads_them(tmp_path):
     rows = {"a": [3, -1, 2**31 - 1, -(2**31)], "b": [], "c": list(range(5000))}
     with ArchiveWriter(tmp_path) as writer:
