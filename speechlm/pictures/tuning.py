@@ -69,7 +69,8 @@ def draw_tunings(tunings: Mapping[str, Tried], path: str | os.PathLike[str]) -> 
     about = About(
         "Weights of decoding, tuned on dev",
         "Each map: WER (%) at the points that were tried with the chosen blank score, those near "
-        "the chosen point, which has a frame; light is better, white was not tried. Last panel: "
+        "the chosen point, which has a frame: of the points that are as good as the best, within "
+        "noise, that of the smallest LM weight; light is better, white was not tried. Last panel: "
         "WER by blank score at the other two weights that were chosen; large marks: the chosen.",
     )
     with picture(path, about, len(tunings) + 1, height=4.2, columns=min(3, len(tunings) + 1)) as a:

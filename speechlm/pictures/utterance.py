@@ -24,6 +24,7 @@ _BINS = 4  # of the spectrum, that make a band
 _RANGE = 60.0  # dB below the loudest that are drawn
 _LEVELS = 20  # of grey: few, as noise makes the file large
 _LETTER = 0.7  # width of a letter to its height
+_UPRIGHT = 3  # letters that a row is high enough for
 _PALE, _RIGHT, _WRONG = "#f2f2f2", "#cfe6f5", "#f7c6a3"
 
 
@@ -44,9 +45,8 @@ def draw_utterance(
         f"An utterance and what {model} predicts",
         f"{example.utterance}, which pre-training has heard. Dark bars: the masked frames "
         f"({share:.0f} %); below them their units as the middle and the top layer predict them: "
-        f"{middle:.0f} % and {top:.0f} % of the frames are right; wrong ones are hatched. A right "
-        "unit has phone, stress and place in the word right; stress and place are not shown. No "
-        "frame was swapped for its unit.",
+        f"{middle:.0f} % and {top:.0f} % of the frames are right; wrong ones are hatched. "
+        f"{_folded(predicted)}No frame was swapped for its unit.",
     )
     end = min(_LONGEST, len(example.waveform) / SAMPLE_RATE)
     with sheet(path, about, _WIDTH, _HEIGHT) as figure:
@@ -69,6 +69,16 @@ def draw_utterance(
             axes.tick_params(labelsize=SMALL)
             if 2 <= number < len(rows) - 1:
                 axes.tick_params(axis="x", length=0)
+
+
+def _folded(predicted: Predictions) -> str:
+    """What the boxes do not show of their units."""
+    if all(shown(target) == target for target in predicted.targets):
+        return ""
+    return (
+        "A right unit has phone, stress and place in the word right; stress and place are not "
+        "shown. "
+    )
 
 
 def _draw_wave(axes: Axes, waveform: np.ndarray) -> None:
@@ -120,7 +130,7 @@ def _draw_predicted(
 def _draw_spans(
     axes: Axes, name: str, spans: Sequence[Span], end: float, right: Sequence[bool] | None = None
 ) -> None:
-    """Boxes with labels; those that are too narrow for theirs have none."""
+    """Boxes with labels, upright in narrow boxes; those too narrow for a line have none."""
     # Points of a second: a row has about nine tenths of the sheet's width
     points = 0.88 * 72 * _WIDTH / end
     for number, span in enumerate(spans):
@@ -133,11 +143,14 @@ def _draw_spans(
             span.start, stop, facecolor=color, edgecolor="black", lw=0.7,
             hatch="///" if wrong else None,
         )  # fmt: skip
-        if (stop - span.start) * points > _LETTER * SMALL * len(span.label) + 2:
+        width = (stop - span.start) * points
+        lies = width > _LETTER * SMALL * len(span.label) + 2
+        if lies or (width > SMALL and len(span.label) <= _UPRIGHT):
             box = {"boxstyle": "square,pad=0.05", "fc": color, "ec": "none"} if wrong else None
             axes.text(
                 (span.start + stop) / 2, 0.5, span.label, ha="center", va="center",
                 fontsize=SMALL, bbox=box, fontweight="bold" if wrong else "normal",
+                rotation=0 if lies else 90,
             )  # fmt: skip
     _name(axes, name)
 
