@@ -78,7 +78,7 @@ install_torch() {
   torch_is "${flavour}" && return
   say "torch ${version}, ${flavour} build"
   if [ "${flavour}" = cuda ]; then
-    pip_install --upgrade --constraint "${lock}" "torch==${version},!=${version}+cpu" ||
+    pip_install --upgrade --no-warn-conflicts --constraint "${lock}" "torch==${version},!=${version}+cpu" ||
       die "no CUDA build of torch ${version} was found (TORCH=cpu takes the CPU build)"
   elif [ "$(uname -s)" != Linux ]; then
     pip_install --no-deps "torch==${version}"
