@@ -42,7 +42,7 @@ def draw_curves(
     names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
     caption = "Lines with marks: validation after each epoch."
     drawn = [curve for curves in panels.values() for curve in curves]
-    if any(len(curve.training.x) for curve in drawn):
+    if any(len(curve.training.x) > 1 for curve in drawn):
         caption += " Thin lines: training."
     shown = [curve.validation for curve in drawn]
     if any((points.high > points.low).any() for points in shown):

@@ -175,11 +175,17 @@ def test_the_command_draws_both_panels(folder, run_main, tmp_path, monkeypatch):
 
 
 def test_the_caption_tells_of_thin_lines_where_there_are_some(folder, run_main, tmp_path):
-    """Error rates, which are of validation alone, have none."""
+    """Error rates, which are of validation alone, have none; of one stretch there is no line."""
     training = folder("a", log_lines([0.2, 0.4]).replace("[valid] ", "[valid] cer_ctc=0.3, "))
-    for value, thin in (("accuracy_top", True), ("cer_ctc", False)):
-        picture = tmp_path / f"{value}.png"
-        words = ["--curves", f"a:{training}", "--values", value, "--output", picture]
+    lines = log_lines([0.2])
+    short = folder("b", *(line for line in lines.splitlines(True) if "train:1-50batch" not in line))
+    for place, value, thin in (
+        (training, "accuracy_top", True),
+        (training, "cer_ctc", False),
+        (short, "accuracy_top", False),
+    ):
+        picture = tmp_path / f"{place.name}_{value}.png"
+        words = ["--curves", f"a:{place}", "--values", value, "--output", picture]
         done = run_main("plot_curves", *words)
         assert done.returncode == 0, done.stderr
         assert ("Thin lines" in read_about(picture).caption) == thin
