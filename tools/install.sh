@@ -102,7 +102,15 @@ install_lock() {
     # shellcheck disable=SC2086  # one requirement a word
     pip_install --no-deps --force-reinstall ${broken}
   fi
-  pip_install --no-deps --requirement "${venv}/requirements.txt"
+  pip_install --no-deps --requirement "${venv}/requirements.txt" || die_of_packages
+}
+
+die_of_packages() {
+  local lacking
+  lacking=$("${venv}/bin/python" tools/verify_install.py --compiler "${lock}")
+  [ -z "${lacking}" ] || die "a package could not be installed, as said above. kenlm has no wheel and is" \
+    "compiled; missing here: ${lacking//$'\n'/; }"
+  die "a package could not be installed, as said above"
 }
 
 # torchaudio's wheel is built for CUDA. Beside a CPU build of torch its compiled part does not load, and

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import FrameType
 
 BEAT_S = 10.0
 STALE_S = 60.0
@@ -306,11 +307,32 @@ def owned(folder: Path, say: Callable[[str], None], wait_s: float) -> Iterator[s
     claim, path = Claim(secrets.token_hex(8)), folder / "run"
     _claim_run(path, claim, say, wait_s)
     shell = os.environ.get(RUN, "")
-    keeper = keep_touched(path, claim, int(shell) if shell.isdecimal() else 0)
     try:
-        _wait_for_jobs(folder, say)
-        yield claim.token
+        with _kept(path, claim, int(shell) if shell.isdecimal() else 0):
+            _wait_for_jobs(folder, say)
+            yield claim.token
     finally:
-        os.kill(keeper, signal.SIGKILL)
-        os.waitpid(keeper, 0)
         remove_claim(path, claim.token)
+
+
+@contextmanager
+def _kept(path: Path, claim: Claim, shell: int) -> Iterator[None]:
+    """Have a claim touched while the block runs; what touches it is replaced if it is killed."""
+    keeper = keep_touched(path, claim, shell)
+
+    def replace(signum: int, frame: FrameType | None) -> None:
+        nonlocal keeper
+        ended, status = os.waitpid(keeper, os.WNOHANG) if keeper else (0, 0)
+        if ended:  # else it was another child
+            keeper = 0
+            if os.WIFSIGNALED(status):  # else it has told of a lost claim
+                keeper = keep_touched(path, claim, shell)
+
+    before = signal.signal(signal.SIGCHLD, replace)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+        if keeper:
+            os.kill(keeper, signal.SIGKILL)
+            os.waitpid(keeper, 0)

@@ -5,7 +5,11 @@ Used by tools/install.sh; tools/check_install.py is what people want to read.
 """
 
 import argparse
+import os
+import shlex
+import shutil
 import sys
+import sysconfig
 from importlib import metadata
 from pathlib import Path
 
@@ -76,13 +80,30 @@ def problems(pins: dict[str, str], torch: str | None) -> list[str]:
     return lines
 
 
+def lacking_compiler() -> list[str]:
+    """Return what is missing to compile a package: a C++ compiler, Python's headers."""
+    compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++"
+    lacking = []
+    if shutil.which(shlex.split(compiler)[0]) is None:
+        lacking.append(f"a C++ compiler ({compiler}; Debian, Ubuntu: apt install g++)")
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if not header.is_file():
+        package = f"python{sys.version_info[0]}.{sys.version_info[1]}-dev"
+        lacking.append(f"Python's headers ({header}; Debian, Ubuntu: apt install {package})")
+    return lacking
+
+
 def main() -> int:
     """Print what differs; return 0 if nothing does, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("lock", type=Path)
     parser.add_argument("--torch", choices=["cpu", "cuda"], help="the build of torch to expect")
     parser.add_argument("--broken", action="store_true", help="only print incomplete packages")
+    parser.add_argument("--compiler", action="store_true", help="only print what lacks to compile")
     args = parser.parse_args()
+    if args.compiler:
+        print("\n".join(lacking_compiler()))
+        return 0
     pins = read_lock(args.lock)
     if args.broken:
         for name, version in pins.items():

@@ -2,9 +2,11 @@
 
 import ast
 import importlib.util
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, PathDistribution, metadata
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -123,6 +125,35 @@ def test_the_lock_of_the_site_fits_the_toolkits_and_its_extra(root, verify):
     ]
     for requirement in map(Requirement, extras["docs"]):
         assert requirement.specifier.contains(more[canonicalize_name(requirement.name)])
+
+
+@pytest.mark.parametrize(
+    ("compiler", "said"),
+    [
+        ("none/c++ -pthread", "compiled; missing here: a C++ compiler (none/c++ -pthread; Debian"),
+        (sys.executable, "a package could not be installed, as said above\n"),
+    ],
+)
+def test_what_lacks_to_compile_is_said(root, compiler, said):
+    """pip's own words are a page of the compiler's."""
+    script = (root / "tools" / "install.sh").read_text()
+    function = script[script.index("die() {") : script.index("choose_torch() {")]
+    start = script.index("die_of_packages() {")
+    function += script[start : script.index("\n}\n", start) + 3]
+    values = f"venv={Path(sys.executable).parents[1]} lock=tools/requirements.lock.txt"
+    command = ["bash", "-euo", "pipefail", "-c", f"{values}\n{function}\ndie_of_packages"]
+    env = {**os.environ, "CXX": compiler}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and said in done.stderr
+
+
+def test_headers_of_python_are_wanted(verify, monkeypatch):
+    monkeypatch.setattr(verify.sysconfig, "get_path", lambda name: f"/none/{name}")
+    monkeypatch.setenv("CXX", sys.executable)
+    (lacking,) = verify.lacking_compiler()
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert lacking.startswith("Python's headers (/none/include/Python.h; Debian")
+    assert f"apt install python{version}-dev" in lacking
 
 
 @pytest.mark.parametrize("python", ["3.11.2", "3.12.0"])  # Debian 12 has 3.11.2

@@ -54,6 +54,30 @@ def test_the_second_of_two_is_told_who_the_first_is(owner, folder):
         pass
 
 
+def test_what_touches_a_claim_is_replaced_if_it_is_killed(owner, folder, monkeypatch):
+    """Without it another machine would take the claim for dead while the step is at work."""
+    monkeypatch.setattr(owner, "BEAT_S", 0.05)
+    keepers = []
+    keep = owner.keep_touched
+    monkeypatch.setattr(owner, "keep_touched", lambda *a: keepers.append(keep(*a)) or keepers[-1])
+    before = signal.getsignal(signal.SIGCHLD)
+    with owner.owned(folder, print, 0.1):
+        subprocess.run(["true"], check=True)  # the end of another child changes nothing
+        assert len(keepers) == 1
+        for _ in range(2):
+            os.kill(keepers[-1], signal.SIGKILL)
+            os.utime(folder / "run", (1, 1))
+            deadline = time.monotonic() + 10
+            while (folder / "run").stat().st_mtime < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert (folder / "run").stat().st_mtime > 2
+    assert len(keepers) == 3 and signal.getsignal(signal.SIGCHLD) == before
+    assert not folder.exists()
+    for keeper in keepers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(keeper, 0)
+
+
 @pytest.mark.parametrize("content", [None, "", "{", '{"token": "x"}'])
 def test_a_dead_claim_is_taken_over(owner, folder, content):
     """Of a machine that touches it no longer; also one that is not whole."""

@@ -11,6 +11,9 @@ STAGES = 14
 END_S = 90.0
 """Seconds in which what a killed run has left must have ended: a training saves its state first."""
 
+GOES_ON_S = 15.0
+"""Seconds after the end of a further step in which a run that was hit ends."""
+
 
 def run_alone(run: Run, _: random.Random) -> str:
     """Kill run.sh, and nothing below it."""
@@ -93,6 +96,24 @@ def kill_at_random(
         yield after_kill(run, fault, where, at_once=draw.random() < 0.5)
 
 
+def steps_until_end(run: Run) -> int:
+    """Wait until a run ends, or goes on; return how many steps have ended meanwhile.
+
+    It goes on where it did not need what was killed: what keeps the claim of a step, for one, is
+    replaced. A step beside that of the kill may end well before the run does, so that some seconds
+    more are waited for.
+    """
+    before, deadline, steps = len(run.lines), time.monotonic() + END_S, 0
+    while not run.ended() and time.monotonic() < deadline:
+        said = [line for line in run.lines[before:] if line.startswith("stage ")]
+        ended = sum("(CPU " in line for line in said)
+        if ended and not steps:
+            deadline = min(deadline, time.monotonic() + GOES_ON_S)
+        steps = ended
+        time.sleep(0.1)
+    return steps
+
+
 def after_kill(run: Run, fault: str, where: str, at_once: bool) -> Outcome:
     """Return what came of a kill: how the run ended, and when the last of its processes did.
 
@@ -103,6 +124,10 @@ def after_kill(run: Run, fault: str, where: str, at_once: bool) -> Outcome:
         at_once: The next run is not kept waiting until the last process has ended.
     """
     silent = fault in ("run.sh alone", "all processes")
+    steps = steps_until_end(run)
+    if not run.ended():
+        run.end()
+        return Outcome(fault, where, f"goes on, {steps} steps ended since", "", steps > 0)
     code = run.wait(END_S)
     if at_once:
         left = run.processes()
@@ -112,7 +137,5 @@ def after_kill(run: Run, fault: str, where: str, at_once: bool) -> Outcome:
         seconds = run.wait_until_gone(END_S)
         gone = "processes stay" if seconds is None else f"nothing left after {seconds:.1f} s"
         good = seconds is not None
-    if code is None:
-        return Outcome(fault, where, f"still runs; {gone}", "", False)
     said = "" if silent else f"code {code}: {run.last_words()}; "
     return Outcome(fault, where, said + gone, "", good and (silent or code == 0 or run.is_clear()))
