@@ -194,7 +194,8 @@ def claim_folder(folder: Path, wanted: Record) -> None:
             changes = "\n    ".join(differences(before, wanted))
             raise StepError(
                 f"{folder} holds a training that was started differently:\n    {changes}\n"
-                f"  Choose another --tag for the new one, or delete {folder}"
+                f"  Delete {folder} to train it anew. To keep both take another --tag, which is in"
+                " the names of pre-trainings and fine-tunings, and of no other trainings"
             )
         for left in folder.iterdir():
             if left.is_file():

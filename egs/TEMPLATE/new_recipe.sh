@@ -25,7 +25,7 @@ if [[ ${1:-} == --lang && $# -ge 2 ]]; then
   [[ ! ${lang} =~ ^en[-_] ]] || die "English is en, whatever the region; '${lang}' is given"
 fi
 if [[ $# -ne 1 || $1 == -* ]]; then
-  [[ ${1:-} == --help ]] || die "the name of the new recipe is wanted, and nothing else (--help)"
+  [[ ${1:-} == --help ]] || die "the name of the new recipe is wanted, and nothing behind it; --lang CODE goes before it (--help)"
   sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' TEMPLATE/new_recipe.sh
   exit
 fi
@@ -44,5 +44,5 @@ for file in run.sh local/data.sh; do
   printf '%s\n' "${content}" > "${name}/${file}"
   chmod +x "${name}/${file}"
 done
-echo "${PWD}/${name}: put its choices into run.sh, and what reads the corpus into local/data.sh"
+echo "${PWD}/${name}: run.sh has its choices; local/data.sh says what DIR must have, and reads it"
 echo "next: cd ${PWD}/${name} && ./run.sh --corpus DIR --dry_run"

@@ -39,7 +39,8 @@ def main() -> None:
     with kept_report(report_file):
         report = make_language(args.language, args.text, args.output, options, args.lexicon)
     report.write(report_file)
-    logging.info("%s: %s", args.output, report.summary())
+    level = logging.WARNING if report.simplified or report.unspoken else logging.INFO
+    logging.log(level, "%s: %s; all listed in %s", args.output, report.summary(), report_file)
 
 
 if __name__ == "__main__":

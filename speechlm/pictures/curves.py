@@ -40,8 +40,11 @@ def draw_curves(
         title: of the picture.
     """
     names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
-    caption = "Lines with marks: validation after each epoch. Thin lines: training."
-    shown = [curve.validation for curves in panels.values() for curve in curves]
+    caption = "Lines with marks: validation after each epoch."
+    drawn = [curve for curves in panels.values() for curve in curves]
+    if any(len(curve.training.x) > 1 for curve in drawn):
+        caption += " Thin lines: training."
+    shown = [curve.validation for curve in drawn]
     if any((points.high > points.low).any() for points in shown):
         caption += " Means over seeds; a band is from the lowest to the highest of them."
     columns = 2 if len(panels) > _MANY else None

@@ -39,7 +39,8 @@ def read_tried(folder: str | os.PathLike[str]) -> Tried:
     """What `tune_ctc` wrote.
 
     Raises:
-        ValueError: a file is missing or damaged, or nothing was tuned: the weights were given.
+        ValueError: a file is missing or damaged, or nothing was tuned: the weights were given, or
+            dev has too few words.
     """
     path = Path(folder, GRID)
     rates: dict[Point, float] = {}
@@ -55,7 +56,10 @@ def read_tried(folder: str | os.PathLike[str]) -> Tried:
     weights = Tuned.read(Path(folder, WEIGHTS)).weights
     chosen = (weights.lm_weight, weights.word_score, weights.blank_score)
     if len(rates) < 2 or chosen not in rates:
-        raise ValueError(f"{path} has {len(rates)} points: the weights were given, not tuned")
+        raise ValueError(
+            f"{path} has {len(rates)} points: nothing was tuned, as the weights were given, or as "
+            "dev has too few words for that"
+        )
     return Tried(rates, chosen)
 
 

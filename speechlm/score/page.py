@@ -25,6 +25,8 @@ from markdown.treeprocessors import Treeprocessor
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?( ?%)?( \[.*\])?( \(.*\))?|-|")
+_LONG = 24
+"""Characters of a cell that keeps a width of its own, not that of its longest word."""
 _ESCAPED = "~$<&:|"
 """What `markdown.escape` may have a backslash before, and Python-Markdown does not know of."""
 _FRAME = """<!DOCTYPE html>
@@ -194,6 +196,8 @@ def _finish_table(table: ElementTree.Element, name: str) -> ElementTree.Element:
                 cell.set("scope", "col")
             if is_number:
                 cell.set("class", "number")
+            elif len(_text(cell)) > _LONG:
+                cell.set("class", "long")
     if len(rows) > 2:
         table.set("class", "sortable")
     box = {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": name}

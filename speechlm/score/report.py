@@ -41,9 +41,10 @@ def environment(root: str | os.PathLike[str]) -> list[str]:
     """Lines on versions, commit (of the tree at `root`) and hardware."""
     versions = ", ".join(f"{name} {_version(name)}" for name in ("python", *PACKAGES))
     return [
-        f"- date: `{datetime.datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}`",
+        f"- date: `{datetime.datetime.now().astimezone():%a %b %d %H:%M:%S %Z %Y}`, "
+        "when this report was written",
         f"- versions: {versions}",
-        f"- commit: `{_commit(root)}`",
+        f"- commit: `{_commit(root)}`, of the report; steps done before may be of another",
         f"- hardware: {_hardware()}",
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import unicodedata
 from collections import Counter
@@ -192,8 +191,6 @@ def _inventory(
             report.phones[phone] += words[word]
         if not fitting:
             report.unspoken[word] = words[word]
-    if report.simplified or report.unspoken:
-        logging.warning("%s", report.summary())
     return sorted(report.phones)
 
 

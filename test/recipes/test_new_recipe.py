@@ -62,6 +62,7 @@ def corpus(tmp_path):
         ([], "the name of the new recipe is wanted"),
         (["a", "b"], "the name of the new recipe is wanted"),
         (["--name"], "the name of the new recipe is wanted"),
+        (["mine", "--lang", "de"], "--lang CODE goes before it"),
         (["TEMPLATE"], "cannot be a recipe's name"),
         (["../outside"], "cannot be a recipe's name"),
         (["two words"], "cannot be a recipe's name"),

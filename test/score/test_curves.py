@@ -5,6 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
+from speechlm.pictures.look import read_about
 from speechlm.score.curves import TrainingLog, reached, read_curve, read_panels
 
 
@@ -171,6 +172,23 @@ def test_the_command_draws_both_panels(folder, run_main, tmp_path, monkeypatch):
     assert np.allclose(validation.get_xydata(), [(20, 0.2), (40, 0.4)])
     assert np.allclose(training.get_xdata(), [10, 20, 30, 40])
     assert "|paper|0.400|40|40|1.00|" in done.stdout and "CPU seconds" in top.get_xlabel()
+
+
+def test_the_caption_tells_of_thin_lines_where_there_are_some(folder, run_main, tmp_path):
+    """Error rates, which are of validation alone, have none; of one stretch there is no line."""
+    training = folder("a", log_lines([0.2, 0.4]).replace("[valid] ", "[valid] cer_ctc=0.3, "))
+    lines = log_lines([0.2])
+    short = folder("b", *(line for line in lines.splitlines(True) if "train:1-50batch" not in line))
+    for place, value, thin in (
+        (training, "accuracy_top", True),
+        (training, "cer_ctc", False),
+        (short, "accuracy_top", False),
+    ):
+        picture = tmp_path / f"{place.name}_{value}.png"
+        words = ["--curves", f"a:{place}", "--values", value, "--output", picture]
+        done = run_main("plot_curves", *words)
+        assert done.returncode == 0, done.stderr
+        assert ("Thin lines" in read_about(picture).caption) == thin
 
 
 def test_a_value_is_drawn_of_the_trainings_that_have_it(folder, run_main, tmp_path):

@@ -220,6 +220,18 @@ def test_a_narrow_window_scrolls_tables_and_not_the_page(opened, tmp_path):
     assert opened.get("document.documentElement.scrollWidth <= innerWidth")
 
 
+@needs_browser
+def test_long_cells_stay_wide_enough_to_read(opened, tmp_path):
+    """Beside many columns of numbers; a long name is not a word a line."""
+    weights = "ngram 0.5, neural 0.8686, word -2.75, replaced 0, blank 2"
+    rows = [["system", *["12.5"] * 20, weights]]
+    text = report("## Rates", markdown_table([*(f"column {n}" for n in range(21)), "w"], rows))
+    (tmp_path / "r.html").write_text(page(text, tmp_path))
+    opened.open(tmp_path / "r.html")
+    assert opened.get("document.querySelector('td:last-child').offsetWidth >= 160")
+    assert opened.get("document.querySelector('td').offsetWidth < 160")
+
+
 @pytest.mark.parametrize(
     "address", ["http://[bad", "x" * 5000, "folder", "secret.png", "/dev/null/x.png", "%00.png"]
 )

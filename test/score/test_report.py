@@ -34,8 +34,17 @@ def test_the_commit_is_that_of_a_checkout_alone(tmp_path):
     commit = ["git", "-C", tmp_path, *author, "commit", "-q", "--allow-empty", "-m", "c"]
     subprocess.run(commit, check=True)
     (tmp_path / "lib").mkdir()
-    assert "- commit: `unknown (not a git checkout)`" in environment(tmp_path / "lib")
+    assert "- commit: `unknown (not a git checkout)`, of" in "\n".join(
+        environment(tmp_path / "lib")
+    )
     assert re.search("- commit: `[0-9a-f]{7,}`", "\n".join(environment(tmp_path)))
+
+
+def test_date_and_commit_are_said_to_be_of_the_report(tmp_path):
+    """Steps that were done already may be of an earlier commit."""
+    lines = {line.split(":")[0]: line for line in environment(tmp_path)}
+    assert "when this report was written" in lines["- date"]
+    assert "steps done before" in lines["- commit"]
 
 
 def test_mains(run_main, tmp_path):

@@ -97,6 +97,15 @@ def test_the_file_has_letters_of_all_texts_and_phones_of_transcripts(texts, tmp_
     assert "foreign: " in (tmp_path / "report.txt").read_text()
 
 
+def test_the_program_says_once_what_is_rare_and_where_it_is_listed(texts, tmp_path, run_main):
+    file = tmp_path / "language.json"
+    words = ["--language", "de", "--text", *texts, "--output", file]
+    done = run_main("make_language", *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("too rare") == 1
+    assert f"all listed in {file}.report.txt" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("code", "transcript", "message"),
     [

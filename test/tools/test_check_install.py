@@ -106,6 +106,12 @@ def test_classifiers_name_the_versions_that_the_installer_takes(root):
     assert all(f"Python {v}" in (root / "README.md").read_text() for v in classifiers[:1])
 
 
+def test_what_make_docs_installs_is_no_reason_against_it(check, root):
+    [part] = [part for part in check.PARTS if part.name == "site, notebook"]
+    assert "docs: install-docs" in (root / "Makefile").read_text()
+    assert "`make docs` installs them" in part.cost
+
+
 def test_a_driver_that_hangs_holds_nothing_up(check, monkeypatch):
     def hang(command, timeout, **options):
         raise subprocess.TimeoutExpired(command, timeout)

@@ -349,7 +349,8 @@ def test_trainings_do_not_mix(step, tmp_path):
     assert step("--training", "model", **options, command=(*train, "1")).returncode == 1
     refused = step("--training", "model", **options, command=(*train, "2"))
     assert refused.returncode == 1 and runs(tmp_path) == 1
-    assert "--lr: was 1, now 2" in refused.stderr and "--tag" in refused.stderr
+    assert "--lr: was 1, now 2" in refused.stderr and "Delete model to train it" in refused.stderr
+    assert "--tag, which is in the names of pre-trainings" in refused.stderr
     (tmp_path / "in").write_text("b\n")
     refused = step("--training", "model", **options, command=(*train, "1"))
     assert "input in has changed" in refused.stderr

@@ -15,7 +15,8 @@
 #   data/dev       recordings with transcripts, for validation
 #   data/PART      one for each test part
 # whose transcripts have A to Z, apostrophes and spaces only (in other languages small letters,
-# apostrophes and spaces); any sample rate will do (stage 2 makes 16 kHz, one channel). And data/text/unpaired.txt: text of the same kind, a sentence a line.
+# apostrophes and spaces); any sample rate will do (stage 2 makes 16 kHz, one channel). And
+# data/text/unpaired.txt: text of the same kind, a sentence a line.
 set -euo pipefail
 
 # <options>
