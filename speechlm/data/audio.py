@@ -37,6 +37,7 @@ SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 _OTHERS = "m4a mp4 aac wma amr 3gp webm oga sph aif aiff au caf"
 OTHER_SUFFIXES = tuple(f".{ending}" for ending in _OTHERS.split())
 """Endings of other audio files, which are to be converted or renamed."""
+_MOST_SAMPLES = 1 << 13  # for a byte: of silence FLAC packs 65,535 into a few
 NOT_FLAC = (*(suffix for suffix in SUFFIXES if suffix != ".flac"), *OTHER_SUFFIXES)
 """Endings of audio files that are no part of corpora whose audio is FLAC."""
 
@@ -310,12 +311,15 @@ def _range(
 ) -> np.ndarray | None:
     """Samples start..stop, None where nothing but decoding the whole file is sure to find them.
 
-    Of a whole file one sample more than promised is asked for, which must not be there.
+    Of a whole file one sample more than promised is asked for, which must not be there. Memory is
+    not taken for more samples than there can be.
     """
     part = contents.parts[0]
     n_samples = part.n_samples
     end = n_samples if stop is None else stop
     if len(contents.parts) > 1 or not n_samples or not end or not 0 <= start <= end <= n_samples:
+        return None
+    if end - start > _MOST_SAMPLES * os.path.getsize(path):
         return None
     by_name = contents.plain and stop is not None
     try:
