@@ -414,11 +414,13 @@ def test_arrays_that_are_not_there_take_no_memory(tmp_path, packed, values):
 
 @pytest.mark.parametrize("name", ["gaussians", "speakers", "k-means", "authors", "training state"])
 def test_an_impossible_place_is_named_with_its_file(damaged, name):
-    """Archives end with where their list lies; the system calls a place before the file invalid."""
+    """Archives end with where their list lies. If that is a byte too far, the first of what it
+    names seems to lie before the file, and the system calls that place invalid."""
     path, content = damaged(name, READERS[name].files[0])
     large = content.rfind(b"PK\x06\x06")  # the end of those that may be larger than 4 GB
-    end = large + 40 if large >= 0 else content.rindex(b"PK\x05\x06") + 12
-    path.write_bytes(content[:end] + b"\xff\xff\xff\x7f" + content[end + 4 :])
+    at = large + 48 if large >= 0 else content.rindex(b"PK\x05\x06") + 16
+    place = int.from_bytes(content[at : at + 4], "little") + 1
+    path.write_bytes(content[:at] + place.to_bytes(4, "little") + content[at + 4 :])
     with pytest.raises(ValueError, match=path.name):
         READERS[name].read(path.parent)
 

@@ -201,3 +201,11 @@ def test_a_header_that_promises_too_much_takes_no_memory(flac):
     flac.write_bytes(content)
     with pytest.raises(audio.TruncatedAudio, match=r"a\.flac"):
         audio.read_audio(flac)
+
+
+@pytest.mark.parametrize("rate", [1, 8, 999])
+def test_no_speech_has_so_low_a_rate(tmp_path, helpers, rate):
+    soundfile.write(tmp_path / "a.wav", helpers.tone(3), rate)
+    for look in (audio.measure, audio.check_audio):
+        with pytest.raises(audio.UnreadableAudio, match=rf"a\.wav: no speech .* at {rate} Hz"):
+            look(tmp_path / "a.wav")
