@@ -530,6 +530,12 @@ def test_too_little_memory_is_one_line():
         run(main)
 
 
+def test_names_of_others_send_nothing_to_the_terminal(tmp_path):
+    (tmp_path / "a\x1b[31m\x9b.yaml").write_bytes(b"")
+    with pytest.raises(SystemExit, match=r"a\\x1b\[31m\\x9b\.yaml is empty"):
+        run(lambda: read_yaml(tmp_path / "a\x1b[31m\x9b.yaml"))
+
+
 def test_programs_end_in_one_line(tmp_path):
     with pytest.raises(SystemExit, match="error: .*no expected, but it is not there"):
         run(lambda: read_yaml(tmp_path / "no"))

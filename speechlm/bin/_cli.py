@@ -31,6 +31,9 @@ EXTRAS = {
 """An extra of setup.py -> modules that come with it, for who lacks one."""
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and line ends
+
+
 class _Parser(argparse.ArgumentParser):
     """Takes whole option names only, and answers a wrong one with the nearest that exists."""
 
@@ -140,11 +143,16 @@ def run(main: Callable[[], Any]) -> NoReturn:
         if isinstance(error, MemoryError):
             sys.exit(f"error: not enough memory ({error or 'no more is given'})")
         said = in_words(error, _outputs()) if isinstance(error, OSError) else error
-        sys.exit(f"error: {said}")
+        sys.exit(f"error: {_visible(str(said))}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _visible(text: str) -> str:
+    """A message with control characters written out: names in files of others may hold some."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _outputs() -> list[str]:
