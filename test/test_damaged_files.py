@@ -26,6 +26,8 @@ from speechlm.checkpoints.torch_file import TorchFile
 from speechlm.checkpoints.torchaudio_cpu import import_torchaudio
 from speechlm.checkpoints.trainer_files import last_epoch, load_weights_only
 from speechlm.data.archives import ArchiveReader, ArchiveWriter, merge_archives
+from speechlm.data.columns import open_columns
+from speechlm.data.encoding import refuse_wide
 from speechlm.data.lexicon import Lexicon
 from speechlm.data.target_text import TargetVocabulary, VocabularyOptions, train_vocabulary
 from speechlm.data.text_corpus import TextCorpus
@@ -410,6 +412,99 @@ def test_arrays_that_are_not_there_take_no_memory(tmp_path, packed, values):
         read_arrays(tmp_path / "a.npz", ["a"], "things")
 
 
+@pytest.mark.parametrize("name", ["gaussians", "speakers", "k-means", "authors", "training state"])
+def test_an_impossible_place_is_named_with_its_file(damaged, name):
+    """Archives end with where their list lies. If that is a byte too far, the first of what it
+    names seems to lie before the file, and the system calls that place invalid."""
+    path, content = damaged(name, READERS[name].files[0])
+    large = content.rfind(b"PK\x06\x06")  # the end of those that may be larger than 4 GB
+    at = large + 48 if large >= 0 else content.rindex(b"PK\x05\x06") + 16
+    place = int.from_bytes(content[at : at + 4], "little") + 1
+    path.write_bytes(content[:at] + place.to_bytes(4, "little") + content[at + 4 :])
+    with pytest.raises(ValueError, match=path.name):
+        READERS[name].read(path.parent)
+
+
+def test_packed_files_do_not_fill_the_memory(tmp_path):
+    """Of zeros a packed file holds a thousand times its bytes."""
+    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "a.pth")
+    np.savez_compressed(tmp_path / "a.npz", a=np.zeros(1 << 20))
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as whole,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for info in whole.infolist():
+            packed.writestr(info.filename, whole.read(info))
+    with pytest.raises(DamagedFile, match=r"b\.pth .*its records promise \d+ bytes, \d+ are there"):
+        load_weights_only(tmp_path / "b.pth")
+    with pytest.raises(DamagedFile, match=r"a\.npz .*promises 8388608 bytes, \d+ are there"):
+        read_arrays(tmp_path / "a.npz", ["a"], "things")
+
+
+def test_names_in_yaml_are_counted_as_often_as_they_stand(tmp_path):
+    text = "a0: &a0 {k0: 1}\n" + "".join(
+        f"a{n}: &a{n}\n  <<: [*a{n - 1}, *a{n - 1}]\n  k{n}: 1\n" for n in range(1, 40)
+    )
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(DamagedFile, match="more than 1000000 values"):
+        read_yaml(tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text("a: &a [*a]\n")
+    with pytest.raises(DamagedFile, match="more than 1000000 values"):
+        read_yaml(tmp_path / "c.yaml")
+    (tmp_path / "c.yaml").write_text("a: &a {k: 1}\nb: {<<: *a, l: [*a, *a]}\n")
+    assert read_yaml(tmp_path / "c.yaml") == {
+        "a": {"k": 1},
+        "b": {"k": 1, "l": [{"k": 1}, {"k": 1}]},
+    }
+
+
+def test_pipes_and_devices_are_no_files(tmp_path):
+    """A reader looks at a file's start, then opens it again: of a pipe that part would be gone."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (read_yaml, Lexicon.read, TorchFile, load_weights_only, refuse_wide):
+            with pytest.raises(ValueError, match=f"{path} is a pipe or a device"):
+                read(path)
+
+
+def test_a_graph_takes_no_more_memory_than_its_file(damaged):
+    """kaldifst takes memory for the number of states that the file names."""
+    path, content = damaged("graph", "graph.fst")
+    at = content.index(b"standard") + len("standard") + 4 + 4 + 8 + 8
+    path.write_bytes(content[:at] + (1 << 40).to_bytes(8, "little") + content[at + 8 :])
+    with pytest.raises(DamagedFile, match=r"graph\.fst is cut off or damaged"):
+        READERS["graph"].read(path.parent)
+
+
+@pytest.mark.parametrize(("what", "value"), [("width", 10**9), ("n_classes", 10**12)])
+def test_wrong_sizes_of_a_network_take_no_memory(damaged, what, value):
+    path, content = damaged("network's sizes", "network.json")
+    path.write_text(json.dumps({**json.loads(content), what: value}))
+    with pytest.raises(DamagedFile, match=r"network\.json .*weights do not fit it") as error:
+        READERS["network's sizes"].read(path.parent)
+    assert "\n" not in str(error.value)
+
+
+def test_sizes_of_a_store_come_to_an_end(tmp_path):
+    store(tmp_path)
+    values = json.loads((tmp_path / "store.json").read_text())
+    for changes in ({"chunk_lines": 0}, {"chunk_lines": -2}, {"lines": 10**12, "chunk_lines": 1}):
+        (tmp_path / "store.json").write_text(json.dumps({**values, **changes}))
+        with pytest.raises(ValueError, match="lines"):
+            UnitStore(tmp_path).check(TextCorpus(tmp_path / "text"))
+
+
+@pytest.mark.parametrize("length", [1 << 40, (1 << 64) - 1])
+@pytest.mark.parametrize(
+    "about", [b"[" * 100_000, b'{"rows": 0, "kinds": [], "sources": {}, "note": {}}']
+)
+def test_a_damaged_index_is_made_anew(tmp_path, length, about):
+    for size in (length, len(about)):
+        end = size.to_bytes(8, "little") + b"SLMCOLS1"
+        (tmp_path / "index").write_bytes(about + end)
+        assert open_columns(tmp_path / "index", {}) is None
+
+
 def test_a_model_folder_names_its_file(model_folder):
     folder = model_folder(seed=3)
     for name in ("model.safetensors", "config.yaml", "tokens.txt", "characters.txt"):
@@ -425,6 +520,20 @@ def test_a_damaged_word_model_stops_the_graph(tmp_path):
     (tmp_path / "lm.arpa").write_text("\\data\\\nngram 1=3\n\n\\1-grams:\n-1 </s>\n")
     with pytest.raises(ValueError, match="lm.arpa: cut off.*train_ngram"):
         make_graph({}, tmp_path / "lm.arpa", classes(), tmp_path / "graph")
+
+
+def test_too_little_memory_is_one_line():
+    def main():
+        raise MemoryError("Unable to allocate 256 GiB")
+
+    with pytest.raises(SystemExit, match="error: not enough memory .*256 GiB"):
+        run(main)
+
+
+def test_names_of_others_send_nothing_to_the_terminal(tmp_path):
+    (tmp_path / "a\x1b[31m\x9b.yaml").write_bytes(b"")
+    with pytest.raises(SystemExit, match=r"a\\x1b\[31m\\x9b\.yaml is empty"):
+        run(lambda: read_yaml(tmp_path / "a\x1b[31m\x9b.yaml"))
 
 
 def test_programs_end_in_one_line(tmp_path):

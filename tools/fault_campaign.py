@@ -25,10 +25,10 @@ from functools import partial
 from pathlib import Path
 
 from faults.disks import fill_disk, forbid_writing
-from faults.kills import kill_at_random
+from faults.kills import END_S, MISSED, kill_at_random
 from faults.others import move_clock, run_twice
 from faults.recipe import Recipe
-from faults.table import Outcome, compare, table
+from faults.table import Outcome, compare, stay, table
 
 OTHERS = {
     "disk": fill_disk,
@@ -67,7 +67,7 @@ def reference(folder: Path) -> tuple[dict[str, str], dict[int, float]]:
     """Run the recipe without faults; return its results and the seconds of each stage.
 
     Raises:
-        RuntimeError: It does not come to its end.
+        RuntimeError: It does not come to its end, or has made none of the files to compare.
     """
     recipe = Recipe(folder)
     run = recipe.start()
@@ -77,7 +77,9 @@ def reference(folder: Path) -> tuple[dict[str, str], dict[int, float]]:
     begins = [*run.stages.items(), (0, time.monotonic() - run.begun)]
     times = {stage: after - at for (stage, at), (_, after) in zip(begins, begins[1:], strict=False)}
     say("without faults: " + ", ".join(f"stage {n} {s:.0f} s" for n, s in times.items()))
-    return recipe.results(), times
+    if not (results := recipe.results()):
+        raise RuntimeError(f"without faults there are no results in {folder} to compare with")
+    return results, times
 
 
 def finish(recipe: Recipe, wanted: dict[str, str], fault: str) -> Outcome:
@@ -86,13 +88,13 @@ def finish(recipe: Recipe, wanted: dict[str, str], fault: str) -> Outcome:
     code = run.wait(FINISH_S)
     said = "" if code == 0 else run.last_words()
     same = compare(wanted, recipe.results())
-    run.end()
+    left = run.end(END_S)
     return Outcome(
         f"after {fault}",
         "all stages",
-        f"code {code} {said}".strip(),
+        f"code {code} {said}".strip() + stay(left),
         same,
-        same == "equal" and code == 0,
+        same == "equal" and code == 0 and not left,
     )
 
 
@@ -103,8 +105,11 @@ def campaign(args: argparse.Namespace) -> Iterator[Outcome]:
         folder = args.work / kind
         if kind == "kills":
             recipe = Recipe(folder)
-            yield from kill_at_random(recipe, times, args.kills, args.seed)
-            yield finish(recipe, wanted, f"{args.kills} kills")
+            kills = 0
+            for outcome in kill_at_random(recipe, times, args.kills, args.seed):
+                kills += outcome.fault != MISSED
+                yield outcome
+            yield finish(recipe, wanted, f"{kills} kills")
         else:
             yield from OTHERS[kind](folder, partial(finish, wanted=wanted, fault=kind))
 

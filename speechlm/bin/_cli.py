@@ -31,6 +31,9 @@ EXTRAS = {
 """An extra of setup.py -> modules that come with it, for who lacks one."""
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and line ends
+
+
 class _Parser(argparse.ArgumentParser):
     """Takes whole option names only, and answers a wrong one with the nearest that exists."""
 
@@ -113,11 +116,11 @@ def fields(item: str, form: str) -> list[str]:
 
 
 def run(main: Callable[[], Any]) -> NoReturn:
-    """Call `main()` as a program: log to stderr; ValueError and OSError become one line.
+    """Call `main()` as a program: log to stderr; a user's mistake, the machine's become one line.
 
-    Exit status: 0 if it returns, 1 for a ValueError or OSError (a user's mistake or the
-    machine's) or a package that is not installed, 130 for an interrupt. SPEECHLM_TRACEBACK=1 shows
-    the traceback as well.
+    Exit status: 0 if it returns, 1 for a ValueError, OSError or MemoryError (a user's mistake or
+    the machine's) or a package that is not installed, 130 for an interrupt. SPEECHLM_TRACEBACK=1
+    shows the traceback as well.
     """
     show_progress()
     before = ERASE if is_terminal(sys.stderr) else ""  # a line that moves may be there
@@ -132,17 +135,24 @@ def run(main: Callable[[], Any]) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
         if os.environ.get("SPEECHLM_TRACEBACK"):
             logging.exception("traceback, because SPEECHLM_TRACEBACK is set")
         if isinstance(error, ModuleNotFoundError):
             sys.exit(f"error: {error} in {sys.executable}{_remedy(error.name or '')}")
+        if isinstance(error, MemoryError):
+            sys.exit(f"error: not enough memory ({error or 'no more is given'})")
         said = in_words(error, _outputs()) if isinstance(error, OSError) else error
-        sys.exit(f"error: {said}")
+        sys.exit(f"error: {_visible(str(said))}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _visible(text: str) -> str:
+    """A message with control characters written out: names in files of others may hold some."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _outputs() -> list[str]:

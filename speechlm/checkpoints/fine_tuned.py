@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from speechlm.checkpoints.folder_contents import contents
 from speechlm.checkpoints.hub_folder import is_hub_folder
 from speechlm.checkpoints.model_dir import CONFIG, changed_config, load_speechlm, load_weights
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.checkpoints.weight_checks import check_sizes
 from speechlm.conventions import PAD
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
@@ -142,9 +144,12 @@ class FineTuning:
             ValueError: files are missing, damaged, or do not belong together.
         """
         source = str(self.weights_file(name))
-        model = model_class(self.config(changes), PAD + 1, len(self.characters))
+        config, weights = self.config(changes), self.weights(name)
+        build = partial(model_class, config, PAD + 1, len(self.characters))
+        check_sizes(build, config.speech_layers + config.shared_layers, weights, source)
+        model = build()
         without_heads(model, keep_ctc=self.kind == "ctc")
-        load_weights(model, self.weights(name), source)
+        load_weights(model, weights, source)
         return model
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, BinaryIO, ClassVar
 
 PACKAGES = ("fairseq", "omegaconf", "speechlm", "typing")
@@ -47,7 +48,10 @@ NAMES = {
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _INTERPOLATION = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
 _MAX_VALUES = 1_000_000
-_MAX_DIMENSIONS = 64  # of a tensor; torch has no more
+_LOAD: dict[int, Callable[[Any], None]] = {**pickle._Unpickler.dispatch}
+"""What Python does for each instruction of a pickle."""
+MAX_DIMENSIONS = 64
+"""Of a tensor; torch has no more."""
 
 
 class Record:
@@ -101,7 +105,9 @@ class Mapping(dict):
             if isinstance(part, dict):
                 self.update(part)
             elif isinstance(part, list):  # OrderedDict's own form: a list of pairs
-                self.update((key, value) for key, value in part)
+                for key, value in part:
+                    _check_key(key)
+                    self[key] = value
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -130,7 +136,7 @@ class Function(Fixed):
 
 
 def _shape(values: Sequence[Any] = ()) -> tuple[int, ...]:
-    if len(values) > _MAX_DIMENSIONS:
+    if len(values) > MAX_DIMENSIONS:
         raise ValueError(f"a shape of {len(values)} dimensions")
     return tuple(int(value) for value in values)
 
@@ -140,6 +146,28 @@ _size = Function(_shape)
 
 def _refuse_bytes(unpickler: object) -> None:
     raise ValueError("an array of bytes, for which memory would be taken before it is there")
+
+
+def _check_key(key: Any) -> None:
+    """Refuse tuples of tuples as keys.
+
+    Each may hold the one before twice: Python computes the hash of a tuple from all that is in it,
+    and 40 such tuples, a file of 100 bytes, would take hours.
+    """
+    if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):
+        raise ValueError("a key of nested tuples")
+
+
+def _checked(unpickler: Any, load: Callable[[Any], None], step: int) -> None:
+    """Fill a dictionary or a set when its keys, each `step` things on the stack, are checked."""
+    for key in unpickler.stack[::step]:
+        _check_key(key)
+    load(unpickler)
+
+
+def _set_item(unpickler: Any) -> None:
+    _check_key(unpickler.stack[-2])
+    _LOAD[pickle.SETITEM[0]](unpickler)
 
 
 class InertUnpickler(pickle._Unpickler):
@@ -166,7 +194,15 @@ class InertUnpickler(pickle._Unpickler):
         self.source, self.extra, self.persistent = source, extra, persistent
         self._classes: dict[str, type[Record]] = {}
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _refuse_bytes}
+    dispatch: ClassVar = {
+        **_LOAD,
+        pickle.BYTEARRAY8[0]: _refuse_bytes,
+        pickle.SETITEM[0]: _set_item,
+        pickle.SETITEMS[0]: partial(_checked, load=_LOAD[pickle.SETITEMS[0]], step=2),
+        pickle.DICT[0]: partial(_checked, load=_LOAD[pickle.DICT[0]], step=2),
+        pickle.ADDITEMS[0]: partial(_checked, load=_LOAD[pickle.ADDITEMS[0]], step=1),
+        pickle.FROZENSET[0]: partial(_checked, load=_LOAD[pickle.FROZENSET[0]], step=1),
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name.
@@ -182,8 +218,9 @@ class InertUnpickler(pickle._Unpickler):
         # `a.b` as a name would let a pickle reach from one of these names to another
         plain = _IDENTIFIER.fullmatch(name) and all(map(_IDENTIFIER.fullmatch, module.split(".")))
         if not plain or not (package in PACKAGES or name in NAMES.get(module, ())):
+            asked = ascii(f"{module[:80]}.{name[:80]}")[1:-1]
             raise ValueError(
-                f"{self.source} asks for {module}.{name}, which no checkpoint of a SpeechLM needs;"
+                f"{self.source} asks for {asked}, which no checkpoint of a SpeechLM needs;"
                 " it was not loaded and nothing of it was run. Get the file from its authors again"
             )
         if module == "collections":
@@ -197,7 +234,7 @@ class InertUnpickler(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """A tensor's storage."""
         if self.persistent is None:
-            raise ValueError(f"{self.source}: unexpected reference {str(pid)[:80]}")
+            raise ValueError(f"{self.source}: unexpected reference of type {type(pid).__name__}")
         return self.persistent(pid)
 
 

@@ -19,6 +19,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from speechlm.checkpoints.hub_folder import (
     read_hub_folder,
     read_hub_weights,
 )
-from speechlm.checkpoints.weight_checks import check_names, check_numbers, check_table
+from speechlm.checkpoints.weight_checks import check_names, check_numbers, check_sizes, check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
@@ -201,7 +202,9 @@ def load_translation(
             f"{Path(folder) / TARGETS} has {len(description.targets)} symbols, the decoder of "
             f"{source} has {len(table)}"
         )
-    decoder = TranslationDecoder(description.decoder, len(table))
+    build = partial(TranslationDecoder, description.decoder, len(table))
+    check_sizes(build, description.decoder.layers, weights, source)
+    decoder = build()
     load_weights(decoder, weights, source)
     return load_speechlm(folder)[0], decoder, description.targets
 

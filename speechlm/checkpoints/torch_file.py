@@ -39,7 +39,16 @@ _STORAGES = {
 }
 _DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in _STORAGES.values()}
 _MAX_PICKLE = 1 << 28  # bytes
-_ZIP_ERRORS = (KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_LARGEST = 1 << 63
+_ZIP_ERRORS = (
+    KeyError,
+    OSError,
+    EOFError,
+    RuntimeError,  # and of these NotImplementedError, of versions that no zip file has
+    UnicodeDecodeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +103,22 @@ class StoredTensor(Fixed):
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> StoredTensor:
     if not isinstance(storage, _Storage):
         raise ValueError(f"a tensor without storage, but with {type(storage).__name__}")
-    return StoredTensor(storage, storage.kind.dtype, offset, tuple(shape), tuple(stride))
+    # numbers alone: what is nested may be without end where a message shows it
+    return StoredTensor(
+        storage, storage.kind.dtype, _whole(offset), _whole_numbers(shape), _whole_numbers(stride)
+    )
+
+
+def _whole_numbers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list | tuple) or len(values) > inert_pickle.MAX_DIMENSIONS:
+        raise ValueError(f"a tensor whose sizes are {type(values).__name__}")
+    return tuple(map(_whole, values))
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or not -_LARGEST < value < _LARGEST:
+        raise ValueError(f"a tensor one of whose sizes is {type(value).__name__}, or too large")
+    return value
 
 
 def _rebuild_parameter(data: Any, *_: Any) -> Any:
@@ -185,10 +209,8 @@ class TorchFile:
         #   NAME/byteorder    little or big (newer versions)
         try:
             self._zip = zipfile.ZipFile(self._file)
-        except zipfile.BadZipFile as error:
-            raise ValueError(
-                f"{self.source} is truncated or damaged ({error}); copy or download it again"
-            ) from None
+        except _ZIP_ERRORS as error:
+            raise self._damaged(error) from None
         names = self._zip.namelist()
         pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
@@ -199,10 +221,22 @@ class TorchFile:
             raise ValueError(f"{self.source} is a TorchScript program, not a checkpoint of weights")
         if self._root + "byteorder" in names and self._record("byteorder", 16) != b"little":
             raise ValueError(f"{self.source} was written on a big-endian machine: not supported")
-        if self._zip.getinfo(pickles[0]).file_size > _MAX_PICKLE:
-            raise ValueError(f"{self.source}: its objects take more than {_MAX_PICKLE} bytes")
-        with self._zip.open(pickles[0]) as file:
+        # torch.save packs nothing: what is larger than the file is a small file that fills memory
+        most = min(_MAX_PICKLE, self.path.stat().st_size)
+        if self._zip.getinfo(pickles[0]).file_size > most:
+            raise ValueError(f"{self.source}: its objects take more than {most} bytes")
+        try:
+            objects = self._zip.open(pickles[0])
+        except _ZIP_ERRORS as error:
+            raise self._damaged(error) from None
+        with objects as file:
             return self._load(file)
+
+    def _damaged(self, error: Exception) -> ValueError:
+        reason = " ".join(str(error).split())[:200]
+        return ValueError(
+            f"{self.source} is truncated or damaged ({reason}); copy or download it again"
+        )
 
     def _open_older(self) -> Any:
         # Pickles one after the other, then blocks of bytes:
@@ -230,7 +264,8 @@ class TorchFile:
         self._sizes: dict[str, int] = {}
         content = self._load(self._file)
         keys = self._load(self._file)
-        if not isinstance(keys, list) or not set(keys) <= self._sizes.keys():
+        texts = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+        if not texts or not set(keys) <= self._sizes.keys():
             raise ValueError(f"{self.source} is damaged: its list of tensors is wrong")
         end = self.path.stat().st_size
         for key in keys:
@@ -248,17 +283,19 @@ class TorchFile:
 
     def _persistent(self, pid: Any) -> _Storage:
         """("storage", type, key, device, count[, view]) -> where it lies."""
-        known = isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage"
-        if not (known and isinstance(pid[1], _StorageType) and isinstance(pid[4], int)):
-            raise ValueError(f"{self.source} is damaged: {str(pid)[:80]} is no tensor's storage")
+        wrong = ValueError(f"{self.source} is damaged: a reference to no tensor's storage")
+        if not (isinstance(pid, tuple) and len(pid) in (5, 6) and pid[0] == "storage"):
+            raise wrong
+        if not (isinstance(pid[1], _StorageType) and isinstance(pid[2], str | int)):
+            raise wrong
         kind, key, count, start = pid[1], str(pid[2]), pid[4], 0
         if self._zip is None:
             self._sizes[key] = _element_size(kind)
         # older format: (key of the view, first element, number) of a part of the block
         if len(pid) == 6 and pid[5] is not None:
             _, start, count = pid[5]
-        if not all(isinstance(n, int) and n >= 0 for n in (start, count)):
-            raise ValueError(f"{self.source} is damaged: {str(pid)[:80]} is no tensor's storage")
+        if not all(isinstance(n, int) and 0 <= n < _LARGEST for n in (start, count)):
+            raise wrong
         return _Storage(key, kind, count, start)
 
     def _block(self, storage: _Storage) -> bytearray:

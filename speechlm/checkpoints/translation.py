@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from speechlm.checkpoints.fine_tuned import FineTuning
 from speechlm.checkpoints.model_dir import load_translation, load_weights, read_description
 from speechlm.checkpoints.trainer_files import load_weights_only
+from speechlm.checkpoints.weight_checks import check_sizes
 from speechlm.conventions import PAD, Framing
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.data.vocabulary import CharacterVocabulary
@@ -89,9 +91,13 @@ def load_translator(
         ValueError: the folder holds no finished translation fine-tuning.
     """
     tuned, decoder, vocabulary = _read_translation(folder)
-    model = TranslationModel(tuned.config({"ignore_padding": True}), decoder, len(vocabulary))
+    config = tuned.config({"ignore_padding": True})
     path = tuned.weights_file(weights)
     own = {n.removeprefix("model."): w for n, w in load_weights_only(path).items()}
+    layers = config.speech_layers + config.shared_layers + decoder.layers
+    build = partial(TranslationModel, config, decoder, len(vocabulary))
+    check_sizes(build, layers, own, str(path))
+    model = build()
     try:
         model.load_state_dict(own)
     except RuntimeError as error:
@@ -116,7 +122,9 @@ def load_decoder(folder: str | os.PathLike[str]) -> tuple[TranslationDecoder, Ta
         for name, weight in load_weights_only(path).items()
         if name.startswith(_DECODER)
     }
-    decoder = TranslationDecoder(config, len(vocabulary))
+    build = partial(TranslationDecoder, config, len(vocabulary))
+    check_sizes(build, config.layers, weights, str(path))
+    decoder = build()
     load_weights(decoder, weights, str(path))
     return decoder.eval(), vocabulary
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from speechlm.conventions import PAD
+
+_FEW = 10_000_000  # numbers for which memory may be taken in vain
 
 
 def check_table(table: Tensor | None, source: str) -> Tensor:
@@ -72,4 +75,36 @@ def check_names(
         raise ValueError(
             f"{source} does not fit the model of its configuration ({what}); "
             "both must be of one training, and whole"
+        )
+
+
+def check_sizes(
+    build: Callable[[], nn.Module], layers: int, weights: Mapping[str, Tensor], source: str
+) -> None:
+    """Refuse a configuration of far more numbers than a file has, before memory is taken for them.
+
+    What fits badly, but can be held, is for `check_names` to say.
+
+    Args:
+        build: makes the network.
+        layers: how many it has.
+        weights: of the file, by the network's names.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: there are far more, or no network has such sizes.
+    """
+    if layers > len(weights):
+        raise ValueError(f"{source}: its configuration has {layers} layers, its weights are fewer")
+    try:
+        with torch.device("meta"):
+            wanted = sum(weight.numel() for weight in build().state_dict().values())
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes beyond 64 bits
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{source}: no network has its configuration ({reason})") from None
+    there = sum(weight.numel() for weight in weights.values())
+    if wanted > 2 * there + _FEW:
+        raise ValueError(
+            f"{source} does not fit the model of its configuration, which has {wanted} numbers; "
+            f"{there} are there; both must be of one training, and whole"
         )

@@ -330,7 +330,8 @@ def _read_array(file, where: str) -> np.ndarray:
         seeks_too_far = isinstance(error, OSError) and error.errno == errno.EINVAL
         if isinstance(error, OSError) and not seeks_too_far:
             raise
-        raise ValueError(f"{where}: truncated or damaged archive ({error})") from None
+        reason = " ".join(str(error).split())[:80]
+        raise ValueError(f"{where}: truncated or damaged archive ({reason})") from None
     if array.ndim != 2:  # and kaldiio takes a vector that is cut off for a shorter one
         raise ValueError(f"{where}: a matrix or a vector of integers expected, not one of floats")
     return array

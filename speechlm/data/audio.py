@@ -37,6 +37,8 @@ SUFFIXES = (".mp3", ".flac", ".wav", ".ogg", ".opus")
 _OTHERS = "m4a mp4 aac wma amr 3gp webm oga sph aif aiff au caf"
 OTHER_SUFFIXES = tuple(f".{ending}" for ending in _OTHERS.split())
 """Endings of other audio files, which are to be converted or renamed."""
+_LEAST_RATE = 1000  # Hz; of a header that says 1 Hz, 100 kB are a day of audio at 16 kHz
+_MOST_SAMPLES = 1 << 13  # for a byte: of silence FLAC packs 65,535 into a few
 NOT_FLAC = (*(suffix for suffix in SUFFIXES if suffix != ".flac"), *OTHER_SUFFIXES)
 """Endings of audio files that are no part of corpora whose audio is FLAC."""
 
@@ -290,6 +292,10 @@ def _info(path: str | os.PathLike[str], contents: Contents) -> AudioInfo:
         except soundfile.LibsndfileError as error:
             reason = f"not a readable audio file ({reason_of(error)})"
             raise UnreadableAudio(path, reason) from None
+        if kind[0] < _LEAST_RATE:
+            raise UnreadableAudio(
+                path, f"no speech is recorded at {kind[0]} Hz; is its header right?"
+            )
         found.append(AudioInfo(n, *kind, contents.plain, contents.note))
     first = found[0]
     for other in found[1:]:
@@ -310,12 +316,15 @@ def _range(
 ) -> np.ndarray | None:
     """Samples start..stop, None where nothing but decoding the whole file is sure to find them.
 
-    Of a whole file one sample more than promised is asked for, which must not be there.
+    Of a whole file one sample more than promised is asked for, which must not be there. Memory is
+    not taken for more samples than there can be.
     """
     part = contents.parts[0]
     n_samples = part.n_samples
     end = n_samples if stop is None else stop
     if len(contents.parts) > 1 or not n_samples or not end or not 0 <= start <= end <= n_samples:
+        return None
+    if end - start > _MOST_SAMPLES * os.path.getsize(path):
         return None
     by_name = contents.plain and stop is not None
     try:

@@ -73,10 +73,13 @@ class Columns:
         size = os.fstat(file.fileno()).st_size
         end = os.pread(file.fileno(), _END.size, max(0, size - _END.size))
         length, magic = _END.unpack(end.rjust(_END.size, b"\0"))
-        if magic != _MAGIC:
-            raise ValueError("no file of columns")
         place = size - _END.size - length
-        about = json.loads(os.pread(file.fileno(), length, place))
+        if magic != _MAGIC or place < 0:
+            raise ValueError("no file of columns")
+        try:
+            about = json.loads(os.pread(file.fileno(), length, place))
+        except RecursionError:
+            raise ValueError("no description of columns") from None
         self._n: int = about["rows"]
         self._kinds = {name: np.dtype(kind) for name, kind in about["kinds"].items()}
         self.sources: State = about["sources"]
@@ -149,7 +152,7 @@ def open_columns(path: Path, sources: State) -> Columns | None:
     """The columns of a file; None if it is not there, damaged, or not of these sources."""
     try:
         found = Columns(FileIO(path))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return found if found.sources == sources else None
 

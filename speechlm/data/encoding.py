@@ -8,6 +8,7 @@ import shlex
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,9 +17,12 @@ from speechlm.progress import Progress
 
 _HEAD = 4096  # bytes that are looked at for the encoding
 _LARGE = 16_000_000  # bytes of a file that takes long to read
+_LONGEST = 1 << 26  # bytes of a line; a small packed file may hold one that takes all memory
 _LINES = 1024  # after so many the place in it is looked at
 BOM = b"\xef\xbb\xbf"
 """Byte order mark of UTF-8."""
+NO_FILE = "a pipe or a device; a file is expected, which can be read from its start again"
+"""What is wrong with a path that is there, but neither a file nor a folder."""
 _PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 _MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -82,17 +86,22 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
 
     Raises:
         ValueError: as `open_text`; or a line is no text: other bytes than UTF-8, a packed file,
-            bytes of zero, or carriage returns alone as line ends. File and line are named.
+            bytes of zero, carriage returns alone as line ends, or more than 64 MiB. File and line
+            are named.
     """
     refuse_wide(path)
     with unpacking(path), _open_bytes(path) as file, reading_progress(path, file) as read:
-        for number, raw in enumerate(file, 1):
+        for number, raw in enumerate(iter(partial(file.readline, _LONGEST + 1), b""), 1):
             if number % _LINES == 0:
                 read()
             yield number, _text(path, number, raw.removeprefix(BOM) if number == 1 else raw)
 
 
 def _text(path: str | os.PathLike[str], number: int, raw: bytes) -> str:
+    if len(raw) > _LONGEST:
+        raise ValueError(
+            f"{path}:{number}: a line of text expected, but it has more than {_LONGEST >> 20} MiB"
+        )
     line = raw.removesuffix(b"\n").rstrip(b"\r")
     packed = next((kind for start, kind in _PACKED.items() if raw.startswith(start)), "")
     if number == 1 and packed:
@@ -148,6 +157,8 @@ def refuse_wide(path: str | os.PathLike[str]) -> None:
     if not os.path.exists(path) or os.path.isdir(path):
         what = "a folder" if os.path.isdir(path) else "not there"
         raise ValueError(f"text file expected, but {path} is {what}")
+    if not os.path.isfile(path):  # it would be opened again, without the part that was looked at
+        raise ValueError(f"{path} is {NO_FILE}")
     with unpacking(path), _open_bytes(path) as file:
         head = file.read(_HEAD)
     name = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")

@@ -63,6 +63,8 @@ class UnitStore:
         with reading(path, "description of units", advice):
             self.lines, self.text_bytes = int(values["lines"]), int(values["bytes"])
             self.chunk_lines = int(values["chunk_lines"])
+            if self.lines < 0 or self.chunk_lines < 1:
+                raise ValueError(f"{self.lines} lines, {self.chunk_lines} a chunk")
             self.made_with: dict[str, Any] = dict(values["made_with"])
         self.frame_shift, self.units = read_unit_info(self.folder)
         self._chunk = lru_cache(_OPEN_CHUNKS)(self._open)
@@ -217,19 +219,19 @@ class UnitStore:
         Raises:
             ValueError: chunks are missing, or the store is of another text.
         """
-        missing = self.missing()
-        if missing:
-            first = self.lines_of(missing[0])
-            raise ValueError(
-                f"{self.folder}: {len(missing)} of {self.n_chunks} chunks are missing, the first "
-                f"is that of lines {first.start + 1} to {first.stop}; generate_text_units goes on"
-            )
         size = corpus.path.stat().st_size
         if (len(corpus), size) != (self.lines, self.text_bytes):
             raise ValueError(
                 f"{self.folder} has units of a text of {self.lines} lines and {self.text_bytes} "
                 f"bytes, {corpus.path} has {len(corpus)} lines and {size} bytes; "
                 "generate units of this text"
+            )
+        missing = self.missing()
+        if missing:
+            first = self.lines_of(missing[0])
+            raise ValueError(
+                f"{self.folder}: {len(missing)} of {self.n_chunks} chunks are missing, the first "
+                f"is that of lines {first.start + 1} to {first.stop}; generate_text_units goes on"
             )
         for chunk in {0, self.n_chunks - 1}:
             self.check_chunk(chunk, corpus.lines(self.lines_of(chunk)))

@@ -6,6 +6,7 @@ learns which file it is, what is wrong with it and what to do, whatever a librar
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -18,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from speechlm.data.encoding import BOM, text_lines
+from speechlm.data.encoding import BOM, NO_FILE, text_lines
 
 MAKE_AGAIN = "copy it or make it again"
 """What to do with a file of which another copy can be had."""
 _HEAD = 4096  # bytes
 _BLOCK = 1 << 20
-_MOST_PACKED = 1032  # bytes that one of deflate can stand for
+_MOST_PACKED = 16  # bytes that one stands for in a packed array of other values than zeros
 _LFS = b"version https://git-lfs.github.com/spec/"
 _HTML = (b"<!doctype html", b"<html", b"<head")
 
@@ -36,8 +37,8 @@ class DamagedFile(ValueError):
 def damage(path: str | os.PathLike[str]) -> str:
     """What is wrong with a file at first sight: `is empty`, `is a folder`, ...; '' if nothing is.
 
-    Found are files that are not there, folders, files without a byte or with zeros alone, web pages
-    and pointers of Git LFS in place of the file.
+    Found are files that are not there, folders, pipes and devices, files without a byte or with
+    zeros alone, web pages and pointers of Git LFS in place of the file.
     """
     if not os.path.lexists(path):
         return "expected, but it is not there"
@@ -45,6 +46,8 @@ def damage(path: str | os.PathLike[str]) -> str:
         return f"is a link to {os.readlink(path)}, which is not there"
     if os.path.isdir(path):
         return "is a folder; a file is expected"
+    if not os.path.isfile(path):
+        return f"is {NO_FILE}"
     with open(path, "rb") as file:
         head = file.read(_HEAD)
         if not head:
@@ -85,7 +88,8 @@ def reading(path: str | os.PathLike[str], what: str, advice: str = MAKE_AGAIN) -
     except (DamagedFile, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
+        # A place in the file that no file has, as damaged numbers say, is "invalid" (EINVAL).
+        if isinstance(error, OSError) and error.errno not in (None, 0, errno.EINVAL):
             raise
         # Libraries raise almost anything on bytes that they do not expect.
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -116,6 +120,9 @@ def read_arrays(
 
 def _check_promises(path: str | os.PathLike[str]) -> None:
     """Refuse arrays that are larger than their bytes: memory would be taken for them first.
+
+    No program here packs arrays. What others have packed may be 16 times its bytes, but not the
+    1000 times of zeros alone, with which a small file takes all memory.
 
     Raises:
         ValueError: there is such an array, or something else than arrays.

@@ -22,9 +22,10 @@ import numpy as np
 
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.lm.ctc_graph import N_COLUMNS
+from speechlm.lm.graph_arrays import GraphArrays
 from speechlm.lm.lattice import Lattice, best_sequences
 from speechlm.lm.lattice import Path as LatticePath
-from speechlm.lm.lattice_search import GraphArrays, search_lattice
+from speechlm.lm.lattice_search import search_lattice
 from speechlm.lm.search import Beam, GraphSearch
 
 LN10 = math.log(10.0)

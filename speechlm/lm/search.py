@@ -14,6 +14,7 @@ import kaldifst
 import numpy as np
 
 from speechlm.data.whole_files import reading
+from speechlm.lm.graph_arrays import GraphArrays
 
 _MOST = 2**31 - 1  # kaldi-decoder counts with 32 bits
 
@@ -91,6 +92,7 @@ def read_word_labels(path: Path) -> dict[int, str]:
 
 def _read_graph(path: Path) -> kaldifst.StdConstFst:
     with reading(path, "search graph", "make_graph or make_ctc_graph makes it"):
+        GraphArrays.read(path)  # memory would be taken for whatever number of states it names
         graph = kaldifst.StdConstFst.read(str(path))
         if graph is None:
             raise ValueError("no transducer is in it")

@@ -18,7 +18,7 @@ from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
 from speechlm.data.whole_files import read_json, reading
-from speechlm.lm.lattice_search import GraphArrays
+from speechlm.lm.graph_arrays import GraphArrays
 from speechlm.lm.search import Beam, GraphSearch
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
 from speechlm.recognizer.model import AlignmentModel, Frames

@@ -76,14 +76,28 @@ class Network:
         values = read_json(description, "description of a network", advice)
         with reading(description, "description of a network", advice):
             values["dilations"] = tuple(values["dilations"])
-            model = PhoneAcousticModel(PhoneAcousticConfig(**values))
+            config = PhoneAcousticConfig(**values)
         with reading(weights, "weights", advice):
             state = load_file(weights)
-        try:
+        with reading(description, "description of a network", advice):
+            if wrong := _wrong_sizes(config, state):  # before memory is taken for them
+                raise ValueError(f"weights do not fit it: {', '.join(wrong[:5])}")
+            model = PhoneAcousticModel(config)
             model.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"{folder}: weights do not fit network.json: {error}") from None
         return Network(model, ClassTable.load(folder / "classes.npz"))
+
+
+def _wrong_sizes(config: PhoneAcousticConfig, state: dict[str, torch.Tensor]) -> list[str]:
+    """Names of weights that a network has and a file has not, or has of another shape, or alone."""
+    if len(config.dilations) > len(state):
+        return [f"{len(config.dilations)} dilations"]
+    with torch.device("meta"):
+        own = PhoneAcousticModel(config).state_dict()
+    return sorted(
+        name
+        for name in own.keys() | state.keys()
+        if name not in own or name not in state or own[name].shape != state[name].shape
+    )
 
 
 def joint_scores(model: AlignmentModel, frames: Frames, state_scores: np.ndarray) -> np.ndarray:

@@ -107,6 +107,16 @@ def test_changes_reach_a_fine_tuning(ctc_folder):
         features(ctc_folder, dropuot=0.5)
 
 
+@pytest.mark.parametrize("change", [{"ffn_dim": 10**9}, {"shared_layers": 10**6}])
+def test_wrong_sizes_take_no_memory(ctc_folder, change):
+    path = ctc_folder / "config.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["encoder_conf"]["speechlm"].update(change)
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ValueError, match=r"ave\.pth.* its configuration"):
+        features(ctc_folder)
+
+
 def test_weights_of_another_model_are_refused(ctc_folder):
     path = ctc_folder / "valid.wer_ctc.ave.pth"
     weights = torch.load(path, weights_only=True)

@@ -3,11 +3,12 @@
 import io
 import os
 import pickle
+import signal
 import struct
 import tracemalloc
 import zipfile
 from collections import OrderedDict, defaultdict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 import torch
@@ -18,6 +19,20 @@ from speechlm.checkpoints.inert_pickle import Record, plain
 from speechlm.checkpoints.torch_file import TorchFile
 
 FORMATS = pytest.mark.parametrize("older", [False, True], ids=["zip", "older"])
+
+
+MAGIC = 0x1950A86A20F9469CFC6C
+
+
+@contextmanager
+def within(seconds):
+    """A block that is ended when it takes longer."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"more than {seconds} s", pytrace=False))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def save(content, path, older=False):
@@ -309,6 +324,65 @@ def test_a_few_bytes_do_not_take_much_memory(instructions):
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+NESTED = b")" + b"2\x86" * 60
+"""A tuple that holds the one before it twice, 60 times: to hash or to show it takes for ever."""
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        b"}" + NESTED + b"K\x01s",  # SETITEM
+        b"}(" + NESTED + b"K\x01u",  # SETITEMS
+        b"(" + NESTED + b"K\x01d",  # DICT
+        b"\x8f(" + NESTED + b"\x90",  # ADDITEMS
+        b"(" + NESTED + b"\x91",  # FROZENSET
+        b"ccollections\nOrderedDict\n((](" + NESTED + b"K\x01leltR",  # its own form
+        NESTED + b"Q",  # BINPERSID
+    ],
+)
+def test_nested_tuples_do_not_take_for_ever(instructions, tmp_path):
+    with pytest.raises(ValueError, match="damaged|reference of type tuple"), within(5.0):
+        inert_pickle.load(io.BytesIO(b"\x80\x04" + instructions + b"."), "file")
+    beginning = b"".join(pickle.dumps(value, 2) for value in (MAGIC, 1001, {"little_endian": True}))
+    (tmp_path / "a.pt").write_bytes(beginning + b"\x80\x04" + instructions + b".")
+    with pytest.raises(ValueError, match=r"a\.pt is .*damaged"), within(5.0):
+        TorchFile(tmp_path / "a.pt")
+
+
+def test_packed_objects_are_not_larger_than_the_file(tmp_path):
+    """A file of 200 KB once asked for 15 GB: torch.save packs nothing."""
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02" + b"]" * (1 << 20) + b".")
+    with pytest.raises(ValueError, match="its objects take more than"):
+        TorchFile(tmp_path / "a.pt")
+
+
+def test_a_tensors_sizes_are_numbers(tmp_path):
+    path = save({"model": {"w": torch.zeros(3)}}, tmp_path / "a.pt", older=True)
+    data = path.read_bytes()
+    size = pickle.dumps((3,), 2)[2:-1].partition(b"q")[0]  # K 3 TUPLE1
+    path.write_bytes(data.replace(size, NESTED, 1))
+    with pytest.raises(ValueError, match="sizes is tuple"), within(5.0):
+        TorchFile(path)
+
+
+def test_what_a_zip_file_lacks_is_named_with_the_file(tmp_path):
+    """Its own list may lie; each of these once was a traceback, or a line without the file."""
+    path = save({"model": {"w": torch.zeros(3)}}, tmp_path / "a.pt")
+    whole = path.read_bytes()
+    entry = whole.index(b"PK\x01\x02")
+    for place, change in {
+        0: b"PK\x03\x05",  # no entry begins where the list says
+        30: b"X",  # it has another name there
+        entry + 6: b"\xff",  # a version that does not exist
+        entry + 46: b"\xff",  # a name that is no text
+        whole.index(b"PK\x06\x06") + 40: b"\xff\xff\x7f",  # its list begins before the file
+    }.items():
+        path.write_bytes(whole[:place] + change + whole[place + len(change) :])
+        with pytest.raises(ValueError, match=r"a\.pt (is .*damaged|is no)"):
+            TorchFile(path)
 
 
 def test_shapes_have_few_dimensions():

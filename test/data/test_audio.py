@@ -191,3 +191,21 @@ def test_a_range_of_a_long_file_is_read_alone(tmp_path, monkeypatch, samples_rea
     monkeypatch.setattr("speechlm.data.flac_streams._next_mark", None)  # looks for other streams
     assert len(audio.read_audio(path, 16000, 9_000_000, 9_000_500)) == 500
     assert samples_read == [500]
+
+
+def test_a_header_that_promises_too_much_takes_no_memory(flac):
+    """68,719,476,735 samples in a file of a few kilobytes."""
+    content = bytearray(flac.read_bytes())
+    content[21] |= 0x0F
+    content[22:26] = b"\xff" * 4
+    flac.write_bytes(content)
+    with pytest.raises(audio.TruncatedAudio, match=r"a\.flac"):
+        audio.read_audio(flac)
+
+
+@pytest.mark.parametrize("rate", [1, 8, 999])
+def test_no_speech_has_so_low_a_rate(tmp_path, helpers, rate):
+    soundfile.write(tmp_path / "a.wav", helpers.tone(3), rate)
+    for look in (audio.measure, audio.check_audio):
+        with pytest.raises(audio.UnreadableAudio, match=rf"a\.wav: no speech .* at {rate} Hz"):
+            look(tmp_path / "a.wav")

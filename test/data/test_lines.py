@@ -83,3 +83,12 @@ def test_tables_have_no_line_ends_within(tmp_path, sentence):
     (tmp_path / "text").write_bytes(b"a-1 OK\na-2 " + sentence + b"\n")
     with pytest.raises(ValueError, match="text:2: .*(carriage return|byte of zero)"):
         read_table(tmp_path / "text")
+
+
+def test_a_line_has_an_end(tmp_path, monkeypatch):
+    """A packed file of 3 MB may hold a line of 3 GB."""
+    monkeypatch.setattr("speechlm.data.encoding._LONGEST", 1 << 20)
+    with gzip.open(tmp_path / "t.gz", "wb") as file:
+        file.write(b"A\n" + b"B" * (1 << 20) + b"\n")
+    with pytest.raises(ValueError, match=r"t\.gz:2: a line of text expected, but it has more than"):
+        list(text_lines(tmp_path / "t.gz"))

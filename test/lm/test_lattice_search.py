@@ -4,8 +4,9 @@ import kaldifst
 import numpy as np
 import pytest
 
+from speechlm.lm.graph_arrays import GraphArrays
 from speechlm.lm.lattice import best_sequences
-from speechlm.lm.lattice_search import GraphArrays, _smallest, search_lattice
+from speechlm.lm.lattice_search import _smallest, search_lattice
 from speechlm.lm.search import Beam, GraphSearch
 
 COLUMNS, STATES = 6, 40
@@ -104,3 +105,18 @@ def test_the_value_at_a_place_of_the_sorted_ones(seed):
     ranked, before = np.sort(values), values.copy()
     assert [_smallest(values, k) for k in range(len(values))] == ranked.tolist()
     np.testing.assert_array_equal(values, before)
+
+
+@pytest.mark.parametrize("place", ["target", "first", "start"])
+def test_arcs_that_lead_outside_are_refused(graph, place):
+    """No search looks whether a state is there: it would read what is behind the last one."""
+    arrays = GraphArrays.read(graph / "graph.fst")
+    states, arcs = np.array(arrays.states), np.array(arrays.arcs)
+    arrays.check()
+    if place == "target":
+        arcs["target"][3] = len(states)
+    elif place == "first":
+        states["first"][2] = len(arcs)
+    start = len(states) if place == "start" else arrays.start
+    with pytest.raises(ValueError, match="outside"):
+        GraphArrays(start, states, arcs).check()

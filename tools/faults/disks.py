@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults.kills import last_step
-from faults.recipe import Recipe, kill
-from faults.table import Outcome
+from faults.kills import END_S, last_step
+from faults.recipe import Recipe, Run, kill
+from faults.table import Outcome, stay
 
 SIZE = "600m"
 WAIT_S = 900.0
@@ -66,18 +66,31 @@ def fill_disk(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Out
         for stage, words in FULL_AT:
             run = recipe.start()
             run.wait_for_stage(int(stage))
-            run.wait_for_step(words)
+            reached = run.wait_for_step(words)
             balloon = leave_free(folder, 100_000)
             code = run.wait(WAIT_S)
-            said = f"code {code}: {run.last_words()}"
-            # A stage that has written all it had to may come to its end.
-            good = code is not None and (code == 0 or ("room" in said or "free" in said))
             balloon.unlink()
-            run.end()
-            yield Outcome(
-                "the disk is full", f"stage {stage}, {words}", said, "", good and run.is_clear()
-            )
+            yield after_full(run, code, f"stage {stage}, {words}", reached)
         yield finish(recipe)
+
+
+def after_full(run: Run, code: int | None, where: str, reached: bool) -> Outcome:
+    """Return what came of a full disk.
+
+    Args:
+        run: The run, which has ended, or should have.
+        code: Its exit code.
+        where: The stage and what it had to say before the disk was filled.
+        reached: It said so; else the disk was full at another time, and nothing was tried.
+    """
+    said = f"code {code}: {run.last_words()}"
+    if not reached:
+        said = f"not tried, as it never came to this step; {said}"
+    # A stage that has written all it had to may come to its end.
+    explained = ("room" in said or "free" in said) and run.is_clear()
+    left = run.end(END_S)
+    good = reached and not left and (code == 0 or (code is not None and explained))
+    return Outcome("the disk is full", where, said + stay(left), "", good)
 
 
 def forbid_writing(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Outcome]:
@@ -102,9 +115,10 @@ def run_read_only(recipe: Recipe, place: Path) -> Outcome:
     try:
         run = recipe.start()
         code = run.wait(WAIT_S)
-        run.end()
+        left = run.end(END_S)
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
     said = f"code {code}: {run.last_words()}"
-    good = code not in (None, 0) and "read" in said and run.is_clear()
-    return Outcome(f"{place.name} is read-only", last_step(run), said, "", good)
+    named = "read-only" in said.lower()
+    good = code not in (None, 0) and named and run.is_clear() and not left
+    return Outcome(f"{place.name} is read-only", last_step(run), said + stay(left), "", good)

@@ -8,6 +8,8 @@ from faults.recipe import Recipe, Run, kill
 from faults.table import Outcome
 
 STAGES = 14
+MISSED = "none: ended before"
+"""In place of a fault: the run had ended before it could be killed."""
 END_S = 90.0
 """Seconds in which what a killed run has left must have ended: a training saves its state first."""
 
@@ -84,11 +86,7 @@ def kill_at_random(
         time.sleep(draw.uniform(0.0, 0.3 + times.get(stage, 1.0) / plan.count(stage)))
         if run.ended():
             yield Outcome(
-                "none: ended before",
-                f"stage {stage}",
-                run.last_words(),
-                "",
-                run.process.returncode == 0,
+                MISSED, f"stage {stage}", run.last_words(), "", run.process.returncode == 0
             )
             continue
         where = last_step(run)

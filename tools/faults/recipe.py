@@ -36,6 +36,10 @@ TIME = re.compile(rb'"search_seconds": [0-9.e+-]+')
 """What scores say of how long the search took."""
 
 
+EXPLAINED = re.compile(r"\berror:|\bstopped\b|\bkilled\b|\bwaits\b|\bfailed with code\b", re.I)
+"""How run.sh says why it has ended; its tables of error rates say nothing of that."""
+
+
 class Recipe:
     """A copy of the recipe in a folder, which may be on a disk of its own."""
 
@@ -145,11 +149,15 @@ class Run:
             time.sleep(0.1)
         return time.monotonic() - begun
 
-    def end(self) -> None:
-        """Kill what is left of it."""
-        for number in self.processes():
+    def end(self, seconds: float = 0.0) -> int:
+        """Wait so long for what is left, kill the rest; return how many processes that was."""
+        if seconds:
+            self.wait_until_gone(seconds)
+        left = self.processes()
+        for number in left:
             kill(number)
         self.process.wait()
+        return len(left)
 
     def last_words(self) -> str:
         """Return the last error that it said, else its last line that is not empty."""
@@ -158,12 +166,9 @@ class Run:
         return (errors or lines or ["nothing"])[-1]
 
     def is_clear(self) -> bool:
-        """Whether it ended with an error in words, and without a trace of Python."""
+        """Whether it says why it has ended, and without a trace of Python."""
         text = "\n".join(self.lines)
-        return (
-            "Traceback" not in text
-            and re.search("error|stopped|killed|waits", text, re.I) is not None
-        )
+        return "Traceback" not in text and EXPLAINED.search(text) is not None
 
 
 def kill(number: int, signum: int = signal.SIGKILL) -> None:

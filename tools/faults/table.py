@@ -36,3 +36,8 @@ def compare(wanted: dict[str, str], found: dict[str, str]) -> str:
         return "equal"
     names = sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n))
     return f"{len(names)} of {len(wanted)} files differ: {', '.join(names[:3])}"
+
+
+def stay(left: int) -> str:
+    """Return what is said of processes that have not ended by themselves."""
+    return f"; {left} processes stay" if left else ""
