@@ -5,6 +5,7 @@ Used by tools/install.sh; tools/check_install.py is what people want to read.
 """
 
 import argparse
+import csv
 import os
 import shlex
 import shutil
@@ -43,16 +44,15 @@ def is_complete(dist: metadata.Distribution, torch: str | None = None) -> bool:
 
     .pyc files do not count, and `COMPILED` only for another build of torch than cpu.
     """
-    files = dist.files
-    if not files:
-        return False
-    for file in files:
-        if file.suffix == ".pyc" or (torch == "cpu" and str(file).startswith(COMPILED)):
+    # `dist.files` leaves out what is missing, from Python 3.12 on
+    rows = list(csv.reader((dist.read_text("RECORD") or "").splitlines()))
+    for name, _hash, size in rows:
+        if name.endswith(".pyc") or (torch == "cpu" and name.startswith(COMPILED)):
             continue
-        path = Path(file.locate())
-        if not path.exists() or (file.size is not None and path.stat().st_size != file.size):
+        path = Path(dist.locate_file(name))
+        if not path.exists() or (size and path.stat().st_size != int(size)):
             return False
-    return True
+    return bool(rows)
 
 
 def torch_flavor() -> str | None:

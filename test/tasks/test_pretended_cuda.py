@@ -83,6 +83,7 @@ def asked(monkeypatch):
     return seen
 
 
+@pytest.mark.skipif(torch.version.cuda is not None, reason="CUDA's own build asks the driver")
 def test_a_training_with_a_gpu_goes_through_and_goes_on(train, monkeypatch, request):
     expected = load_weights_only(train("cpu", 0, 2) / "latest.pth")
 
