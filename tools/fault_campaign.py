@@ -9,9 +9,9 @@ Runs the recipe once without faults, then a copy for each kind of fault:
     disk        a disk that is full when archives and checkpoints are written, then has room again
     read_only   a folder that cannot be written
     two_runs    two runs in one folder, and a third while a process of the first is stopped
-    clock       a clock that jumps a day back and forth (faketime)
+    clock       a clock that jumps a day back and forth
 
-The small disk is a tmpfs, for which one must be root; faketime is a package of Debian. A kind that
+The small disk is a tmpfs, for which one must be root; the clock wants a C compiler. A kind that
 cannot be tried here is named and left out. Ends with a table, in FOLDER/table.md too; exit code 1
 where results differ, a process stays behind, or an end is not explained.
 """
@@ -24,9 +24,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from faults.clocks import move_clock
 from faults.disks import fill_disk, forbid_writing
 from faults.kills import END_S, MISSED, kill_at_random
-from faults.others import move_clock, run_twice
+from faults.others import run_twice
 from faults.recipe import Recipe
 from faults.table import Outcome, compare, stay, table
 

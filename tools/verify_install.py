@@ -49,7 +49,7 @@ def is_complete(dist: metadata.Distribution, torch: str | None = None) -> bool:
     for name, _hash, size in rows:
         if name.endswith(".pyc") or (torch == "cpu" and name.startswith(COMPILED)):
             continue
-        path = Path(dist.locate_file(name))
+        path = Path(str(dist.locate_file(name)))
         if not path.exists() or (size and path.stat().st_size != int(size)):
             return False
     return bool(rows)

@@ -1,6 +1,11 @@
 """The verdicts of the fault campaign: what was not tried, or left a process, is not good."""
 
 import importlib
+import os
+import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -83,3 +88,28 @@ def test_no_results_are_nothing_to_compare_with(tool, ended, monkeypatch, tmp_pa
     monkeypatch.setattr(campaign, "Recipe", lambda folder: recipe())
     with pytest.raises(RuntimeError, match="no results"):
         campaign.reference(tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_a_clock_is_wrong_for_those_that_have_it_and_waits_are_not(tool, tmp_path):
+    """It is set while they run; waits of known length last as long as before."""
+    clocks = tool("faults.clocks")
+    wrong = clocks.wrong_clock("cc", tmp_path, tmp_path / "clock")
+    code = (
+        "import multiprocessing, sys, time\n"
+        "print(time.time(), flush=True)\n"
+        "sys.stdin.readline()\n"
+        "lock, start = multiprocessing.Lock(), time.monotonic()\n"
+        "lock.acquire()\n"
+        "time.sleep(0.1)\n"
+        "lock.acquire(timeout=0.1)\n"
+        "print(time.time(), time.monotonic() - start)\n"
+    )
+    command = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env={**os.environ, **wrong}, **pipes) as process:
+        assert float(process.stdout.readline()) == pytest.approx(time.time(), abs=60)
+        clocks.set_clock(tmp_path / "clock", -2)
+        said = process.communicate("\n")[0].split()
+    assert float(said[0]) == pytest.approx(time.time() - 2 * 86400, abs=60)
+    assert 0.19 < float(said[1]) < 30

@@ -1,19 +1,15 @@
-"""Two runs in one folder, a process that hangs, and a clock that jumps."""
+"""Two runs in one folder, and a process that hangs."""
 
-import os
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from faults.kills import END_S, command_name
+from faults.kills import command_name
 from faults.recipe import Recipe, Run, kill
-from faults.table import Outcome, stay
+from faults.table import Outcome
 
 WAIT_S = 900.0
-DAY = 86400
 
 
 def run_twice(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Outcome]:
@@ -82,51 +78,3 @@ def hang(recipe: Recipe) -> Outcome:
     first.end()
     second.end()
     return Outcome("a training hangs (SIGSTOP)", words, said, "", good)
-
-
-def move_clock(folder: Path, finish: Callable[[Recipe], Outcome]) -> Iterator[Outcome]:
-    """Let the clock jump a day forth, back and forth again while stages run."""
-    if shutil.which("faketime") is None:
-        yield Outcome("a clock that jumps", "", "left out: faketime is not installed", "", True)
-        return
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    recipe, file = Recipe(folder), folder / "clock"
-    faked = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "NO_FAKE_STAT": "1",  # times of files stay what they were when a clock is set
-    }
-    set_clock(file, 2)
-    jumps = shown_time(faked) - time.time() > DAY
-    set_clock(file, 0)
-    run = recipe.start(**faked)
-    for stage, days in ((2, 1), (4, -1), (8, 1), (10, -1), (12, 2)):
-        run.wait_for_stage(stage)
-        time.sleep(1.0)
-        set_clock(file, days)
-    code = run.wait(WAIT_S)
-    left = run.end(END_S)
-    said = f"code {code}: {run.last_words()}{stay(left)}"
-    yield Outcome(
-        "the clock jumps by days",
-        "stages 2, 4, 8, 10 and 12",
-        said if jumps else f"not tried, as faketime changes no clock here; {said}",
-        "",
-        jumps and not left and code == 0 and "Traceback" not in "\n".join(run.lines),
-    )
-    yield finish(recipe)
-
-
-def shown_time(environment: dict[str, str]) -> float:
-    """Return the seconds that `date` shows with these variables."""
-    command = ["date", "+%s"]
-    return float(subprocess.check_output(command, env={**os.environ, **environment}))
-
-
-def set_clock(file: Path, days: int) -> None:
-    """Write by how many days the clock is wrong; at once, as faketime ends who reads half of it."""
-    temporary = file.with_suffix(".new")
-    temporary.write_text(f"{days * DAY:+d}")
-    temporary.replace(file)
