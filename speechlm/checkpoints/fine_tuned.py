@@ -21,7 +21,7 @@ from speechlm.checkpoints.folder_contents import contents
 from speechlm.checkpoints.hub_folder import is_hub_folder
 from speechlm.checkpoints.model_dir import CONFIG, changed_config, load_speechlm, load_weights
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.checkpoints.weight_checks import check_sizes
+from speechlm.checkpoints.weight_checks import build_for
 from speechlm.conventions import PAD
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.data.yaml_file import read_yaml
@@ -146,8 +146,7 @@ class FineTuning:
         source = str(self.weights_file(name))
         config, weights = self.config(changes), self.weights(name)
         build = partial(model_class, config, PAD + 1, len(self.characters))
-        check_sizes(build, config.speech_layers + config.shared_layers, weights, source)
-        model = build()
+        model = build_for(build, config.speech_layers + config.shared_layers, weights, source)
         without_heads(model, keep_ctc=self.kind == "ctc")
         load_weights(model, weights, source)
         return model

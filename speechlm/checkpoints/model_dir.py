@@ -38,7 +38,7 @@ from speechlm.checkpoints.hub_folder import (
     read_hub_folder,
     read_hub_weights,
 )
-from speechlm.checkpoints.weight_checks import check_names, check_numbers, check_sizes, check_table
+from speechlm.checkpoints.weight_checks import build_for, check_names, check_numbers, check_table
 from speechlm.conventions import PAD
 from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.vocabulary import CharacterVocabulary, UnitVocabulary, write_tokens
@@ -203,8 +203,7 @@ def load_translation(
             f"{source} has {len(table)}"
         )
     build = partial(TranslationDecoder, description.decoder, len(table))
-    check_sizes(build, description.decoder.layers, weights, source)
-    decoder = build()
+    decoder = build_for(build, description.decoder.layers, weights, source)
     load_weights(decoder, weights, source)
     return load_speechlm(folder)[0], decoder, description.targets
 

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from speechlm.checkpoints.model_dir import CONFIG, WEIGHTS, load_weights, read_weights
-from speechlm.checkpoints.weight_checks import check_sizes
+from speechlm.checkpoints.weight_checks import build_for
 from speechlm.data.archives import read_unit_info, write_unit_info
 from speechlm.data.atomic import library_writes, output_file, write_text
 from speechlm.data.monophones import AUTHORS_PHONES, MONOPHONES
@@ -96,8 +96,8 @@ def load_text_to_unit(folder: str | os.PathLike[str]) -> StoredTextToUnit:
     weights = read_weights(path)[0].items()
     own = {name: weight for name, weight in weights if not name.startswith(UNUSED_KEYS)}
     build = partial(TextToUnit, config, N_SPECIALS + len(phones), len(units))
-    check_sizes(build, config.encoder_layers + config.decoder_layers, own, str(path / WEIGHTS))
-    model = build()
+    layers = config.encoder_layers + config.decoder_layers
+    model = build_for(build, layers, own, str(path / WEIGHTS))
     load_weights(model, own, str(path / WEIGHTS))
     return StoredTextToUnit(model.eval(), phones, units, frame_shift)
 

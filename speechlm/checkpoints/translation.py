@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from speechlm.checkpoints.fine_tuned import FineTuning
 from speechlm.checkpoints.model_dir import load_translation, load_weights, read_description
 from speechlm.checkpoints.trainer_files import load_weights_only
-from speechlm.checkpoints.weight_checks import check_sizes
+from speechlm.checkpoints.weight_checks import build_for
 from speechlm.conventions import PAD, Framing
 from speechlm.data.target_text import TargetVocabulary
 from speechlm.data.vocabulary import CharacterVocabulary
@@ -96,8 +96,7 @@ def load_translator(
     own = {n.removeprefix("model."): w for n, w in load_weights_only(path).items()}
     layers = config.speech_layers + config.shared_layers + decoder.layers
     build = partial(TranslationModel, config, decoder, len(vocabulary))
-    check_sizes(build, layers, own, str(path))
-    model = build()
+    model = build_for(build, layers, own, str(path))
     try:
         model.load_state_dict(own)
     except RuntimeError as error:
@@ -123,8 +122,7 @@ def load_decoder(folder: str | os.PathLike[str]) -> tuple[TranslationDecoder, Ta
         if name.startswith(_DECODER)
     }
     build = partial(TranslationDecoder, config, len(vocabulary))
-    check_sizes(build, config.layers, weights, str(path))
-    decoder = build()
+    decoder = build_for(build, config.layers, weights, str(path))
     load_weights(decoder, weights, str(path))
     return decoder.eval(), vocabulary
 

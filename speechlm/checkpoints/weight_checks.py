@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from speechlm.conventions import PAD
 
+_Network = TypeVar("_Network", bound=nn.Module)
 _FEW = 10_000_000  # numbers for which memory may be taken in vain
 
 
@@ -78,12 +80,13 @@ def check_names(
         )
 
 
-def check_sizes(
-    build: Callable[[], nn.Module], layers: int, weights: Mapping[str, Tensor], source: str
-) -> None:
-    """Refuse a configuration of far more numbers than a file has, before memory is taken for them.
+def build_for(
+    build: Callable[[], _Network], layers: int, weights: Mapping[str, Tensor], source: str
+) -> _Network:
+    """Build a network for a file's weights.
 
-    What fits badly, but can be held, is for `check_names` to say.
+    A configuration of far more numbers than the file has is refused before memory is taken for
+    them. What fits badly, but can be held, is for `check_names` to say.
 
     Args:
         build: makes the network.
@@ -108,3 +111,4 @@ def check_sizes(
             f"{source} does not fit the model of its configuration, which has {wanted} numbers; "
             f"{there} are there; both must be of one training, and whole"
         )
+    return build()

@@ -22,7 +22,6 @@ import numpy as np
 
 from speechlm.data.vocabulary import CharacterVocabulary
 from speechlm.lm.ctc_graph import N_COLUMNS
-from speechlm.lm.graph_arrays import GraphArrays
 from speechlm.lm.lattice import Lattice, best_sequences
 from speechlm.lm.lattice import Path as LatticePath
 from speechlm.lm.lattice_search import search_lattice
@@ -127,7 +126,7 @@ class CTCSearch:
     def __init__(self, graph: str | os.PathLike[str], beam: Beam | None = None) -> None:
         self.folder, self.beam = Path(graph), beam or Beam()
         self._search = GraphSearch(self.folder)
-        self._arrays = GraphArrays.read(self.folder / "graph.fst")
+        self._arrays = self._search.arrays
         self._check_labels()
 
     def _check_labels(self) -> None:

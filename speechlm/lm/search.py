@@ -55,6 +55,8 @@ class GraphSearch:
     """A search graph in memory: scores to words."""
 
     def __init__(self, graph: Path) -> None:
+        # first the arrays: for the graph memory is taken, whatever number of states it names
+        self.arrays = GraphArrays.read(graph / "graph.fst")
         self.fst = _read_graph(graph / "graph.fst")
         self.word_of = read_word_labels(graph / "words.txt")
 
@@ -92,7 +94,6 @@ def read_word_labels(path: Path) -> dict[int, str]:
 
 def _read_graph(path: Path) -> kaldifst.StdConstFst:
     with reading(path, "search graph", "make_graph or make_ctc_graph makes it"):
-        GraphArrays.read(path)  # memory would be taken for whatever number of states it names
         graph = kaldifst.StdConstFst.read(str(path))
         if graph is None:
             raise ValueError("no transducer is in it")

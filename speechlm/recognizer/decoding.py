@@ -18,7 +18,6 @@ from speechlm.data.atomic import write_text
 from speechlm.data.kaldi_dir import DataDir
 from speechlm.data.vocabulary import PHONES
 from speechlm.data.whole_files import read_json, reading
-from speechlm.lm.graph_arrays import GraphArrays
 from speechlm.lm.search import Beam, GraphSearch
 from speechlm.recognizer.labelling import FRAME_SHIFT, Outcome, utterance_frames
 from speechlm.recognizer.model import AlignmentModel, Frames
@@ -90,7 +89,7 @@ class WordDecoder:
         self._search, self.config = GraphSearch(graph), config
         self._unknown = read_unknown(graph / "info.json")
         self._graph = graph / "graph.fst"
-        self._columns = int(GraphArrays.read(self._graph).arcs["input"].max(initial=0))
+        self._columns = int(self._search.arrays.arcs["input"].max(initial=0))
 
     @property
     def finds_noise(self) -> bool:
