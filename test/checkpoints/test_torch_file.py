@@ -27,12 +27,17 @@ MAGIC = 0x1950A86A20F9469CFC6C
 @contextmanager
 def within(seconds):
     """A block that is ended when it takes longer."""
-    signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"more than {seconds} s", pytrace=False))
+
+    def end(*_):
+        pytest.fail(f"more than {seconds} s", pytrace=False)
+
+    before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def save(content, path, older=False):

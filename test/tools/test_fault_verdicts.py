@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -113,3 +114,17 @@ def test_a_clock_is_wrong_for_those_that_have_it_and_waits_are_not(tool, tmp_pat
         said = process.communicate("\n")[0].split()
     assert float(said[0]) == pytest.approx(time.time() - 2 * 86400, abs=60)
     assert 0.19 < float(said[1]) < 30
+
+
+@pytest.mark.parametrize(
+    ("line", "good"), [("stage 7 | units: 3.0 s (CPU 2.0 s)", True), ("", False)]
+)
+def test_a_run_that_goes_on_is_told_from_one_that_hangs(tool, monkeypatch, line, good):
+    kills = tool("faults.kills")
+    monkeypatch.setattr(kills, "END_S", 0.5)
+    monkeypatch.setattr(kills, "GOES_ON_S", 0.2)
+    run = Run("stage 7 | units: starts")
+    run.ended, run.lines = lambda: False, list(run.lines)
+    threading.Timer(0.1, run.lines.append, [line]).start()
+    outcome = kills.after_kill(run, "one process: step.py", "stage 7", at_once=False)
+    assert outcome.good is good and outcome.said.startswith("goes on, 1" if good else "still runs")

@@ -125,7 +125,8 @@ def after_kill(run: Run, fault: str, where: str, at_once: bool) -> Outcome:
     steps = steps_until_end(run)
     if not run.ended():
         run.end()
-        return Outcome(fault, where, f"goes on, {steps} steps ended since", "", steps > 0)
+        said = f"goes on, {steps} steps ended since" if steps else "still runs, and no step ended"
+        return Outcome(fault, where, said, "", steps > 0)
     code = run.wait(END_S)
     if at_once:
         left = run.processes()
